@@ -1,0 +1,1 @@
+//! Every test is a promise that the product makes, kept on the wire.
