@@ -14,9 +14,11 @@ const PROBE_WAIT = 5_000; // an open socket that does not answer a probe is dead
 const STABLE = 10_000; // a connection that lasted this long resets the back-off
 const LINGER = 5_000; // a socket that nobody needs is kept this long: the next view may want it
 
-// Back-off: the first delay is drawn below `first`, the ceiling doubles up to `cap`.
-const LOST = { first: 1_000, cap: 10_000 };
-const FULL = { first: 15_000, cap: 120_000 };
+// Back-off: a delay is drawn between `least` of a ceiling and the whole of it; the ceiling starts at `first`
+// and doubles up to `cap`. Nearly the whole span, so that the clients of a server that died do not come back
+// in step; a server that is full gets its rest.
+const LOST = { first: 1_000, cap: 10_000, least: 0.1 };
+const FULL = { first: 20_000, cap: 120_000, least: 0.5 };
 
 const TRY_LATER = 1013;
 // After these the same client would only be turned away again: a normal end, or our own fault.
@@ -111,9 +113,9 @@ export class Link {
   #leave(wanted) {
     // A change of mode is a leave and a join, so that no server has to guess what the second one means.
     const left = [...this.#channels].filter(([channel, { asked }]) => wanted.get(channel) !== asked);
-    if (left.length === 0) return;
-    this.#send({ unsubscribe: left.map(([channel]) => channel) });
     for (const [channel] of left) this.#channels.delete(channel);
+    const joined = left.filter(([, { error }]) => !error).map(([channel]) => channel);
+    if (joined.length > 0) this.#send({ unsubscribe: joined });
   }
 
   #join(wanted) {
@@ -183,8 +185,7 @@ export class Link {
     if (backoff !== this.#backoff) this.#attempt = 0;
     this.#backoff = backoff;
     const ceiling = Math.min(backoff.cap, backoff.first * 2 ** this.#attempt++);
-    // Drawn from nearly the whole span: the clients of a server that died must not come back in step.
-    const delay = ceiling * (0.1 + 0.9 * Math.random());
+    const delay = ceiling * (backoff.least + (1 - backoff.least) * Math.random());
     this.#timer("retry", delay, () => this.#settle());
     this.#become({ name: "waiting", retryAt: Date.now() + delay, ...why });
   }
@@ -203,9 +204,10 @@ export class Link {
   // After a sleep or a change of network a socket may be dead and still look open. Joining a channel again
   // changes nothing and is answered, so an answer, or any other frame, shows that it lives.
   #probe() {
-    const [entry] = this.#channels;
-    if (!entry || this.#timers.probe) return;
-    this.#send({ [entry[1].asked]: [entry[0]] });
+    const joined = [...this.#channels].find(([, { error }]) => !error);
+    if (!joined || this.#timers.probe) return;
+    const [channel, { asked }] = joined;
+    this.#send({ [asked]: [channel] });
     this.#timer("probe", PROBE_WAIT, () => this.#lost());
   }
 

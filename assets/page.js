@@ -19,8 +19,8 @@ const { connect } = await import("./headcount.js");
 $("channel").textContent = channel;
 $("publish").textContent = `redis-cli PUBLISH ${quoted(channel)} hello`;
 $("embed").textContent =
-  `<script type="module" src="${new URL("headcount.js", import.meta.url).href}"></script>\n` +
-  `<live-count channel="${channel.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"></live-count> people here`;
+  `<script type="module"\n  src="${new URL("headcount.js", import.meta.url).href}"></script>\n\n` +
+  `<live-count channel="${channel.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"></live-count>\npeople here`;
 
 function quoted(word) {
   return /^[\w:/.-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
@@ -32,6 +32,7 @@ element.addEventListener("count", () => {
   const noun = element.value === 1 ? "person here" : "people here";
   element.setAttribute("label", noun);
   $("noun").textContent = noun;
+  element.classList.toggle("long", element.textContent.length > 5);
   document.title = element.value === null ? "headcount" : `${element.textContent} ${noun}`;
   drawCrowd(Math.max(0, element.value ?? 0));
 });
@@ -121,7 +122,6 @@ function readable(data) {
 
 function drawMessages() {
   drawing = 0;
-  $("silence").hidden = true;
   $("messages").replaceChildren(...messages.map(({ at, text }) => {
     const line = document.createElement("li");
     const time = document.createElement("time");
