@@ -182,8 +182,9 @@ class LiveCount extends HTMLElement {
     if (value === this.#value) return;
     this.#value = value;
     this.textContent = value === null ? "–" : number.format(value);
-    if (!this.#saying) this.#say();
+    // The page hears first, so that it can set a label that suits the number.
     this.dispatchEvent(new Event("count", { bubbles: true }));
+    if (!this.#saying) this.#say();
   }
 
   #say() {

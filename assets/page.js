@@ -19,7 +19,7 @@ const { connect } = await import("./headcount.js");
 $("channel").textContent = channel;
 $("publish").textContent = `redis-cli PUBLISH ${quoted(channel)} hello`;
 $("embed").textContent =
-  `<script type="module"\n  src="${new URL("headcount.js", import.meta.url).href}"></script>\n\n` +
+  `<script type="module"\nsrc="${new URL("headcount.js", import.meta.url).href}"></script>\n` +
   `<live-count channel="${channel.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"></live-count>\npeople here`;
 
 function quoted(word) {
