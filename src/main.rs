@@ -1,2 +1,76 @@
-//! The binary.
-fn main() {}
+//! The binary: flags, configuration, log, exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use headcount::cli::{Cli, Command};
+use headcount::config::{self, Loaded};
+use headcount::{log, server};
+
+/// A configuration that cannot be used, or an address that cannot be listened on.
+const CANNOT_START: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let loaded = match config::load(&cli.settings.into()) {
+        Ok(loaded) => loaded,
+        Err(invalid) => {
+            eprintln!("headcount: {invalid}");
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    match cli.command {
+        Some(Command::Check) => check(&loaded),
+        None => serve(loaded),
+    }
+}
+
+/// Prints the effective values as TOML.
+fn check(loaded: &Loaded) -> ExitCode {
+    let mut text = String::new();
+    for (path, value) in &loaded.effective {
+        text.push_str(&format!("{path} = {value}\n"));
+    }
+    // A reader that closes early, such as head, is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn serve(loaded: Loaded) -> ExitCode {
+    log::start(&loaded.config.log);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let ended = runtime.block_on(async {
+        let store = loaded.config.redis.shown();
+        let channel = loaded.config.channels.default_channel().unwrap_or_default().to_owned();
+        let server = server::Server::bind(loaded.config)?;
+        for address in server.addresses() {
+            announce(address, &channel, &store);
+        }
+        server.run().await
+    });
+    // What is left are tasks that wait for nothing that matters.
+    runtime.shutdown_background();
+    match ended {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(signal)) => ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The one line that a person can click.
+fn announce(address: std::net::SocketAddr, channel: &str, store: &str) {
+    let (version, port) = (env!("CARGO_PKG_VERSION"), address.port());
+    let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let line = format!("headcount {version}: http://{host}:{port}/ shows {channel}, kept in {store}\n");
+    let _ = std::io::stdout().write_all(line.as_bytes());
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("headcount: {error}");
+    ExitCode::from(CANNOT_START)
+}

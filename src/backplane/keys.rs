@@ -1,0 +1,58 @@
+//! Every key and channel name that this program uses in the store.
+//!
+//! `v1` is the version of the key layout; a later layout takes another number and can stand beside
+//! this one. The braces make a channel's total and its tally share a Cluster slot.
+
+use std::sync::Arc;
+
+/// The key names under one prefix.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    /// The names under `prefix`, which goes before every key and every channel name.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// A channel's name in the store, which is also the key of its total: a plain integer.
+    pub fn total(&self, channel: &str) -> String {
+        format!("{}{channel}", self.prefix)
+    }
+
+    /// Hash: node id to the number that this node has on the channel.
+    pub fn tally(&self, channel: &str) -> String {
+        format!("{0}headcount:v1:{{{0}{channel}}}:tally", self.prefix)
+    }
+
+    /// Sorted set: node id to the end of its lease, in milliseconds of the store's clock.
+    pub fn nodes(&self) -> String {
+        format!("{}headcount:v1:nodes", self.prefix)
+    }
+
+    /// Set: the channels in which a node may have a tally.
+    pub fn node(&self, id: &str) -> String {
+        format!("{}headcount:v1:node:{id}", self.prefix)
+    }
+
+    /// The channel that a name in the store stands for.
+    pub fn channel<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(&*self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_and_its_tally_share_a_cluster_slot() {
+        let keys = Keys::new("staging:");
+        assert_eq!(keys.total("users:count"), "staging:users:count");
+        assert_eq!(keys.tally("users:count"), "staging:headcount:v1:{staging:users:count}:tally");
+        assert_eq!(keys.channel("staging:users:count"), Some("users:count"));
+        assert_eq!(keys.channel("users:count"), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! Withdraws what dead nodes had stated.
+//!
+//! A lease that has ended is never renewed, so withdrawing is final. Several nodes may do it at
+//! once, and one that dies midway is followed by another: each step changes nothing when repeated.
+
+use std::sync::Arc;
+
+use super::lease::NodeId;
+use super::scripts::Scripts;
+use crate::backplane::Error;
+use crate::config::Rules;
+
+/// Withdraws every tally of `id`, channel by channel, then strikes it from the nodes.
+pub async fn reap(scripts: Scripts, rules: Arc<Rules>, id: NodeId) -> Result<usize, Error> {
+    let channels = scripts.listed(&id).await?;
+    for channel in &channels {
+        let exact = rules.find(channel).is_some_and(|rule| rule.exact());
+        match scripts.repair(channel, exact, std::slice::from_ref(&id)).await {
+            // A key that holds something else keeps no tally of ours from being withdrawn.
+            Ok(_) | Err(Error::Refused(_)) => {}
+            Err(lost) => return Err(lost),
+        }
+    }
+    scripts.strike(&id).await?;
+    Ok(channels.len())
+}

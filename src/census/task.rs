@@ -1,0 +1,476 @@
+//! The task that keeps the store in step with what is here: one loop, no locks, no waiting in it.
+//!
+//! What takes time runs as a job beside the loop, a bounded number at once and one a channel, and
+//! comes back as an outcome. The loop alone holds the state.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::channel::{Census, Reading, Value};
+use super::entry::{Entry, Now, Step};
+use super::lease::{Lease, NodeId};
+use super::reap::reap;
+use super::scripts::{Answer, Pulse, Scripts};
+use crate::backplane::{Error, Link};
+use crate::config::{self, Rules};
+use crate::metrics::Metrics;
+
+/// Steps for channels that may be under way at once.
+const JOBS: usize = 64;
+/// How long a channel whose statement was refused waits before it is stated again.
+const REFUSED: Duration = Duration::from_secs(1);
+
+/// What a job came back with.
+enum Outcome {
+    Beat { id: NodeId, taken: bool, result: Result<Pulse, Error> },
+    Step { name: Arc<str>, done: Done, result: Result<Answer, Error> },
+    Reap { id: NodeId, result: Result<usize, Error> },
+    Left,
+}
+
+/// The step that a job carried out, with what it was begun with.
+struct Done {
+    step: Step,
+    id: NodeId,
+    number: u64,
+    olds: Vec<NodeId>,
+    heard: u64,
+}
+
+pub struct Task {
+    census: Census,
+    config: config::Census,
+    rules: Arc<Rules>,
+    scripts: Scripts,
+    metrics: Metrics,
+    link: watch::Receiver<Link>,
+    up: bool,
+    lease: Lease,
+    beating: bool,
+    beat_refused: bool,
+    next_beat: Instant,
+    entries: HashMap<Arc<str>, Entry>,
+    ready: VecDeque<Arc<str>>,
+    wakes: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
+    jobs: JoinSet<Outcome>,
+    stepping: usize,
+    reaping: HashSet<NodeId>,
+    leaving: bool,
+}
+
+impl Task {
+    pub fn new(census: Census, config: config::Census, rules: Arc<Rules>, scripts: Scripts, metrics: Metrics) -> Self {
+        let now = Instant::now();
+        let standing = rules.standing().map(|rule| {
+            let channel = census.channel(rule.pattern.as_str().into(), true);
+            (channel.name().clone(), Entry::new(channel, true, now, config.repair))
+        });
+        Self {
+            entries: standing.collect(),
+            link: scripts.link(),
+            census,
+            config,
+            rules,
+            scripts,
+            metrics,
+            up: false,
+            lease: Lease::new(),
+            beating: false,
+            beat_refused: false,
+            next_beat: now,
+            ready: VecDeque::new(),
+            wakes: BinaryHeap::new(),
+            jobs: JoinSet::new(),
+            stepping: 0,
+            reaping: HashSet::new(),
+            leaving: false,
+        }
+    }
+
+    /// Runs until the census was closed and what it had stated is withdrawn.
+    pub async fn run(mut self) {
+        self.link.mark_changed();
+        let census = self.census.clone();
+        let mut live = census.subscribed();
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                () = census.work() => {}
+                Some(outcome) = self.jobs.join_next() => {
+                    // A job that panicked has said so; its channel is stated again by a repair.
+                    if let Ok(outcome) = outcome {
+                        self.take_in_changes();
+                        if let Outcome::Left = outcome {
+                            return;
+                        }
+                        self.settle(outcome);
+                    }
+                }
+                changed = self.link.changed() => match changed {
+                    Ok(()) => self.link_changed(),
+                    Err(_) => return,
+                },
+                () = sleep_until(wake) => {}
+            }
+            if live != census.subscribed() {
+                live = !live;
+                if !live {
+                    self.entries.values_mut().for_each(Entry::unsubscribed);
+                }
+                self.look_at_all();
+            }
+            self.take_in_changes();
+            if census.closing() && !self.leaving {
+                self.look_at_all();
+            }
+            self.wake_up();
+            self.beat_if_due();
+            self.start_ready();
+            if self.close_if_done() {
+                return;
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let beat = if self.up && !self.beating { self.next_beat } else { Instant::now() + self.config.heartbeat };
+        self.wakes.peek().map_or(beat, |Reverse((at, _))| beat.min(*at))
+    }
+
+    fn now(&self) -> Now {
+        Now { at: Instant::now(), subscribed: self.census.subscribed(), closing: self.census.closing() }
+    }
+
+    /// Takes in what happened to the handles since the last look.
+    fn take_in_changes(&mut self) {
+        let now = Instant::now();
+        for channel in self.census.changed() {
+            let flags = channel.take_flags();
+            let name = channel.name().clone();
+            let entry = self.entries.entry(name.clone()).or_insert_with(|| {
+                Entry::new(channel.clone(), channel.exact(), now, self.config.repair)
+            });
+            if !Arc::ptr_eq(&entry.channel, &channel) {
+                // A channel that was left and joined again has a new handle; the old one is at 0.
+                entry.channel = channel;
+            }
+            entry.note(flags, now, self.config.quiet);
+            self.look_at(name);
+        }
+    }
+
+    /// Queues a channel that has something to do, or sets its wake-up.
+    fn look_at(&mut self, name: Arc<str>) {
+        let now = self.now();
+        let Some(entry) = self.entries.get_mut(&name) else { return };
+        if entry.done() {
+            self.entries.remove(&name);
+            return;
+        }
+        if entry.queued || entry.busy {
+            return;
+        }
+        if now.closing && entry.step(now).is_none() {
+            return;
+        }
+        if entry.step(now).is_some() {
+            entry.queued = true;
+            self.ready.push_back(name);
+            return;
+        }
+        let next = entry.next(now.at).max(now.at + Duration::from_millis(1));
+        if entry.wake.is_none_or(|wake| next < wake) {
+            entry.wake = Some(next);
+            self.wakes.push(Reverse((next, name)));
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        let names: Vec<_> = self.entries.keys().cloned().collect();
+        for name in names {
+            self.look_at(name);
+        }
+    }
+
+    fn wake_up(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((at, name))) = self.wakes.peek().filter(|Reverse((at, _))| *at <= now).cloned() {
+            self.wakes.pop();
+            if let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.wake == Some(at)) {
+                entry.wake = None;
+                self.look_at(name);
+            }
+        }
+    }
+
+    /// Starts what is ready, as far as there are places. Without a lease nothing can be stated.
+    fn start_ready(&mut self) {
+        if !self.up || !self.lease.held {
+            return;
+        }
+        let now = self.now();
+        while self.stepping < JOBS {
+            let Some(name) = self.ready.pop_front() else { return };
+            let Some(entry) = self.entries.get_mut(&name) else { continue };
+            entry.queued = false;
+            match entry.step(now) {
+                Some(step) => self.start(name, step),
+                None => self.look_at(name),
+            }
+        }
+    }
+
+    fn start(&mut self, name: Arc<str>, step: Step) {
+        let (Some(entry), Some(end)) = (self.entries.get_mut(&name), self.lease.end) else { return };
+        entry.begin(step, Instant::now(), self.config.batch, self.config.repair);
+        let done = Done {
+            step,
+            id: self.lease.id.clone(),
+            number: entry.channel.here(),
+            olds: entry.olds.clone(),
+            heard: entry.channel.times_heard(),
+        };
+        if step == Step::State {
+            self.metrics.statements.inc();
+            // Until it is confirmed, nobody knows what stands in the store.
+            entry.stated = None;
+        }
+        let (exact, list) = (entry.channel.exact(), !entry.listed && done.number > 0);
+        let may_reap = self.lease.may_reap(self.config.lease);
+        let scripts = self.scripts.clone();
+        self.stepping += 1;
+        self.jobs.spawn(async move {
+            let result = carry_out(&scripts, &name, exact, list, end, may_reap, &done).await;
+            Outcome::Step { name, done, result }
+        });
+    }
+
+    fn beat_if_due(&mut self) {
+        let now = Instant::now();
+        if !self.up || self.beating || now < self.next_beat || self.leaving {
+            return;
+        }
+        self.beating = true;
+        self.next_beat = now + self.config.heartbeat;
+        let (scripts, id, take) = (self.scripts.clone(), self.lease.id.clone(), self.lease.end.is_none());
+        let (length, grace) = (self.config.lease.as_millis() as u64, self.config.grace.as_millis() as u64);
+        self.jobs.spawn(async move {
+            let result = scripts.heartbeat(&id, length, grace, take).await;
+            Outcome::Beat { id, taken: take, result }
+        });
+    }
+
+    fn link_changed(&mut self) {
+        self.up = matches!(*self.link.borrow_and_update(), Link::Up(_));
+        self.lease.held = false;
+        if self.up {
+            self.lease.connected = Instant::now();
+            self.next_beat = Instant::now();
+        }
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Beat { id, taken, result } => self.beaten(&id, taken, result),
+            Outcome::Step { name, done, result } => {
+                self.stepping -= 1;
+                self.stepped(&name, done, result);
+                self.look_at(name);
+            }
+            Outcome::Reap { id, result } => {
+                self.reaping.remove(&id);
+                match result {
+                    Ok(channels) => {
+                        self.metrics.reaped.inc();
+                        tracing::info!(node = id.as_str(), channels, "withdrew the tallies of a node whose lease ended");
+                    }
+                    Err(error) => tracing::debug!(node = id.as_str(), %error, "could not withdraw a dead node's tallies yet"),
+                }
+            }
+            Outcome::Left => {}
+        }
+    }
+
+    fn beaten(&mut self, id: &NodeId, taken: bool, result: Result<Pulse, Error>) {
+        self.beating = false;
+        if *id != self.lease.id {
+            return;
+        }
+        match result {
+            Ok(Pulse::Held(end, dead)) => {
+                if !self.lease.held {
+                    tracing::debug!(node = id.as_str(), "the lease is held");
+                }
+                (self.lease.end, self.lease.held) = (Some(end), true);
+                self.beat_refused = false;
+                if taken {
+                    self.look_at_all();
+                }
+                self.reap(dead);
+            }
+            Ok(Pulse::Gone) => {
+                self.metrics.lease_lost.inc();
+                tracing::warn!(node = id.as_str(), "this node's lease had ended; stating everything under a new id");
+                self.rotate();
+            }
+            Err(Error::Refused(why)) => {
+                if !std::mem::replace(&mut self.beat_refused, true) {
+                    tracing::error!(why, "the store refuses the heartbeat: nothing is counted until it allows it");
+                }
+            }
+            // Whether the store took it is not known; an id is taken once only.
+            Err(_) if taken => self.lease.id = NodeId::draw(),
+            Err(error) => tracing::debug!(%error, "no heartbeat"),
+        }
+    }
+
+    /// Gives up the id: everything is stated anew under another, which takes the old one's out.
+    fn rotate(&mut self) {
+        let old = self.lease.renew_id();
+        let now = Instant::now();
+        self.next_beat = now;
+        for entry in self.entries.values_mut() {
+            entry.rotate(&old, now);
+        }
+    }
+
+    fn reap(&mut self, dead: Vec<NodeId>) {
+        if !self.lease.may_reap(self.config.lease) {
+            return;
+        }
+        for id in dead {
+            if id == self.lease.id || !self.reaping.insert(id.clone()) {
+                continue;
+            }
+            let (scripts, rules) = (self.scripts.clone(), self.rules.clone());
+            self.jobs.spawn(async move { Outcome::Reap { result: reap(scripts, rules, id.clone()).await, id } });
+        }
+    }
+
+    fn stepped(&mut self, name: &Arc<str>, done: Done, result: Result<Answer, Error>) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        entry.busy = false;
+        let current = done.id == self.lease.id;
+        if !current && done.step == Step::State && !entry.olds.contains(&done.id) {
+            // It was under way while the id changed: it may have arrived under the old one.
+            entry.olds.push(done.id.clone());
+        }
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(Error::Refused(why)) => return self.refused(name, done.step, &why),
+            // The link's change says it once for all; what is not confirmed is stated again.
+            Err(Error::Down | Error::Lost(_)) => {
+                entry.unread |= done.step == Step::Read;
+                return;
+            }
+        };
+        match (done.step, &answer) {
+            (Step::State, Answer::Total { .. }) if current => {
+                entry.stated = Some(done.number);
+                entry.listed |= done.number > 0;
+                entry.olds.retain(|old| !done.olds.contains(old));
+            }
+            (Step::State, Answer::Late) => {
+                self.next_beat = Instant::now();
+                return;
+            }
+            (Step::State, Answer::Foreign) => {
+                // Nothing was stated; it is only listed, and comes off the list when it is left.
+                (entry.stated, entry.listed) = (Some(0), entry.listed || done.number > 0);
+                return self.refused(name, done.step, "the key exists and is not a count of ours");
+            }
+            (Step::Unlist, _) => {
+                entry.listed &= !current;
+                return;
+            }
+            _ => {}
+        }
+        match answer {
+            Answer::Total { total, changed } => {
+                if changed {
+                    self.metrics.repaired.inc();
+                    tracing::warn!(channel = &**name, total, "repaired a total that the tallies did not bear out");
+                }
+                if std::mem::take(&mut entry.refused) {
+                    tracing::info!(channel = &**name, total, "the channel is counted again");
+                }
+                hand_on(&self.census, name, done.heard, Reading::Total(total));
+            }
+            Answer::Foreign => hand_on(&self.census, name, done.heard, Reading::Unknown),
+            Answer::Late => {}
+        }
+    }
+
+    /// A key that holds something else than our total: say so once, and go on with the rest.
+    fn refused(&mut self, name: &Arc<str>, step: Step, why: &str) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        self.metrics.refused.inc();
+        entry.put_off(Instant::now() + REFUSED, step == Step::State);
+        if !std::mem::replace(&mut entry.refused, true) {
+            tracing::error!(channel = &**name, why, "the channel cannot be counted: free its key, or name another channel");
+        }
+        let foreign = step == Step::State && !entry.channel.exact();
+        let reading = if foreign { Reading::Refused } else { Reading::Unknown };
+        hand_on(&self.census, name, entry.channel.times_heard(), reading);
+    }
+
+    /// When closing: once nothing is left to withdraw, gives the lease back. True ends the task.
+    fn close_if_done(&mut self) -> bool {
+        if !self.census.closing() || self.leaving {
+            return false;
+        }
+        if !self.up {
+            // Nobody to withdraw it from; the other nodes will, when the lease has ended.
+            return true;
+        }
+        let left = |entry: &Entry| entry.busy || entry.listed || (entry.unstated() && !(entry.standing && entry.channel.here() == 0));
+        if self.entries.values().any(left) {
+            return false;
+        }
+        self.leaving = true;
+        let (scripts, id) = (self.scripts.clone(), self.lease.id.clone());
+        self.jobs.spawn(async move {
+            if let Err(error) = scripts.strike(&id).await {
+                tracing::debug!(%error, "could not give the lease back; it ends by itself");
+            }
+            Outcome::Left
+        });
+        false
+    }
+}
+
+fn hand_on(census: &Census, name: &Arc<str>, heard: u64, reading: Reading) {
+    census.hand_on(name.clone(), Value { heard, reading });
+}
+
+/// Carries out one step. What fails midway is done again from the start, which changes nothing.
+async fn carry_out(
+    scripts: &Scripts,
+    name: &str,
+    exact: bool,
+    list: bool,
+    end: i64,
+    may_reap: bool,
+    done: &Done,
+) -> Result<Answer, Error> {
+    match done.step {
+        Step::State => {
+            if list {
+                scripts.list(&done.id, name).await?;
+            }
+            scripts.state(name, exact, &done.id, done.number, end, &done.olds).await
+        }
+        Step::Read => scripts.read(name).await,
+        Step::Unlist => scripts.unlist(&done.id, name).await.map(|()| Answer::Late),
+        Step::Repair => {
+            let dead = if may_reap { scripts.strangers(name).await? } else { Vec::new() };
+            scripts.repair(name, exact, &dead).await
+        }
+    }
+}

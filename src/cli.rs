@@ -1,0 +1,57 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Show, live, how many people are here, in sync across every server.
+///
+/// Serves a page with the live count, and carries every message that is published on a joined
+/// channel to its WebSockets. Values come from defaults, then the file, then the environment
+/// (PORT, REDIS_URL, HEADCOUNT_SECTION__KEY), then these flags.
+#[derive(Debug, Parser)]
+#[command(name = "headcount", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; without a command, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// Commands beside serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Load the configuration as a start would, print the effective values, and exit.
+    Check,
+}
+
+/// Flags, each above file and environment.
+#[derive(Debug, Default, Args)]
+pub struct Settings {
+    /// Read this TOML file.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Listen on this address and port; may be given more than once.
+    #[arg(long, value_name = "ADDRESS:PORT", global = true)]
+    pub listen: Vec<String>,
+    /// Listen on this port, on the addresses that are set.
+    #[arg(short, long, value_name = "PORT", global = true)]
+    pub port: Option<u16>,
+    /// Use the store at this address.
+    #[arg(long, value_name = "URL", global = true)]
+    pub redis_url: Option<String>,
+    /// Log from this level on: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub log_level: Option<String>,
+}
+
+impl From<Settings> for Overrides {
+    fn from(settings: Settings) -> Self {
+        let Settings { config: file, listen, port, redis_url, log_level } = settings;
+        Self { file, listen, port, redis_url, log_level }
+    }
+}

@@ -1,0 +1,272 @@
+//! The configuration: defaults < file < environment < flags, checked once and typed.
+//!
+//! In: at most one TOML file, the process environment, the command line's overrides.
+//! Out: one [`Config`] of typed values, or every mistake at once, each naming its source, the key,
+//! the value and what is allowed. Raw text becomes typed values here and nowhere else.
+//! The rule: [`keys::KEYS`] is the one list of keys; what is not in it is an error.
+
+pub mod channels;
+pub mod keys;
+mod reader;
+mod value;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use channels::{Deliver, Rule, Rules};
+use reader::Reader;
+
+/// Everything that a node can be told, typed and in range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where and how this node listens.
+    pub server: Server,
+    /// Which store keeps the counts and carries the messages.
+    pub redis: Redis,
+    /// The timing of the count.
+    pub census: Census,
+    /// Bounds on what one client, or all of them, may take.
+    pub limits: Limits,
+    /// How silent clients are found.
+    pub session: Session,
+    /// What is logged, and in which form.
+    pub log: Log,
+    /// Which channels exist, which are counted and how they deliver.
+    pub channels: Arc<Rules>,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Threads that carry sockets.
+    pub workers: usize,
+    /// Time over which the sockets are closed at a stop.
+    pub drain: Duration,
+    /// Origins whose pages may open a socket; empty stands for every origin.
+    pub origins: Vec<String>,
+    /// Connections that the kernel may hold for us before they are accepted.
+    pub backlog: u32,
+}
+
+/// `[redis]`
+#[derive(Clone, PartialEq)]
+pub struct Redis {
+    /// The store's address, with its password if it has one.
+    pub url: String,
+    /// Put before every key and channel name, so that two installations can share a store.
+    pub key_prefix: String,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest wait for an answer.
+    pub response_timeout: Duration,
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("url", &value::without_password(&self.url))
+            .field("key_prefix", &self.key_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    /// The address as it may be shown: without user and password.
+    pub fn shown(&self) -> String {
+        value::without_password(&self.url)
+    }
+}
+
+/// `[census]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Census {
+    /// Between two renewals of this node's lease.
+    pub heartbeat: Duration,
+    /// How long a lease lasts after its last renewal.
+    pub lease: Duration,
+    /// How long after its lease ended a node's tallies are withdrawn by others.
+    pub grace: Duration,
+    /// Between two repairs of one channel.
+    pub repair: Duration,
+    /// Quiet time after which a counted channel's key is read again.
+    pub quiet: Duration,
+    /// Shortest time between two statements of one busy channel.
+    pub batch: Duration,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Open client connections of this node.
+    pub clients: usize,
+    /// Bytes that may wait for one client.
+    pub client_buffer: usize,
+    /// Bytes of one message from a client.
+    pub message: usize,
+    /// Messages a second from one client, on average over some seconds.
+    pub messages_per_second: u32,
+    /// Channels that one client may have joined or watch.
+    pub channels_per_client: usize,
+    /// Pushes a second on a channel that delivers `latest`.
+    pub pushes_per_second: u32,
+    /// Time for a connection to send its request.
+    pub handshake: Duration,
+}
+
+/// `[session]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// Between two pings of one socket.
+    pub ping: Duration,
+    /// How long a socket may take to answer a ping.
+    pub pong: Duration,
+    /// How long a closed socket may take to say goodbye.
+    pub close: Duration,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: tracing::Level,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `human` on a terminal, `plain` elsewhere.
+    Auto,
+    /// Colours, for eyes.
+    Human,
+    /// One line of text an event, no colours.
+    Plain,
+    /// One JSON object an event.
+    Json,
+}
+
+/// What the command line sets; each value stands above file and environment.
+#[derive(Debug, Default, Clone)]
+pub struct Overrides {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// `--listen`, once or more.
+    pub listen: Vec<String>,
+    /// `--port`: the port of every address in `server.listen`.
+    pub port: Option<u16>,
+    /// `--redis-url`
+    pub redis_url: Option<String>,
+    /// `--log-level`
+    pub log_level: Option<String>,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, or "the environment", or "the command line".
+    pub source: String,
+    /// The key's full name; empty when the source as a whole cannot be read.
+    pub key: String,
+    /// The value as it was given.
+    pub value: String,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.key.is_empty(), self.value.is_empty()) {
+            (true, _) => write!(f, "{}: {}", self.source, self.message),
+            (_, true) => write!(f, "{}: {}: {}", self.source, self.key, self.message),
+            _ => {
+                let Self { source, key, value, message } = self;
+                write!(f, "{source}: {key} = {value}: {message}")
+            }
+        }
+    }
+}
+
+/// Every mistake that was found, in one error.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has {} mistake{}:\n{}", .0.len(), if .0.len() == 1 { "" } else { "s" },
+    .0.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n"))]
+pub struct Invalid(pub Vec<Problem>);
+
+/// A configuration and how `headcount check` shows it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The typed values.
+    pub config: Config,
+    /// Each key in the list's order with its effective value as TOML, secrets hidden.
+    pub effective: Vec<(&'static str, String)>,
+}
+
+/// Loads the configuration as a start does.
+///
+/// # Errors
+/// [`Invalid`] holds every mistake of every source, never just the first.
+pub fn load(overrides: &Overrides) -> Result<Loaded, Invalid> {
+    load_from(overrides, std::env::vars().collect())
+}
+
+/// [`load`] with the environment as an argument.
+pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<Loaded, Invalid> {
+    let mut reader = Reader::collect(overrides, env)?;
+    let server = Server {
+        listen: reader.listen(overrides),
+        workers: match reader.int("server.workers") as usize {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        },
+        drain: reader.duration("server.drain"),
+        origins: reader.origins("server.origins"),
+        backlog: reader.int("server.backlog") as u32,
+    };
+    let redis = Redis {
+        url: reader.redis_url("redis.url"),
+        key_prefix: reader.prefix("redis.key_prefix"),
+        connect_timeout: reader.duration("redis.connect_timeout"),
+        response_timeout: reader.duration("redis.response_timeout"),
+    };
+    let census = Census {
+        heartbeat: reader.duration("census.heartbeat"),
+        lease: reader.duration("census.lease"),
+        grace: reader.duration("census.grace"),
+        repair: reader.duration("census.repair"),
+        quiet: reader.duration("census.quiet"),
+        batch: reader.duration("census.batch"),
+    };
+    if census.lease < census.heartbeat * 3 {
+        reader.reject("census.lease", "must be at least three times census.heartbeat, or one lost heartbeat ends it");
+    }
+    let limits = Limits {
+        clients: reader.int("limits.clients") as usize,
+        client_buffer: reader.size("limits.client_buffer"),
+        message: reader.size("limits.message"),
+        messages_per_second: reader.int("limits.messages_per_second") as u32,
+        channels_per_client: reader.int("limits.channels_per_client") as usize,
+        pushes_per_second: reader.int("limits.pushes_per_second") as u32,
+        handshake: reader.duration("limits.handshake"),
+    };
+    let session = Session {
+        ping: reader.duration("session.ping"),
+        pong: reader.duration("session.pong"),
+        close: reader.duration("session.close"),
+    };
+    let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
+    let channels = Arc::new(reader.channels());
+    let effective = reader.finish()?;
+    Ok(Loaded { config: Config { server, redis, census, limits, session, log, channels }, effective })
+}
+
+/// The commented default configuration, as the package installs it.
+pub fn default_file() -> &'static Path {
+    Path::new("/etc/headcount/headcount.toml")
+}

@@ -1,0 +1,141 @@
+//! Which channels exist: patterns, what is counted, how a channel delivers.
+//!
+//! Nothing is relayed that no pattern names, since a shared store carries channels that are no
+//! browser's business. The first pattern that matches decides.
+
+use std::fmt;
+
+/// How a channel delivers to a client that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deliver {
+    /// Every message, in order; a client that falls too far behind is closed.
+    Every,
+    /// The newest value; older ones are left out, and pushes are paced.
+    Latest,
+}
+
+/// One `[[channels]]` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// A channel name in which `*` stands for any run of characters.
+    pub pattern: String,
+    /// Whether the sockets that join are counted.
+    pub counted: bool,
+    /// How it delivers.
+    pub deliver: Deliver,
+}
+
+impl Rule {
+    /// Whether this rule names one channel exactly: such a channel is set up as 0.
+    pub fn exact(&self) -> bool {
+        !self.pattern.contains('*')
+    }
+}
+
+/// The rules in the order of the file; the first that matches decides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules(pub Vec<Rule>);
+
+/// Longest channel name, in bytes.
+pub const MAX_NAME: usize = 200;
+
+/// Why a text is no channel name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadName(&'static str);
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Rules {
+    /// The rule for a channel, if any pattern names it.
+    pub fn find(&self, channel: &str) -> Option<&Rule> {
+        self.0.iter().find(|rule| matches(&rule.pattern, channel))
+    }
+
+    /// The channel that a client joins who names none: the first that is named exactly.
+    pub fn default_channel(&self) -> Option<&str> {
+        self.0.iter().find(|rule| rule.exact()).map(|rule| rule.pattern.as_str())
+    }
+
+    /// The counted channels that are named exactly, which exist from the start.
+    pub fn standing(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(|rule| rule.counted && rule.exact())
+    }
+}
+
+/// Checks a channel name or pattern: what the key layout and the wire can carry.
+pub fn check_name(name: &str) -> Result<(), BadName> {
+    if name.is_empty() {
+        return Err(BadName("a channel name is not empty"));
+    }
+    if name.len() > MAX_NAME {
+        return Err(BadName("a channel name has at most 200 bytes"));
+    }
+    if name.contains(['{', '}']) {
+        return Err(BadName("a channel name holds no braces"));
+    }
+    if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(BadName("a channel name holds no spaces and no control characters"));
+    }
+    if name.starts_with("headcount:") {
+        return Err(BadName("names that start with headcount: are the count's own keys"));
+    }
+    Ok(())
+}
+
+/// Whether `name` matches `pattern`, where `*` stands for any run of characters, also none.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (mut p, mut n) = (pattern.as_bytes(), name.as_bytes());
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (p.first(), n.first()) {
+            (Some(b'*'), _) => {
+                p = &p[1..];
+                star = Some((p, n));
+            }
+            (Some(a), Some(b)) if a == b => (p, n) = (&p[1..], &n[1..]),
+            (None, None) => return true,
+            _ => match star {
+                // Let the last star take one more character, and try again.
+                Some((after, from)) if !from.is_empty() => {
+                    (p, n) = (after, &from[1..]);
+                    star = Some((after, n));
+                }
+                _ => return false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters() {
+        for (pattern, name, is) in [
+            ("users:count", "users:count", true),
+            ("users:count", "users:counts", false),
+            ("page:/*", "page:/", true),
+            ("page:/*", "page:/a/b", true),
+            ("page:/*", "page:", false),
+            ("*:count", "a:count:count", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-b-b-", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, name), is, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_key_layout_cannot_carry_is_refused() {
+        for bad in ["", "a{b", "a}b", "a b", "a\nb", "headcount:v1:nodes", &"x".repeat(201)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+        assert!(check_name("page:/ä").is_ok());
+    }
+}

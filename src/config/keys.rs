@@ -1,0 +1,90 @@
+//! The one list of configuration keys: name, default, kind and range.
+//!
+//! The reader takes defaults and ranges from here, `headcount check` prints in this order, and a
+//! test holds `config/headcount.toml` to it. The default is written as TOML.
+
+/// What values a key takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A whole number, both ends included.
+    Int(i64, i64),
+    /// A time such as "500ms", "10s" or "2m", both ends (in milliseconds) included.
+    Duration(u64, u64),
+    /// A number of bytes such as 4096 or "1MiB", both ends included.
+    Size(u64, u64),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of texts that the reader checks further.
+    List,
+    /// A text that the reader checks further.
+    Text,
+    /// An array of tables, `[[channels]]`.
+    Channels,
+}
+
+/// One row of the list.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `section.key`
+    pub path: &'static str,
+    /// The default, as TOML.
+    pub default: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+}
+
+const fn key(path: &'static str, default: &'static str, kind: Kind) -> Key {
+    Key { path, default, kind }
+}
+
+const HOUR: u64 = 3_600_000;
+const GIB: u64 = 1 << 30;
+
+/// Every key, in the order of the default file.
+pub const KEYS: &[Key] = &[
+    key("server.listen", r#"["0.0.0.0:3000"]"#, Kind::List),
+    key("server.workers", "0", Kind::Int(0, 256)),
+    key("server.drain", r#""5s""#, Kind::Duration(0, HOUR)),
+    key("server.origins", r#"["*"]"#, Kind::List),
+    key("server.backlog", "16384", Kind::Int(16, 65_535)),
+    key("redis.url", r#""redis://127.0.0.1:6379""#, Kind::Text),
+    key("redis.key_prefix", r#""""#, Kind::Text),
+    key("redis.connect_timeout", r#""2s""#, Kind::Duration(10, 60_000)),
+    key("redis.response_timeout", r#""1s""#, Kind::Duration(10, 60_000)),
+    key("census.heartbeat", r#""500ms""#, Kind::Duration(50, 60_000)),
+    key("census.lease", r#""2500ms""#, Kind::Duration(300, HOUR)),
+    key("census.grace", r#""500ms""#, Kind::Duration(0, HOUR)),
+    key("census.repair", r#""10s""#, Kind::Duration(100, HOUR)),
+    key("census.quiet", r#""250ms""#, Kind::Duration(10, 60_000)),
+    key("census.batch", r#""50ms""#, Kind::Duration(1, 10_000)),
+    key("limits.clients", "100000", Kind::Int(1, 100_000_000)),
+    key("limits.client_buffer", r#""1MiB""#, Kind::Size(4 << 10, GIB)),
+    key("limits.message", r#""16KiB""#, Kind::Size(128, 16 << 20)),
+    key("limits.messages_per_second", "50", Kind::Int(1, 1_000_000)),
+    key("limits.channels_per_client", "64", Kind::Int(1, 1_000_000)),
+    key("limits.pushes_per_second", "10", Kind::Int(1, 1000)),
+    key("limits.handshake", r#""10s""#, Kind::Duration(100, HOUR)),
+    key("session.ping", r#""25s""#, Kind::Duration(100, HOUR)),
+    key("session.pong", r#""10s""#, Kind::Duration(100, HOUR)),
+    key("session.close", r#""5s""#, Kind::Duration(100, 60_000)),
+    key("log.level", r#""info""#, Kind::Choice(&["error", "warn", "info", "debug", "trace"])),
+    key("log.format", r#""auto""#, Kind::Choice(&["auto", "human", "plain", "json"])),
+    key("channels", DEFAULT_CHANNELS, Kind::Channels),
+];
+
+/// The default `[[channels]]`, in TOML's inline form.
+const DEFAULT_CHANNELS: &str = r#"[
+  { pattern = "users:count", count = "sockets", deliver = "latest" },
+  { pattern = "page:/*", count = "sockets", deliver = "latest" },
+  { pattern = "public:*", count = "none", deliver = "every" },
+]"#;
+
+/// The row of a key.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The defaults as one TOML document, read by the same code as a file.
+pub fn defaults() -> String {
+    KEYS.iter().map(|key| format!("{} = {}\n", key.path, key.default)).collect()
+}

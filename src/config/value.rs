@@ -1,0 +1,84 @@
+//! From raw text to values: times, sizes, addresses; and from values to the text that is shown.
+
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+
+/// A time such as "500ms", "1m 30s".
+pub fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok()
+}
+
+/// Bytes: a whole number, or a text such as "1MiB" or "64kB".
+pub fn size(value: &Value) -> Option<u64> {
+    match &value.kind {
+        ValueKind::String(text) => text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64()),
+        _ => int(value).and_then(|n| u64::try_from(n).ok()),
+    }
+}
+
+/// A whole number; from the environment it comes as text.
+pub fn int(value: &Value) -> Option<i64> {
+    match &value.kind {
+        ValueKind::I64(n) => Some(*n),
+        ValueKind::I128(n) => i64::try_from(*n).ok(),
+        ValueKind::U64(n) => i64::try_from(*n).ok(),
+        ValueKind::U128(n) => i64::try_from(*n).ok(),
+        ValueKind::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// A list of texts; from the environment and the command line it comes with commas.
+pub fn list(value: &Value) -> Option<Vec<String>> {
+    match &value.kind {
+        ValueKind::Array(items) => items.iter().map(text).collect(),
+        ValueKind::String(text) => Some(text.split(',').map(|part| part.trim().to_owned()).collect()),
+        _ => None,
+    }
+}
+
+/// A text, and nothing that merely could be written as one.
+pub fn text(value: &Value) -> Option<String> {
+    match &value.kind {
+        ValueKind::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// A value as TOML writes it.
+pub fn shown(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::Nil => "nothing".to_owned(),
+        ValueKind::Boolean(b) => b.to_string(),
+        ValueKind::I64(n) => n.to_string(),
+        ValueKind::I128(n) => n.to_string(),
+        ValueKind::U64(n) => n.to_string(),
+        ValueKind::U128(n) => n.to_string(),
+        ValueKind::Float(n) => n.to_string(),
+        ValueKind::String(text) => quoted(text),
+        ValueKind::Array(items) => {
+            format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
+        ValueKind::Table(table) => {
+            let mut rows: Vec<_> = table.iter().map(|(k, v)| format!("{k} = {}", shown(v))).collect();
+            rows.sort();
+            format!("{{ {} }}", rows.join(", "))
+        }
+    }
+}
+
+/// A text in TOML's double quotes.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_default())
+}
+
+/// A store's address without its user and password.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://***@{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}

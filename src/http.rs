@@ -1,0 +1,81 @@
+//! HTTP: the accept loop, one table of routes, the page, the WebSocket handshake, health, metrics.
+//!
+//! In: connections. Out: responses, and upgraded connections to the session of the same thread. It
+//! knows what a request is, not what a message is. The rule: a request that is refused is told why
+//! in one line of plain text.
+
+pub mod accept;
+mod assets;
+mod handshake;
+mod health;
+mod query;
+pub mod routes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::{Response, StatusCode};
+
+use crate::config::Config;
+use crate::hub::Registry;
+use crate::metrics::Metrics;
+use assets::Assets;
+
+/// A response whose body is in memory.
+pub type Reply = Response<Full<Bytes>>;
+
+/// What every request may need to know.
+pub struct App {
+    config: Config,
+    registry: Arc<Registry>,
+    metrics: Metrics,
+    assets: Assets,
+    draining: AtomicBool,
+    /// Connections that are open and have not become a socket.
+    open: AtomicUsize,
+}
+
+impl App {
+    /// For a node with this configuration.
+    pub fn new(config: Config, registry: Arc<Registry>, metrics: Metrics) -> Self {
+        let assets = Assets::load();
+        Self { config, registry, metrics, assets, draining: AtomicBool::new(false), open: AtomicUsize::new(0) }
+    }
+
+    /// From now on the node is not ready, and takes no new socket.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Connections of clients, whatever they have become.
+    fn clients(&self) -> usize {
+        self.open.load(Ordering::Relaxed) + usize::try_from(self.metrics.sockets.get()).unwrap_or(0)
+    }
+
+    fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Answers with a status and a line that says why.
+    fn refuse(&self, status: StatusCode, why: &str) -> Reply {
+        self.metrics.rejected.inc();
+        plain(status, &format!("{why}\n"))
+    }
+}
+
+/// A plain text response.
+fn plain(status: StatusCode, text: &str) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/plain; charset=utf-8"));
+    reply
+}
+
+/// Adds the methods that a route takes.
+fn allow(mut reply: Reply, methods: &'static str) -> Reply {
+    reply.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(methods));
+    reply
+}

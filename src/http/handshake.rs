@@ -1,0 +1,106 @@
+//! The WebSocket handshake, RFC 6455 section 4.2: checks a request, and hands its connection on.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Request, StatusCode, Version};
+use hyper_tungstenite::HyperWebsocket;
+use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::query::{self, Query};
+use super::{App, Reply};
+use crate::session::Attach;
+
+/// Checks the handshake and answers it; once the answer is sent, the connection is a session's.
+pub fn upgrade(app: &Arc<App>, attaches: mpsc::Sender<Attach>, mut request: Request<Incoming>) -> Reply {
+    let query = match check(app, &request) {
+        Ok(query) => query,
+        Err(reply) => return *reply,
+    };
+    // The stream is taken apart again at once: no buffer is wanted.
+    let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
+    match hyper_tungstenite::upgrade(&mut request, Some(config)) {
+        Ok((reply, socket)) => {
+            tokio::spawn(hand_on(socket, query, attaches));
+            reply
+        }
+        Err(error) => app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}")),
+    }
+}
+
+fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
+    let refuse = |status, why: &str| Box::new(app.refuse(status, why));
+    let headers = request.headers();
+    if !hyper_tungstenite::is_upgrade_request(request) || request.version() != Version::HTTP_11 {
+        let why = "this address speaks WebSocket: send Connection: Upgrade and Upgrade: websocket over HTTP/1.1";
+        return Err(Box::new(upgrade_required(app, why)));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes) != Some(b"13") {
+        return Err(Box::new(upgrade_required(app, "only Sec-WebSocket-Version: 13 is spoken here")));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
+        return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64"));
+    }
+    if !origin_allowed(&app.config.server.origins, headers.get(ORIGIN)) {
+        let why = "pages of this origin may not connect: it is not in server.origins";
+        return Err(refuse(StatusCode::FORBIDDEN, why));
+    }
+    let mut query = query::parse(request.uri().query().unwrap_or_default())
+        .map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
+    if query.channels.is_empty() && query.watch.is_empty() {
+        query.channels.extend(app.config.channels.default_channel().map(str::to_owned));
+    }
+    if app.draining() {
+        return Err(Box::new(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"))));
+    }
+    if app.clients() > app.config.limits.clients {
+        let why = "the server has as many clients as limits.clients allows";
+        return Err(Box::new(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why))));
+    }
+    Ok(query)
+}
+
+fn later(reply: Box<Reply>) -> Reply {
+    let mut reply = *reply;
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    reply
+}
+
+fn upgrade_required(app: &App, why: &str) -> Reply {
+    let mut reply = app.refuse(StatusCode::UPGRADE_REQUIRED, why);
+    let says: [(HeaderName, &'static str); 3] =
+        [(UPGRADE, "websocket"), (CONNECTION, "Upgrade"), (SEC_WEBSOCKET_VERSION, "13")];
+    for (name, value) in says {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}
+
+/// Only browsers send an origin, and only their pages are kept out by it.
+fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
+    let Some(origin) = origin else { return true };
+    allowed.is_empty()
+        || origin.to_str().is_ok_and(|origin| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+}
+
+/// Takes the connection out of hyper and tungstenite, down to the socket, and gives it to the session.
+async fn hand_on(socket: HyperWebsocket, query: Query, attaches: mpsc::Sender<Attach>) {
+    let Ok(stream) = socket.await else { return };
+    let Ok(parts) = stream.into_inner().into_inner().downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("an upgraded connection is not a TCP connection; a client is dropped");
+        return;
+    };
+    let Ok(io) = parts.io.into_inner().into_std() else { return };
+    let Query { channels: subscribe, watch, reconnect } = query;
+    // A worker takes in connections whenever it runs; it is gone only when the node stops.
+    let _ = attaches.send(Attach { io, early: parts.read_buf, subscribe, watch, reconnect }).await;
+}

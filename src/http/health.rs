@@ -1,0 +1,37 @@
+//! `/healthz`, `/readyz`, `/metrics`.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::{App, Reply, plain};
+
+/// The process serves.
+pub fn health() -> Reply {
+    fresh(plain(StatusCode::OK, "ok\n"))
+}
+
+/// Whether this node should get clients: the store is reachable, and the subscription is live.
+pub fn ready(app: &App) -> Reply {
+    let (status, text) = match (app.draining(), app.registry.store_up()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining: the server is stopping\n"),
+        (false, Some(true)) => (StatusCode::OK, "ready\n"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store is out of reach\n"),
+    };
+    fresh(plain(status, text))
+}
+
+/// The metrics in Prometheus' text format.
+pub fn metrics(app: &App) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(app.metrics.render())));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    fresh(reply)
+}
+
+/// An answer that holds for now only.
+fn fresh(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}

@@ -1,0 +1,67 @@
+//! Channels and their subscribers on this node: the fan-out.
+//!
+//! In: joins and leaves of sockets, messages and readings from the right. Out: bytes to sockets,
+//! and interest in channels to the right. It knows nothing of HTTP or of what a client says.
+//! The rules: a message is framed once and every socket gets the same bytes; no task is woken and
+//! nothing is allocated for a socket that can take them at once; a client that cannot has a bound.
+
+mod fanout;
+pub mod message;
+mod outbox;
+mod pace;
+pub mod registry;
+pub mod router;
+pub mod shard;
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use registry::Registry;
+pub use router::Router;
+pub use shard::{Doom, JoinError, Shard, SocketId};
+
+/// Deliveries that may wait for one worker. Beyond, the router waits, and with it the feed.
+pub const DELIVERIES: usize = 1024;
+
+/// What the router hands to a worker.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// A message of a channel that delivers every one, or that is no count.
+    Message {
+        /// The channel.
+        channel: Arc<str>,
+        /// The whole frame.
+        frame: Bytes,
+    },
+    /// The newest value of a channel that delivers the latest.
+    Latest {
+        /// The channel.
+        channel: Arc<str>,
+        /// The number, if it is a count.
+        total: Option<i64>,
+        /// The whole frame.
+        frame: Bytes,
+    },
+    /// The channel's subscription is live (again).
+    Live {
+        /// The channel.
+        channel: Arc<str>,
+        /// The count, where there is one and it is known.
+        total: Option<i64>,
+        /// Messages may have been missed since it was live before.
+        gap: bool,
+    },
+    /// The channel cannot be joined: its key is somebody else's.
+    Refused {
+        /// The channel.
+        channel: Arc<str>,
+    },
+    /// Whether the store is in reach.
+    Store {
+        /// True: live. False: degraded.
+        up: bool,
+    },
+    /// Close every socket, spread over this time.
+    Drain(Duration),
+}

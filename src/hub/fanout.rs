@@ -1,0 +1,261 @@
+//! What is sent to whom: a batch of deliveries becomes at most one write a socket and channel.
+//!
+//! The loop over a channel's members is the hot path of the whole program: it writes the same bytes
+//! to one socket after another. A socket that would block gets an outbox; the others do not wait.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::outbox::{Outbox, Slot, Wrote, write};
+use super::shard::{Doom, Shard, SocketId};
+use super::{Delivery, message};
+
+/// What becomes of frames that a socket cannot take at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// They wait, up to the client's bound.
+    Wait,
+    /// Only the newest is sent, when the socket can take it.
+    Newest(Slot),
+}
+
+impl Shard {
+    /// Carries out a batch of deliveries, in order within each channel.
+    pub fn deliver(&mut self, batch: &mut Vec<Delivery>, now: Instant) {
+        let mut run: Option<(Arc<str>, Vec<Bytes>)> = None;
+        for delivery in batch.drain(..) {
+            if let Delivery::Message { channel, frame } = delivery {
+                match &mut run {
+                    Some((name, frames)) if *name == channel => frames.push(frame),
+                    _ => {
+                        self.messages(run.take());
+                        run = Some((channel, vec![frame]));
+                    }
+                }
+                continue;
+            }
+            self.messages(run.take());
+            match delivery {
+                Delivery::Latest { channel, total, frame } => self.latest(&channel, total, frame, now),
+                Delivery::Live { channel, total, gap } => self.live(&channel, total, gap),
+                Delivery::Refused { channel } => self.expel(&channel),
+                Delivery::Store { up } => self.to_all(&message::state(up)),
+                Delivery::Message { .. } | Delivery::Drain(_) => {}
+            }
+        }
+        self.messages(run);
+    }
+
+    /// Messages of one channel that came together go out together.
+    fn messages(&mut self, run: Option<(Arc<str>, Vec<Bytes>)>) {
+        let Some((name, frames)) = run else { return };
+        let Some(&index) = self.by_name.get(&name) else { return };
+        let Some(channel) = self.channels.get_mut(index as usize) else { return };
+        let behind = if channel.every {
+            Behind::Wait
+        } else {
+            channel.newest[Slot::Text as usize] = frames.last().cloned();
+            Behind::Newest(Slot::Text)
+        };
+        self.fan_out(index, &frames, behind);
+    }
+
+    fn latest(&mut self, name: &str, total: Option<i64>, frame: Bytes, now: Instant) {
+        let interval = self.interval();
+        let Some(&index) = self.by_name.get(name) else { return };
+        let Some(channel) = self.channels.get_mut(index as usize) else { return };
+        if total.is_some() {
+            (channel.total, channel.greeting) = (total, None);
+        }
+        match channel.pace.offer(frame, now, interval) {
+            Some(frame) => self.push_value(index, frame),
+            None => self.wait(index),
+        }
+    }
+
+    fn wait(&mut self, index: u32) {
+        if let Some(channel) = self.channels.get_mut(index as usize).filter(|channel| !channel.paced) {
+            channel.paced = true;
+            self.waiting.push(index);
+        }
+    }
+
+    fn push_value(&mut self, index: u32, frame: Bytes) {
+        if let Some(channel) = self.channels.get_mut(index as usize) {
+            channel.newest[Slot::Value as usize] = Some(frame.clone());
+            self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(Slot::Value));
+        }
+    }
+
+    /// Pushes the paced values whose time has come.
+    pub fn tick(&mut self, now: Instant) {
+        let interval = self.interval();
+        let mut index = 0;
+        while let Some(&number) = self.waiting.get(index) {
+            let Some(channel) = self.channels.get_mut(number as usize).filter(|channel| channel.paced) else {
+                self.waiting.swap_remove(index);
+                continue;
+            };
+            let due = channel.pace.due(now, interval);
+            if channel.pace.wake().is_some() {
+                index += 1;
+            } else {
+                channel.paced = false;
+                self.waiting.swap_remove(index);
+            }
+            if let Some(frame) = due {
+                self.push_value(number, frame);
+            }
+        }
+    }
+
+    /// The hot loop.
+    fn fan_out(&mut self, index: u32, frames: &[Bytes], behind: Behind) {
+        let Some(channel) = self.channels.get(index as usize) else { return };
+        let whole: &[u8] = match frames {
+            [one] => one,
+            many => {
+                self.scratch.clear();
+                many.iter().for_each(|frame| self.scratch.extend_from_slice(frame));
+                &self.scratch
+            }
+        };
+        let limit = self.limits.client_buffer;
+        let mut blocked = 0;
+        for &id in &channel.members {
+            let Some(socket) = self.sockets.get_mut(id as usize) else { continue };
+            if let Some(outbox) = &mut socket.outbox {
+                if hold(outbox, index, frames, behind) > limit {
+                    self.doomed.push((id, Doom::Slow));
+                }
+                continue;
+            }
+            match write(&socket.io, whole) {
+                Wrote::All => {}
+                Wrote::Some(sent) => {
+                    blocked += 1;
+                    let outbox = socket.outbox.insert(Box::default());
+                    if hold_rest(outbox, index, frames, sent, behind) > limit {
+                        self.doomed.push((id, Doom::Slow));
+                    }
+                }
+                Wrote::Gone => self.doomed.push((id, Doom::Gone)),
+            }
+        }
+        self.metrics.deliveries.inc_by((channel.members.len() * frames.len()) as u64);
+        if blocked > 0 {
+            self.metrics.blocked.inc_by(blocked);
+        }
+        if self.scratch.capacity() > 1 << 20 {
+            self.scratch = Vec::new();
+        }
+    }
+
+    /// Goes on with what waits for a socket that can take bytes again. True if nothing waits.
+    pub fn flush(&mut self, id: SocketId) -> bool {
+        let Some(socket) = self.sockets.get_mut(id as usize) else { return true };
+        let Some(outbox) = &mut socket.outbox else { return true };
+        loop {
+            match outbox.flush(&socket.io) {
+                Wrote::All => {}
+                Wrote::Some(_) => return false,
+                Wrote::Gone => {
+                    self.doomed.push((id, Doom::Gone));
+                    return false;
+                }
+            }
+            let Some((channel, slot)) = outbox.take_mark() else { break };
+            if let Some(frame) = self.channels.get(channel as usize).and_then(|c| c.newest[slot as usize].clone()) {
+                outbox.push(frame);
+            }
+        }
+        socket.outbox = None;
+        true
+    }
+
+    /// Tells a member that it has joined, if the channel is live; else that waits until it is.
+    pub(super) fn greet(&mut self, index: u32, id: SocketId) {
+        let (Some(channel), Some(socket)) = (self.channels.get_mut(index as usize), self.sockets.get_mut(id as usize))
+        else {
+            return;
+        };
+        let Some(place) = socket.places.iter_mut().find(|place| place.channel == index) else { return };
+        if !channel.live || place.told {
+            return;
+        }
+        place.told = true;
+        channel.pace.join();
+        let gap = place.again && channel.every;
+        let frame = if place.watch || gap {
+            message::joined(&channel.name, place.watch, channel.total, gap)
+        } else {
+            let make = || message::joined(&channel.name, false, channel.total, false);
+            channel.greeting.get_or_insert_with(make).clone()
+        };
+        self.send(id, frame);
+    }
+
+    fn live(&mut self, name: &str, total: Option<i64>, gap: bool) {
+        let Some(&index) = self.by_name.get(name) else { return };
+        let Some(channel) = self.channels.get_mut(index as usize) else { return };
+        let news = total.is_some() && channel.total != total;
+        (channel.live, channel.greeting) = (true, None);
+        if total.is_some() {
+            channel.total = total;
+        }
+        let every = channel.every;
+        for id in channel.members.clone() {
+            let told = self.place(id, index).is_some_and(|(told, _)| told);
+            if !told {
+                self.greet(index, id);
+            } else if gap && every {
+                let watch = self.place(id, index).is_some_and(|(_, watch)| watch);
+                self.send(id, message::joined(name, watch, None, true));
+            } else if let (true, Some(total)) = (news, total) {
+                self.send(id, message::count(name, total));
+            }
+        }
+    }
+
+    fn place(&self, id: SocketId, index: u32) -> Option<(bool, bool)> {
+        let socket = self.sockets.get(id as usize)?;
+        socket.places.iter().find(|place| place.channel == index).map(|place| (place.told, place.watch))
+    }
+
+    fn to_all(&mut self, frame: &Bytes) {
+        let ids: Vec<SocketId> = self.sockets.iter().map(|(id, _)| id as SocketId).collect();
+        for id in ids {
+            self.send(id, frame.clone());
+        }
+    }
+}
+
+/// Adds frames behind what waits already. Returns the bytes that wait.
+fn hold(outbox: &mut Outbox, channel: u32, frames: &[Bytes], behind: Behind) -> usize {
+    match behind {
+        Behind::Wait => frames.iter().for_each(|frame| outbox.push(frame.clone())),
+        Behind::Newest(slot) => outbox.mark(channel, slot),
+    }
+    outbox.bytes()
+}
+
+/// Keeps what a socket did not take of frames of which it took `sent` bytes.
+fn hold_rest(outbox: &mut Outbox, channel: u32, frames: &[Bytes], mut sent: usize, behind: Behind) -> usize {
+    for (index, frame) in frames.iter().enumerate() {
+        if sent >= frame.len() {
+            sent -= frame.len();
+            continue;
+        }
+        if sent > 0 {
+            outbox.push_rest(frame.slice(sent..));
+            return match &frames[index + 1..] {
+                [] => outbox.bytes(),
+                rest => hold(outbox, channel, rest, behind),
+            };
+        }
+        return hold(outbox, channel, &frames[index..], behind);
+    }
+    outbox.bytes()
+}

@@ -1,0 +1,118 @@
+//! Which channels this node wants, and which workers want them: one table for all workers.
+//!
+//! A worker asks here when its first client joins a channel and when its last one leaves, never
+//! for a message. The lock is held for a look-up.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::census::{Census, Channel};
+
+/// One channel on this node.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// A bit for each worker that has clients on it.
+    pub shards: u64,
+    /// Subscribed in the store, as far as asked for.
+    pub asked: bool,
+    /// The subscription is acknowledged.
+    pub subscribed: bool,
+    /// Told to the workers as live; a count is live once its value is known.
+    pub live: bool,
+    /// It was live on an earlier connection, and messages may have been missed since.
+    pub missed: bool,
+    /// The newest value of a count.
+    pub total: Option<i64>,
+    /// The handle that counts it, for a channel that is counted.
+    pub presence: Option<Arc<Channel>>,
+    changed: bool,
+}
+
+/// What a worker learns of a channel that its first client joins.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub live: bool,
+    pub total: Option<i64>,
+    pub presence: Option<Arc<Channel>>,
+}
+
+/// The table. The router works through what changed in it.
+pub struct Registry {
+    census: Census,
+    inner: Mutex<Inner>,
+    work: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    pub channels: HashMap<Arc<str>, Entry>,
+    pub changed: Vec<Arc<str>>,
+    /// Whether the store is in reach; None before that is known.
+    pub up: Option<bool>,
+}
+
+impl Registry {
+    /// An empty table over a census.
+    pub fn new(census: Census) -> Self {
+        Self { census, inner: Mutex::default(), work: Notify::new() }
+    }
+
+    /// Whether the store is in reach; None before that is known.
+    pub fn store_up(&self) -> Option<bool> {
+        self.with(|inner| inner.up)
+    }
+
+    pub(super) fn enter(&self, shard: u8, name: &Arc<str>, counted: bool, exact: bool) -> Snapshot {
+        self.with(|inner| {
+            let entry = inner.channels.entry(name.clone()).or_insert_with(|| Entry {
+                presence: counted.then(|| self.census.channel(name.clone(), exact)),
+                ..Entry::default()
+            });
+            entry.shards |= 1 << shard;
+            let snapshot = Snapshot { live: entry.live, total: entry.total, presence: entry.presence.clone() };
+            self.changed(inner, name);
+            snapshot
+        })
+    }
+
+    pub(super) fn leave(&self, shard: u8, name: &Arc<str>) {
+        self.with(|inner| {
+            if let Some(entry) = inner.channels.get_mut(name) {
+                entry.shards &= !(1 << shard);
+                if entry.shards == 0 {
+                    self.changed(inner, name);
+                }
+            }
+        });
+    }
+
+    fn changed(&self, inner: &mut Inner, name: &Arc<str>) {
+        let Some(entry) = inner.channels.get_mut(name) else { return };
+        if !mem::replace(&mut entry.changed, true) {
+            inner.changed.push(name.clone());
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until something changed. Cancel safe.
+    pub(super) async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    pub(super) fn take_changed(inner: &mut Inner) -> Vec<Arc<str>> {
+        let names = mem::take(&mut inner.changed);
+        for name in &names {
+            if let Some(entry) = inner.channels.get_mut(name) {
+                entry.changed = false;
+            }
+        }
+        names
+    }
+
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,332 @@
+//! One worker's sockets and channels: who has joined what, dense in memory, owned by one thread.
+//!
+//! A channel's members are plain indices in a vector; a socket knows its places in them, so that
+//! joining and leaving cost the same however many are there. What is sent to whom is in `fanout`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::message;
+use super::outbox::{Outbox, Wrote, write};
+use super::pace::Pace;
+use super::registry::Registry;
+use crate::census;
+use crate::config::channels::check_name;
+use crate::config::{Limits, Rules};
+use crate::metrics::Metrics;
+
+/// A socket's number on its worker. It is used anew after the socket is gone.
+pub type SocketId = u32;
+
+/// Why the hub wants a socket closed. The session closes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doom {
+    /// More bytes wait for it than a client may have.
+    Slow,
+    /// The connection is gone.
+    Gone,
+}
+
+/// Why a channel cannot be joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// No pattern of the config names it.
+    #[error("no pattern in the server's [[channels]] allows this channel")]
+    Forbidden,
+    /// It is no channel name at all.
+    #[error("{0}")]
+    BadName(String),
+    /// The client has as many as it may have.
+    #[error("a client may have {0} channels; leave one first")]
+    TooMany(usize),
+}
+
+/// A place of a socket in a channel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Membership {
+    pub channel: u32,
+    pub place: u32,
+    /// Receives, but is not counted.
+    pub watch: bool,
+    /// Was told that it has joined; until the channel is live, it was not.
+    pub told: bool,
+    /// Was here before, and may have missed something.
+    pub again: bool,
+}
+
+/// The sending half of a client's connection.
+pub(super) struct Socket {
+    pub io: TcpStream,
+    pub outbox: Option<Box<Outbox>>,
+    pub places: SmallVec<[Membership; 1]>,
+    /// Is being closed: gets its close frame, and nothing else.
+    pub closing: bool,
+}
+
+/// One channel on this worker.
+pub(super) struct Channel {
+    pub name: Arc<str>,
+    pub members: Vec<SocketId>,
+    pub live: bool,
+    pub total: Option<i64>,
+    pub every: bool,
+    pub presence: Option<Arc<census::Channel>>,
+    pub pace: Pace,
+    /// Waits in the list of paces that will be due.
+    pub paced: bool,
+    /// The newest value and the newest text, for those who are behind.
+    pub newest: [Option<Bytes>; 2],
+    /// What a joiner is told, as long as the value stays.
+    pub greeting: Option<Bytes>,
+}
+
+/// See the module.
+pub struct Shard {
+    pub(super) index: u8,
+    pub(super) registry: Arc<Registry>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) limits: Limits,
+    pub(super) metrics: Metrics,
+    pub(super) sockets: Slab<Socket>,
+    pub(super) channels: Slab<Channel>,
+    pub(super) by_name: HashMap<Arc<str>, u32>,
+    /// Channels with a value that waits for its time.
+    pub(super) waiting: Vec<u32>,
+    pub(super) doomed: Vec<(SocketId, Doom)>,
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Shard {
+    /// An empty shard, the `index`-th of at most 64.
+    pub fn new(index: u8, registry: Arc<Registry>, rules: Arc<Rules>, limits: Limits, metrics: Metrics) -> Self {
+        Self {
+            index,
+            registry,
+            rules,
+            limits,
+            metrics,
+            sockets: Slab::new(),
+            channels: Slab::new(),
+            by_name: HashMap::new(),
+            waiting: Vec::new(),
+            doomed: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes a socket in. It belongs to no channel yet.
+    pub fn attach(&mut self, io: TcpStream) -> SocketId {
+        self.metrics.sockets.inc();
+        self.sockets.insert(Socket { io, outbox: None, places: SmallVec::new(), closing: false }) as SocketId
+    }
+
+    /// The connection of a socket, for reading and for registering.
+    pub fn io(&mut self, id: SocketId) -> Option<&mut TcpStream> {
+        self.sockets.get_mut(id as usize).map(|socket| &mut socket.io)
+    }
+
+    /// How many sockets are here.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether no socket is here.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// The pushes that are due between two values of one paced channel.
+    pub(super) fn interval(&self) -> Duration {
+        Duration::from_secs(1) / self.limits.pushes_per_second
+    }
+
+    /// The sockets that the hub found slow or gone since the last call.
+    pub fn take_doomed(&mut self) -> Vec<(SocketId, Doom)> {
+        std::mem::take(&mut self.doomed)
+    }
+
+    /// Joins a channel, or changes between watching and being counted, and tells the client as soon
+    /// as the channel is live. `again`: the client was here before and may have missed something.
+    ///
+    /// # Errors
+    /// [`JoinError`]; nothing has changed then.
+    pub fn join(&mut self, id: SocketId, name: &str, watch: bool, again: bool) -> Result<(), JoinError> {
+        check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
+        let rule = self.rules.find(name).ok_or(JoinError::Forbidden)?;
+        let (counted, exact, every) = (rule.counted, rule.exact(), rule.deliver == crate::config::Deliver::Every);
+        let Some(socket) = self.sockets.get(id as usize) else { return Ok(()) };
+        let known = self.by_name.get(name).copied();
+        let place = known.and_then(|channel| socket.places.iter().position(|place| place.channel == channel));
+        if let (Some(place), Some(channel)) = (place, known) {
+            self.switch(id, place, watch, again);
+            self.greet(channel, id);
+            self.answer_anyway(channel, id);
+            return Ok(());
+        }
+        if socket.places.len() >= self.limits.channels_per_client {
+            return Err(JoinError::TooMany(self.limits.channels_per_client));
+        }
+        let channel = known.unwrap_or_else(|| self.open(name, counted, exact, every));
+        let (Some(socket), Some(joined)) =
+            (self.sockets.get_mut(id as usize), self.channels.get_mut(channel as usize))
+        else {
+            return Ok(());
+        };
+        let place = joined.members.len() as u32;
+        joined.members.push(id);
+        socket.places.push(Membership { channel, place, watch, told: false, again });
+        if let Some(presence) = joined.presence.as_ref().filter(|_| !watch) {
+            presence.join();
+        }
+        self.greet(channel, id);
+        Ok(())
+    }
+
+    /// A client that joins again may be asking whether anybody is there: it hears at least the state.
+    fn answer_anyway(&mut self, channel: u32, id: SocketId) {
+        let live = self.channels.get(channel as usize).is_some_and(|channel| channel.live);
+        if !live && self.registry.store_up() == Some(false) {
+            self.send(id, message::state(false));
+        }
+    }
+
+    /// Changes between watching and being counted.
+    fn switch(&mut self, id: SocketId, place: usize, watch: bool, again: bool) {
+        let Some(socket) = self.sockets.get_mut(id as usize) else { return };
+        let membership = &mut socket.places[place];
+        let before = std::mem::replace(&mut membership.watch, watch);
+        (membership.told, membership.again) = (false, again);
+        let presence = self.channels.get(membership.channel as usize).and_then(|channel| channel.presence.as_ref());
+        match (presence, before, watch) {
+            (Some(presence), true, false) => presence.join(),
+            (Some(presence), false, true) => presence.leave(),
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, name: &str, counted: bool, exact: bool, every: bool) -> u32 {
+        let name: Arc<str> = name.into();
+        let snapshot = self.registry.enter(self.index, &name, counted, exact);
+        let channel = self.channels.insert(Channel {
+            name: name.clone(),
+            members: Vec::new(),
+            live: snapshot.live,
+            total: snapshot.total,
+            every,
+            presence: snapshot.presence,
+            pace: Pace::default(),
+            paced: false,
+            newest: [None, None],
+            greeting: None,
+        }) as u32;
+        self.by_name.insert(name, channel);
+        channel
+    }
+
+    /// Leaves a channel. Returns whether the socket was on it.
+    pub fn leave(&mut self, id: SocketId, name: &str) -> bool {
+        let Some(&channel) = self.by_name.get(name) else { return false };
+        let Some(socket) = self.sockets.get_mut(id as usize) else { return false };
+        let Some(index) = socket.places.iter().position(|place| place.channel == channel) else { return false };
+        let place = socket.places.swap_remove(index);
+        if let Some(outbox) = &mut socket.outbox {
+            outbox.unmark(channel);
+        }
+        self.vacate(place);
+        true
+    }
+
+    /// Gives up a place; the last member takes it.
+    fn vacate(&mut self, place: Membership) {
+        let Some(channel) = self.channels.get_mut(place.channel as usize) else { return };
+        channel.members.swap_remove(place.place as usize);
+        if let Some(presence) = channel.presence.as_ref().filter(|_| !place.watch) {
+            presence.leave();
+        }
+        if let Some(&moved) = channel.members.get(place.place as usize)
+            && let Some(socket) = self.sockets.get_mut(moved as usize)
+            && let Some(theirs) = socket.places.iter_mut().find(|theirs| theirs.channel == place.channel)
+        {
+            theirs.place = place.place;
+        }
+        if channel.members.is_empty() {
+            let channel = self.channels.remove(place.channel as usize);
+            self.by_name.remove(&channel.name);
+            self.registry.leave(self.index, &channel.name);
+        } else if channel.members.capacity() > 64 && channel.members.len() < channel.members.capacity() / 4 {
+            channel.members.shrink_to(channel.members.len() * 2);
+        }
+    }
+
+    /// Takes a socket out of every channel, at once and out of the count; it can still be written to.
+    pub fn leave_all(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(id as usize) else { return };
+        for place in std::mem::take(&mut socket.places) {
+            self.vacate(place);
+        }
+    }
+
+    /// Drops a socket, and with it its connection.
+    pub fn detach(&mut self, id: SocketId) -> Option<TcpStream> {
+        self.leave_all(id);
+        let socket = self.sockets.try_remove(id as usize)?;
+        self.metrics.sockets.dec();
+        Some(socket.io)
+    }
+
+    /// Removes every member of a channel whose key is somebody else's, and tells them.
+    pub(super) fn expel(&mut self, name: &str) {
+        let Some(channel) = self.by_name.get(name).and_then(|channel| self.channels.get(*channel as usize)) else { return };
+        let why = "the channel's key in the store is not a count of ours";
+        let frame = message::error("refused", Some(name), why);
+        for id in channel.members.clone() {
+            self.leave(id, name);
+            self.send(id, frame.clone());
+        }
+    }
+
+    /// Sends one frame to one socket: now, or after what waits for it already.
+    pub fn send(&mut self, id: SocketId, frame: Bytes) {
+        let Some(socket) = self.sockets.get_mut(id as usize).filter(|socket| !socket.closing) else { return };
+        if let Some(outbox) = &mut socket.outbox {
+            outbox.push(frame);
+            if outbox.bytes() > self.limits.client_buffer {
+                self.doomed.push((id, Doom::Slow));
+            }
+            return;
+        }
+        match write(&socket.io, &frame) {
+            Wrote::All => {}
+            Wrote::Some(n) => {
+                self.metrics.blocked.inc();
+                let outbox = socket.outbox.insert(Box::default());
+                if n > 0 { outbox.push_rest(frame.slice(n..)) } else { outbox.push(frame) }
+            }
+            Wrote::Gone => self.doomed.push((id, Doom::Gone)),
+        }
+    }
+
+    /// Leaves every channel and sends a last frame, ahead of whatever else waits. Returns whether it
+    /// is sent; if not, [`Shard::flush`] goes on with it.
+    pub fn send_last(&mut self, id: SocketId, frame: Bytes) -> bool {
+        self.leave_all(id);
+        if let Some(outbox) = self.sockets.get_mut(id as usize).and_then(|socket| socket.outbox.as_mut()) {
+            outbox.clear_for_close();
+        }
+        self.send(id, frame);
+        let Some(socket) = self.sockets.get_mut(id as usize) else { return true };
+        socket.closing = true;
+        socket.outbox.is_none()
+    }
+
+    /// The next time at which [`Shard::tick`] has something to push.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.waiting.iter().filter_map(|&channel| self.channels.get(channel as usize)?.pace.wake()).min()
+    }
+}

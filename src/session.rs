@@ -1,0 +1,38 @@
+//! One client from open to close: what it says, how it is kept alive, why it is closed.
+//!
+//! In: upgraded connections from HTTP, and the hub's deliveries. Out: joins and leaves to the hub,
+//! replies and close frames to the client. A worker runs all sessions of one thread in one loop; an
+//! idle session holds no buffer and no task. The rule: what a client sends wrong is answered, and
+//! disturbs nobody else.
+
+pub mod close;
+mod drain;
+mod frames;
+mod liveness;
+mod request;
+mod talk;
+mod watched;
+mod worker;
+
+use bytes::Bytes;
+use std::net::TcpStream;
+
+pub use worker::{Worker, run};
+
+/// Connections that may wait to be taken in by a worker.
+pub const ATTACHES: usize = 256;
+
+/// A connection that has become a WebSocket.
+#[derive(Debug)]
+pub struct Attach {
+    /// The connection, non-blocking.
+    pub io: TcpStream,
+    /// What the client had sent behind its request.
+    pub early: Bytes,
+    /// Channels to join.
+    pub subscribe: Vec<String>,
+    /// Channels to watch.
+    pub watch: Vec<String>,
+    /// The client was here before and may have missed something.
+    pub reconnect: bool,
+}

@@ -1,0 +1,105 @@
+//! Which sockets are to be pinged, and which did not answer: a queue, since all wait equally long.
+//!
+//! Time here is the worker's own: a process that was stopped does not let it pass, so that waking
+//! up closes nobody. Pure: the time comes in.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::hub::SocketId;
+
+/// The longest pause between two looks at the clock that counts as time passing. A longer one means
+/// that this process did not run, and so could not read what its clients had answered.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+
+/// A clock that stands still while the process does.
+#[derive(Debug)]
+pub struct Clock {
+    looked: Instant,
+    passed: Duration,
+}
+
+impl Clock {
+    /// Starts at zero.
+    pub fn new(now: Instant) -> Self {
+        Self { looked: now, passed: Duration::ZERO }
+    }
+
+    /// Lets the time since the last look pass, if this process ran in it.
+    pub fn look(&mut self, now: Instant) -> Duration {
+        self.passed += now.saturating_duration_since(self.looked).min(LONGEST_STEP);
+        self.looked = now;
+        self.passed
+    }
+}
+
+/// What is due for a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Ping it.
+    Ping,
+    /// It had until now to answer.
+    Pong,
+}
+
+/// A socket and which of the sockets with its number it is.
+pub type Key = (SocketId, u32);
+
+/// The deadlines of all sockets of a worker.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    pings: VecDeque<(Duration, Key)>,
+    pongs: VecDeque<(Duration, Key)>,
+}
+
+impl Deadlines {
+    /// To be pinged at `at`; calls come in the order of their times.
+    pub fn ping_at(&mut self, at: Duration, key: Key) {
+        self.pings.push_back((at, key));
+    }
+
+    /// To have answered by `at`.
+    pub fn pong_by(&mut self, at: Duration, key: Key) {
+        self.pongs.push_back((at, key));
+    }
+
+    /// Whether anything is due at `now`.
+    pub fn any_due(&self, now: Duration) -> bool {
+        [&self.pings, &self.pongs].iter().any(|queue| queue.front().is_some_and(|(at, _)| *at <= now))
+    }
+
+    /// The next that is due at `now`.
+    pub fn due(&mut self, now: Duration) -> Option<(Due, Key)> {
+        let due = |queue: &mut VecDeque<(Duration, Key)>| {
+            if queue.capacity() > 1024 && queue.len() < queue.capacity() / 4 {
+                queue.shrink_to(queue.len() * 2);
+            }
+            queue.front().is_some_and(|(at, _)| *at <= now).then(|| queue.pop_front()).flatten()
+        };
+        due(&mut self.pongs).map(|(_, key)| (Due::Pong, key)).or_else(|| due(&mut self.pings).map(|(_, key)| (Due::Ping, key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_was_stopped_lets_no_time_pass() {
+        let start = Instant::now();
+        let mut clock = Clock::new(start);
+        assert_eq!(clock.look(start + Duration::from_millis(500)), Duration::from_millis(500));
+        assert_eq!(clock.look(start + Duration::from_secs(60)), Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn deadlines_come_due_in_their_order() {
+        let mut deadlines = Deadlines::default();
+        deadlines.ping_at(Duration::from_secs(1), (1, 0));
+        deadlines.ping_at(Duration::from_secs(2), (2, 0));
+        deadlines.pong_by(Duration::from_secs(2), (3, 0));
+        assert_eq!(deadlines.due(Duration::from_millis(999)), None);
+        let due: Vec<_> = std::iter::from_fn(|| deadlines.due(Duration::from_secs(2))).collect();
+        assert_eq!(due, [(Due::Pong, (3, 0)), (Due::Ping, (1, 0)), (Due::Ping, (2, 0))]);
+    }
+}

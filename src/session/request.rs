@@ -1,0 +1,70 @@
+//! What a client asks, in one JSON object: `{"subscribe":[…],"watch":[…],"unsubscribe":[…]}`.
+
+use serde_json::{Map, Value};
+
+/// A request whose shape is right.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Channels to leave; done first.
+    pub unsubscribe: Vec<String>,
+    /// Channels to join.
+    pub subscribe: Vec<String>,
+    /// Channels to receive without being counted.
+    pub watch: Vec<String>,
+    /// The client was on them before, and may have missed something.
+    pub reconnect: bool,
+}
+
+const SHAPE: &str = r#"send one JSON object such as {"subscribe":["users:count"]}, with subscribe, watch or unsubscribe, each a list of channel names"#;
+
+/// Reads a request.
+///
+/// # Errors
+/// What was wrong and what is allowed, for the client.
+pub fn parse(text: &str) -> Result<Request, String> {
+    let object: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| format!("not understood ({error}); {SHAPE}"))?;
+    let mut request = Request::default();
+    for (key, value) in object {
+        let list = match key.as_str() {
+            "subscribe" => &mut request.subscribe,
+            "watch" => &mut request.watch,
+            "unsubscribe" => &mut request.unsubscribe,
+            "reconnect" => {
+                request.reconnect = value.as_bool().ok_or("\"reconnect\" must be true or false")?;
+                continue;
+            }
+            _ => return Err(format!("there is no {}; {SHAPE}", Value::from(key))),
+        };
+        *list = names(value).ok_or_else(|| format!("\"{key}\" must be a list of channel names; {SHAPE}"))?;
+    }
+    if request.subscribe.is_empty() && request.watch.is_empty() && request.unsubscribe.is_empty() {
+        return Err(format!("nothing is asked for; {SHAPE}"));
+    }
+    Ok(request)
+}
+
+fn names(value: Value) -> Option<Vec<String>> {
+    let Value::Array(items) = value else { return None };
+    items.into_iter().map(|item| if let Value::String(name) = item { Some(name) } else { None }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_what_it_wants() {
+        let request = parse(r#"{"subscribe":["a","b"],"watch":["c"],"unsubscribe":["d"],"reconnect":true}"#).unwrap();
+        assert_eq!(request.subscribe, ["a", "b"]);
+        assert_eq!((request.watch, request.unsubscribe, request.reconnect), (vec!["c".into()], vec!["d".into()], true));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_what_is_allowed() {
+        for text in ["", "[]", "1", "{}", "{\"subscribe\":\"a\"}", "{\"subscribe\":[1]}", "{\"publish\":[]}", "{\"watch\":[]}"] {
+            let message = parse(text).unwrap_err();
+            assert!(message.contains("subscribe"), "{text}: {message}");
+        }
+    }
+}

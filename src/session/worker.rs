@@ -1,0 +1,342 @@
+//! The loop of one worker: its sockets, its deliveries, its deadlines, on one thread.
+//!
+//! An idle socket costs its record here, and nothing in the runtime. Sockets are read before
+//! deadlines are judged.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Token};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::Attach;
+use super::close::{self, Close};
+use super::drain::Drain;
+use super::frames::Partial;
+use super::liveness::{Clock, Deadlines, Due, Key};
+use super::request::Request;
+use super::talk::Allowance;
+use super::watched::Watched;
+use crate::config::{Limits, Session as Timing};
+use crate::hub::message::{frame, opcode, state};
+use crate::hub::{Delivery, Doom, Registry, Shard, SocketId};
+use crate::metrics::{Metrics, Reason};
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Deliveries carried out as one batch.
+const BATCH: usize = 256;
+/// Connections taken in before the sockets get their turn again.
+const TAKE_IN: usize = 64;
+/// The one buffer that all sockets of a worker are read into.
+const BUFFER: usize = 64 << 10;
+/// The longest sleep: the worker's clock wants to be looked at.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// The sleep while sockets are being closed one after another.
+const DRAIN_STEP: Duration = Duration::from_millis(5);
+
+/// Where a session is between open and close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Open.
+    Open,
+    /// Our close frame is on its way; the client's is awaited.
+    Closing,
+    /// The client has sent its close frame; the connection ends when ours is sent.
+    Answered,
+}
+
+/// What a worker knows of a client beside its socket.
+pub struct Session {
+    /// Which of the sockets with this number it is.
+    pub generation: u32,
+    pub state: State,
+    /// What it sends is not read any more, after a frame that broke the protocol.
+    pub deaf: bool,
+    /// A ping was sent and nothing heard since.
+    pub pinged: bool,
+    pub partial: Option<Box<Partial>>,
+    pub allowance: Allowance,
+}
+
+/// See the module.
+pub struct Worker {
+    pub(super) shard: Shard,
+    pub(super) sessions: Vec<Option<Session>>,
+    pub(super) limits: Limits,
+    /// The worker's own time, at the last look.
+    pub(super) now: Duration,
+    registry: std::sync::Arc<Registry>,
+    timing: Timing,
+    metrics: Metrics,
+    watched: Watched,
+    clock: Clock,
+    deadlines: Deadlines,
+    goodbyes: VecDeque<(Duration, Key)>,
+    generation: u32,
+    drain: Option<(Drain, Vec<Key>)>,
+}
+
+impl Worker {
+    /// A worker without sockets. Needs a runtime.
+    ///
+    /// # Errors
+    /// The kernel gives no epoll.
+    pub fn new(
+        shard: Shard,
+        registry: std::sync::Arc<Registry>,
+        limits: Limits,
+        timing: Timing,
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            shard,
+            sessions: Vec::new(),
+            limits,
+            now: Duration::ZERO,
+            registry,
+            timing,
+            metrics,
+            watched: Watched::new()?,
+            clock: Clock::new(Instant::now()),
+            deadlines: Deadlines::default(),
+            goodbyes: VecDeque::new(),
+            generation: 0,
+            drain: None,
+        })
+    }
+
+    fn session(&mut self, id: SocketId) -> Option<&mut Session> {
+        self.sessions.get_mut(id as usize)?.as_mut()
+    }
+
+    fn take_in(&mut self, attach: Attach) {
+        let id = self.shard.attach(mio::net::TcpStream::from_std(attach.io));
+        self.generation = self.generation.wrapping_add(1);
+        let session = Session {
+            generation: self.generation,
+            state: State::Open,
+            deaf: false,
+            pinged: false,
+            partial: None,
+            allowance: Allowance::new(self.limits.messages_per_second, self.now),
+        };
+        if self.sessions.len() <= id as usize {
+            self.sessions.resize_with(id as usize + 1, || None);
+        }
+        self.sessions[id as usize] = Some(session);
+        let registered = self.shard.io(id).map(|io| self.watched.add(io, Token(id as usize)));
+        if !matches!(registered, Some(Ok(()))) {
+            tracing::error!("the kernel watches no more sockets for this process; a client is dropped");
+            return self.drop_gone(id);
+        }
+        if self.drain.is_some() {
+            return self.close(id, &close::RESTART);
+        }
+        self.deadlines.ping_at(self.now + self.timing.ping, (id, self.generation));
+        if self.registry.store_up() == Some(false) {
+            self.shard.send(id, state(false));
+        }
+        let Attach { subscribe, watch, reconnect, early, .. } = attach;
+        self.carry_out(id, Request { unsubscribe: Vec::new(), subscribe, watch, reconnect });
+        if !early.is_empty() {
+            self.hear(id, &mut early.to_vec());
+        }
+    }
+
+    /// Reads a socket until it has nothing more.
+    fn read(&mut self, id: SocketId, ended: bool, buffer: &mut [u8]) {
+        loop {
+            let Some(io) = self.shard.io(id) else { return };
+            match io.read(buffer) {
+                Ok(0) => return self.drop_gone(id),
+                Ok(n) => {
+                    self.hear(id, &mut buffer[..n]);
+                    // A short read emptied it; only an end is still to be read.
+                    if n < buffer.len() && !ended {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.drop_gone(id),
+            }
+        }
+    }
+
+    fn write(&mut self, id: SocketId) {
+        let sent = self.shard.flush(id);
+        if sent && self.session(id).is_some_and(|session| session.state == State::Answered) {
+            self.drop_socket(id);
+        }
+    }
+
+    /// Starts to close: out of every channel and of the count at once, then the close frame.
+    pub(super) fn close(&mut self, id: SocketId, close: &'static Close) {
+        let by = self.now + self.timing.close;
+        let Some(session) = self.session(id).filter(|session| session.state == State::Open) else { return };
+        session.state = State::Closing;
+        let key = (id, session.generation);
+        self.count_close(close);
+        self.shard.send_last(id, close.frame());
+        self.goodbyes.push_back((by, key));
+    }
+
+    /// [`Worker::close`] for a client whose bytes have no meaning any more.
+    pub(super) fn close_deaf(&mut self, id: SocketId, close: &'static Close) {
+        self.close(id, close);
+        if let Some(session) = self.session(id) {
+            session.deaf = true;
+        }
+    }
+
+    pub(super) fn count_close(&self, close: &Close) {
+        self.metrics.closed.get_or_create(&Reason { reason: close.name }).inc();
+    }
+
+    fn drop_gone(&mut self, id: SocketId) {
+        if self.session(id).is_some_and(|session| session.state == State::Open) {
+            self.count_close(&close::GONE);
+        }
+        self.drop_socket(id);
+    }
+
+    /// Ends the connection.
+    pub(super) fn drop_socket(&mut self, id: SocketId) {
+        if let Some(session) = self.sessions.get_mut(id as usize) {
+            *session = None;
+        }
+        // Closing the descriptor takes it out of the epoll.
+        self.shard.detach(id);
+    }
+
+    fn close_doomed(&mut self) {
+        for (id, doom) in self.shard.take_doomed() {
+            match doom {
+                Doom::Slow => self.close(id, &close::SLOW),
+                Doom::Gone => self.drop_gone(id),
+            }
+        }
+    }
+
+    /// The socket of a key, if it is still the same one.
+    fn alive(&mut self, (id, generation): Key) -> Option<&mut Session> {
+        self.session(id).filter(|session| session.generation == generation)
+    }
+
+    fn handle(&mut self, events: &Events, buffer: &mut [u8]) {
+        for event in events {
+            let (id, ended) = (event.token().0 as SocketId, event.is_read_closed() || event.is_error());
+            if event.is_writable() {
+                self.write(id);
+            }
+            if event.is_readable() || ended {
+                self.read(id, ended, buffer);
+            }
+        }
+    }
+
+    fn judge_deadlines(&mut self) {
+        while let Some((due, key)) = self.deadlines.due(self.now) {
+            let (ping_at, pong_by) = (self.now + self.timing.ping, self.now + self.timing.pong);
+            let Some(session) = self.alive(key).filter(|session| session.state == State::Open) else { continue };
+            match due {
+                Due::Ping => {
+                    session.pinged = true;
+                    self.deadlines.ping_at(ping_at, key);
+                    self.deadlines.pong_by(pong_by, key);
+                    self.shard.send(key.0, frame(opcode::PING, &[]));
+                }
+                Due::Pong if session.pinged => self.close(key.0, &close::NO_PONG),
+                Due::Pong => {}
+            }
+        }
+    }
+
+    /// Ends the connections of clients that did not say goodbye in time.
+    fn say_goodbye(&mut self) {
+        while self.goodbyes.front().is_some_and(|(by, _)| *by <= self.now) {
+            if let Some((_, key)) = self.goodbyes.pop_front()
+                && self.alive(key).is_some()
+            {
+                self.drop_socket(key.0);
+            }
+        }
+    }
+
+    fn start_drain(&mut self, over: Duration) {
+        let open = |(id, session): (usize, &Option<Session>)| session.as_ref().map(|s| (id as SocketId, s.generation));
+        let keys: Vec<Key> = self.sessions.iter().enumerate().filter_map(open).collect();
+        self.drain = Some((Drain::new(Instant::now(), over, keys.len()), keys));
+    }
+
+    fn drain_some(&mut self) {
+        let Some((drain, keys)) = &mut self.drain else { return };
+        let open = drain.may_be_open(Instant::now()).min(keys.len());
+        for key in keys.split_off(open) {
+            if self.alive(key).is_some() {
+                self.close(key.0, &close::RESTART);
+            }
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        if self.drain.is_some() {
+            return DRAIN_STEP;
+        }
+        let tick = self.shard.next_tick().map(|at| at.saturating_duration_since(Instant::now()));
+        tick.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
+    }
+}
+
+/// Runs a worker until it was told to drain and its last socket is gone.
+pub async fn run(
+    mut worker: Worker,
+    mut attaches: mpsc::Receiver<Attach>,
+    mut deliveries: mpsc::Receiver<Delivery>,
+) -> io::Result<()> {
+    let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; BUFFER]);
+    let mut batch = Vec::new();
+    loop {
+        let pause = worker.sleep();
+        tokio::select! {
+            waited = worker.watched.wait(&mut events) => waited?,
+            Some(delivery) = deliveries.recv() => batch.push(delivery),
+            Some(attach) = attaches.recv() => worker.take_in(attach),
+            () = sleep(pause) => {}
+        }
+        let now = Instant::now();
+        worker.now = worker.clock.look(now);
+        worker.handle(&events, &mut buffer);
+        if worker.deadlines.any_due(worker.now) {
+            // Whoever has answered by now is read before anybody is judged.
+            worker.watched.take(&mut events)?;
+            worker.handle(&events, &mut buffer);
+            worker.judge_deadlines();
+        }
+        events.clear();
+        for _ in 0..TAKE_IN {
+            let Ok(attach) = attaches.try_recv() else { break };
+            worker.take_in(attach);
+        }
+        while batch.len() < BATCH {
+            let Ok(delivery) = deliveries.try_recv() else { break };
+            batch.push(delivery);
+        }
+        for delivery in &batch {
+            if let Delivery::Drain(over) = delivery {
+                worker.start_drain(*over);
+            }
+        }
+        worker.shard.deliver(&mut batch, now);
+        worker.shard.tick(now);
+        worker.drain_some();
+        worker.say_goodbye();
+        worker.close_doomed();
+        if worker.drain.is_some() && worker.shard.is_empty() {
+            return Ok(());
+        }
+    }
+}
