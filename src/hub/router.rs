@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::registry::{Inner, Registry};
+use super::registry::{Entry, Inner, Registry};
 use super::{Delivery, message};
 use crate::backplane::{Event, Feed, Keys, Link};
 use crate::census::{Census, Reading, Value};
@@ -151,8 +151,7 @@ impl Router {
             if let (Some(total), Some(presence)) = (integer, &entry.presence) {
                 presence.heard();
                 entry.total = Some(total);
-                let frame = message::count(name, total);
-                return Some((entry.shards, Delivery::Latest { channel, total: Some(total), frame }));
+                return Some((entry.shards, count(entry, channel, total)));
             }
             let frame = message::message(name, payload);
             if frame.len() > self.max_frame {
@@ -178,8 +177,7 @@ impl Router {
                 Reading::Total(total) if !stale && entry.total != Some(total) => {
                     entry.total = Some(total);
                     if entry.live {
-                        let frame = message::count(name, total);
-                        return Some((entry.shards, Delivery::Latest { channel, total: Some(total), frame }));
+                        return Some((entry.shards, count(entry, channel, total)));
                     }
                 }
                 Reading::Total(_) | Reading::Unknown => {}
@@ -214,7 +212,17 @@ impl Router {
     }
 }
 
-fn get<'a>(inner: &'a mut Inner, name: &str) -> Option<(Arc<str>, &'a mut super::registry::Entry)> {
+/// The delivery of a count: the first one makes the channel live, and is told with that.
+fn count(entry: &mut Entry, channel: Arc<str>, total: i64) -> Delivery {
+    if std::mem::replace(&mut entry.live, true) {
+        let frame = message::count(&channel, total);
+        return Delivery::Latest { channel, total: Some(total), frame };
+    }
+    entry.missed = false;
+    Delivery::Live { channel, total: Some(total), gap: false }
+}
+
+fn get<'a>(inner: &'a mut Inner, name: &str) -> Option<(Arc<str>, &'a mut Entry)> {
     let (name, _) = inner.channels.get_key_value(name)?;
     let name = name.clone();
     let entry = inner.channels.get_mut(&name)?;
