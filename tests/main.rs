@@ -5,4 +5,20 @@
 
 mod support;
 
+mod assets;
+mod browsers;
+mod channels;
+mod config;
+mod count;
+mod faults;
+mod frames;
+mod handshake;
+mod health;
+mod liveness;
+mod neighbour;
+mod outage;
 mod redis_itself;
+mod relay;
+mod slow;
+mod stop;
+mod storm;

@@ -15,7 +15,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/article");
 
 /// The neighbour's server and a set of its clients.
 pub struct Article {
-    server: Program,
+    _server: Program,
     clients: Program,
 }
 
@@ -25,7 +25,7 @@ impl Article {
         let mut server = Program::start(&["server.js", "0", &redis.url()]);
         let port = server.line().await;
         Article {
-            server,
+            _server: server,
             clients: Program::start(&["client.js", &port]),
         }
     }
@@ -49,11 +49,6 @@ impl Article {
             .collect()
     }
 
-    /// Kills the neighbour's server, whose count stays behind.
-    pub async fn crash(&mut self) {
-        self.server.child.kill().await.unwrap();
-    }
-
     async fn ask(&mut self, command: &str) -> Value {
         self.clients
             .stdin
@@ -68,7 +63,7 @@ impl Article {
 }
 
 struct Program {
-    child: Child,
+    _child: Child,
     stdin: ChildStdin,
     stdout: Lines<BufReader<ChildStdout>>,
 }
@@ -86,7 +81,7 @@ impl Program {
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         Program {
-            child,
+            _child: child,
             stdin,
             stdout,
         }

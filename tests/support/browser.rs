@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{eventually, same};
+use super::eventually;
 
 /// Ample for a browser's start on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -107,6 +107,16 @@ impl Browser {
 
     /// Waits until the element that `css` finds in this tab has this text.
     pub async fn shows(&self, tab: &WindowHandle, css: &str, text: &str) {
+        self.until(tab, css, text, |found| found == text).await;
+    }
+
+    /// Waits until the text of the element that `css` finds in this tab holds this one.
+    pub async fn becomes(&self, tab: &WindowHandle, css: &str, text: &str) {
+        self.until(tab, css, text, |found| found.contains(text))
+            .await;
+    }
+
+    async fn until(&self, tab: &WindowHandle, css: &str, text: &str, right: impl Fn(&str) -> bool) {
         self.client.switch_to_window(tab.clone()).await.unwrap();
         eventually(&format!("{css} shows {text:?}"), SHOW, || async {
             let element = self
@@ -115,7 +125,11 @@ impl Browser {
                 .await
                 .map_err(|why| why.to_string())?;
             let found = element.text().await.map_err(|why| why.to_string())?;
-            same(css, found.as_str(), text)
+            if right(&found) {
+                Ok(())
+            } else {
+                Err(format!("{css} shows {found:?}"))
+            }
         })
         .await;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -43,6 +44,7 @@ struct Told {
 impl Crowd {
     /// Opens `size` sockets that join `channel`.
     pub async fn gather(node: &Node, channel: &str, size: usize) -> Crowd {
+        allow_many_files();
         let mut crowd = Crowd {
             address: node.address,
             channel: channel.into(),
@@ -221,4 +223,11 @@ fn count_in(message: &[u8]) -> Option<i64> {
     let (_, data) = text.split_once("\"data\":")?;
     let end = data.find([',', '}'])?;
     data[..end].parse().ok()
+}
+
+/// Raises the number of sockets that this process may hold to all that it is allowed.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod crowd;
 pub mod http;
 pub mod node;
+mod process;
 pub mod raw;
 pub mod redis;
 pub mod wire;

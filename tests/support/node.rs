@@ -78,16 +78,20 @@ impl Setup {
         self
     }
 
-    /// Starts the node and waits for the line that says where it listens.
+    /// Starts the node on a free port and waits for the line that says where it listens.
     pub async fn start(self) -> Node {
+        self.start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+    }
+
+    /// Starts the node at this address, as one that takes another's place does.
+    pub async fn start_at(self, address: SocketAddr) -> Node {
         let mut command = headcount();
         command.args([
             "--listen",
-            "127.0.0.1:0",
+            &address.to_string(),
             "--redis-url",
             &self.redis_url,
-            "--log-level",
-            "debug",
         ]);
         if let Some(file) = &self.config {
             command.arg("--config").arg(&file.0);
@@ -106,7 +110,6 @@ impl Setup {
         Node {
             child,
             address,
-            line,
             stdout,
             log,
             _config: self.config,
@@ -125,7 +128,6 @@ fn address_in(line: &str) -> Option<SocketAddr> {
 pub struct Node {
     child: Child,
     pub address: SocketAddr,
-    pub line: String,
     stdout: BufReader<ChildStdout>,
     pub log: Log,
     _config: Option<Scratch>,

@@ -6,21 +6,19 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use redis::{FromRedisValue, Value};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use super::process::Process;
 use super::{SOON, eventually};
 
 const IMAGE: (&str, &str) = ("redis", "7.0");
@@ -33,11 +31,7 @@ pub struct Redis {
 
 enum Server {
     Container(Box<ContainerAsync<GenericImage>>),
-    Process {
-        child: Option<Child>,
-        arguments: Vec<String>,
-        home: PathBuf,
-    },
+    Process(Box<Process>),
 }
 
 impl Redis {
@@ -55,7 +49,7 @@ impl Redis {
         let server = if engine_answers().await {
             start_container(port, &all).await
         } else {
-            start_process(port, &all)
+            Server::Process(Box::new(Process::start(port, &all[1..])))
         };
         let redis = Redis { port, server };
         redis.answers().await;
@@ -124,10 +118,7 @@ impl Redis {
     pub async fn kill(&mut self) {
         match &mut self.server {
             Server::Container(container) => container.stop_with_timeout(Some(0)).await.unwrap(),
-            Server::Process { child, .. } => {
-                let mut child = child.take().expect("the server runs");
-                child.kill().await.unwrap();
-            }
+            Server::Process(process) => process.kill().await,
         }
     }
 
@@ -135,11 +126,7 @@ impl Redis {
     pub async fn revive(&mut self) {
         match &mut self.server {
             Server::Container(container) => container.start().await.unwrap(),
-            Server::Process {
-                child,
-                arguments,
-                home,
-            } => *child = Some(spawn(arguments, home)),
+            Server::Process(process) => process.revive(),
         }
         self.answers().await;
     }
@@ -148,7 +135,7 @@ impl Redis {
     pub async fn pause(&self) {
         match &self.server {
             Server::Container(container) => container.pause().await.unwrap(),
-            Server::Process { child, .. } => signal(child.as_ref(), Signal::STOP),
+            Server::Process(process) => process.signal(Signal::STOP),
         }
     }
 
@@ -156,7 +143,7 @@ impl Redis {
     pub async fn resume(&self) {
         match &self.server {
             Server::Container(container) => container.unpause().await.unwrap(),
-            Server::Process { child, .. } => signal(child.as_ref(), Signal::CONT),
+            Server::Process(process) => process.signal(Signal::CONT),
         }
     }
 
@@ -185,7 +172,7 @@ impl Redis {
             .unwrap_or("?");
         let kind = match self.server {
             Server::Container(_) => format!("containers of {}:{}", IMAGE.0, IMAGE.1),
-            Server::Process { .. } => {
+            Server::Process(_) => {
                 String::from("redis-server processes (no container engine answers)")
             }
         };
@@ -193,14 +180,6 @@ impl Redis {
             std::io::stderr(),
             "\nthe tests use real Redis {version} in {kind}"
         );
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        if let Server::Process { home, .. } = &self.server {
-            let _ = std::fs::remove_dir_all(home);
-        }
     }
 }
 
@@ -218,38 +197,6 @@ async fn start_container(port: u16, arguments: &[&str]) -> Server {
             )
         });
     Server::Container(Box::new(container))
-}
-
-fn start_process(port: u16, arguments: &[&str]) -> Server {
-    let home = std::env::temp_dir().join(format!("headcount-redis-{}-{port}", std::process::id()));
-    std::fs::create_dir_all(&home).unwrap();
-    let mut arguments: Vec<String> = arguments.iter().skip(1).map(ToString::to_string).collect();
-    arguments.extend([String::from("--port"), port.to_string()]);
-    let child = Some(spawn(&arguments, &home));
-    Server::Process {
-        child,
-        arguments,
-        home,
-    }
-}
-
-fn spawn(arguments: &[String], home: &PathBuf) -> Child {
-    Command::new("redis-server")
-        .args(arguments)
-        .current_dir(home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|why| {
-            panic!("these tests need real Redis: start Docker or podman, or install redis-server, or run .ci/setup, which does it for you ({why})")
-        })
-}
-
-fn signal(child: Option<&Child>, signal: Signal) {
-    let pid = child.and_then(Child::id).expect("the server runs");
-    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
 /// A port that nobody listens on, below the range from which the kernel takes the ports of outgoing
