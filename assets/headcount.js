@@ -1,0 +1,201 @@
+// The client script: include it in any page with
+//
+//     <script type="module" src="https://the.server/headcount.js"></script>
+//
+// and write <live-count channel="page:/pricing"></live-count> wherever the number of people shall stand.
+// Attributes: `channel` (default users:count), `watch` (see the number without being part of it), `label`
+// (what a screen reader says after the number). The element's `state` attribute (connecting, live,
+// degraded, waiting, closed, refused) is there for the page's own style; its `count` event tells of a new
+// `value`.
+//
+// Scripts that want more than a number import `connect`:
+//
+//     import { connect } from "https://the.server/headcount.js";
+//     const news = connect({ channels: ["public:news"] });
+//     news.addEventListener("message", ({ detail }) => console.log(detail.channel, detail.data));
+//
+// Whatever a page has of either, it opens one WebSocket per server; link.js keeps it.
+
+import { Link } from "./link.js";
+
+export const DEFAULT_CHANNEL = "users:count";
+
+// The server is the one that this script came from, at whatever path it is mounted there.
+const HERE = new URL(".", import.meta.url).href;
+
+const links = new Map();
+
+function linkTo(server) {
+  const url = new URL("ws", server);
+  url.protocol = /^(https|wss):$/.test(url.protocol) ? "wss:" : "ws:";
+  if (!links.has(url.href)) links.set(url.href, new Link(url.href));
+  return links.get(url.href);
+}
+
+/**
+ * Joins channels of a server and returns the client that hears them.
+ * `url` is the server's address (`https://the.server/`), `channels` are joined and counted, `watch` are
+ * only looked at. With neither, the default channel is joined.
+ */
+export function connect({ url = HERE, channels, watch = [] } = {}) {
+  const client = new Headcount(url);
+  for (const channel of watch) client.watch(channel);
+  for (const channel of channels ?? (watch.length ? [] : [DEFAULT_CHANNEL])) client.subscribe(channel);
+  return client;
+}
+
+/**
+ * One party's view of a server. Events, each with a `detail`:
+ *
+ * - `count` `{ channel, count }`: a whole number, at the join and at each change
+ * - `message` `{ channel, data }`: every message; `data` is JSON, a string, or a Uint8Array
+ * - `state` `{ name, retryAt?, code?, reason? }`: connecting, live, degraded (the server has lost its
+ *   store, numbers are the last known ones), waiting (until `retryAt`, in ms), closed (for good)
+ * - `gap` `{ channel }`: messages of that channel may have been missed
+ * - `error` `{ code, channel, message }`: the server refused something
+ */
+export class Headcount extends EventTarget {
+  #link;
+  #listener = { wants: new Map(), emit: (type, detail) => this.#emit(type, detail) };
+
+  constructor(url = HERE) {
+    super();
+    this.#link = linkTo(url);
+  }
+
+  /** The last `state` detail. */
+  get state() {
+    return this.#link.state;
+  }
+
+  /** Joins a channel and is counted in it. */
+  subscribe(channel) {
+    this.#want(channel, "subscribe");
+  }
+
+  /** Hears a channel without being counted in it. */
+  watch(channel) {
+    this.#want(channel, "watch");
+  }
+
+  /** Leaves a channel, however it was joined. */
+  unsubscribe(channel) {
+    this.#listener.wants.delete(channel);
+    this.#link.update(this.#listener);
+  }
+
+  /** Leaves everything; no event follows. The socket closes soon if nobody else on the page needs it. */
+  close() {
+    this.#listener.wants.clear();
+    this.#link.remove(this.#listener);
+  }
+
+  #want(channel, mode) {
+    this.#listener.wants.set(String(channel), mode);
+    this.#link.update(this.#listener);
+    // The page may have joined that channel already: then no answer of the server comes for this party.
+    const { count, error } = this.#link.known(channel);
+    queueMicrotask(() => {
+      if (!this.#listener.wants.has(channel)) return;
+      if (count !== undefined) this.#emit("count", { channel, count });
+      if (error !== undefined) this.#emit("error", error);
+    });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+// A number that ticks must not be read out at each tick: it is said at once, then at most this often (ms).
+const SAY_EVERY = 30_000;
+
+const number = new Intl.NumberFormat();
+
+/** `<live-count>`: the number of people in a channel, as plain text that inherits the page's style. */
+class LiveCount extends HTMLElement {
+  static observedAttributes = ["channel", "watch"];
+
+  #client = null;
+  #value = null;
+  #voice;
+  #saying = 0;
+
+  constructor() {
+    super();
+    // What is seen stays in the element itself, where the page styles and reads it, hidden from screen
+    // readers; they get the shadow's calmer copy. The style is set by script: no CSP forbids that.
+    const seen = document.createElement("span");
+    seen.ariaHidden = "true";
+    seen.append(document.createElement("slot"));
+    this.#voice = document.createElement("span");
+    this.#voice.setAttribute("role", "status");
+    this.#voice.setAttribute("aria-live", "polite");
+    this.#voice.style.cssText =
+      "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
+    this.attachShadow({ mode: "open" }).append(seen, this.#voice);
+  }
+
+  /** The last known number, or null. */
+  get value() {
+    return this.#value;
+  }
+
+  get channel() {
+    return this.getAttribute("channel") || DEFAULT_CHANNEL;
+  }
+
+  connectedCallback() {
+    this.#client = new Headcount();
+    this.#client.addEventListener("count", ({ detail }) => this.#show(detail.count));
+    let refused = false;
+    const tell = ({ name }) => {
+      if (name === "connecting") refused = false; // a new connection asks anew
+      this.setAttribute("state", refused ? "refused" : name);
+    };
+    this.#client.addEventListener("state", ({ detail }) => tell(detail));
+    this.#client.addEventListener("error", ({ detail }) => {
+      refused ||= detail.channel === this.channel;
+      tell(this.#client.state);
+    });
+    tell(this.#client.state);
+    if (this.hasAttribute("watch")) this.#client.watch(this.channel);
+    else this.#client.subscribe(this.channel);
+  }
+
+  disconnectedCallback() {
+    this.#client?.close();
+    this.#client = null;
+    clearTimeout(this.#saying);
+    this.#saying = 0;
+  }
+
+  attributeChangedCallback(name, before, after) {
+    if (!this.#client || before === after) return;
+    // Another channel's number is not this one's: better none than a wrong one.
+    if (name === "channel") this.#show(null);
+    this.disconnectedCallback();
+    this.connectedCallback();
+  }
+
+  #show(value) {
+    if (value === this.#value) return;
+    this.#value = value;
+    this.textContent = value === null ? "–" : number.format(value);
+    // The page hears first, so that it can set a label that suits the number.
+    this.dispatchEvent(new Event("count", { bubbles: true }));
+    if (!this.#saying) this.#say();
+  }
+
+  #say() {
+    this.#voice.textContent = [this.textContent, this.getAttribute("label")].filter(Boolean).join(" ");
+    const said = this.#value;
+    this.#saying = setTimeout(() => {
+      this.#saying = 0;
+      if (this.#value !== said) this.#say();
+    }, SAY_EVERY);
+  }
+}
+
+// A page may hold the scripts of two servers; the first one defines the element.
+if (!customElements.get("live-count")) customElements.define("live-count", LiveCount);

@@ -1,0 +1,298 @@
+// One WebSocket to one server, shared by everything on the page that listens to that server.
+//
+// In: listeners, each with a map of what it wants (channel -> "subscribe" or "watch") and an
+// `emit(type, detail)`. Out: state, count, message, gap and error, emitted on the listeners concerned.
+// It knows nothing of elements, pages or how a number is shown.
+//
+// The rule it keeps: what the server is asked for is computed from what the listeners want now, once
+// per turn of the event loop. Nothing is counted up and down, so nothing can drift, and an element that
+// is moved about in the document costs no frame.
+
+// Every wait has a bound (milliseconds).
+const OPEN_WAIT = 10_000; // a handshake that hangs is given up
+const PROBE_WAIT = 5_000; // an open socket that does not answer a probe is dead
+const STABLE = 10_000; // a connection that lasted this long resets the back-off
+const LINGER = 5_000; // a socket that nobody needs is kept this long: the next view may want it
+
+// Back-off: a delay is drawn between `least` of a ceiling and the whole of it; the ceiling starts at `first`
+// and doubles up to `cap`. Nearly the whole span, so that the clients of a server that died do not come back
+// in step; a server that is full gets its rest.
+const LOST = { first: 1_000, cap: 10_000, least: 0.1 };
+const FULL = { first: 20_000, cap: 120_000, least: 0.5 };
+
+const TRY_LATER = 1013;
+// After these the same client would only be turned away again: a normal end, or our own fault.
+const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003]);
+
+export class Link {
+  #url;
+  #listeners = new Set();
+  #channels = new Map(); // channel -> { asked: mode sent, count: last number, error: its refusal }
+  #state = { name: "connecting" };
+  #socket = null;
+  #everOpen = false;
+  #attempt = 0;
+  #backoff = LOST;
+  #dirty = false;
+  // One timer each for: the next try, the handshake, the probe, a stable connection, an idle socket.
+  #timers = { retry: 0, open: 0, probe: 0, stable: 0, idle: 0 };
+
+  /** `url` is the address of the server's `/ws`. Nothing is opened before somebody wants a channel. */
+  constructor(url) {
+    this.#url = url;
+    // Signs that the network is back or that somebody looks again: worth a try, or a look at the socket.
+    addEventListener("online", () => this.#hint());
+    addEventListener("pageshow", (event) => event.persisted && this.#hint());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.#hint();
+    });
+    // A page kept for the back button holds no socket: whoever left is not here. A page that is merely
+    // hidden keeps it: that person is.
+    addEventListener("pagehide", (event) => {
+      if (!event.persisted) return;
+      this.#drop(1000);
+      this.#become({ name: "connecting" });
+    });
+  }
+
+  /** `{ name, retryAt?, code?, reason? }`; names: connecting, live, degraded, waiting, closed. */
+  get state() {
+    return this.#state;
+  }
+
+  /** Call after a listener was added or what it wants changed. */
+  update(listener) {
+    this.#listeners.add(listener);
+    this.#schedule();
+  }
+
+  remove(listener) {
+    this.#listeners.delete(listener);
+    this.#schedule();
+  }
+
+  /** What is known of a channel already, for a listener that comes late. */
+  known(channel) {
+    return this.#channels.get(channel) ?? {};
+  }
+
+  #schedule() {
+    if (this.#dirty) return;
+    this.#dirty = true;
+    queueMicrotask(() => {
+      this.#dirty = false;
+      this.#settle();
+    });
+  }
+
+  // Brings the socket in line with what is wanted.
+  #settle() {
+    const wanted = this.#wanted();
+    this.#idle(wanted.size === 0);
+    if (this.#socket) {
+      // Until it is open, it joins the channels in its address; what changed since is settled then.
+      if (this.#socket.readyState !== WebSocket.OPEN) return;
+      this.#leave(wanted);
+      this.#join(wanted);
+    } else if (wanted.size > 0 && !this.#timers.retry && this.#state.name !== "closed") {
+      this.#open(wanted);
+    }
+  }
+
+  #wanted() {
+    const wanted = new Map();
+    for (const { wants } of this.#listeners) {
+      for (const [channel, mode] of wants) {
+        // To be counted once is to be counted, whatever else on the page only watches.
+        if (wanted.get(channel) !== "subscribe") wanted.set(channel, mode);
+      }
+    }
+    return wanted;
+  }
+
+  #leave(wanted) {
+    // A change of mode is a leave and a join, so that no server has to guess what the second one means.
+    const left = [...this.#channels].filter(([channel, { asked }]) => wanted.get(channel) !== asked);
+    for (const [channel] of left) this.#channels.delete(channel);
+    const joined = left.filter(([, { error }]) => !error).map(([channel]) => channel);
+    if (joined.length > 0) this.#send({ unsubscribe: joined });
+  }
+
+  #join(wanted) {
+    const frame = {};
+    for (const [channel, mode] of wanted) {
+      if (this.#channels.has(channel)) continue;
+      this.#channels.set(channel, { asked: mode });
+      (frame[mode] ??= []).push(channel);
+    }
+    if (frame.subscribe || frame.watch) this.#send(frame);
+  }
+
+  #send(frame) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+  }
+
+  #open(wanted) {
+    const address = new URL(this.#url);
+    const before = this.#channels;
+    this.#channels = new Map();
+    for (const [channel, mode] of wanted) {
+      address.searchParams.append(mode === "watch" ? "watch" : "channel", channel);
+      // The last number stays known over a reconnect; a refusal is forgotten, the server may think anew.
+      this.#channels.set(channel, { asked: mode, count: before.get(channel)?.count });
+    }
+    if (this.#everOpen) address.searchParams.set("reconnect", "1");
+    this.#become({ name: "connecting" });
+    const socket = new WebSocket(address);
+    this.#socket = socket;
+    socket.onopen = () => this.#opened();
+    socket.onmessage = ({ data }) => this.#heard(data);
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+    this.#timer("open", OPEN_WAIT, () => this.#lost());
+  }
+
+  #opened() {
+    this.#timer("open");
+    this.#timer("stable", STABLE, () => (this.#attempt = 0));
+    this.#everOpen = true;
+    this.#become({ name: "live" });
+    this.#settle();
+  }
+
+  #closed(code, reason) {
+    this.#drop();
+    if (FINAL.has(code)) this.#become({ name: "closed", code, reason });
+    else this.#retry({ code, reason }, code === TRY_LATER ? FULL : LOST);
+  }
+
+  // Lets go of a socket that hangs. Its close event could take minutes to come, so nobody waits for it.
+  #lost() {
+    this.#drop();
+    this.#retry({}, LOST);
+  }
+
+  #drop(code) {
+    for (const name of ["open", "probe", "stable"]) this.#timer(name);
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(code);
+  }
+
+  #retry(why, backoff) {
+    if (this.#wanted().size === 0) return this.#become({ name: "connecting" });
+    if (backoff !== this.#backoff) this.#attempt = 0;
+    this.#backoff = backoff;
+    const ceiling = Math.min(backoff.cap, backoff.first * 2 ** this.#attempt++);
+    const delay = ceiling * (backoff.least + (1 - backoff.least) * Math.random());
+    this.#timer("retry", delay, () => this.#settle());
+    this.#become({ name: "waiting", retryAt: Date.now() + delay, ...why });
+  }
+
+  #hint() {
+    if (this.#socket) {
+      if (this.#socket.readyState === WebSocket.OPEN) this.#probe();
+      return;
+    }
+    // A full server asked for patience; switching tabs is no reason to lose it.
+    if (this.#timers.retry && this.#backoff === FULL) return;
+    this.#timer("retry");
+    this.#settle();
+  }
+
+  // After a sleep or a change of network a socket may be dead and still look open. Joining a channel again
+  // changes nothing and is answered, so an answer, or any other frame, shows that it lives.
+  #probe() {
+    const joined = [...this.#channels].find(([, { error }]) => !error);
+    if (!joined || this.#timers.probe) return;
+    const [channel, { asked }] = joined;
+    this.#send({ [asked]: [channel] });
+    this.#timer("probe", PROBE_WAIT, () => this.#lost());
+  }
+
+  #idle(idle) {
+    if (!idle) return this.#timer("idle");
+    this.#timer("retry");
+    if (this.#timers.idle) return;
+    this.#timer("idle", LINGER, () => {
+      this.#drop(1000);
+      this.#everOpen = false; // nobody is left who could have missed something
+      if (this.#state.name !== "closed") this.#become({ name: "connecting" });
+    });
+  }
+
+  // Sets the named timer, or only clears it where no `run` is given.
+  #timer(name, delay, run) {
+    clearTimeout(this.#timers[name]);
+    this.#timers[name] = 0;
+    if (!run) return;
+    this.#timers[name] = setTimeout(() => {
+      this.#timers[name] = 0;
+      run();
+    }, delay);
+  }
+
+  // What is not understood is passed over: a newer server may say more than this script knows.
+  #heard(text) {
+    this.#timer("probe");
+    let frame = null;
+    try {
+      frame = JSON.parse(text);
+    } catch {
+      return;
+    }
+    if (frame === null || typeof frame !== "object") return;
+    if (frame.state === "live" || frame.state === "degraded") this.#become({ name: frame.state });
+    if (typeof frame.channel === "string" && "data" in frame) this.#message(frame);
+    const joined = frame.subscribed ?? frame.watching;
+    if (typeof joined === "string") {
+      this.#count(joined, frame.data);
+      if (frame.gap === true) this.#emit("gap", joined, { channel: joined });
+    }
+    if (frame.error !== null && typeof frame.error === "object") this.#refused(frame.error);
+  }
+
+  #message({ channel, data, base64 }) {
+    const payload = base64 === true && typeof data === "string" ? bytes(data) : data;
+    this.#count(channel, payload);
+    this.#emit("message", channel, { channel, data: payload });
+  }
+
+  #count(channel, count) {
+    const known = this.#channels.get(channel);
+    if (!known || !Number.isSafeInteger(count)) return;
+    known.count = count;
+    this.#emit("count", channel, { channel, count });
+  }
+
+  #refused({ code, channel, message }) {
+    const error = { code, channel, message };
+    const known = this.#channels.get(channel);
+    if (known) known.error = error;
+    this.#emit("error", known && channel, error);
+  }
+
+  #become(state) {
+    if (state.name === this.#state.name && !("retryAt" in state)) return;
+    this.#state = state;
+    this.#emit("state", undefined, state);
+  }
+
+  // Tells the listeners of that channel, or all of them where there is none. Over a copy: a listener may
+  // add or remove one.
+  #emit(type, channel, detail) {
+    for (const listener of [...this.#listeners]) {
+      if (channel === undefined || listener.wants.has(channel)) listener.emit(type, detail);
+    }
+  }
+}
+
+// Payloads that are neither JSON nor text travel as base64.
+function bytes(base64) {
+  try {
+    return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  } catch {
+    return new Uint8Array();
+  }
+}
