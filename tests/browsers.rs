@@ -1,0 +1,60 @@
+//! What a person sees: two windows on two servers, one number.
+
+use crate::support::alone;
+use crate::support::browser::Browser;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+const NUMBER: &str = "#count";
+const STATE: &str = "#state";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_on_two_servers_show_the_same_number_as_a_third_comes_and_goes() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let nodes = [
+        Node::start(&redis.url()).await,
+        Node::start(&redis.url()).await,
+    ];
+    let [here, there] = [0, 1].map(|n| format!("http://{}/", nodes[n].address));
+    let browser = Browser::start().await;
+    let first = browser.open(&here).await;
+    browser.shows(&first, NUMBER, "1").await;
+    let second = browser.open(&there).await;
+    for tab in [&first, &second] {
+        browser.shows(tab, NUMBER, "2").await;
+        browser.shows(tab, STATE, "Live").await;
+    }
+    let third = browser.open(&here).await;
+    for tab in [&first, &second, &third] {
+        browser.shows(tab, NUMBER, "3").await;
+    }
+    browser.close(&third).await;
+    for tab in [&first, &second] {
+        browser.shows(tab, NUMBER, "2").await;
+    }
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_tells_of_an_outage_and_recovers_from_it_and_from_a_servers_crash() {
+    let _turn = alone().await;
+    let mut redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let address = node.address;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("http://{address}/")).await;
+    browser.shows(&tab, NUMBER, "1").await;
+    browser.shows(&tab, STATE, "Live").await;
+    redis.kill().await;
+    browser.becomes(&tab, STATE, "out of reach").await;
+    redis.revive().await;
+    browser.shows(&tab, STATE, "Live").await;
+    node.crash().await;
+    browser.becomes(&tab, STATE, "Reconnecting").await;
+    let again = Node::on(&redis.url()).start_at(address).await;
+    again.ready().await;
+    browser.shows(&tab, STATE, "Live").await;
+    browser.shows(&tab, NUMBER, "1").await;
+    browser.quit().await;
+}

@@ -1,0 +1,99 @@
+//! Nobody waits for a slow client: it is closed where it must have everything, and gets the newest
+//! where that is enough.
+
+use serde_json::Value;
+
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::raw::Raw;
+use crate::support::redis::Redis;
+use crate::support::wire::TEXT;
+use crate::support::{SOON, alone};
+
+const MESSAGES: usize = 16_000;
+
+/// Publishes numbered messages of a kilobyte each: far more than the kernel's buffers and the
+/// client's limit hold together.
+async fn flood(redis: &Redis, channel: &str) {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let padding = "x".repeat(1_000);
+    for chunk in (0..MESSAGES).collect::<Vec<_>>().chunks(200) {
+        let mut pipeline = redis::pipe();
+        for number in chunk {
+            pipeline
+                .cmd("PUBLISH")
+                .arg(channel)
+                .arg(format!("[{number},\"{padding}\"]"))
+                .ignore();
+        }
+        pipeline.query_async::<()>(&mut connection).await.unwrap();
+    }
+}
+
+fn numbers(client: &Client, channel: &str) -> Vec<u64> {
+    client
+        .payloads(channel)
+        .iter()
+        .filter_map(|payload| payload[0].as_u64())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_on_an_every_channel_is_closed_with_4001_and_the_others_get_everything() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let channel = "public:flood";
+    let quick = Client::join(&node, &[channel]).await;
+    quick
+        .until("joined", SOON, |m| {
+            m.iter().any(|m| m["subscribed"] == channel).then_some(())
+        })
+        .await;
+    let mut slow = Raw::open_narrow(&node, &format!("channel={channel}")).await;
+    slow.frame(SOON).await.unwrap();
+    flood(&redis, channel).await;
+    quick
+        .until("the last message", SOON * 3, |m| {
+            m.last()
+                .is_some_and(|m| m["data"][0] == MESSAGES as u64 - 1)
+                .then_some(())
+        })
+        .await;
+    assert_eq!(
+        numbers(&quick, channel),
+        (0..MESSAGES as u64).collect::<Vec<_>>()
+    );
+    assert_eq!(slow.close_code(SOON * 3).await, Some(4001));
+    let metrics = node.get("/metrics").await.unwrap().text();
+    let counted = |line: &&str| {
+        line.starts_with("headcount_") && line.contains("slow") && line.ends_with(" 1")
+    };
+    assert!(metrics.lines().any(|line| counted(&line)), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_on_a_latest_channel_stays_and_ends_at_the_newest() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let config = "[[channels]]\npattern = \"ticker:*\"\ncount = \"none\"\ndeliver = \"latest\"\n\
+                  [limits]\npushes_per_second = 1000\n";
+    let node = Node::on(&redis.url()).config(config).start().await;
+    node.ready().await;
+    let channel = "ticker:flood";
+    let mut slow = Raw::open_narrow(&node, &format!("channel={channel}")).await;
+    slow.frame(SOON).await.unwrap();
+    flood(&redis, channel).await;
+    let mut last = None;
+    while last != Some(MESSAGES as u64 - 1) {
+        let frame = slow.frame(SOON).await.unwrap();
+        assert_eq!(frame.close_code(), None, "after {last:?}");
+        if frame.opcode == TEXT {
+            let message: Value = serde_json::from_slice(&frame.payload).unwrap();
+            let number = message["data"][0].as_u64();
+            assert!(number >= last, "{number:?} after {last:?}");
+            last = number;
+        }
+    }
+}

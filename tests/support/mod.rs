@@ -1,0 +1,118 @@
+//! What the promises stand on: Redis servers, nodes, clients and a browser, all of them real.
+//!
+//! A test waits for conditions, each with a deadline, and never for a fixed time. Tests share
+//! nothing but the machine: each starts its own Redis and its own nodes on free ports.
+
+pub mod article;
+pub mod browser;
+pub mod client;
+pub mod crowd;
+pub mod http;
+pub mod node;
+mod process;
+pub mod raw;
+pub mod redis;
+pub mod wire;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Ample for anything that should happen at once, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// How often a condition is looked at while waiting for it.
+const LOOK: Duration = Duration::from_millis(20);
+
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+/// A light test's place on the machine: others run beside it. Held for the length of the test.
+pub async fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().await
+}
+
+/// A heavy test's place on the machine: it runs alone, so that its deadlines measure the product
+/// and not its neighbours.
+pub async fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().await
+}
+
+/// Looks until `attempt` succeeds, and panics with its last complaint when `within` has passed.
+pub async fn eventually<T, F, A>(what: &str, within: Duration, mut attempt: F) -> T
+where
+    F: FnMut() -> A,
+    A: Future<Output = Result<T, String>>,
+{
+    let deadline = Instant::now() + within;
+    let mut complaint = String::from("no attempt ended in time");
+    loop {
+        match timeout(
+            deadline.saturating_duration_since(Instant::now()),
+            attempt(),
+        )
+        .await
+        {
+            Ok(Ok(value)) => return value,
+            Ok(Err(why)) => complaint = why,
+            Err(_) => panic!("{what}: not within {within:?}: {complaint}"),
+        }
+        if Instant::now() >= deadline {
+            panic!("{what}: not within {within:?}: {complaint}");
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Looks until `check` has held without a break for `hold`, beginning at most `within` from now.
+pub async fn settles<F, A>(what: &str, within: Duration, hold: Duration, mut check: F)
+where
+    F: FnMut() -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    let start = Instant::now();
+    let mut since = None;
+    let mut complaint = String::from("never looked");
+    loop {
+        let looked_at = Instant::now();
+        match check().await {
+            Ok(()) => {
+                let since = *since.get_or_insert(looked_at);
+                if looked_at - since >= hold {
+                    return;
+                }
+            }
+            Err(why) => {
+                since = None;
+                complaint = format!("after {:.2?}: {why}", looked_at - start);
+            }
+        }
+        if since.is_none() && start.elapsed() > within {
+            panic!("{what}: not right within {within:?}; last, {complaint}");
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Looks for the whole of `hold` and panics the first time that `check` fails.
+pub async fn stays<F, A>(what: &str, hold: Duration, check: F)
+where
+    F: FnMut() -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    settles(what, Duration::ZERO, hold, check).await;
+}
+
+/// `Ok` where both are equal, else a complaint that names both.
+pub fn same<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: T,
+    expected: T,
+) -> Result<(), String> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what} is {found:?}, expected {expected:?}"))
+    }
+}

@@ -1,0 +1,267 @@
+//! One `headcount` process, built by cargo, on a port of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::http::{self, Reply};
+use super::{SOON, eventually};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_headcount");
+
+/// A command line of the binary, free of what the machine's environment says about it.
+pub fn headcount() -> Command {
+    let mut command = Command::new(BINARY);
+    for (name, _) in std::env::vars() {
+        if name == "PORT" || name == "REDIS_URL" || name.starts_with("HEADCOUNT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A file that is gone when the test is over.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    /// Writes `text` to a new file whose name ends in `name`.
+    pub fn write(name: &str, text: &str) -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!(
+            "headcount-{}-{}-{name}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(unique);
+        std::fs::write(&path, text).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// How a node is to be started.
+pub struct Setup {
+    redis_url: String,
+    environment: Vec<(String, String)>,
+    config: Option<Scratch>,
+}
+
+impl Setup {
+    /// Sets a key by its environment variable: `set("CENSUS__REPAIR", "1s")`.
+    pub fn set(mut self, key: &str, value: &str) -> Setup {
+        self.environment
+            .push((format!("HEADCOUNT_{key}"), value.into()));
+        self
+    }
+
+    /// Gives the node a config file with this text.
+    pub fn config(mut self, text: &str) -> Setup {
+        self.config = Some(Scratch::write("node.toml", text));
+        self
+    }
+
+    /// Starts the node on a free port and waits for the line that says where it listens.
+    pub async fn start(self) -> Node {
+        self.start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+    }
+
+    /// Starts the node at this address, as one that takes another's place does.
+    pub async fn start_at(self, address: SocketAddr) -> Node {
+        let mut command = headcount();
+        command.args([
+            "--listen",
+            &address.to_string(),
+            "--redis-url",
+            &self.redis_url,
+        ]);
+        if let Some(file) = &self.config {
+            command.arg("--config").arg(&file.0);
+        }
+        let mut child = command.envs(self.environment).spawn().unwrap();
+        let log = Log::follow(child.stderr.take().unwrap());
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        let read = timeout(SOON, stdout.read_line(&mut line)).await;
+        let Some(address) = address_in(&line) else {
+            panic!(
+                "no address on the first line of output: {read:?} {line:?}; the log:\n{}",
+                log.text()
+            );
+        };
+        Node {
+            child,
+            address,
+            stdout,
+            log,
+            _config: self.config,
+        }
+    }
+}
+
+/// The address in `headcount 0.1.0: http://localhost:3000/ shows …`.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (authority, _) = line.split_once("http://")?.1.split_once('/')?;
+    let port = authority.rsplit_once(':')?.1.parse().ok()?;
+    Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+/// A running server process. Dropped, it is killed; its log is printed when the test fails.
+pub struct Node {
+    child: Child,
+    pub address: SocketAddr,
+    stdout: BufReader<ChildStdout>,
+    pub log: Log,
+    _config: Option<Scratch>,
+}
+
+impl Node {
+    /// A node to be started on this Redis.
+    pub fn on(redis_url: &str) -> Setup {
+        Setup {
+            redis_url: redis_url.into(),
+            environment: Vec::new(),
+            config: None,
+        }
+    }
+
+    /// Starts a node with nothing set but this Redis, and waits until it is ready.
+    pub async fn start(redis_url: &str) -> Node {
+        let node = Node::on(redis_url).start().await;
+        node.ready().await;
+        node
+    }
+
+    /// Waits until the node says that it is in touch with its store.
+    pub async fn ready(&self) {
+        eventually("/readyz is 200", SOON, || async {
+            let reply = self.get("/readyz").await?;
+            super::same("the status of /readyz", reply.status, 200)
+        })
+        .await;
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Reply, String> {
+        http::request(self.address, "GET", path, &[]).await
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("the node runs");
+        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// Kills the process with SIGKILL, as a crash would.
+    pub async fn crash(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Stops the process where it stands, as a stalled virtual machine would.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn exit(&mut self, within: Duration) -> ExitStatus {
+        match timeout(within, self.child.wait()).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => panic!(
+                "still running after {within:?}; the log:\n{}",
+                self.log.text()
+            ),
+        }
+    }
+
+    /// Whatever else came on the standard output, up to its end.
+    pub async fn rest_of_output(&mut self) -> String {
+        let mut rest = String::new();
+        timeout(SOON, self.stdout.read_to_string(&mut rest))
+            .await
+            .expect("the output ends")
+            .unwrap();
+        rest
+    }
+
+    /// The CPU time that the process has used, user and system.
+    pub fn cpu_time(&self) -> Duration {
+        let pid = self.child.id().expect("the node runs");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "--- the log of the node at {}:\n{}",
+                self.address,
+                self.log.text()
+            );
+        }
+    }
+}
+
+/// What a process wrote to its standard error so far.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    /// Reads `stderr` to its end in the background.
+    pub fn follow(stderr: ChildStderr) -> Log {
+        let log = Log::default();
+        let copy = log.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut text = copy.0.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        log
+    }
+
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// The lines that hold `needle`.
+    pub fn lines_with(&self, needle: &str) -> Vec<String> {
+        self.text()
+            .lines()
+            .filter(|line| line.contains(needle))
+            .map(String::from)
+            .collect()
+    }
+}
