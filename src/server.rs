@@ -183,7 +183,8 @@ fn start_workers(config: &Config, registry: &Arc<Registry>, metrics: &Metrics) -
         let (delivery_sender, deliveries) = mpsc::channel(DELIVERIES);
         let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
         let work = async move {
-            let shard = Shard::new(index as u8, registry.clone(), config.channels, config.limits.clone(), metrics.clone());
+            let shard =
+                Shard::new(index as u8, registry.clone(), config.channels, config.limits.clone(), metrics.clone());
             let worker = Worker::new(shard, registry, config.limits, config.session, metrics)?;
             run(worker, attaches, deliveries).await
         };
@@ -211,9 +212,8 @@ fn start_thread(
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
-    let thread = std::thread::Builder::new()
-        .name(format!("worker-{index}"))
-        .spawn(move || report(runtime.block_on(work)))?;
+    let thread =
+        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || report(runtime.block_on(work)))?;
     Ok((handle, thread))
 }
 

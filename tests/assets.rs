@@ -10,11 +10,8 @@ use crate::support::redis::Redis;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
-const ASSETS: [(&str, &str); 3] = [
-    ("/", "text/html"),
-    ("/headcount.js", "text/javascript"),
-    ("/style.css", "text/css"),
-];
+const ASSETS: [(&str, &str); 3] =
+    [("/", "text/html"), ("/headcount.js", "text/javascript"), ("/style.css", "text/css")];
 
 async fn get(node: &Node, path: &str, headers: &[&str]) -> Reply {
     request(node.address, "GET", path, headers).await.unwrap()
@@ -28,34 +25,16 @@ async fn each_asset_has_its_type_a_strong_etag_and_a_304() {
     for (path, kind) in ASSETS {
         let reply = get(&node, path, &[]).await;
         assert_eq!(reply.status, 200, "{path}");
-        assert!(
-            reply.must("content-type").starts_with(kind),
-            "{path}: {reply:?}"
-        );
+        assert!(reply.must("content-type").starts_with(kind), "{path}: {reply:?}");
         assert!(!reply.must("cache-control").is_empty());
         let etag = reply.must("etag").to_owned();
-        assert!(
-            etag.starts_with('"') && etag.len() > 10,
-            "{etag} is no strong ETag"
-        );
-        for value in [
-            etag.clone(),
-            format!("\"other\", {etag}"),
-            format!("W/{etag}"),
-            "*".into(),
-        ] {
+        assert!(etag.starts_with('"') && etag.len() > 10, "{etag} is no strong ETag");
+        for value in [etag.clone(), format!("\"other\", {etag}"), format!("W/{etag}"), "*".into()] {
             let again = get(&node, path, &[&format!("If-None-Match: {value}")]).await;
-            assert_eq!(
-                (again.status, again.body.len()),
-                (304, 0),
-                "{path} with {value}"
-            );
+            assert_eq!((again.status, again.body.len()), (304, 0), "{path} with {value}");
             assert_eq!(again.must("etag"), etag);
         }
-        assert_eq!(
-            get(&node, path, &["If-None-Match: \"other\""]).await.status,
-            200
-        );
+        assert_eq!(get(&node, path, &["If-None-Match: \"other\""]).await.status, 200);
         let head = request(node.address, "HEAD", path, &[]).await.unwrap();
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
     }
@@ -71,21 +50,11 @@ async fn an_asset_is_sent_compressed_where_the_client_takes_it() {
         assert_eq!(plain.header("content-encoding"), None);
         let packed = get(&node, path, &["Accept-Encoding: deflate, gzip;q=0.8"]).await;
         assert_eq!(packed.must("content-encoding"), "gzip", "{path}");
-        assert!(
-            packed
-                .must("vary")
-                .to_ascii_lowercase()
-                .contains("accept-encoding")
-        );
+        assert!(packed.must("vary").to_ascii_lowercase().contains("accept-encoding"));
         assert!(packed.body.len() < plain.body.len());
         let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(packed.body.as_slice())
-            .read_to_end(&mut unpacked)
-            .unwrap();
-        assert!(
-            unpacked == plain.body,
-            "{path} differs when it is compressed"
-        );
+        flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain.body, "{path} differs when it is compressed");
         let refused = get(&node, path, &["Accept-Encoding: gzip;q=0"]).await;
         assert_eq!(refused.header("content-encoding"), None);
     }
@@ -100,21 +69,11 @@ async fn the_page_is_under_a_strict_policy_that_it_keeps() {
     assert_eq!(page.must("content-security-policy"), POLICY);
     assert_eq!(page.must("x-content-type-options"), "nosniff");
     let html = page.text();
-    for inline in [
-        "<style",
-        " style=",
-        "onclick=",
-        "javascript:",
-        "src=\"http",
-        "href=\"http",
-    ] {
+    for inline in ["<style", " style=", "onclick=", "javascript:", "src=\"http", "href=\"http"] {
         assert!(!html.contains(inline), "{inline} in the page");
     }
     for script in html.split("<script").skip(1) {
-        assert!(
-            script.split('>').next().unwrap().contains("src="),
-            "an inline script: {script}"
-        );
+        assert!(script.split('>').next().unwrap().contains("src="), "an inline script: {script}");
     }
 }
 

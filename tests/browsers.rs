@@ -12,10 +12,7 @@ const STATE: &str = "#state";
 async fn two_windows_on_two_servers_show_the_same_number_as_a_third_comes_and_goes() {
     let _turn = alone().await;
     let redis = Redis::start().await;
-    let nodes = [
-        Node::start(&redis.url()).await,
-        Node::start(&redis.url()).await,
-    ];
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
     let [here, there] = [0, 1].map(|n| format!("http://{}/", nodes[n].address));
     let browser = Browser::start().await;
     let first = browser.open(&here).await;

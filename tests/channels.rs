@@ -11,10 +11,7 @@ use crate::support::{SOON, beside_others, eventually, same};
 async fn a_client_joins_and_leaves_channels_while_connected() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let nodes = [
-        Node::start(&redis.url()).await,
-        Node::start(&redis.url()).await,
-    ];
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
     let one = Client::join(&nodes[0], &["page:/a"]).await;
     one.shows("page:/a", 1).await;
     let two = Client::join(&nodes[1], &["page:/b"]).await;
@@ -23,10 +20,7 @@ async fn a_client_joins_and_leaves_channels_while_connected() {
     one.shows("page:/a", 2).await;
     two.shows("page:/a", 2).await;
     two.shows("page:/b", 1).await;
-    assert_eq!(
-        two.unsubscribe("page:/a").await,
-        json!({"unsubscribed": "page:/a"})
-    );
+    assert_eq!(two.unsubscribe("page:/a").await, json!({"unsubscribed": "page:/a"}));
     one.shows("page:/a", 1).await;
     eventually("two keys", SOON, || async {
         same("page:/a", redis.get("page:/a").await?, Some(1))?;
@@ -62,20 +56,14 @@ async fn a_joiner_gets_the_current_value_at_once() {
     let first = Client::join(&node, &["page:/a"]).await;
     first.shows("page:/a", 1).await;
     let watcher = Client::join(&node, &["users:count"]).await;
-    assert_eq!(
-        watcher.watch("page:/a").await,
-        json!({"watching": "page:/a", "data": 1})
-    );
+    assert_eq!(watcher.watch("page:/a").await, json!({"watching": "page:/a", "data": 1}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watching_shows_the_number_and_is_not_counted() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let nodes = [
-        Node::start(&redis.url()).await,
-        Node::start(&redis.url()).await,
-    ];
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
     let watcher = Client::open(&nodes[0], "watch=page:/a").await;
     let member = Client::join(&nodes[1], &["page:/a"]).await;
     watcher.shows("page:/a", 1).await;
@@ -104,22 +92,12 @@ async fn a_channel_that_no_pattern_allows_is_an_error_to_that_client_and_nothing
     let redis = Redis::start().await;
     let node = Node::start(&redis.url()).await;
     let client = Client::join(&node, &["secret", "page:/a"]).await;
-    let forbidden = client
-        .until("the error", SOON, |messages| {
-            messages.iter().find(|m| !m["error"].is_null()).cloned()
-        })
-        .await;
+    let forbidden =
+        client.until("the error", SOON, |messages| messages.iter().find(|m| !m["error"].is_null()).cloned()).await;
     assert_eq!(forbidden["error"]["code"], "forbidden");
     assert_eq!(forbidden["error"]["channel"], "secret");
     assert!(forbidden["error"]["message"].is_string(), "{forbidden}");
-    for channel in [
-        "other",
-        "headcount:v1:nodes",
-        "users:count2",
-        "page:",
-        "pagex:/a",
-        "",
-    ] {
+    for channel in ["other", "headcount:v1:nodes", "users:count2", "page:", "pagex:/a", ""] {
         let reply = client.subscribe(channel).await;
         assert_eq!(reply["error"]["code"], "forbidden", "{channel:?}: {reply}");
         let reply = client.watch(channel).await;
@@ -141,10 +119,7 @@ async fn a_socket_may_have_64_channels_and_no_more() {
     let more: Vec<String> = (1..64).map(|n| format!("page:/{n}")).collect();
     client.send(json!({ "subscribe": more })).await;
     client.shows("page:/63", 1).await;
-    assert_eq!(
-        client.subscribe("page:/64").await["error"]["code"],
-        "too_many_channels"
-    );
+    assert_eq!(client.subscribe("page:/64").await["error"]["code"], "too_many_channels");
     client.unsubscribe("page:/0").await;
     assert_eq!(client.subscribe("page:/64").await["subscribed"], "page:/64");
 }
@@ -168,10 +143,7 @@ async fn the_config_says_which_channels_there_are() {
     node.ready().await;
     let client = Client::join(&node, &["room:1"]).await;
     client.shows("room:1", 1).await;
-    assert_eq!(
-        client.subscribe("page:/a").await["error"]["code"],
-        "forbidden"
-    );
+    assert_eq!(client.subscribe("page:/a").await["error"]["code"], "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,11 +154,7 @@ async fn a_key_of_another_application_is_not_counted_on() {
     redis.must::<()>(&["SET", "page:/stock", "12"]).await;
     redis.must::<()>(&["SET", "page:/text", "words"]).await;
     redis.must::<()>(&["RPUSH", "page:/list", "1"]).await;
-    let client = Client::join(
-        &node,
-        &["page:/stock", "page:/text", "page:/list", "page:/mine"],
-    )
-    .await;
+    let client = Client::join(&node, &["page:/stock", "page:/text", "page:/list", "page:/mine"]).await;
     client.shows("page:/mine", 1).await;
     for channel in ["page:/stock", "page:/text", "page:/list"] {
         client

@@ -13,22 +13,12 @@ use crate::support::{SOON, beside_others};
 const DEFAULT_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/headcount.toml");
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let output = headcount()
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .output();
-    timeout(SOON, output)
-        .await
-        .expect("it ends by itself")
-        .unwrap()
+    let output = headcount().args(arguments).envs(environment.iter().copied()).output();
+    timeout(SOON, output).await.expect("it ends by itself").unwrap()
 }
 
 fn stdout(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -44,18 +34,7 @@ async fn check_names_all_five_mistakes_of_a_file() {
     let output = run(&["check", "--config", path], &[]).await;
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    for needle in [
-        "drain",
-        "soon",
-        "workers",
-        "many",
-        "heartbeat",
-        "0s",
-        "hartbeat",
-        "deliver",
-        "sometimes",
-        "every",
-    ] {
+    for needle in ["drain", "soon", "workers", "many", "heartbeat", "0s", "hartbeat", "deliver", "sometimes", "every"] {
         assert!(text.contains(needle), "{needle:?} is not named in:\n{text}");
     }
     assert!(text.contains(path), "the file is not named in:\n{text}");
@@ -75,21 +54,10 @@ async fn a_start_refuses_what_check_refuses() {
 
 #[tokio::test]
 async fn a_mistake_in_the_environment_is_named_as_the_variable() {
-    let output = run(
-        &["check"],
-        &[
-            ("HEADCOUNT_CENSUS__REPAIR", "never"),
-            ("HEADCOUNT_CENSUS__NONSENSE", "1"),
-        ],
-    )
-    .await;
+    let output = run(&["check"], &[("HEADCOUNT_CENSUS__REPAIR", "never"), ("HEADCOUNT_CENSUS__NONSENSE", "1")]).await;
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
-    for needle in [
-        "HEADCOUNT_CENSUS__REPAIR",
-        "never",
-        "HEADCOUNT_CENSUS__NONSENSE",
-    ] {
+    for needle in ["HEADCOUNT_CENSUS__REPAIR", "never", "HEADCOUNT_CENSUS__NONSENSE"] {
         assert!(text.contains(needle), "{needle:?} is not named in:\n{text}");
     }
 }
@@ -109,57 +77,22 @@ async fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
         "[log]\nlevel = \"debug\"\n[census]\nrepair = \"31s\"\n[server]\ndrain = \"7s\"\n",
     );
     let path = file.0.to_str().unwrap();
-    let level = |text: &str| {
-        text.lines()
-            .find(|line| line.trim_start().starts_with("level"))
-            .expect("a level")
-            .to_owned()
-    };
+    let level =
+        |text: &str| text.lines().find(|line| line.trim_start().starts_with("level")).expect("a level").to_owned();
     let from_file = stdout(&run(&["check", "--config", path], &[]).await);
-    assert!(
-        level(&from_file).contains("debug") && from_file.contains("31s"),
-        "{from_file}"
-    );
-    let environment = [
-        ("HEADCOUNT_LOG__LEVEL", "warn"),
-        ("HEADCOUNT_CENSUS__REPAIR", "41s"),
-    ];
+    assert!(level(&from_file).contains("debug") && from_file.contains("31s"), "{from_file}");
+    let environment = [("HEADCOUNT_LOG__LEVEL", "warn"), ("HEADCOUNT_CENSUS__REPAIR", "41s")];
     let from_environment = stdout(&run(&["check", "--config", path], &environment).await);
-    assert!(
-        level(&from_environment).contains("warn") && from_environment.contains("41s"),
-        "{from_environment}"
-    );
-    let from_flag = stdout(
-        &run(
-            &["check", "--config", path, "--log-level", "error"],
-            &environment,
-        )
-        .await,
-    );
-    assert!(
-        level(&from_flag).contains("error") && from_flag.contains("7s"),
-        "{from_flag}"
-    );
+    assert!(level(&from_environment).contains("warn") && from_environment.contains("41s"), "{from_environment}");
+    let from_flag = stdout(&run(&["check", "--config", path, "--log-level", "error"], &environment).await);
+    assert!(level(&from_flag).contains("error") && from_flag.contains("7s"), "{from_flag}");
 }
 
 #[tokio::test]
 async fn check_hides_secrets() {
-    let text = stdout(
-        &run(
-            &["check"],
-            &[("REDIS_URL", "redis://me:hunter2@store.example:6379")],
-        )
-        .await,
-    );
-    assert!(
-        text.contains("store.example") && !text.contains("hunter2"),
-        "{text}"
-    );
-    let output = run(
-        &["check"],
-        &[("REDIS_URL", "nonsense://me:hunter2@store.example")],
-    )
-    .await;
+    let text = stdout(&run(&["check"], &[("REDIS_URL", "redis://me:hunter2@store.example:6379")]).await);
+    assert!(text.contains("store.example") && !text.contains("hunter2"), "{text}");
+    let output = run(&["check"], &[("REDIS_URL", "nonsense://me:hunter2@store.example")]).await;
     assert!(!output.status.success());
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
 }
@@ -170,21 +103,14 @@ async fn help_and_version_are_there() {
     for word in ["--config", "--port", "--redis-url", "check"] {
         assert!(help.contains(word), "{word} is not in:\n{help}");
     }
-    assert_eq!(
-        stdout(&run(&["--version"], &[]).await).trim(),
-        concat!("headcount ", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(stdout(&run(&["--version"], &[]).await).trim(), concat!("headcount ", env!("CARGO_PKG_VERSION")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn port_and_redis_url_work_as_everyone_expects() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = headcount()
         .envs([("PORT", port.to_string()), ("REDIS_URL", redis.url())])
         .stderr(Stdio::null())
@@ -192,10 +118,7 @@ async fn port_and_redis_url_work_as_everyone_expects() {
         .unwrap();
     let mut line = String::new();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    timeout(SOON, out.read_line(&mut line))
-        .await
-        .expect("a line in time")
-        .unwrap();
+    timeout(SOON, out.read_line(&mut line)).await.expect("a line in time").unwrap();
     let expected = format!(
         "headcount {}: http://localhost:{port}/ shows users:count, kept in {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -209,11 +132,7 @@ async fn port_and_redis_url_work_as_everyone_expects() {
 async fn a_port_that_is_taken_is_said_to_be() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = timeout(
-        Duration::from_secs(10),
-        headcount().args(["--listen", &address]).output(),
-    )
-    .await;
+    let output = timeout(Duration::from_secs(10), headcount().args(["--listen", &address]).output()).await;
     let output = output.expect("it ends by itself").unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);

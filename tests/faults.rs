@@ -30,19 +30,10 @@ struct World {
 impl World {
     async fn begin() -> World {
         let redis = Redis::start().await;
-        let nodes = [
-            Node::start(&redis.url()).await,
-            Node::start(&redis.url()).await,
-        ];
-        let (first, second) = tokio::join!(
-            Crowd::gather(&nodes[0], COUNT, EACH),
-            Crowd::gather(&nodes[1], COUNT, EACH)
-        );
-        let world = World {
-            redis,
-            nodes,
-            crowds: [first, second],
-        };
+        let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
+        let (first, second) =
+            tokio::join!(Crowd::gather(&nodes[0], COUNT, EACH), Crowd::gather(&nodes[1], COUNT, EACH));
+        let world = World { redis, nodes, crowds: [first, second] };
         world.comes_right("after everybody came").await;
         world
     }
@@ -59,15 +50,10 @@ impl World {
 
 async fn comes_right(when: &str, redis: &Redis, crowds: &[&Crowd]) {
     let open: i64 = crowds.iter().map(|crowd| crowd.size()).sum();
-    settles(
-        &format!("{when}, {open} everywhere"),
-        WITHIN,
-        HOLD,
-        || async {
-            same("GET", redis.get(COUNT).await?, Some(open))?;
-            crowds.iter().try_for_each(|crowd| crowd.sees(open))
-        },
-    )
+    settles(&format!("{when}, {open} everywhere"), WITHIN, HOLD, || async {
+        same("GET", redis.get(COUNT).await?, Some(open))?;
+        crowds.iter().try_for_each(|crowd| crowd.sees(open))
+    })
     .await;
 }
 
@@ -76,11 +62,7 @@ async fn the_count_is_right_within_4_s_of_a_servers_crash() {
     let _turn = alone().await;
     let mut world = World::begin().await;
     world.churn(Duration::from_secs(20)).await;
-    let World {
-        redis,
-        nodes: [victim, _survivor],
-        crowds,
-    } = world;
+    let World { redis, nodes: [victim, _survivor], crowds } = world;
     victim.crash().await;
     comes_right("after a crash", &redis, &[&crowds[1]]).await;
 }

@@ -23,33 +23,13 @@ async fn each_broken_rule_has_its_close_code() {
         ("a reserved bit", masked(FINAL | 0x40 | TEXT, b"{}"), 1002),
         ("an unknown opcode", masked(FINAL | 0x3, b"{}"), 1002),
         ("an unknown control opcode", masked(FINAL | 0xB, b""), 1002),
-        (
-            "a continuation of nothing",
-            masked(FINAL | CONTINUATION, b"{}"),
-            1002,
-        ),
+        ("a continuation of nothing", masked(FINAL | CONTINUATION, b"{}"), 1002),
         ("a fragmented ping", masked(PING, b""), 1002),
-        (
-            "a ping that is too long",
-            masked(FINAL | PING, &[0; 126]),
-            1002,
-        ),
-        (
-            "a text within a text",
-            [masked(TEXT, b"{"), masked(FINAL | TEXT, b"}")].concat(),
-            1002,
-        ),
+        ("a ping that is too long", masked(FINAL | PING, &[0; 126]), 1002),
+        ("a text within a text", [masked(TEXT, b"{"), masked(FINAL | TEXT, b"}")].concat(), 1002),
         ("a binary message", masked(FINAL | BINARY, b"{}"), 1003),
-        (
-            "a text that is not UTF-8",
-            masked(FINAL | TEXT, b"{\"\xff\":1}"),
-            1007,
-        ),
-        (
-            "a message over the limit",
-            masked(FINAL | TEXT, &vec![b' '; 16 * 1024 + 1]),
-            1009,
-        ),
+        ("a text that is not UTF-8", masked(FINAL | TEXT, b"{\"\xff\":1}"), 1007),
+        ("a message over the limit", masked(FINAL | TEXT, &vec![b' '; 16 * 1024 + 1]), 1009),
         ("a close that no client may send", close(1005), 1002),
         ("a plain close", close(1000), 1000),
     ];
@@ -62,11 +42,7 @@ async fn each_broken_rule_has_its_close_code() {
     for piece in [TEXT, CONTINUATION, CONTINUATION, CONTINUATION, CONTINUATION] {
         pieces.send(&masked(piece, &[b' '; 4_000])).await;
     }
-    assert_eq!(
-        pieces.close_code(SOON).await,
-        Some(1009),
-        "a message that grows over the limit"
-    );
+    assert_eq!(pieces.close_code(SOON).await, Some(1009), "a message that grows over the limit");
     witness.shows("users:count", 1).await;
     assert_eq!(witness.closed(), None);
 }
@@ -76,17 +52,9 @@ async fn nonsense_in_a_message_is_answered_and_forgiven() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
     let node = Node::start(&redis.url()).await;
-    for nonsense in [
-        "",
-        "{",
-        "[]",
-        "42",
-        "null",
-        "{}",
-        "{\"subscribe\":\"page:/a\"}",
-        "{\"subscribe\":[1]}",
-        "{\"shout\":[\"a\"]}",
-    ] {
+    for nonsense in
+        ["", "{", "[]", "42", "null", "{}", "{\"subscribe\":\"page:/a\"}", "{\"subscribe\":[1]}", "{\"shout\":[\"a\"]}"]
+    {
         let mut raw = Raw::open(&node, "channel=public:x").await;
         raw.text(nonsense).await;
         let error = loop {
@@ -96,10 +64,7 @@ async fn nonsense_in_a_message_is_answered_and_forgiven() {
                 break message;
             }
         };
-        assert_eq!(
-            error["error"]["code"], "bad_request",
-            "{nonsense:?}: {error}"
-        );
+        assert_eq!(error["error"]["code"], "bad_request", "{nonsense:?}: {error}");
         assert!(error["error"]["message"].is_string(), "{error}");
         raw.text("{\"subscribe\":[\"public:y\"]}").await;
         loop {
@@ -135,10 +100,7 @@ async fn a_message_in_pieces_is_read_as_one() {
 async fn a_client_that_talks_too_much_is_closed_with_4003() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let node = Node::on(&redis.url())
-        .set("LIMITS__MESSAGES_PER_SECOND", "5")
-        .start()
-        .await;
+    let node = Node::on(&redis.url()).set("LIMITS__MESSAGES_PER_SECOND", "5").start().await;
     node.ready().await;
     let calm = Client::join(&node, &["users:count"]).await;
     let mut chatty = Raw::open(&node, "channel=users:count").await;

@@ -17,11 +17,7 @@ async fn healthz_readyz_and_metrics_answer() {
     let metrics = node.get("/metrics").await.unwrap();
     assert_eq!(metrics.status, 200);
     let text = metrics.text();
-    assert!(
-        text.lines()
-            .any(|line| line.starts_with("# TYPE headcount_")),
-        "{text}"
-    );
+    assert!(text.lines().any(|line| line.starts_with("# TYPE headcount_")), "{text}");
     assert!(text.trim_end().ends_with("# EOF"), "{text}");
 }
 
@@ -29,16 +25,11 @@ async fn healthz_readyz_and_metrics_answer() {
 async fn a_redis_that_may_evict_keys_is_warned_of() {
     let _turn = beside_others().await;
     let safe = Redis::start().await;
-    let risky =
-        Redis::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]).await;
+    let risky = Redis::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]).await;
     let calm = Node::start(&safe.url()).await;
     let warned = Node::start(&risky.url()).await;
     crate::support::eventually("a warning", crate::support::SOON, || async {
-        if warned.log.lines_with("evict").is_empty() {
-            Err(warned.log.text())
-        } else {
-            Ok(())
-        }
+        if warned.log.lines_with("evict").is_empty() { Err(warned.log.text()) } else { Ok(()) }
     })
     .await;
     assert_eq!(calm.log.lines_with("evict"), Vec::<String>::new());

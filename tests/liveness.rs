@@ -13,9 +13,7 @@ const COUNT: &str = "users:count";
 
 /// A server that asks often.
 fn watchful(redis: &Redis) -> Setup {
-    Node::on(&redis.url())
-        .set("SESSION__PING", "1s")
-        .set("SESSION__PONG", "1s")
+    Node::on(&redis.url()).set("SESSION__PING", "1s").set("SESSION__PONG", "1s")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,9 +29,7 @@ async fn a_client_that_answers_no_ping_is_closed_with_4002_and_out_of_the_count(
     alive.shows(COUNT, 1).await;
     stays("who answers stays", Duration::from_secs(3), || async {
         alive.sees(COUNT, 1)?;
-        alive
-            .closed()
-            .map_or(Ok(()), |closed| Err(format!("{closed:?}")))
+        alive.closed().map_or(Ok(()), |closed| Err(format!("{closed:?}")))
     })
     .await;
 }
@@ -44,19 +40,11 @@ async fn a_server_that_wakes_after_a_freeze_closes_nobody() {
     let redis = Redis::start().await;
     let node = watchful(&redis).start().await;
     node.ready().await;
-    let clients = [
-        Client::join(&node, &[COUNT]).await,
-        Client::join(&node, &[COUNT]).await,
-    ];
+    let clients = [Client::join(&node, &[COUNT]).await, Client::join(&node, &[COUNT]).await];
     clients[0].shows(COUNT, 2).await;
     node.freeze();
     // Until long after every ping and pong was due.
-    stays(
-        "the key while the lease runs out",
-        Duration::from_secs(6),
-        || async { Ok(()) },
-    )
-    .await;
+    stays("the key while the lease runs out", Duration::from_secs(6), || async { Ok(()) }).await;
     node.thaw();
     clients[0].shows(COUNT, 2).await;
     stays("everybody stays", Duration::from_secs(4), || async {
@@ -77,8 +65,7 @@ async fn a_ping_is_answered_with_its_payload() {
     let redis = Redis::start().await;
     let node = Node::start(&redis.url()).await;
     let mut raw = Raw::open(&node, "channel=public:x").await;
-    raw.send(&wire::masked(FINAL | PING, b"are you there"))
-        .await;
+    raw.send(&wire::masked(FINAL | PING, b"are you there")).await;
     loop {
         let frame = raw.frame(SOON).await.unwrap();
         if frame.opcode == PONG {

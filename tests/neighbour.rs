@@ -21,10 +21,7 @@ async fn all_agree(redis: &Redis, article: &mut Article, ours: &[Client], open: 
         if theirs.iter().all(|value| *value == Some(open)) {
             return;
         }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the neighbour shows {theirs:?}, open are {open}"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "the neighbour shows {theirs:?}, open are {open}");
         tokio::task::yield_now().await;
     }
 }

@@ -10,10 +10,7 @@ async fn a_killed_redis_comes_back_empty_on_its_port() {
     redis.must::<()>(&["SET", "key", "1"]).await;
     redis.kill().await;
     let refused = std::net::TcpStream::connect(("127.0.0.1", redis.port()));
-    assert_eq!(
-        refused.map(drop).unwrap_err().kind(),
-        std::io::ErrorKind::ConnectionRefused
-    );
+    assert_eq!(refused.map(drop).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     redis.revive().await;
     assert_eq!(redis.get("key").await, Ok(None));
 }
@@ -23,10 +20,7 @@ async fn a_frozen_redis_answers_when_it_goes_on() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
     redis.pause().await;
-    let ping = tokio::time::timeout(
-        std::time::Duration::from_millis(300),
-        redis.run::<String>(&["PING"]),
-    );
+    let ping = tokio::time::timeout(std::time::Duration::from_millis(300), redis.run::<String>(&["PING"]));
     assert!(ping.await.is_err(), "a frozen server answered");
     redis.resume().await;
     eventually("PONG", SOON, || redis.run::<String>(&["PING"])).await;

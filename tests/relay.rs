@@ -22,9 +22,7 @@ async fn publish(redis: &Redis, channel: &str, payloads: impl IntoIterator<Item 
 async fn gets(client: &Client, channel: &str, payload: impl Into<Value>) {
     let payload = payload.into();
     client
-        .until(&format!("{payload} on {channel}"), SOON, |_| {
-            client.payloads(channel).contains(&payload).then_some(())
-        })
+        .until(&format!("{payload} on {channel}"), SOON, |_| client.payloads(channel).contains(&payload).then_some(()))
         .await;
 }
 
@@ -32,25 +30,15 @@ async fn gets(client: &Client, channel: &str, payload: impl Into<Value>) {
 async fn an_every_channel_delivers_each_message_in_order_to_its_own_sockets_only() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let nodes = [
-        Node::start(&redis.url()).await,
-        Node::start(&redis.url()).await,
-    ];
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
     let readers = [
         Client::join(&nodes[0], &[NEWS]).await,
         Client::join(&nodes[0], &[NEWS, "users:count"]).await,
         Client::join(&nodes[1], &[NEWS]).await,
     ];
-    let others = [
-        Client::join(&nodes[0], &["public:other"]).await,
-        Client::join(&nodes[1], &["users:count"]).await,
-    ];
+    let others = [Client::join(&nodes[0], &["public:other"]).await, Client::join(&nodes[1], &["users:count"]).await];
     for client in &readers {
-        client
-            .until("joined", SOON, |m| {
-                m.iter().any(|m| m["subscribed"] == NEWS).then_some(())
-            })
-            .await;
+        client.until("joined", SOON, |m| m.iter().any(|m| m["subscribed"] == NEWS).then_some(())).await;
     }
     publish(&redis, NEWS, (0..2_000).map(|n| n.to_string())).await;
     let all: Vec<Value> = (0..2_000).map(Value::from).collect();
@@ -71,26 +59,12 @@ async fn a_latest_channel_delivers_the_newest_message_and_never_an_older_one_aft
     let node = Node::on(&redis.url()).config(config).start().await;
     node.ready().await;
     let client = Client::join(&node, &["ticker:a"]).await;
-    client
-        .until("joined", SOON, |m| {
-            m.iter()
-                .any(|m| m["subscribed"] == "ticker:a")
-                .then_some(())
-        })
-        .await;
+    client.until("joined", SOON, |m| m.iter().any(|m| m["subscribed"] == "ticker:a").then_some(())).await;
     publish(&redis, "ticker:a", (0..=2_000).map(|n| n.to_string())).await;
     gets(&client, "ticker:a", 2_000).await;
-    let got: Vec<i64> = client
-        .payloads("ticker:a")
-        .iter()
-        .filter_map(Value::as_i64)
-        .collect();
+    let got: Vec<i64> = client.payloads("ticker:a").iter().filter_map(Value::as_i64).collect();
     assert!(got.is_sorted(), "{got:?}");
-    assert!(
-        got.len() < 200,
-        "{} pushes are not the latest but the backlog",
-        got.len()
-    );
+    assert!(got.len() < 200, "{} pushes are not the latest but the backlog", got.len());
     assert_eq!(got.last(), Some(&2_000));
 }
 
@@ -98,14 +72,8 @@ async fn a_latest_channel_delivers_the_newest_message_and_never_an_older_one_aft
 async fn a_message_that_is_no_number_passes_on_a_count_channel() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let nodes = [
-        Node::start(&redis.url()).await,
-        Node::start(&redis.url()).await,
-    ];
-    let clients = [
-        Client::join(&nodes[0], &["users:count"]).await,
-        Client::join(&nodes[1], &["users:count"]).await,
-    ];
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
+    let clients = [Client::join(&nodes[0], &["users:count"]).await, Client::join(&nodes[1], &["users:count"]).await];
     clients[0].shows("users:count", 2).await;
     publish(&redis, "users:count", ["hello".into(), "again".into()]).await;
     for client in &clients {
@@ -121,37 +89,13 @@ async fn a_payload_arrives_as_json_as_text_or_as_base64() {
     let redis = Redis::start().await;
     let node = Node::start(&redis.url()).await;
     let client = Client::join(&node, &[NEWS]).await;
-    client
-        .until("joined", SOON, |m| {
-            m.iter().any(|m| m["subscribed"] == NEWS).then_some(())
-        })
-        .await;
-    let texts = [
-        "{\"a\":[1,null]}",
-        "\"quoted\"",
-        "plain",
-        "1e3",
-        "",
-        "{broken",
-        "\u{1F980} \"\\ \n\u{1}",
-    ];
+    client.until("joined", SOON, |m| m.iter().any(|m| m["subscribed"] == NEWS).then_some(())).await;
+    let texts = ["{\"a\":[1,null]}", "\"quoted\"", "plain", "1e3", "", "{broken", "\u{1F980} \"\\ \n\u{1}"];
     publish(&redis, NEWS, texts.map(String::from)).await;
     let client_redis = redis::Client::open(redis.url()).unwrap();
-    let mut connection = client_redis
-        .get_multiplexed_async_connection()
-        .await
-        .unwrap();
-    redis::cmd("PUBLISH")
-        .arg(NEWS)
-        .arg(&[0xff_u8, 0x00, 0x01][..])
-        .query_async::<()>(&mut connection)
-        .await
-        .unwrap();
-    client
-        .until("the bytes", SOON, |m| {
-            m.iter().any(|m| m["base64"] == true).then_some(())
-        })
-        .await;
+    let mut connection = client_redis.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("PUBLISH").arg(NEWS).arg(&[0xff_u8, 0x00, 0x01][..]).query_async::<()>(&mut connection).await.unwrap();
+    client.until("the bytes", SOON, |m| m.iter().any(|m| m["base64"] == true).then_some(())).await;
     let messages = client.messages();
     let news: Vec<&Value> = messages.iter().filter(|m| m["channel"] == NEWS).collect();
     let expected = [
@@ -174,20 +118,13 @@ async fn a_payload_arrives_as_json_as_text_or_as_base64() {
 async fn a_server_is_subscribed_to_just_the_channels_that_its_clients_have() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let nodes = [
-        Node::start(&redis.url()).await,
-        Node::start(&redis.url()).await,
-    ];
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
     let joined = ["page:/a", "public:x"];
     let settled = |expected: [i64; 2]| {
         let redis = &redis;
         async move {
             eventually(&format!("{expected:?} subscriptions"), SOON, || async {
-                same(
-                    "NUMSUB",
-                    redis.subscribers(&joined).await?,
-                    expected.to_vec(),
-                )
+                same("NUMSUB", redis.subscribers(&joined).await?, expected.to_vec())
             })
             .await;
         }

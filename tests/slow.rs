@@ -21,22 +21,14 @@ async fn flood(redis: &Redis, channel: &str) {
     for chunk in (0..MESSAGES).collect::<Vec<_>>().chunks(200) {
         let mut pipeline = redis::pipe();
         for number in chunk {
-            pipeline
-                .cmd("PUBLISH")
-                .arg(channel)
-                .arg(format!("[{number},\"{padding}\"]"))
-                .ignore();
+            pipeline.cmd("PUBLISH").arg(channel).arg(format!("[{number},\"{padding}\"]")).ignore();
         }
         pipeline.query_async::<()>(&mut connection).await.unwrap();
     }
 }
 
 fn numbers(client: &Client, channel: &str) -> Vec<u64> {
-    client
-        .payloads(channel)
-        .iter()
-        .filter_map(|payload| payload[0].as_u64())
-        .collect()
+    client.payloads(channel).iter().filter_map(|payload| payload[0].as_u64()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,30 +38,19 @@ async fn a_slow_client_on_an_every_channel_is_closed_with_4001_and_the_others_ge
     let node = Node::start(&redis.url()).await;
     let channel = "public:flood";
     let quick = Client::join(&node, &[channel]).await;
-    quick
-        .until("joined", SOON, |m| {
-            m.iter().any(|m| m["subscribed"] == channel).then_some(())
-        })
-        .await;
+    quick.until("joined", SOON, |m| m.iter().any(|m| m["subscribed"] == channel).then_some(())).await;
     let mut slow = Raw::open_narrow(&node, &format!("channel={channel}")).await;
     slow.frame(SOON).await.unwrap();
     flood(&redis, channel).await;
     quick
         .until("the last message", SOON * 3, |m| {
-            m.last()
-                .is_some_and(|m| m["data"][0] == MESSAGES as u64 - 1)
-                .then_some(())
+            m.last().is_some_and(|m| m["data"][0] == MESSAGES as u64 - 1).then_some(())
         })
         .await;
-    assert_eq!(
-        numbers(&quick, channel),
-        (0..MESSAGES as u64).collect::<Vec<_>>()
-    );
+    assert_eq!(numbers(&quick, channel), (0..MESSAGES as u64).collect::<Vec<_>>());
     assert_eq!(slow.close_code(SOON * 3).await, Some(4001));
     let metrics = node.get("/metrics").await.unwrap().text();
-    let counted = |line: &&str| {
-        line.starts_with("headcount_") && line.contains("slow") && line.ends_with(" 1")
-    };
+    let counted = |line: &&str| line.starts_with("headcount_") && line.contains("slow") && line.ends_with(" 1");
     assert!(metrics.lines().any(|line| counted(&line)), "{metrics}");
 }
 

@@ -18,10 +18,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 async fn a_stop_closes_every_socket_with_1012_spread_over_the_drain_as_the_count_falls() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let mut leaving = Node::on(&redis.url())
-        .set("SERVER__DRAIN", "3s")
-        .start()
-        .await;
+    let mut leaving = Node::on(&redis.url()).set("SERVER__DRAIN", "3s").start().await;
     leaving.ready().await;
     let staying = Node::start(&redis.url()).await;
     let watcher = Client::join(&staying, &[COUNT]).await;
@@ -41,39 +38,17 @@ async fn a_stop_closes_every_socket_with_1012_spread_over_the_drain_as_the_count
     }
     ends.sort();
     let (first, last) = (ends[0], ends[ends.len() - 1]);
-    assert!(
-        last - first >= DRAIN / 3,
-        "all closed between {first:?} and {last:?}"
-    );
-    assert!(
-        last <= DRAIN + Duration::from_secs(1),
-        "the last closed after {last:?}"
-    );
+    assert!(last - first >= DRAIN / 3, "all closed between {first:?} and {last:?}");
+    assert!(last <= DRAIN + Duration::from_secs(1), "the last closed after {last:?}");
     let status = leaving.exit(DRAIN + Duration::from_secs(2)).await;
     assert_eq!(status.code(), Some(0));
     watcher.shows(COUNT, 1).await;
-    let fell: Vec<i64> = watcher.messages()[from..]
-        .iter()
-        .filter_map(|m| m["data"].as_i64())
-        .collect();
-    assert!(
-        fell.len() >= 5 && fell.iter().rev().is_sorted(),
-        "the number fell as {fell:?}"
-    );
+    let fell: Vec<i64> = watcher.messages()[from..].iter().filter_map(|m| m["data"].as_i64()).collect();
+    assert!(fell.len() >= 5 && fell.iter().rev().is_sorted(), "the number fell as {fell:?}");
     eventually("nothing is left of the server", SOON, || async {
         same("GET", redis.get(COUNT).await?, Some(1))?;
-        same(
-            "nodes",
-            redis.run::<i64>(&["ZCARD", "headcount:v1:nodes"]).await?,
-            1,
-        )?;
-        same(
-            "tallies",
-            redis
-                .run::<i64>(&["HLEN", "headcount:v1:{users:count}:tally"])
-                .await?,
-            1,
-        )
+        same("nodes", redis.run::<i64>(&["ZCARD", "headcount:v1:nodes"]).await?, 1)?;
+        same("tallies", redis.run::<i64>(&["HLEN", "headcount:v1:{users:count}:tally"]).await?, 1)
     })
     .await;
 }
@@ -85,33 +60,21 @@ async fn an_interrupt_ends_an_idle_server_with_0() {
     let mut node = Node::start(&redis.url()).await;
     node.signal(Signal::INT);
     assert_eq!(node.exit(SOON).await.code(), Some(0));
-    assert_eq!(
-        node.rest_of_output().await,
-        "",
-        "only the first line goes to the standard output"
-    );
+    assert_eq!(node.rest_of_output().await, "", "only the first line goes to the standard output");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_server_takes_nobody_in() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let node = Node::on(&redis.url())
-        .set("SERVER__DRAIN", "30s")
-        .start()
-        .await;
+    let node = Node::on(&redis.url()).set("SERVER__DRAIN", "30s").start().await;
     node.ready().await;
-    let _held = [
-        Client::join(&node, &[COUNT]).await,
-        Client::join(&node, &[COUNT]).await,
-    ];
+    let _held = [Client::join(&node, &[COUNT]).await, Client::join(&node, &[COUNT]).await];
     node.signal(Signal::TERM);
     eventually("no entry", SOON, || async {
         match Client::try_open(node.address, "").await {
             Ok(_) => Err("a socket was let in".into()),
-            Err(why) if why.contains("refused") || why.contains("503") || why.contains("reset") => {
-                Ok(())
-            }
+            Err(why) if why.contains("refused") || why.contains("503") || why.contains("reset") => Ok(()),
             Err(why) => Err(why),
         }
     })
@@ -122,26 +85,16 @@ async fn a_stopping_server_takes_nobody_in() {
 async fn a_second_signal_ends_it_now() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let mut node = Node::on(&redis.url())
-        .set("SERVER__DRAIN", "60s")
-        .start()
-        .await;
+    let mut node = Node::on(&redis.url()).set("SERVER__DRAIN", "60s").start().await;
     node.ready().await;
     let client = Client::join(&node, &[COUNT]).await;
     client.shows(COUNT, 1).await;
-    let _others = [
-        Client::join(&node, &[COUNT]).await,
-        Client::join(&node, &[COUNT]).await,
-    ];
+    let _others = [Client::join(&node, &[COUNT]).await, Client::join(&node, &[COUNT]).await];
     node.signal(Signal::TERM);
     eventually("it began to stop", SOON, || async {
         match tokio::net::TcpStream::connect(node.address).await {
             Err(_) => Ok(()),
-            Ok(_) => same(
-                "/readyz",
-                node.get("/readyz").await.map_or(503, |reply| reply.status),
-                503,
-            ),
+            Ok(_) => same("/readyz", node.get("/readyz").await.map_or(503, |reply| reply.status), 503),
         }
     })
     .await;
@@ -153,10 +106,7 @@ async fn a_second_signal_ends_it_now() {
 async fn a_stop_without_redis_ends_within_the_drain_too() {
     let _turn = beside_others().await;
     let mut redis = Redis::start().await;
-    let mut node = Node::on(&redis.url())
-        .set("SERVER__DRAIN", "1s")
-        .start()
-        .await;
+    let mut node = Node::on(&redis.url()).set("SERVER__DRAIN", "1s").start().await;
     node.ready().await;
     let client = Client::join(&node, &[COUNT]).await;
     client.shows(COUNT, 1).await;

@@ -13,8 +13,7 @@ const COUNT: &str = "users:count";
 const STORM: usize = 5_000;
 
 /// What one connect may cost the server; an unoptimised build is only kept from doing n × n work.
-const CPU_A_CONNECT: Duration =
-    Duration::from_micros(if cfg!(debug_assertions) { 1_500 } else { 150 });
+const CPU_A_CONNECT: Duration = Duration::from_micros(if cfg!(debug_assertions) { 1_500 } else { 150 });
 
 /// The default of `limits.pushes_per_second`.
 const PUSHES_PER_SECOND: f64 = 10.0;
@@ -34,18 +33,10 @@ async fn five_thousand_joins_cost_little_and_flood_nobody() {
     .await;
     let lasted = start.elapsed();
     let each = (node.cpu_time() - before) / u32::try_from(STORM).unwrap();
-    assert!(
-        each <= CPU_A_CONNECT,
-        "{each:?} of CPU a connect, over {lasted:?}"
-    );
+    assert!(each <= CPU_A_CONNECT, "{each:?} of CPU a connect, over {lasted:?}");
     // The answer to the join, the first push at once, and then as many as the pace allows.
     let paced = 2 + (PUSHES_PER_SECOND * lasted.as_secs_f64()).ceil() as u64;
     let most = crowd.most_pushes();
-    assert!(
-        most <= paced,
-        "a socket got {most} messages in {lasted:?}; paced were {paced}"
-    );
-    println!(
-        "{STORM} joins in {lasted:.2?}: {each:?} of CPU each, at most {most} messages to one socket"
-    );
+    assert!(most <= paced, "a socket got {most} messages in {lasted:?}; paced were {paced}");
+    println!("{STORM} joins in {lasted:.2?}: {each:?} of CPU each, at most {most} messages to one socket");
 }

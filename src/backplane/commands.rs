@@ -204,6 +204,9 @@ async fn warn_of_eviction(commands: &Commands) {
     };
     let policy = field("maxmemory_policy");
     if !["0", ""].contains(&field("maxmemory")) && policy != "noeviction" {
-        tracing::warn!(policy, "the store may evict keys, and with them a count; set its maxmemory-policy to noeviction");
+        tracing::warn!(
+            policy,
+            "the store may evict keys, and with them a count; set its maxmemory-policy to noeviction"
+        );
     }
 }

@@ -209,7 +209,11 @@ impl Feed {
             };
             if up.replace(false) == Some(true) {
                 shared.metrics.store_lost.inc();
-                tracing::warn!(store = shared.shown, why, "the subscription was lost; messages may be missed until it is back");
+                tracing::warn!(
+                    store = shared.shown,
+                    why,
+                    "the subscription was lost; messages may be missed until it is back"
+                );
             }
             sleep(backoff.next()).await;
         }

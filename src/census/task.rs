@@ -153,9 +153,10 @@ impl Task {
         for channel in self.census.changed() {
             let flags = channel.take_flags();
             let name = channel.name().clone();
-            let entry = self.entries.entry(name.clone()).or_insert_with(|| {
-                Entry::new(channel.clone(), channel.exact(), now, self.config.repair)
-            });
+            let entry = self
+                .entries
+                .entry(name.clone())
+                .or_insert_with(|| Entry::new(channel.clone(), channel.exact(), now, self.config.repair));
             if !Arc::ptr_eq(&entry.channel, &channel) {
                 // A channel that was left and joined again has a new handle; the old one is at 0.
                 entry.channel = channel;
@@ -288,9 +289,15 @@ impl Task {
                 match result {
                     Ok(channels) => {
                         self.metrics.reaped.inc();
-                        tracing::info!(node = id.as_str(), channels, "withdrew the tallies of a node whose lease ended");
+                        tracing::info!(
+                            node = id.as_str(),
+                            channels,
+                            "withdrew the tallies of a node whose lease ended"
+                        );
                     }
-                    Err(error) => tracing::debug!(node = id.as_str(), %error, "could not withdraw a dead node's tallies yet"),
+                    Err(error) => {
+                        tracing::debug!(node = id.as_str(), %error, "could not withdraw a dead node's tallies yet")
+                    }
                 }
             }
             Outcome::Left => {}
@@ -413,7 +420,11 @@ impl Task {
         self.metrics.refused.inc();
         entry.put_off(Instant::now() + REFUSED, step == Step::State);
         if !std::mem::replace(&mut entry.refused, true) {
-            tracing::error!(channel = &**name, why, "the channel cannot be counted: free its key, or name another channel");
+            tracing::error!(
+                channel = &**name,
+                why,
+                "the channel cannot be counted: free its key, or name another channel"
+            );
         }
         let foreign = step == Step::State && !entry.channel.exact();
         let reading = if foreign { Reading::Refused } else { Reading::Unknown };
@@ -429,7 +440,9 @@ impl Task {
             // Nobody to withdraw it from; the other nodes will, when the lease has ended.
             return true;
         }
-        let left = |entry: &Entry| entry.busy || entry.listed || (entry.unstated() && !(entry.standing && entry.channel.here() == 0));
+        let left = |entry: &Entry| {
+            entry.busy || entry.listed || (entry.unstated() && !(entry.standing && entry.channel.here() == 0))
+        };
         if self.entries.values().any(left) {
             return false;
         }

@@ -27,8 +27,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Merges the sources, weakest first, and notes keys that do not exist.
     pub fn collect(overrides: &Overrides, env: HashMap<String, String>) -> Result<Self, Invalid> {
-        let mut reader =
-            Self { values: HashMap::new(), problems: Vec::new(), effective: HashMap::new(), port: None };
+        let mut reader = Self { values: HashMap::new(), problems: Vec::new(), effective: HashMap::new(), port: None };
         let defaults = keys::defaults();
         reader.merge("the defaults", &File::from_str(&defaults, FileFormat::Toml));
         if let Some(path) = &overrides.file {
@@ -212,7 +211,9 @@ impl Reader {
                     address.set_port(port.unwrap_or(address.port()));
                     addresses.push(address);
                 }
-                Err(_) => self.reject(PATH, "must be addresses with a port, such as [\"0.0.0.0:3000\", \"[::1]:3000\"]"),
+                Err(_) => {
+                    self.reject(PATH, "must be addresses with a port, such as [\"0.0.0.0:3000\", \"[::1]:3000\"]")
+                }
             }
         }
         if texts.is_empty() {
@@ -246,10 +247,8 @@ impl Reader {
         let url = self.get(path, value::text).unwrap_or_default();
         match redis::Client::open(url.as_str()) {
             Ok(_) if url.starts_with("redis://") || url.starts_with("redis+unix://") => {}
-            _ => self.reject(
-                path,
-                "must be redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket",
-            ),
+            _ => self
+                .reject(path, "must be redis://[user:password@]host[:port][/database] or redis+unix:///path/to/socket"),
         }
         self.effective.insert(path, value::quoted(&value::without_password(&url)));
         url
@@ -288,7 +287,10 @@ impl Reader {
         let shown = rules.0.iter().map(|rule| {
             let count = if rule.counted { "sockets" } else { "none" };
             let deliver = if rule.deliver == Deliver::Every { "every" } else { "latest" };
-            format!("  {{ pattern = {}, count = \"{count}\", deliver = \"{deliver}\" }},\n", value::quoted(&rule.pattern))
+            format!(
+                "  {{ pattern = {}, count = \"{count}\", deliver = \"{deliver}\" }},\n",
+                value::quoted(&rule.pattern)
+            )
         });
         self.effective.insert("channels", format!("[\n{}]", shown.collect::<String>()));
         rules
@@ -317,7 +319,12 @@ impl Reader {
             self.note(source, &path("deliver"), "\"every\"", message.to_owned());
         }
         for key in table.keys().filter(|key| !["pattern", "count", "deliver"].contains(&key.as_str())) {
-            self.note(source, &path(key), &value::shown(&table[key]), "no such key; a channel has pattern, count, deliver".to_owned());
+            self.note(
+                source,
+                &path(key),
+                &value::shown(&table[key]),
+                "no such key; a channel has pattern, count, deliver".to_owned(),
+            );
         }
         Rule { pattern, counted, deliver }
     }

@@ -63,7 +63,9 @@ impl Assets {
         let zipped = asset.gzip.as_ref().filter(|_| takes_gzip(request));
         let (bytes, tag) = zipped.unwrap_or(&asset.plain);
         let known = request.get_all(IF_NONE_MATCH).iter().any(|tags| {
-            tags.to_str().is_ok_and(|tags| tags.split(',').any(|one| one.trim() == "*" || one.trim().trim_start_matches("W/") == tag))
+            tags.to_str().is_ok_and(|tags| {
+                tags.split(',').any(|one| one.trim() == "*" || one.trim().trim_start_matches("W/") == tag)
+            })
         });
         let mut reply = Response::new(if known { Full::default() } else { Full::new(bytes.clone()) });
         if known {
@@ -115,13 +117,17 @@ fn content_type(name: &str) -> &'static str {
 /// Whether the client takes gzip, RFC 9110 section 12.5.3.
 fn takes_gzip(request: &HeaderMap) -> bool {
     let weight = |coding: &str| {
-        request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).find_map(
-            |part| {
+        request
+            .get_all(ACCEPT_ENCODING)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .find_map(|part| {
                 let (name, parameters) = part.split_once(';').unwrap_or((part, ""));
-                let weight = || parameters.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.trim().parse::<f32>().ok());
+                let weight =
+                    || parameters.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.trim().parse::<f32>().ok());
                 name.trim().eq_ignore_ascii_case(coding).then(weight).flatten()
-            },
-        )
+            })
     };
     weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
 }

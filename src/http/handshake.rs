@@ -54,8 +54,8 @@ fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
         let why = "pages of this origin may not connect: it is not in server.origins";
         return Err(refuse(StatusCode::FORBIDDEN, why));
     }
-    let mut query = query::parse(request.uri().query().unwrap_or_default())
-        .map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
+    let mut query =
+        query::parse(request.uri().query().unwrap_or_default()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
     if query.channels.is_empty() && query.watch.is_empty() {
         query.channels.extend(app.config.channels.default_channel().map(str::to_owned));
     }
@@ -88,8 +88,7 @@ fn upgrade_required(app: &App, why: &str) -> Reply {
 /// Only browsers send an origin, and only their pages are kept out by it.
 fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
     let Some(origin) = origin else { return true };
-    allowed.is_empty()
-        || origin.to_str().is_ok_and(|origin| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+    allowed.is_empty() || origin.to_str().is_ok_and(|origin| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
 }
 
 /// Takes the connection out of hyper and tungstenite, down to the socket, and gives it to the session.

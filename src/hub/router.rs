@@ -155,7 +155,11 @@ impl Router {
             }
             let frame = message::message(name, payload);
             if frame.len() > self.max_frame {
-                tracing::error!(channel = name, bytes = payload.len(), "a message is longer than limits.client_buffer and was not relayed");
+                tracing::error!(
+                    channel = name,
+                    bytes = payload.len(),
+                    "a message is longer than limits.client_buffer and was not relayed"
+                );
                 return Some((entry.shards, Delivery::Live { channel, total: entry.total, gap: true }));
             }
             let paced = rule.deliver == Deliver::Latest && entry.presence.is_none();

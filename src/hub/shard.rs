@@ -173,8 +173,7 @@ impl Shard {
             return Err(JoinError::TooMany(self.limits.channels_per_client));
         }
         let channel = known.unwrap_or_else(|| self.open(name, counted, exact, every));
-        let (Some(socket), Some(joined)) =
-            (self.sockets.get_mut(id as usize), self.channels.get_mut(channel as usize))
+        let (Some(socket), Some(joined)) = (self.sockets.get_mut(id as usize), self.channels.get_mut(channel as usize))
         else {
             return Ok(());
         };
@@ -282,7 +281,9 @@ impl Shard {
 
     /// Removes every member of a channel whose key is somebody else's, and tells them.
     pub(super) fn expel(&mut self, name: &str) {
-        let Some(channel) = self.by_name.get(name).and_then(|channel| self.channels.get(*channel as usize)) else { return };
+        let Some(channel) = self.by_name.get(name).and_then(|channel| self.channels.get(*channel as usize)) else {
+            return;
+        };
         let why = "the channel's key in the store is not a count of ours";
         let frame = message::error("refused", Some(name), why);
         for id in channel.members.clone() {

@@ -54,11 +54,7 @@ impl Partial {
 ///
 /// # Errors
 /// The close code that says what is wrong.
-pub fn next(
-    bytes: &mut [u8],
-    partial: &mut Partial,
-    max: usize,
-) -> Result<(Option<Said>, usize), &'static Close> {
+pub fn next(bytes: &mut [u8], partial: &mut Partial, max: usize) -> Result<(Option<Said>, usize), &'static Close> {
     let mut taken = 0;
     loop {
         let Some((header, start, length)) = parse(&bytes[taken..])? else { return Ok((None, taken)) };

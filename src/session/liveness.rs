@@ -76,7 +76,9 @@ impl Deadlines {
             }
             queue.front().is_some_and(|(at, _)| *at <= now).then(|| queue.pop_front()).flatten()
         };
-        due(&mut self.pongs).map(|(_, key)| (Due::Pong, key)).or_else(|| due(&mut self.pings).map(|(_, key)| (Due::Ping, key)))
+        due(&mut self.pongs)
+            .map(|(_, key)| (Due::Pong, key))
+            .or_else(|| due(&mut self.pings).map(|(_, key)| (Due::Ping, key)))
     }
 }
 

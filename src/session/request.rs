@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told_with_what_is_allowed() {
-        for text in ["", "[]", "1", "{}", "{\"subscribe\":\"a\"}", "{\"subscribe\":[1]}", "{\"publish\":[]}", "{\"watch\":[]}"] {
+        for text in
+            ["", "[]", "1", "{}", "{\"subscribe\":\"a\"}", "{\"subscribe\":[1]}", "{\"publish\":[]}", "{\"watch\":[]}"]
+        {
             let message = parse(text).unwrap_err();
             assert!(message.contains("subscribe"), "{text}: {message}");
         }

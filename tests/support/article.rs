@@ -24,10 +24,7 @@ impl Article {
     pub async fn start(redis: &Redis) -> Article {
         let mut server = Program::start(&["server.js", "0", &redis.url()]);
         let port = server.line().await;
-        Article {
-            _server: server,
-            clients: Program::start(&["client.js", &port]),
-        }
+        Article { _server: server, clients: Program::start(&["client.js", &port]) }
     }
 
     /// Connects one more client and waits until it is connected.
@@ -44,17 +41,11 @@ impl Article {
     pub async fn values(&mut self) -> Vec<Option<i64>> {
         let answer = self.ask("values").await;
         let values = answer["values"].as_array().expect("values").iter();
-        values
-            .map(|value| value.as_str().and_then(|text| text.parse().ok()))
-            .collect()
+        values.map(|value| value.as_str().and_then(|text| text.parse().ok())).collect()
     }
 
     async fn ask(&mut self, command: &str) -> Value {
-        self.clients
-            .stdin
-            .write_all(format!("{command}\n").as_bytes())
-            .await
-            .unwrap();
+        self.clients.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap();
         let line = self.clients.line().await;
         let answer: Value = serde_json::from_str(&line).unwrap();
         assert!(answer["error"].is_null(), "{command}: {line}");
@@ -80,18 +71,11 @@ impl Program {
             .unwrap_or_else(|why| panic!("this test needs node; .ci/setup installs it ({why})"));
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        Program {
-            _child: child,
-            stdin,
-            stdout,
-        }
+        Program { _child: child, stdin, stdout }
     }
 
     async fn line(&mut self) -> String {
-        let line = timeout(SOON, self.stdout.next_line())
-            .await
-            .expect("a line in time")
-            .unwrap();
+        let line = timeout(SOON, self.stdout.next_line()).await.expect("a line in time").unwrap();
         line.expect("node ended early; .ci/setup installs the packages of tests/article")
     }
 }

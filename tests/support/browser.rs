@@ -57,9 +57,7 @@ impl Browser {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|why| {
-                panic!("this test needs chromium and chromedriver; .ci/setup installs them ({why})")
-            });
+            .unwrap_or_else(|why| panic!("this test needs chromium and chromedriver; .ci/setup installs them ({why})"));
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = timeout(START, async {
             while let Some(line) = lines.next_line().await.unwrap() {
@@ -70,9 +68,7 @@ impl Browser {
             panic!("chromedriver ended without naming a port");
         });
         let port = port.await.expect("chromedriver starts in time");
-        let profile = Profile(
-            std::env::temp_dir().join(format!("headcount-browser-{}-{port}", std::process::id())),
-        );
+        let profile = Profile(std::env::temp_dir().join(format!("headcount-browser-{}-{port}", std::process::id())));
         let mut arguments: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
         arguments.push(format!("--user-data-dir={}", profile.0.display()));
         let mut wishes = Capabilities::new();
@@ -80,15 +76,8 @@ impl Browser {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let address = format!("http://127.0.0.1:{port}");
         let connect = builder.capabilities(wishes).connect(&address);
-        let client = timeout(START, connect)
-            .await
-            .expect("chromium starts in time")
-            .unwrap();
-        Browser {
-            client,
-            _driver: driver,
-            _profile: profile,
-        }
+        let client = timeout(START, connect).await.expect("chromium starts in time").unwrap();
+        Browser { client, _driver: driver, _profile: profile }
     }
 
     /// Opens a page in a new tab, which is then the one in front.
@@ -112,33 +101,21 @@ impl Browser {
 
     /// Waits until the text of the element that `css` finds in this tab holds this one.
     pub async fn becomes(&self, tab: &WindowHandle, css: &str, text: &str) {
-        self.until(tab, css, text, |found| found.contains(text))
-            .await;
+        self.until(tab, css, text, |found| found.contains(text)).await;
     }
 
     async fn until(&self, tab: &WindowHandle, css: &str, text: &str, right: impl Fn(&str) -> bool) {
         self.client.switch_to_window(tab.clone()).await.unwrap();
         eventually(&format!("{css} shows {text:?}"), SHOW, || async {
-            let element = self
-                .client
-                .find(Locator::Css(css))
-                .await
-                .map_err(|why| why.to_string())?;
+            let element = self.client.find(Locator::Css(css)).await.map_err(|why| why.to_string())?;
             let found = element.text().await.map_err(|why| why.to_string())?;
-            if right(&found) {
-                Ok(())
-            } else {
-                Err(format!("{css} shows {found:?}"))
-            }
+            if right(&found) { Ok(()) } else { Err(format!("{css} shows {found:?}")) }
         })
         .await;
     }
 
     /// Ends the browser.
     pub async fn quit(self) {
-        timeout(START, self.client.close())
-            .await
-            .expect("chromium ends in time")
-            .unwrap();
+        timeout(START, self.client.close()).await.expect("chromium ends in time").unwrap();
     }
 }

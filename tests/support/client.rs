@@ -54,10 +54,7 @@ impl Client {
 
     /// Opens a socket that joins these channels.
     pub async fn join(node: &Node, channels: &[&str]) -> Client {
-        let query: Vec<String> = channels
-            .iter()
-            .map(|channel| format!("channel={channel}"))
-            .collect();
+        let query: Vec<String> = channels.iter().map(|channel| format!("channel={channel}")).collect();
         Client::open(node, &query.join("&")).await
     }
 
@@ -72,19 +69,12 @@ impl Client {
         let inbox = Arc::new(Inbox::default());
         let (outgoing, commands) = mpsc::channel(64);
         let task = tokio::spawn(run(socket, Arc::clone(&inbox), commands));
-        Ok(Client {
-            inbox,
-            outgoing,
-            task,
-        })
+        Ok(Client { inbox, outgoing, task })
     }
 
     /// Sends one JSON object.
     pub async fn send(&self, object: Value) {
-        self.outgoing
-            .send(Message::text(object.to_string()))
-            .await
-            .expect("the socket is open");
+        self.outgoing.send(Message::text(object.to_string())).await.expect("the socket is open");
     }
 
     /// Joins a channel and waits for the answer to it, `subscribed` or `error`.
@@ -105,14 +95,10 @@ impl Client {
     async fn ask(&self, request: &str, reply: &str, channel: &str) -> Value {
         let before = self.messages().len();
         self.send(json!({ request: [channel] })).await;
-        self.until(
-            &format!("an answer to {request} {channel}"),
-            SOON,
-            |messages| {
-                let answers = |m: &&Value| m[reply] == channel || m["error"]["channel"] == channel;
-                messages[before..].iter().find(answers).cloned()
-            },
-        )
+        self.until(&format!("an answer to {request} {channel}"), SOON, |messages| {
+            let answers = |m: &&Value| m[reply] == channel || m["error"]["channel"] == channel;
+            messages[before..].iter().find(answers).cloned()
+        })
         .await
     }
 
@@ -124,54 +110,32 @@ impl Client {
     /// Every payload that came over a channel so far, in order; answers to a join are not among them.
     pub fn payloads(&self, channel: &str) -> Vec<Value> {
         let messages = self.messages();
-        messages
-            .into_iter()
-            .filter(|m| m["channel"] == channel)
-            .map(|m| m["data"].clone())
-            .collect()
+        messages.into_iter().filter(|m| m["channel"] == channel).map(|m| m["data"].clone()).collect()
     }
 
     /// The last value that this client was told about a channel.
     pub fn last(&self, channel: &str) -> Option<Value> {
         let about = |m: &&Value| {
-            ["channel", "subscribed", "watching"]
-                .iter()
-                .any(|key| m[key] == channel)
-                && !m["data"].is_null()
+            ["channel", "subscribed", "watching"].iter().any(|key| m[key] == channel) && !m["data"].is_null()
         };
         let received = self.inbox.received.lock().unwrap();
-        received
-            .messages
-            .iter()
-            .rev()
-            .find(about)
-            .map(|m| m["data"].clone())
+        received.messages.iter().rev().find(about).map(|m| m["data"].clone())
     }
 
     /// `Ok` where the last value on the channel is this one.
     pub fn sees(&self, channel: &str, value: impl Into<Value>) -> Result<(), String> {
-        super::same(
-            &format!("the last value on {channel}"),
-            self.last(channel),
-            Some(value.into()),
-        )
+        super::same(&format!("the last value on {channel}"), self.last(channel), Some(value.into()))
     }
 
     /// Waits until the last value on the channel is this one.
     pub async fn shows(&self, channel: &str, value: impl Into<Value>) {
         let value = value.into();
         let what = format!("{channel} shows {value}");
-        self.until(&what, SOON, |_| self.sees(channel, value.clone()).ok())
-            .await;
+        self.until(&what, SOON, |_| self.sees(channel, value.clone()).ok()).await;
     }
 
     /// Waits until `find` finds something in all that was received.
-    pub async fn until<T>(
-        &self,
-        what: &str,
-        within: Duration,
-        mut find: impl FnMut(&[Value]) -> Option<T>,
-    ) -> T {
+    pub async fn until<T>(&self, what: &str, within: Duration, mut find: impl FnMut(&[Value]) -> Option<T>) -> T {
         let deadline = Instant::now() + within;
         loop {
             let changed = self.inbox.changed.notified();
@@ -198,15 +162,13 @@ impl Client {
 
     /// Waits for the server to end the connection.
     pub async fn closes(&self, within: Duration) -> Closed {
-        self.until("the server closes", within, |_| self.closed())
-            .await
+        self.until("the server closes", within, |_| self.closed()).await
     }
 
     /// Closes as the protocol has it, and waits for the end.
     pub async fn close(self) {
         self.outgoing.send(Message::Close(None)).await.ok();
-        self.until("the close handshake ends", SOON, |_| self.closed())
-            .await;
+        self.until("the close handshake ends", SOON, |_| self.closed()).await;
     }
 }
 
@@ -236,9 +198,6 @@ async fn run(mut socket: Socket, inbox: Arc<Inbox>, mut commands: mpsc::Receiver
             },
         }
     }
-    inbox.received.lock().unwrap().closed = Some(Closed {
-        code,
-        at: Instant::now(),
-    });
+    inbox.received.lock().unwrap().closed = Some(Closed { code, at: Instant::now() });
     inbox.changed.notify_waiters();
 }

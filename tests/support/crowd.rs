@@ -45,11 +45,7 @@ impl Crowd {
     /// Opens `size` sockets that join `channel`.
     pub async fn gather(node: &Node, channel: &str, size: usize) -> Crowd {
         allow_many_files();
-        let mut crowd = Crowd {
-            address: node.address,
-            channel: channel.into(),
-            seats: Vec::new(),
-        };
+        let mut crowd = Crowd { address: node.address, channel: channel.into(), seats: Vec::new() };
         crowd.grow(size).await;
         crowd
     }
@@ -57,11 +53,8 @@ impl Crowd {
     /// Opens this many more.
     pub async fn grow(&mut self, more: usize) {
         let (address, channel) = (self.address, self.channel.as_str());
-        let seats: Vec<Seat> = stream::iter(0..more)
-            .map(|_| sit(address, channel))
-            .buffer_unordered(OPENING)
-            .collect()
-            .await;
+        let seats: Vec<Seat> =
+            stream::iter(0..more).map(|_| sit(address, channel)).buffer_unordered(OPENING).collect().await;
         self.seats.extend(seats);
     }
 
@@ -69,11 +62,7 @@ impl Crowd {
     pub fn shrink(&mut self, fewer: usize) {
         for _ in 0..fewer.min(self.seats.len()) {
             let seat = self.seats.swap_remove(fastrand::usize(..self.seats.len()));
-            if fastrand::bool() {
-                seat.told.leave.notify_one()
-            } else {
-                seat.task.abort()
-            }
+            if fastrand::bool() { seat.told.leave.notify_one() } else { seat.task.abort() }
         }
     }
 
@@ -86,8 +75,7 @@ impl Crowd {
             self.shrink(fastrand::usize(0..=rate / 5));
             // Back towards the size it had, so that the crowd neither dies out nor explodes.
             let missing = size.saturating_sub(self.seats.len());
-            self.grow(fastrand::usize(0..=(2 * missing).min(rate / 5)))
-                .await;
+            self.grow(fastrand::usize(0..=(2 * missing).min(rate / 5))).await;
             sleep(next.saturating_duration_since(Instant::now())).await;
         }
     }
@@ -99,23 +87,13 @@ impl Crowd {
 
     /// `Ok` where every socket is open and was last told `value`.
     pub fn sees(&self, value: i64) -> Result<(), String> {
-        let closed = self
-            .seats
-            .iter()
-            .filter(|seat| !seat.told.open.load(Ordering::Acquire))
-            .count();
+        let closed = self.seats.iter().filter(|seat| !seat.told.open.load(Ordering::Acquire)).count();
         if closed > 0 {
             let codes: Vec<u16> = self.codes().into_iter().take(5).collect();
-            return Err(format!(
-                "{closed} of {} sockets were closed, with {codes:?}",
-                self.seats.len()
-            ));
+            return Err(format!("{closed} of {} sockets were closed, with {codes:?}", self.seats.len()));
         }
-        let mut wrong = self
-            .seats
-            .iter()
-            .map(|seat| seat.told.last.load(Ordering::Acquire))
-            .filter(|last| *last != value);
+        let mut wrong =
+            self.seats.iter().map(|seat| seat.told.last.load(Ordering::Acquire)).filter(|last| *last != value);
         match wrong.next() {
             None => Ok(()),
             Some(last) => Err(format!(
@@ -128,22 +106,13 @@ impl Crowd {
 
     /// The close codes of the sockets that the server closed: 0 where it hung up.
     pub fn codes(&self) -> Vec<u16> {
-        let closed = self
-            .seats
-            .iter()
-            .filter(|seat| !seat.told.open.load(Ordering::Acquire));
-        closed
-            .map(|seat| seat.told.code.load(Ordering::Acquire))
-            .collect()
+        let closed = self.seats.iter().filter(|seat| !seat.told.open.load(Ordering::Acquire));
+        closed.map(|seat| seat.told.code.load(Ordering::Acquire)).collect()
     }
 
     /// The most messages that any one socket was sent so far.
     pub fn most_pushes(&self) -> u64 {
-        self.seats
-            .iter()
-            .map(|seat| seat.told.pushes.load(Ordering::Relaxed))
-            .max()
-            .unwrap_or(0)
+        self.seats.iter().map(|seat| seat.told.pushes.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 }
 
@@ -158,10 +127,7 @@ impl Drop for Crowd {
 async fn sit(address: std::net::SocketAddr, channel: &str) -> Seat {
     let query = format!("channel={channel}");
     let open = wire::upgrade(address, &query, None);
-    let (stream, reply) = timeout(Duration::from_secs(20), open)
-        .await
-        .expect("an answer to the upgrade")
-        .unwrap();
+    let (stream, reply) = timeout(Duration::from_secs(20), open).await.expect("an answer to the upgrade").unwrap();
     assert_eq!(reply.status, 101, "{}", reply.text());
     let told = Arc::new(Told {
         last: AtomicI64::new(NOTHING),
@@ -190,19 +156,12 @@ async fn listen(stream: TcpStream, early: Vec<u8>, told: Arc<Told>) {
                         told.last.store(value, Ordering::Release);
                     }
                 }
-                PING if write
-                    .write_all(&wire::masked(FINAL | PONG, &frame.payload))
-                    .await
-                    .is_err() =>
-                {
+                PING if write.write_all(&wire::masked(FINAL | PONG, &frame.payload)).await.is_err() => {
                     return;
                 }
                 CLOSE => {
-                    told.code
-                        .store(frame.close_code().unwrap_or(0), Ordering::Release);
-                    let _ = write
-                        .write_all(&wire::masked(FINAL | CLOSE, &frame.payload))
-                        .await;
+                    told.code.store(frame.close_code().unwrap_or(0), Ordering::Release);
+                    let _ = write.write_all(&wire::masked(FINAL | CLOSE, &frame.payload)).await;
                     return;
                 }
                 _ => {}

@@ -27,8 +27,7 @@ impl Reply {
 
     /// A header that has to be there.
     pub fn must(&self, name: &str) -> &str {
-        self.header(name)
-            .unwrap_or_else(|| panic!("no {name} in {}", self.head))
+        self.header(name).unwrap_or_else(|| panic!("no {name} in {}", self.head))
     }
 
     /// The body as text.
@@ -38,20 +37,12 @@ impl Reply {
 }
 
 /// Sends a request with these headers, each `Name: value`, and reads the whole reply.
-pub async fn request(
-    to: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[&str],
-) -> Result<Reply, String> {
+pub async fn request(to: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Result<Reply, String> {
     let told = |error: std::io::Error| format!("{method} {path}: {error}");
     let exchange = async {
         let mut socket = TcpStream::connect(to).await.map_err(told)?;
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\n");
-        if !headers
-            .iter()
-            .any(|header| header.to_ascii_lowercase().starts_with("connection:"))
-        {
+        if !headers.iter().any(|header| header.to_ascii_lowercase().starts_with("connection:")) {
             head.push_str("Connection: close\r\n");
         }
         for header in headers {
@@ -62,9 +53,7 @@ pub async fn request(
         socket.write_all(head.as_bytes()).await.map_err(told)?;
         read_reply(&mut socket).await.map_err(told)
     };
-    timeout(SOON, exchange)
-        .await
-        .map_err(|_| format!("{method} {path}: no reply within {SOON:?}"))?
+    timeout(SOON, exchange).await.map_err(|_| format!("{method} {path}: no reply within {SOON:?}"))?
 }
 
 /// Reads one reply with a `Content-Length`, or up to the end of the connection.
@@ -75,23 +64,12 @@ pub async fn read_reply(socket: &mut TcpStream) -> std::io::Result<Reply> {
             break at;
         }
         if socket.read_buf(&mut bytes).await? == 0 {
-            return Err(std::io::Error::other(format!(
-                "cut off after {:?}",
-                String::from_utf8_lossy(&bytes)
-            )));
+            return Err(std::io::Error::other(format!("cut off after {:?}", String::from_utf8_lossy(&bytes))));
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .unwrap_or(0);
-    let mut reply = Reply {
-        status,
-        head,
-        body: bytes.split_off(end + 4),
-    };
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let mut reply = Reply { status, head, body: bytes.split_off(end + 4) };
     let length = reply.header("content-length").and_then(|n| n.parse().ok());
     let bodiless = status == 101 || status == 304;
     while !bodiless && length.is_none_or(|length: usize| reply.body.len() < length) {
@@ -103,7 +81,5 @@ pub async fn read_reply(socket: &mut TcpStream) -> std::io::Result<Reply> {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }

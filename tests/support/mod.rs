@@ -48,12 +48,7 @@ where
     let deadline = Instant::now() + within;
     let mut complaint = String::from("no attempt ended in time");
     loop {
-        match timeout(
-            deadline.saturating_duration_since(Instant::now()),
-            attempt(),
-        )
-        .await
-        {
+        match timeout(deadline.saturating_duration_since(Instant::now()), attempt()).await {
             Ok(Ok(value)) => return value,
             Ok(Err(why)) => complaint = why,
             Err(_) => panic!("{what}: not within {within:?}: {complaint}"),
@@ -105,14 +100,6 @@ where
 }
 
 /// `Ok` where both are equal, else a complaint that names both.
-pub fn same<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    found: T,
-    expected: T,
-) -> Result<(), String> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(format!("{what} is {found:?}, expected {expected:?}"))
-    }
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what} is {found:?}, expected {expected:?}")) }
 }

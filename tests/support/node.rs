@@ -25,11 +25,7 @@ pub fn headcount() -> Command {
             command.env_remove(name);
         }
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
@@ -40,11 +36,7 @@ impl Scratch {
     /// Writes `text` to a new file whose name ends in `name`.
     pub fn write(name: &str, text: &str) -> Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!(
-            "headcount-{}-{}-{name}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let unique = format!("headcount-{}-{}-{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(unique);
         std::fs::write(&path, text).unwrap();
         Scratch(path)
@@ -67,8 +59,7 @@ pub struct Setup {
 impl Setup {
     /// Sets a key by its environment variable: `set("CENSUS__REPAIR", "1s")`.
     pub fn set(mut self, key: &str, value: &str) -> Setup {
-        self.environment
-            .push((format!("HEADCOUNT_{key}"), value.into()));
+        self.environment.push((format!("HEADCOUNT_{key}"), value.into()));
         self
     }
 
@@ -80,19 +71,13 @@ impl Setup {
 
     /// Starts the node on a free port and waits for the line that says where it listens.
     pub async fn start(self) -> Node {
-        self.start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-            .await
+        self.start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
     /// Starts the node at this address, as one that takes another's place does.
     pub async fn start_at(self, address: SocketAddr) -> Node {
         let mut command = headcount();
-        command.args([
-            "--listen",
-            &address.to_string(),
-            "--redis-url",
-            &self.redis_url,
-        ]);
+        command.args(["--listen", &address.to_string(), "--redis-url", &self.redis_url]);
         if let Some(file) = &self.config {
             command.arg("--config").arg(&file.0);
         }
@@ -102,18 +87,9 @@ impl Setup {
         let mut line = String::new();
         let read = timeout(SOON, stdout.read_line(&mut line)).await;
         let Some(address) = address_in(&line) else {
-            panic!(
-                "no address on the first line of output: {read:?} {line:?}; the log:\n{}",
-                log.text()
-            );
+            panic!("no address on the first line of output: {read:?} {line:?}; the log:\n{}", log.text());
         };
-        Node {
-            child,
-            address,
-            stdout,
-            log,
-            _config: self.config,
-        }
+        Node { child, address, stdout, log, _config: self.config }
     }
 }
 
@@ -136,11 +112,7 @@ pub struct Node {
 impl Node {
     /// A node to be started on this Redis.
     pub fn on(redis_url: &str) -> Setup {
-        Setup {
-            redis_url: redis_url.into(),
-            environment: Vec::new(),
-            config: None,
-        }
+        Setup { redis_url: redis_url.into(), environment: Vec::new(), config: None }
     }
 
     /// Starts a node with nothing set but this Redis, and waits until it is ready.
@@ -188,20 +160,14 @@ impl Node {
     pub async fn exit(&mut self, within: Duration) -> ExitStatus {
         match timeout(within, self.child.wait()).await {
             Ok(status) => status.unwrap(),
-            Err(_) => panic!(
-                "still running after {within:?}; the log:\n{}",
-                self.log.text()
-            ),
+            Err(_) => panic!("still running after {within:?}; the log:\n{}", self.log.text()),
         }
     }
 
     /// Whatever else came on the standard output, up to its end.
     pub async fn rest_of_output(&mut self) -> String {
         let mut rest = String::new();
-        timeout(SOON, self.stdout.read_to_string(&mut rest))
-            .await
-            .expect("the output ends")
-            .unwrap();
+        timeout(SOON, self.stdout.read_to_string(&mut rest)).await.expect("the output ends").unwrap();
         rest
     }
 
@@ -209,12 +175,7 @@ impl Node {
     pub fn cpu_time(&self) -> Duration {
         let pid = self.child.id().expect("the node runs");
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat
-            .rsplit_once(')')
-            .unwrap()
-            .1
-            .split_whitespace()
-            .collect();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
     }
@@ -223,11 +184,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "--- the log of the node at {}:\n{}",
-                self.address,
-                self.log.text()
-            );
+            eprintln!("--- the log of the node at {}:\n{}", self.address, self.log.text());
         }
     }
 }
@@ -258,10 +215,6 @@ impl Log {
 
     /// The lines that hold `needle`.
     pub fn lines_with(&self, needle: &str) -> Vec<String> {
-        self.text()
-            .lines()
-            .filter(|line| line.contains(needle))
-            .map(String::from)
-            .collect()
+        self.text().lines().filter(|line| line.contains(needle)).map(String::from).collect()
     }
 }

@@ -22,11 +22,7 @@ impl Process {
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         arguments.extend([String::from("--port"), port.to_string()]);
         let child = spawn(&arguments, &home);
-        Process {
-            child,
-            arguments,
-            home,
-        }
+        Process { child, arguments, home }
     }
 
     /// Kills the server with SIGKILL and waits for its end.

@@ -29,30 +29,21 @@ impl Raw {
 
     async fn open_with(node: &Node, query: &str, receive_buffer: Option<u32>) -> Raw {
         let upgrade = wire::upgrade(node.address, query, receive_buffer);
-        let (stream, reply) = timeout(SOON, upgrade)
-            .await
-            .expect("an answer to the upgrade")
-            .unwrap();
+        let (stream, reply) = timeout(SOON, upgrade).await.expect("an answer to the upgrade").unwrap();
         assert_eq!(reply.status, 101, "{}", reply.text());
         // Frames that came in one read with the reply's head are read first.
-        Raw {
-            stream: Cursor::new(reply.body).chain(stream),
-        }
+        Raw { stream: Cursor::new(reply.body).chain(stream) }
     }
 
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) {
         let (_, stream) = self.stream.get_mut();
-        timeout(SOON, stream.write_all(bytes))
-            .await
-            .expect("the server takes bytes")
-            .unwrap();
+        timeout(SOON, stream.write_all(bytes)).await.expect("the server takes bytes").unwrap();
     }
 
     /// Sends a whole, well-formed text message.
     pub async fn text(&mut self, text: &str) {
-        self.send(&wire::masked(wire::FINAL | wire::TEXT, text.as_bytes()))
-            .await;
+        self.send(&wire::masked(wire::FINAL | wire::TEXT, text.as_bytes())).await;
     }
 
     /// The next frame, whatever it is; an error when the connection ends.
@@ -74,8 +65,6 @@ impl Raw {
                 }
             }
         };
-        timeout(within, read)
-            .await
-            .unwrap_or_else(|_| panic!("not closed within {within:?}"))
+        timeout(within, read).await.unwrap_or_else(|_| panic!("not closed within {within:?}"))
     }
 }

@@ -72,17 +72,12 @@ impl Redis {
         let told = |error: redis::RedisError| format!("{command:?}: {error}");
         let ask = async {
             let client = redis::Client::open(self.url()).map_err(told)?;
-            let mut connection = client
-                .get_multiplexed_async_connection()
-                .await
-                .map_err(told)?;
+            let mut connection = client.get_multiplexed_async_connection().await.map_err(told)?;
             let mut request = redis::cmd(command[0]);
             request.arg(&command[1..]);
             request.query_async(&mut connection).await.map_err(told)
         };
-        timeout(SOON, ask)
-            .await
-            .map_err(|_| format!("{command:?}: no answer within {SOON:?}"))?
+        timeout(SOON, ask).await.map_err(|_| format!("{command:?}: no answer within {SOON:?}"))?
     }
 
     /// Runs one command that has to work.
@@ -99,12 +94,7 @@ impl Redis {
     pub async fn subscribers(&self, channels: &[&str]) -> Result<Vec<i64>, String> {
         let command = [&["PUBSUB", "NUMSUB"], channels].concat();
         let reply: Vec<Value> = self.run(&command).await?;
-        reply
-            .into_iter()
-            .skip(1)
-            .step_by(2)
-            .map(|n| i64::from_redis_value(n).map_err(|e| e.to_string()))
-            .collect()
+        reply.into_iter().skip(1).step_by(2).map(|n| i64::from_redis_value(n).map_err(|e| e.to_string())).collect()
     }
 
     /// Every channel that somebody is subscribed to.
@@ -166,20 +156,12 @@ impl Redis {
         if SAID.swap(true, Ordering::Relaxed) {
             return;
         }
-        let version = info
-            .lines()
-            .find_map(|line| line.strip_prefix("redis_version:"))
-            .unwrap_or("?");
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("?");
         let kind = match self.server {
             Server::Container(_) => format!("containers of {}:{}", IMAGE.0, IMAGE.1),
-            Server::Process(_) => {
-                String::from("redis-server processes (no container engine answers)")
-            }
+            Server::Process(_) => String::from("redis-server processes (no container engine answers)"),
         };
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nthe tests use real Redis {version} in {kind}"
-        );
+        let _ = writeln!(std::io::stderr(), "\nthe tests use real Redis {version} in {kind}");
     }
 }
 
@@ -191,10 +173,7 @@ async fn start_container(port: u16, arguments: &[&str]) -> Server {
         .start()
         .await
         .unwrap_or_else(|why| {
-            panic!(
-                "a container of {}:{} does not start (.ci/setup makes the image): {why}",
-                IMAGE.0, IMAGE.1
-            )
+            panic!("a container of {}:{} does not start (.ci/setup makes the image): {why}", IMAGE.0, IMAGE.1)
         });
     Server::Container(Box::new(container))
 }
@@ -213,18 +192,11 @@ fn free_port() -> u16 {
 /// Whether a container engine answers where Docker's clients look for it. Asked once a run.
 async fn engine_answers() -> bool {
     static ANSWERS: OnceCell<bool> = OnceCell::const_new();
-    *ANSWERS
-        .get_or_init(|| async {
-            timeout(SOON, ping_engine())
-                .await
-                .is_ok_and(|pong| pong.is_some())
-        })
-        .await
+    *ANSWERS.get_or_init(|| async { timeout(SOON, ping_engine()).await.is_ok_and(|pong| pong.is_some()) }).await
 }
 
 async fn ping_engine() -> Option<()> {
-    let host = std::env::var("DOCKER_HOST")
-        .unwrap_or_else(|_| String::from("unix:///var/run/docker.sock"));
+    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| String::from("unix:///var/run/docker.sock"));
     let request = b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n";
     let mut reply = Vec::new();
     if let Some(path) = host.strip_prefix("unix://") {

@@ -38,11 +38,7 @@ pub struct Frame {
 impl Frame {
     /// The code in a close frame: 1005 where it has none.
     pub fn close_code(&self) -> Option<u16> {
-        let code = || {
-            self.payload
-                .first_chunk()
-                .map_or(1005, |code| u16::from_be_bytes(*code))
-        };
+        let code = || self.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
         (self.opcode == CLOSE).then(code)
     }
 }
@@ -65,12 +61,7 @@ pub fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
         },
     }
     frame.extend(mask);
-    frame.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -84,19 +75,12 @@ pub async fn read_frame<R: AsyncRead + Unpin>(stream: &mut R) -> std::io::Result
     };
     let mut payload = vec![0; length];
     stream.read_exact(&mut payload).await?;
-    Ok(Frame {
-        opcode: first & 0x0F,
-        payload,
-    })
+    Ok(Frame { opcode: first & 0x0F, payload })
 }
 
 /// Sends an upgrade for `/ws` with this query and hands the socket on, with the server's reply.
 /// `receive_buffer` sets how much the kernel takes in for a socket that nobody reads.
-pub async fn upgrade(
-    to: SocketAddr,
-    query: &str,
-    receive_buffer: Option<u32>,
-) -> std::io::Result<(TcpStream, Reply)> {
+pub async fn upgrade(to: SocketAddr, query: &str, receive_buffer: Option<u32>) -> std::io::Result<(TcpStream, Reply)> {
     let socket = TcpSocket::new_v4()?;
     if let Some(size) = receive_buffer {
         socket.set_recv_buffer_size(size)?;
