@@ -14,6 +14,7 @@ mod faults;
 mod frames;
 mod handshake;
 mod health;
+mod holes;
 mod liveness;
 mod neighbour;
 mod outage;
