@@ -53,11 +53,11 @@ async fn a_start_refuses_what_check_refuses() {
 }
 
 #[tokio::test]
-async fn a_mistake_in_the_environment_is_named_as_the_variable() {
+async fn a_mistake_in_the_environment_is_named() {
     let output = run(&["check"], &[("HEADCOUNT_CENSUS__REPAIR", "never"), ("HEADCOUNT_CENSUS__NONSENSE", "1")]).await;
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
-    for needle in ["HEADCOUNT_CENSUS__REPAIR", "never", "HEADCOUNT_CENSUS__NONSENSE"] {
+    for needle in ["environment", "census.repair", "never", "census.nonsense"] {
         assert!(text.contains(needle), "{needle:?} is not named in:\n{text}");
     }
 }
@@ -77,8 +77,7 @@ async fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
         "[log]\nlevel = \"debug\"\n[census]\nrepair = \"31s\"\n[server]\ndrain = \"7s\"\n",
     );
     let path = file.0.to_str().unwrap();
-    let level =
-        |text: &str| text.lines().find(|line| line.trim_start().starts_with("level")).expect("a level").to_owned();
+    let level = |text: &str| text.lines().find(|line| line.starts_with("log.level = ")).expect("a level").to_owned();
     let from_file = stdout(&run(&["check", "--config", path], &[]).await);
     assert!(level(&from_file).contains("debug") && from_file.contains("31s"), "{from_file}");
     let environment = [("HEADCOUNT_LOG__LEVEL", "warn"), ("HEADCOUNT_CENSUS__REPAIR", "41s")];

@@ -51,8 +51,8 @@ impl World {
 async fn comes_right(when: &str, redis: &Redis, crowds: &[&Crowd]) {
     let open: i64 = crowds.iter().map(|crowd| crowd.size()).sum();
     settles(&format!("{when}, {open} everywhere"), WITHIN, HOLD, || async {
-        same("GET", redis.get(COUNT).await?, Some(open))?;
-        crowds.iter().try_for_each(|crowd| crowd.sees(open))
+        crowds.iter().try_for_each(|crowd| crowd.sees(open))?;
+        same("GET", redis.get(COUNT).await?, Some(open))
     })
     .await;
 }

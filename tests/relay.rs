@@ -55,7 +55,9 @@ async fn an_every_channel_delivers_each_message_in_order_to_its_own_sockets_only
 async fn a_latest_channel_delivers_the_newest_message_and_never_an_older_one_after_it() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let config = "[[channels]]\npattern = \"ticker:*\"\ncount = \"none\"\ndeliver = \"latest\"\n";
+    let config = "channels = [\
+        { pattern = \"users:count\", count = \"sockets\", deliver = \"latest\" },\
+        { pattern = \"ticker:*\", count = \"none\", deliver = \"latest\" }]";
     let node = Node::on(&redis.url()).config(config).start().await;
     node.ready().await;
     let client = Client::join(&node, &["ticker:a"]).await;

@@ -94,9 +94,10 @@ impl Browser {
         self.client.close_window().await.unwrap();
     }
 
-    /// Waits until the element that `css` finds in this tab has this text.
+    /// Waits until the first line of the element that `css` finds in this tab is this one. A further
+    /// line is for readers of the screen.
     pub async fn shows(&self, tab: &WindowHandle, css: &str, text: &str) {
-        self.until(tab, css, text, |found| found == text).await;
+        self.until(tab, css, text, |found| found.lines().next() == Some(text)).await;
     }
 
     /// Waits until the text of the element that `css` finds in this tab holds this one.
