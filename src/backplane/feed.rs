@@ -200,20 +200,25 @@ impl Feed {
     pub async fn keep_up(self) {
         let shared = &*self.shared;
         let mut backoff = Backoff::default();
+        // Said at the first attempt too, since before it nobody knows.
+        let mut down = false;
         loop {
             let why = match shared.connect().await {
                 Ok(mut connection) => {
                     backoff.reset();
                     shared.inbox.push(Event::Up);
+                    down = false;
                     shared.forget_told();
                     let why = shared.follow(&mut connection).await;
                     shared.metrics.store_lost.inc();
-                    shared.inbox.push(Event::Down(why.clone()));
                     why
                 }
                 Err(why) => why,
             };
             tracing::debug!(store = shared.shown, why, "no subscription");
+            if !std::mem::replace(&mut down, true) {
+                shared.inbox.push(Event::Down(why));
+            }
             sleep(backoff.next()).await;
         }
     }

@@ -60,17 +60,16 @@ fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
         query.channels.extend(app.config.channels.default_channel().map(str::to_owned));
     }
     if app.draining() {
-        return Err(Box::new(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"))));
+        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")));
     }
     if app.clients() > app.config.limits.clients {
         let why = "the server has as many clients as limits.clients allows";
-        return Err(Box::new(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why))));
+        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
     }
     Ok(query)
 }
 
-fn later(reply: Box<Reply>) -> Reply {
-    let mut reply = *reply;
+fn later(mut reply: Box<Reply>) -> Box<Reply> {
     reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
     reply
 }

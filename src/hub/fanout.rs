@@ -41,7 +41,7 @@ impl Shard {
                 Delivery::Latest { channel, total, frame } => self.latest(&channel, total, frame, now),
                 Delivery::Live { channel, total, gap } => self.live(&channel, total, gap),
                 Delivery::Refused { channel } => self.expel(&channel),
-                Delivery::Store { up } => self.to_all(&message::state(up)),
+                Delivery::Store { up } => self.send_all(&message::state(up)),
                 Delivery::Message { .. } | Delivery::Drain(_) => {}
             }
         }
@@ -224,7 +224,7 @@ impl Shard {
         socket.places.iter().find(|place| place.channel == index).map(|place| (place.told, place.watch))
     }
 
-    fn to_all(&mut self, frame: &Bytes) {
+    fn send_all(&mut self, frame: &Bytes) {
         let ids: Vec<SocketId> = self.sockets.iter().map(|(id, _)| id as SocketId).collect();
         for id in ids {
             self.send(id, frame.clone());

@@ -203,11 +203,16 @@ impl Router {
     fn store_changed(&mut self) -> Option<Addressed> {
         let link = self.link.borrow_and_update().clone();
         let up = self.subscribed && matches!(link, Link::Up(_));
-        // Before the first attempt has ended, nothing is known that a client could be told.
-        if !up && link == Link::Down(String::new()) {
+        let before = self.registry.store_up();
+        let unknown = match &link {
+            Link::Down(why) => why.is_empty(),
+            Link::Up(_) => self.why.is_empty(),
+        };
+        // Before the first attempts have ended, nothing is known that a client could be told.
+        if before.is_none() && !up && unknown {
             return None;
         }
-        let before = self.registry.with(|inner| inner.up.replace(up));
+        self.registry.with(|inner| inner.up = Some(up));
         if before == Some(up) {
             return None;
         }
