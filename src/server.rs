@@ -146,7 +146,9 @@ impl Node {
             shards: deliveries.clone(),
             max_frame: config.limits.client_buffer,
             metrics: metrics.clone(),
+            store: config.redis.shown(),
             subscribed: false,
+            why: String::new(),
         };
         background.spawn(router.run());
         let app = Arc::new(App::new(config.clone(), registry, metrics));

@@ -92,7 +92,7 @@ impl Commands {
                     backoff.reset();
                     shared.set(Some((epoch, connection.clone())));
                     shared.link.send_replace(Link::Up(epoch));
-                    tracing::info!(store = shared.shown, "connected to the store");
+                    tracing::debug!(store = shared.shown, "connected to the store");
                     warn_of_eviction(&self).await;
                     shared.broken.notified().await;
                 }
@@ -167,20 +167,11 @@ impl Shared {
         Err(Error::Lost(why))
     }
 
-    /// Notes the state; the log says it when it changes, not at every attempt.
     fn went_down(&self, why: &str) {
-        let before = self.link.send_replace(Link::Down(why.to_owned()));
-        match before {
-            Link::Down(reason) if !reason.is_empty() => {
-                tracing::debug!(store = self.shown, why, "the store is still out of reach");
-                return;
-            }
-            Link::Down(_) => {}
-            Link::Up(_) => {
-                self.metrics.store_lost.inc();
-            }
+        tracing::debug!(store = self.shown, why, "no connection to the store");
+        if let Link::Up(_) = self.link.send_replace(Link::Down(why.to_owned())) {
+            self.metrics.store_lost.inc();
         }
-        tracing::warn!(store = self.shown, why, "the store is out of reach; trying again");
     }
 }
 

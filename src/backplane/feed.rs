@@ -63,12 +63,19 @@ pub struct Inbox {
 struct Queue {
     events: VecDeque<Event>,
     bytes: usize,
+    /// How many events came in all.
+    came: u64,
     reader: Option<Waker>,
 }
 
 impl Queue {
     fn full(&self) -> bool {
         self.bytes >= QUEUE_BYTES || self.events.len() >= QUEUE_EVENTS
+    }
+
+    /// Whether more came since there were `came`, or could not for want of room.
+    fn goes_on(&self, came: u64) -> bool {
+        self.came != came || self.full()
     }
 }
 
@@ -82,6 +89,7 @@ impl Inbox {
         if let Event::Message { payload, .. } = &event {
             queue.bytes += payload.len();
         }
+        queue.came += 1;
         queue.events.push_back(event);
         drop(queue);
         self.filled.notify_one();
@@ -192,29 +200,20 @@ impl Feed {
     pub async fn keep_up(self) {
         let shared = &*self.shared;
         let mut backoff = Backoff::default();
-        let mut up = None;
         loop {
             let why = match shared.connect().await {
                 Ok(mut connection) => {
                     backoff.reset();
-                    up = Some(true);
                     shared.inbox.push(Event::Up);
-                    tracing::debug!(store = shared.shown, "the subscription is connected");
                     shared.forget_told();
                     let why = shared.follow(&mut connection).await;
+                    shared.metrics.store_lost.inc();
                     shared.inbox.push(Event::Down(why.clone()));
                     why
                 }
                 Err(why) => why,
             };
-            if up.replace(false) == Some(true) {
-                shared.metrics.store_lost.inc();
-                tracing::warn!(
-                    store = shared.shown,
-                    why,
-                    "the subscription was lost; messages may be missed until it is back"
-                );
-            }
+            tracing::debug!(store = shared.shown, why, "no subscription");
             sleep(backoff.next()).await;
         }
     }
@@ -295,15 +294,17 @@ impl Shared {
         (join, leave)
     }
 
-    /// Waits for an answer. A connection that is not read, because the fan-out is behind, cannot
-    /// bring one; that is no fault of the store's, so the deadline starts anew.
+    /// Waits for an answer. It comes behind the messages that were published before it, and not at
+    /// all while the fan-out is behind and nothing is read: as long as messages come, or cannot, the
+    /// deadline starts anew.
     async fn patiently<T>(&self, answer: impl Future<Output = redis::RedisResult<T>>) -> Result<T, String> {
         let mut answer = std::pin::pin!(answer);
         loop {
+            let came = self.inbox.lock().came;
             match timeout(self.response_timeout, &mut answer).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) => return Err(error.to_string()),
-                Err(_) if self.inbox.lock().full() => {}
+                Err(_) if self.inbox.lock().goes_on(came) => {}
                 Err(_) => return Err(format!("no answer within {:?}", self.response_timeout)),
             }
         }

@@ -323,7 +323,13 @@ impl Task {
             }
             Ok(Pulse::Gone) => {
                 self.metrics.lease_lost.inc();
-                tracing::warn!(node = id.as_str(), "this node's lease had ended; stating everything under a new id");
+                // After an outage, which was told, that is to be expected.
+                if self.lease.held {
+                    tracing::warn!(
+                        node = id.as_str(),
+                        "this node's lease had ended; stating everything under a new id"
+                    );
+                }
                 self.rotate();
             }
             Err(Error::Refused(why)) => {

@@ -15,6 +15,7 @@ use super::value;
 use super::{Invalid, LogFormat, Overrides, Problem};
 
 const COMMAND_LINE: &str = "the command line";
+const ENVIRONMENT: &str = "the environment";
 
 pub(super) struct Reader {
     /// Flat: full key name to the value of the strongest source that sets it.
@@ -54,14 +55,13 @@ impl Reader {
 
     /// The two names everyone uses, then our own, which say more and so win.
     fn environment(&mut self, env: HashMap<String, String>) {
-        const ENV: &str = "the environment";
         if let Some(url) = env.get("REDIS_URL").filter(|url| !url.is_empty()) {
-            self.set(ENV, "redis.url", url.clone());
+            self.set("the environment (REDIS_URL)", "redis.url", url.clone());
         }
         if let Some(port) = env.get("PORT").filter(|port| !port.is_empty()) {
             match port.parse() {
                 Ok(port) => self.port = Some(port),
-                Err(_) => self.note(ENV, "PORT", port, "must be a whole number from 0 to 65535".to_owned()),
+                Err(_) => self.note(ENVIRONMENT, "PORT", port, "must be a whole number from 0 to 65535".to_owned()),
             }
         }
         let ours = Environment::with_prefix("HEADCOUNT")
@@ -69,7 +69,7 @@ impl Reader {
             .separator("__")
             .ignore_empty(true)
             .source(Some(env.into_iter().collect()));
-        self.merge(ENV, &ours);
+        self.merge(ENVIRONMENT, &ours);
     }
 
     fn set(&mut self, source: &str, path: &str, text: String) {
@@ -108,7 +108,12 @@ impl Reader {
     }
 
     fn note(&mut self, source: &str, key: &str, value: &str, message: String) {
-        let (source, key, value) = (source.to_owned(), key.to_owned(), value.to_owned());
+        // Named as the person wrote it.
+        let key = match source {
+            ENVIRONMENT if key.contains('.') => format!("HEADCOUNT_{}", key.to_uppercase().replace('.', "__")),
+            _ => key.to_owned(),
+        };
+        let (source, value) = (source.to_owned(), value.to_owned());
         self.problems.push(Problem { source, key, value, message });
     }
 

@@ -19,8 +19,8 @@ use super::{Reply, plain};
 
 /// Nothing from another host, nothing inline; sockets to wherever the page came from, or another
 /// of our servers. Any site may show the page in a frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors *";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
 #[derive(Embed)]
 #[folder = "assets/"]

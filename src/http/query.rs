@@ -21,11 +21,7 @@ pub fn parse(query: &str) -> Result<Query, String> {
     let mut found = Query::default();
     for part in query.split('&').filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let spaced = value.replace('+', " ");
-        let value = percent_decode_str(&spaced)
-            .decode_utf8()
-            .map_err(|_| format!("the value of {key} is not percent-encoded UTF-8"))?
-            .into_owned();
+        let value = decode(value).ok_or_else(|| format!("the value of {key} is not percent-encoded UTF-8"))?;
         match (key, value.as_str()) {
             ("channel", _) => found.channels.push(value),
             ("watch", _) => found.watch.push(value),
@@ -38,6 +34,17 @@ pub fn parse(query: &str) -> Result<Query, String> {
     Ok(found)
 }
 
+/// Strict: a percent sign is followed by two hexadecimal digits.
+fn decode(text: &str) -> Option<String> {
+    let hex = |bytes: &[u8]| bytes.len() >= 2 && bytes[..2].iter().all(u8::is_ascii_hexdigit);
+    let mut escapes = text.as_bytes().split(|byte| *byte == b'%').skip(1);
+    if !escapes.all(hex) {
+        return None;
+    }
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +54,9 @@ mod tests {
         let query = parse("channel=page%3A%2Fa&channel=public:x&watch=%C3%A4&reconnect=1").unwrap();
         assert_eq!(query.channels, ["page:/a", "public:x"]);
         assert_eq!((query.watch, query.reconnect), (vec!["ä".to_owned()], true));
-        assert!(parse("channel=%ff").is_err());
+        for bad in ["channel=%ff", "channel=%zz", "channel=a%4", "channel=%"] {
+            assert!(parse(bad).unwrap_err().contains("percent-encoded"), "{bad}");
+        }
         assert!(parse("chanel=a").unwrap_err().contains("channel, watch, reconnect"));
     }
 }

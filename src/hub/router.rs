@@ -35,8 +35,12 @@ pub struct Router {
     pub max_frame: usize,
     /// What is counted.
     pub metrics: Metrics,
+    /// The store's name in the log.
+    pub store: String,
     /// Whether the subscription's connection stands.
     pub subscribed: bool,
+    /// Why it does not.
+    pub why: String,
 }
 
 /// A delivery and the workers that it is for, a bit each.
@@ -108,8 +112,9 @@ impl Router {
                 self.census.subscription(true);
                 self.store_changed()
             }
-            Event::Down(_) => {
+            Event::Down(why) => {
                 self.subscribed = false;
+                self.why = why;
                 self.census.subscription(false);
                 self.registry.with(|inner| {
                     for entry in inner.channels.values_mut() {
@@ -207,10 +212,17 @@ impl Router {
             return None;
         }
         self.metrics.store_up.set(i64::from(up));
+        let why = match link {
+            Link::Down(why) => why,
+            Link::Up(_) => self.why.clone(),
+        };
+        let store = &self.store;
         match (up, before) {
-            (true, _) => tracing::info!("live: the count and the messages are in step with the store"),
-            (false, Some(true)) => tracing::warn!("degraded: clients are held and see the last known numbers"),
-            (false, _) => tracing::warn!("degraded: no store yet; clients are held until there is one"),
+            (true, _) => tracing::info!(store, "live: counts and messages are in step with the store"),
+            (false, Some(true)) => {
+                tracing::warn!(store, why, "degraded: the store is out of reach; clients are held, trying again");
+            }
+            (false, _) => tracing::warn!(store, why, "degraded: no store yet; clients are held, trying again"),
         }
         Some((u64::MAX, Delivery::Store { up }))
     }

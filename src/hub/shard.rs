@@ -157,8 +157,8 @@ impl Shard {
     /// # Errors
     /// [`JoinError`]; nothing has changed then.
     pub fn join(&mut self, id: SocketId, name: &str, watch: bool, again: bool) -> Result<(), JoinError> {
-        check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
         let rule = self.rules.find(name).ok_or(JoinError::Forbidden)?;
+        check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
         let (counted, exact, every) = (rule.counted, rule.exact(), rule.deliver == crate::config::Deliver::Every);
         let Some(socket) = self.sockets.get(id as usize) else { return Ok(()) };
         let known = self.by_name.get(name).copied();
@@ -275,6 +275,8 @@ impl Shard {
     pub fn detach(&mut self, id: SocketId) -> Option<TcpStream> {
         self.leave_all(id);
         let socket = self.sockets.try_remove(id as usize)?;
+        // Its number may be another's by the time the doomed are closed.
+        self.doomed.retain(|(doomed, _)| *doomed != id);
         self.metrics.sockets.dec();
         Some(socket.io)
     }
