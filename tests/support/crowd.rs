@@ -25,6 +25,8 @@ pub struct Crowd {
     address: std::net::SocketAddr,
     channel: String,
     seats: Vec<Seat>,
+    /// The size that it began with.
+    home: usize,
 }
 
 struct Seat {
@@ -45,7 +47,7 @@ impl Crowd {
     /// Opens `size` sockets that join `channel`.
     pub async fn gather(node: &Node, channel: &str, size: usize) -> Crowd {
         allow_many_files();
-        let mut crowd = Crowd { address: node.address, channel: channel.into(), seats: Vec::new() };
+        let mut crowd = Crowd { address: node.address, channel: channel.into(), seats: Vec::new(), home: size };
         crowd.grow(size).await;
         crowd
     }
@@ -66,15 +68,14 @@ impl Crowd {
         }
     }
 
-    /// Joins and leaves at random for this long, about `rate` of each a second.
+    /// Joins and leaves at random for this long, up to twice `rate` of each a second, about the size
+    /// that the crowd had at first.
     pub async fn churn(&mut self, duration: Duration, rate: usize) {
         let end = Instant::now() + duration;
         while Instant::now() < end {
             let next = Instant::now() + Duration::from_millis(100);
-            let size = self.seats.len();
             self.shrink(fastrand::usize(0..=rate / 5));
-            // Back towards the size it had, so that the crowd neither dies out nor explodes.
-            let missing = size.saturating_sub(self.seats.len());
+            let missing = self.home.saturating_sub(self.seats.len());
             self.grow(fastrand::usize(0..=(2 * missing).min(rate / 5))).await;
             sleep(next.saturating_duration_since(Instant::now())).await;
         }
