@@ -16,6 +16,7 @@
 //! with one write a client; and a slow script or a slow disk does not hold up the sockets of the
 //! process that embeds the store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -53,6 +54,7 @@ pub use settings::{Fsync, Options};
 
 use data::Data;
 use event_loop::EventLoop;
+use log::Log;
 use server::{Contents, Server};
 
 /// Why a store could not be opened or could not go on.
@@ -61,6 +63,32 @@ pub enum StoreError {
     /// The listener or the loop failed.
     #[error("the embedded store cannot serve: {0}")]
     Serve(#[source] std::io::Error),
+    /// The folder or the log in it cannot be used.
+    #[error("the embedded store cannot use {}: {source}", path.display())]
+    Folder {
+        /// What cannot be used.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process keeps its store in the folder.
+    #[error("the embedded store cannot use {}: another process does; stop it, or set another store.path", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The log is damaged, and not only at its end.
+    #[error(
+        "the embedded store's log {} is damaged at byte {offset}: {reason}; restore it from a copy, or cut it there and lose what follows", path.display()
+    )]
+    Damaged {
+        /// The log.
+        path: PathBuf,
+        /// Where the command starts that cannot be read or run.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The thread ended without a word, which is a defect.
     #[error("the embedded store's thread ended unexpectedly")]
     Ended,
@@ -90,10 +118,15 @@ impl Drop for Stop {
 impl Store {
     /// Opens a store: locks its folder and reads its log, if it has one.
     pub fn open(options: Options) -> Result<Self, StoreError> {
+        let mut data = Data::new();
+        let log = match &options.path {
+            Some(folder) => Some(Log::open(folder, options.fsync, &mut data)?),
+            None => None,
+        };
         let contents = Contents {
-            data: Data::new(),
+            data,
             scripts: Default::default(),
-            log: None,
+            log,
             options,
         };
         Ok(Self {

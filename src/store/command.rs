@@ -30,6 +30,7 @@ mod zjoins;
 mod zranges;
 mod zsets;
 
+pub use connection::ping_subscriber;
 pub use table::COMMANDS;
 pub use transactions::release_watches;
 
@@ -274,7 +275,7 @@ fn introspect(_: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             for command in found {
                 match command {
                     Some(command) => describe(command, out),
-                    None => out.null_array(),
+                    None => out.null(),
                 }
             }
         }
@@ -287,7 +288,7 @@ fn introspect(_: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             out.map(found.len());
             found.into_iter().for_each(|command| document(command, out));
         }
-        [_, what, call @ ..] if is(what, "GETKEYS") && !call.is_empty() => {
+        [_, what, call @ ..] if is(what, "GETKEYS") && call.len() > 1 => {
             let command = find(call[0]).ok_or(Fail::new("ERR Invalid command specified"))?;
             if !command.takes(call.len()) {
                 return Err(Fail::new(

@@ -19,7 +19,7 @@ impl Server {
         let mark = out.buf.len();
         let command = match self.admit(slot, args) {
             Ok(command) => command,
-            Err(fail) => return self.refuse(slot, fail, out),
+            Err(fail) => return self.refuse(slot, args, fail, out),
         };
         let now = self.data.keys.now;
         let Some(client) = self.clients.get_mut(slot) else {
@@ -34,6 +34,8 @@ impl Server {
             && !command.flags.has(Flags::IN_MULTI)
         {
             enqueue(transaction, args, self.settings.max_query_buffer, out);
+        } else if command.name == "ping" && client.is_subscriber() && !out.resp3 {
+            command::ping_subscriber(args, out);
         } else {
             if self.monitors > 0 {
                 self.show_to_monitors(slot, args);
@@ -137,16 +139,26 @@ impl Server {
         Ok(command)
     }
 
-    fn refuse(&mut self, slot: Slot, fail: Fail, out: &mut Reply) {
+    fn refuse(&mut self, slot: Slot, args: &Args, fail: Fail, out: &mut Reply) {
         if let Some(client) = self.clients.get_mut(slot)
             && let Some(transaction) = &mut client.transaction
         {
             transaction.failed = true;
         }
-        if let Fail::Error(text) = fail {
-            out.error(&text);
-            self.stats.error(&text);
+        let Fail::Error(mut text) = fail else { return };
+        if text.is_empty() {
+            return;
         }
+        if args[0].eq_ignore_ascii_case(b"exec") {
+            let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+            text = format!("EXECABORT Transaction discarded because of: {reason}").into();
+            if let Some(client) = self.clients.get_mut(slot) {
+                client.transaction = None;
+            }
+            command::release_watches(self, slot);
+        }
+        out.error(&text);
+        self.stats.error(&text);
     }
 
     /// An error for a name that is no command; a browser that posts here is cut off.

@@ -50,6 +50,7 @@ errors! {
     NOT_AN_INTEGER = "ERR value is not an integer or out of range";
     NOT_A_FLOAT = "ERR value is not a valid float";
     NO_SUCH_KEY = "ERR no such key";
+    BAD_COUNT = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
     OUT_OF_RANGE = "ERR index out of range";
     NOT_POSITIVE = "ERR value is out of range, must be positive";
     OVERFLOW = "ERR increment or decrement would overflow";

@@ -490,6 +490,17 @@ impl Keyspace {
         self.rewriting.is_some()
     }
 
+    /// Ends a rewrite that cannot be finished.
+    pub fn abandon_rewrite(&mut self) {
+        self.rewriting = None;
+        self.journal.saved = Vec::new();
+        // Keys that were not saved bear the old mark; the next rewrite must not take it for its own.
+        let epoch = self.epoch;
+        for db in &mut self.dbs {
+            db.items.values_mut().for_each(|item| item.epoch = epoch);
+        }
+    }
+
     fn finish_rewrite_of_all(&mut self) {
         while self.continue_rewrite(1024) {}
     }

@@ -49,7 +49,7 @@ pub fn parse_float(bytes: &[u8]) -> Option<f64> {
     if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
-    text.parse().ok().filter(|value: &f64| !value.is_nan())
+    text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 /// Prints a double as C's `%.17g` does.

@@ -93,6 +93,21 @@ impl Reply {
         }
     }
 
+    /// An integer of any length, given in digits; in RESP2 a bulk string.
+    pub fn big_number(&mut self, digits: &str) {
+        if self.resp3 {
+            self.buf.push(b'(');
+            self.buf.extend(
+                digits
+                    .bytes()
+                    .map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }),
+            );
+            self.crlf();
+        } else {
+            self.bulk(digits.as_bytes());
+        }
+    }
+
     /// Nothing, where a bulk string could have been.
     pub fn null(&mut self) {
         self.buf

@@ -74,6 +74,8 @@ struct Session {
     log_problem: Option<String>,
     out: Reply,
     deadline: Instant,
+    /// What one of the store's functions has thrown, and whether scripts see a table.
+    thrown: Option<(String, bool)>,
 }
 
 type Shared = Rc<RefCell<Option<Session>>>;
@@ -184,6 +186,7 @@ impl Vm {
             log_problem: permission.log_problem,
             out: Reply::default(),
             deadline: Instant::now() + self.time,
+            thrown: None,
         });
         let result = self.enter(function, keys, argv);
         if let Some(session) = self.session.borrow_mut().take() {

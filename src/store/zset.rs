@@ -46,6 +46,8 @@ impl Zset {
 
     /// Sets the score of a member; returns the score that it had.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
+        // Negative zero sorts and prints as zero.
+        let score = score + 0.0;
         if let Some(position) = self.members.get_index_of(member) {
             let old = self.members[position];
             if old != score {

@@ -59,29 +59,28 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
 
 const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not set";
 
-fn rewrite(server: &mut Server) -> Outcome {
+fn rewrite(server: &mut Server, at_once: bool) -> Outcome {
     if !server.has_log() {
         return Err(Fail::new(NOT_KEPT));
     }
-    server.start_rewrite();
+    server.request_rewrite(at_once);
     Ok(())
 }
 
 pub fn save(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    rewrite(server)?;
-    server.finish_rewrite();
+    rewrite(server, true)?;
     out.ok();
     Ok(())
 }
 
 pub fn bgsave(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    rewrite(server)?;
+    rewrite(server, false)?;
     out.simple("Background saving started");
     Ok(())
 }
 
 pub fn bgrewriteaof(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    rewrite(server)?;
+    rewrite(server, false)?;
     out.simple("Background append only file rewriting started");
     Ok(())
 }

@@ -31,21 +31,20 @@ pub fn lolwut(_: &mut Keyspace, _: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-pub fn ping(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    if args.len() > 2 {
-        return Err(super::wrong_arity("ping"));
-    }
-    let subscriber = server.clients.get(slot).is_some_and(Client::is_subscriber);
+pub fn ping(_: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     match args {
-        _ if subscriber && !out.resp3 => {
-            out.array(2);
-            out.bulk(b"pong");
-            out.bulk(args.get(1).copied().unwrap_or_default());
-        }
+        [_] => out.simple("PONG"),
         [_, text] => out.bulk(text),
-        _ => out.simple("PONG"),
+        _ => return Err(super::wrong_arity("ping")),
     }
     Ok(())
+}
+
+/// `PING` as a subscriber that speaks RESP2 gets it answered: in the shape of a message.
+pub fn ping_subscriber(args: &Args, out: &mut Reply) {
+    out.array(2);
+    out.bulk(b"pong");
+    out.bulk(args.get(1).copied().unwrap_or_default());
 }
 
 pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {

@@ -1,7 +1,7 @@
 //! Hashes.
 
 use crate::store::args::{Scan, int, is};
-use crate::store::failure::{Fail, NAN_OR_INFINITY, NOT_AN_INTEGER, Outcome, SYNTAX};
+use crate::store::failure::{BAD_COUNT, Fail, NAN_OR_INFINITY, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::longdouble;
 use crate::store::number::parse_int;
@@ -149,7 +149,9 @@ pub fn hincrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn hincrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    crate::store::args::float(args[3])?;
+    if crate::store::args::float(args[3])?.is_infinite() {
+        return Err(Fail::new("ERR value is NaN or Infinity"));
+    }
     let old = keys
         .read::<Hash>(args[1])?
         .and_then(|hash| hash.get(args[2]));
@@ -186,7 +188,7 @@ pub fn hrandfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
         return Err(Fail::new("ERR value is out of range"));
     }
     if count == i64::MIN {
-        return Err(NOT_AN_INTEGER);
+        return Err(BAD_COUNT);
     }
     let Some(hash) = keys.read::<Hash>(key)? else {
         out.array(0);

@@ -378,6 +378,12 @@ pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let [_, what, key] = args else {
         return Err(super::unknown_subcommand("OBJECT", args));
     };
+    if !["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"]
+        .iter()
+        .any(|known| is(what, known))
+    {
+        return Err(super::unknown_subcommand("OBJECT", args));
+    }
     let Some(value) = keys.get(key) else {
         out.null();
         return Ok(());

@@ -237,11 +237,6 @@ pub fn lpos(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
                          second ... or use negative to start from the end of the list",
                     ));
                 }
-                if rank == i64::MIN {
-                    return Err(Fail::new(
-                        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-                    ));
-                }
             }
             () if is(word, "COUNT") => {
                 count = Some(at_least(
@@ -348,6 +343,9 @@ pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, Fail> {
         return Err(TIMEOUT_NEGATIVE);
     }
     let milliseconds = (seconds * 1000.0).ceil();
+    if milliseconds >= i64::MAX as f64 {
+        return Err(TIMEOUT_NEGATIVE);
+    }
     if milliseconds >= i64::MAX as f64 - now as f64 {
         return Err(Fail::new("ERR timeout is out of range"));
     }

@@ -1,7 +1,7 @@
 //! Sets.
 
 use crate::store::args::{Scan, at_least, count as parse_count, int, is};
-use crate::store::failure::{Fail, NOT_AN_INTEGER, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
+use crate::store::failure::{BAD_COUNT, Fail, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -135,7 +135,7 @@ pub fn srandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         (None, Some(set)) => {
             out.bulk_or_null(set.at(fastrand::usize(0..set.len())));
         }
-        (Some(i64::MIN), _) => return Err(NOT_AN_INTEGER),
+        (Some(i64::MIN), _) => return Err(BAD_COUNT),
         (Some(_), None) => out.array(0),
         (Some(count), Some(set)) => {
             let chosen = super::draw(count, set.len());

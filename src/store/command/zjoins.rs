@@ -4,9 +4,7 @@ use indexmap::IndexMap;
 
 use crate::store::args::{at_least, is};
 use crate::store::blob::Blob;
-use crate::store::failure::{
-    Fail, LIMIT_NEGATIVE, NOT_AN_INTEGER, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX, WRONGTYPE,
-};
+use crate::store::failure::{Fail, LIMIT_NEGATIVE, NOT_AN_INTEGER, Outcome, SYNTAX, WRONGTYPE};
 use crate::store::keyspace::Keyspace;
 use crate::store::number::{parse_float, parse_int};
 use crate::store::reply::Reply;
@@ -204,11 +202,15 @@ pub fn zdiffstore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
 }
 
 pub fn zintercard(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let number = at_least(1, args[1], NUMKEYS_NOT_POSITIVE)?;
-    if number > args.len() - 2 {
+    let number = parse_int(args[1]).ok_or(NOT_AN_INTEGER)?;
+    if number < 1 {
         return Err(Fail::new(
-            "ERR Number of keys can't be greater than number of args",
+            "ERR at least 1 input key is needed for 'zintercard' command",
         ));
+    }
+    let number = number as usize;
+    if number > args.len() - 2 {
+        return Err(SYNTAX);
     }
     let (names, options) = args[2..].split_at(number);
     let limit = match options {

@@ -1,7 +1,7 @@
 //! Sorted sets: members, scores and ranks, and taking from the ends.
 
 use crate::store::args::{Scan, count as parse_count, float, int, is};
-use crate::store::failure::{Fail, NOT_AN_INTEGER, Outcome, SYNTAX};
+use crate::store::failure::{BAD_COUNT, Fail, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::number::format_double;
 use crate::store::reply::Reply;
@@ -379,7 +379,7 @@ pub fn zrandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         _ => return Err(SYNTAX),
     };
     if count == i64::MIN {
-        return Err(NOT_AN_INTEGER);
+        return Err(BAD_COUNT);
     }
     if with_scores && !(i64::MIN / 2..=i64::MAX / 2).contains(&count) {
         return Err(Fail::new("ERR value is out of range"));

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use mlua::{Function, Lua, MultiValue, Table, Value, Variadic};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic};
 use smallvec::SmallVec;
 
 use super::{Session, Shared, cjson, convert, sha1_hex};
@@ -24,29 +24,42 @@ pub fn is_expired(session: &Shared) -> bool {
     })
 }
 
+/// Makes a function of the store throw `text` into the script that has called it.
+pub fn throw(session: &Shared, text: String, as_table: bool) -> mlua::Error {
+    if let Ok(mut session) = session.try_borrow_mut()
+        && let Some(session) = session.as_mut()
+    {
+        session.thrown = Some((text, as_table));
+    }
+    mlua::Error::RuntimeError(String::new())
+}
+
 /// Builds the scripts' environment; returns it and the function that runs a script in it.
 pub fn build(lua: &Lua, session: &Shared) -> mlua::Result<(Table, Function)> {
     let shared = Rc::clone(session);
-    let raw = lua.create_function(move |lua, args: MultiValue| call(lua, &shared, &args))?;
-    let shared = Rc::clone(session);
     let expired = lua.create_function(move |_, ()| Ok(is_expired(&shared)))?;
     let position = lua.create_function(|lua, ()| Ok(position(lua)))?;
+    let shared = Rc::clone(session);
+    let thrown = lua.create_function(move |_, ()| {
+        let thrown = shared
+            .borrow_mut()
+            .as_mut()
+            .and_then(|session| session.thrown.take());
+        Ok(thrown.map_or((None, false), |(text, as_table)| (Some(text), as_table)))
+    })?;
     let provided = lua.create_table()?;
     provided.set("redis", redis(lua, session)?)?;
-    provided.set("cjson", cjson::library(lua)?)?;
+    provided.set("cjson", cjson::library(lua, session)?)?;
     lua.load(PRELUDE)
         .set_name("=prelude")
-        .call((raw, expired, position, provided))
+        .call((expired, position, thrown, provided))
 }
 
 fn redis(lua: &Lua, session: &Shared) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     redis.set("REDIS_VERSION", REDIS_VERSION)?;
     redis.set("REDIS_VERSION_NUM", 0x0007_000f)?;
-    for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"]
-        .iter()
-        .enumerate()
-    {
+    for (level, name) in LOG_LEVELS.iter().enumerate() {
         redis.set(*name, level)?;
     }
     for (value, name) in ["REPL_NONE", "REPL_AOF", "REPL_SLAVE", "REPL_ALL"]
@@ -55,39 +68,67 @@ fn redis(lua: &Lua, session: &Shared) -> mlua::Result<Table> {
     {
         redis.set(*name, value)?;
     }
-    redis.set(
-        "sha1hex",
-        lua.create_function(|_, args: Variadic<mlua::LuaString>| {
-            Ok(match args.as_slice() {
-                [text] => (Some(sha1_hex(&text.as_bytes())), None),
-                _ => (None, Some("wrong number of arguments")),
-            })
-        })?,
-    )?;
-    redis.set(
-        "log",
-        lua.create_function(|_, args: Variadic<Value>| Ok((Value::Nil, log(&args))))?,
-    )?;
     let shared = Rc::clone(session);
-    redis.set(
-        "setresp",
-        lua.create_function(move |_, args: Variadic<Value>| {
-            let version = match args.as_slice() {
-                [Value::Integer(version)] => *version as f64,
-                [Value::Number(version)] => *version,
-                [_] => 0.0,
-                _ => return Ok((Value::Nil, Some("redis.setresp() requires one argument."))),
-            };
-            if version != 2.0 && version != 3.0 {
-                return Ok((Value::Nil, Some("RESP version must be 2 or 3.")));
-            }
-            if let Some(session) = shared.borrow_mut().as_mut() {
-                session.out.resp3 = version == 3.0;
-            }
-            Ok((Value::Nil, None))
-        })?,
-    )?;
+    let call = move |lua: &Lua, args: MultiValue| match call(lua, &shared, &args)? {
+        Ok(value) => Ok(value),
+        Err(text) => Err(throw(&shared, text, true)),
+    };
+    redis.set("call", lua.create_function(call)?)?;
+    let shared = Rc::clone(session);
+    let pcall = move |lua: &Lua, args: MultiValue| match self::call(lua, &shared, &args)? {
+        Ok(value) => Ok(value),
+        Err(text) => convert::error(lua, &text),
+    };
+    redis.set("pcall", lua.create_function(pcall)?)?;
+    let shared = Rc::clone(session);
+    let sha1hex = move |_: &Lua, args: Variadic<LuaString>| match args.as_slice() {
+        [text] => Ok(sha1_hex(&text.as_bytes())),
+        _ => Err(throw(
+            &shared,
+            "ERR wrong number of arguments".to_owned(),
+            true,
+        )),
+    };
+    redis.set("sha1hex", lua.create_function(sha1hex)?)?;
+    let shared = Rc::clone(session);
+    let log = move |_: &Lua, args: Variadic<Value>| match log(&args) {
+        None => Ok(()),
+        Some(problem) => Err(throw(&shared, format!("ERR {problem}"), true)),
+    };
+    redis.set("log", lua.create_function(log)?)?;
+    let shared = Rc::clone(session);
+    let setresp = move |_: &Lua, args: Variadic<Value>| match set_protocol(&shared, &args) {
+        None => Ok(()),
+        Some(problem) => Err(throw(&shared, format!("ERR {problem}"), true)),
+    };
+    redis.set("setresp", lua.create_function(setresp)?)?;
     Ok(redis)
+}
+
+const LOG_LEVELS: [&str; 4] = ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"];
+
+/// A Lua number, however the engine holds it.
+pub fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn set_protocol(session: &Shared, args: &[Value]) -> Option<&'static str> {
+    let [version] = args else {
+        return Some("redis.setresp() requires one argument.");
+    };
+    let resp3 = match number(version) {
+        Some(2.0) => false,
+        Some(3.0) => true,
+        _ => return Some("RESP version must be 2 or 3."),
+    };
+    if let Some(session) = session.borrow_mut().as_mut() {
+        session.out.resp3 = resp3;
+    }
+    None
 }
 
 fn log(args: &[Value]) -> Option<&'static str> {
@@ -97,11 +138,11 @@ fn log(args: &[Value]) -> Option<&'static str> {
     if parts.is_empty() {
         return Some("redis.log() requires two arguments or more.");
     }
-    let Some(level) = level.as_f64() else {
+    let Some(level) = number(level) else {
         return Some("First argument must be a number (log level).");
     };
     if !(0.0..=3.0).contains(&level) {
-        return Some("Invalid log level.");
+        return Some("Invalid debug level.");
     }
     let parts: Vec<String> = parts
         .iter()
@@ -117,7 +158,7 @@ fn log(args: &[Value]) -> Option<&'static str> {
 }
 
 /// The line of the script that is being run, from the frame that stands nearest.
-fn position(lua: &Lua) -> Option<usize> {
+pub fn position(lua: &Lua) -> Option<usize> {
     const DEEPEST: usize = 16;
     (1..DEEPEST).find_map(|level| {
         lua.inspect_stack(level, |frame| {
@@ -130,20 +171,20 @@ fn position(lua: &Lua) -> Option<usize> {
     })
 }
 
-/// `redis.call`, which never fails: an error is a table for the prelude to throw.
-fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Value> {
+/// Runs a command for a script; the inner error is Redis's, the outer one the engine's.
+fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Result<Value, String>> {
     let mut shared = shared.borrow_mut();
     let Some(session) = shared.as_mut() else {
-        return convert::error(lua, "ERR no script is running");
+        return Ok(Err("ERR no script is running".to_owned()));
     };
     session.out.buf.clear();
     match run(session, args) {
         Ok(()) => {}
-        Err(Fail::Error(text)) => return convert::error(lua, &text),
+        Err(Fail::Error(text)) => return Ok(Err(text.into_owned())),
         Err(Fail::Block(block)) if block.null_array => session.out.null_array(),
         Err(Fail::Block(_)) => session.out.null(),
     }
-    convert::to_lua(lua, &session.out.buf)
+    convert::to_lua(lua, &session.out.buf).map(Ok)
 }
 
 fn run(session: &mut Session, args: &MultiValue) -> Result<(), Fail> {

@@ -1,46 +1,50 @@
 //! The `cjson` library: JSON text to Lua values and back.
 //!
-//! Its functions return a result and, if there is none, what was wrong; the prelude throws that.
+//! What cannot be converted is thrown into the script as a text with its place in front.
 
-use mlua::{LightUserData, Lua, Table, Value};
+use std::rc::Rc;
+
+use mlua::{LightUserData, Lua, LuaString, Table, Value};
+
+use super::Shared;
+use super::bridge::{number, position, throw};
 
 use crate::store::number::format_general;
 
 const DEEPEST: usize = 1000;
 
 /// The library's table.
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
+pub fn library(lua: &Lua, session: &Shared) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.set("null", null())?;
-    table.set(
-        "encode",
-        lua.create_function(|lua, value: Value| {
-            let mut text = Vec::new();
-            match encode(&value, &mut text, 0) {
-                Ok(()) => Ok((Value::String(lua.create_string(text)?), None)),
-                Err(problem) => Ok((Value::Nil, Some(problem))),
-            }
-        })?,
-    )?;
-    table.set(
-        "decode",
-        lua.create_function(|lua, text: Option<mlua::LuaString>| {
-            let Some(text) = text else {
-                return Ok((Value::Nil, Some("expected 1 argument".to_owned())));
-            };
-            match serde_json::from_slice(&text.as_bytes()) {
-                Ok(json) => Ok((decode(lua, &json)?, None)),
-                Err(error) => Ok((
-                    Value::Nil,
-                    Some(format!(
-                        "Expected value but found invalid token at character {}",
-                        error.column()
-                    )),
-                )),
-            }
-        })?,
-    )?;
+    let shared = Rc::clone(session);
+    let encode = move |lua: &Lua, value: Value| {
+        let mut text = Vec::new();
+        match encode(&value, &mut text, 0) {
+            Ok(()) => lua.create_string(text),
+            Err(problem) => Err(fail(lua, &shared, &problem)),
+        }
+    };
+    table.set("encode", lua.create_function(encode)?)?;
+    let shared = Rc::clone(session);
+    let decode = move |lua: &Lua, text: LuaString| match serde_json::from_slice(&text.as_bytes()) {
+        Ok(json) => decode(lua, &json),
+        Err(error) => {
+            let problem = format!(
+                "Expected value but found invalid token at character {}",
+                error.column()
+            );
+            Err(fail(lua, &shared, &problem))
+        }
+    };
+    table.set("decode", lua.create_function(decode)?)?;
     Ok(table)
+}
+
+/// Throws a text with the place in front of it, as Lua's own library does.
+fn fail(lua: &Lua, session: &Shared, problem: &str) -> mlua::Error {
+    let place = position(lua).map_or(String::new(), |line| format!("user_script:{line}: "));
+    throw(session, format!("{place}{problem}"), false)
 }
 
 /// What stands for JSON's null, since nil would leave no trace in a table.
@@ -114,8 +118,8 @@ fn array_length(table: &Table) -> Result<Option<usize>, String> {
     let (mut highest, mut count) = (0.0, 0.0);
     for pair in table.pairs::<Value, Value>() {
         let (key, _) = pair.map_err(|error| error.to_string())?;
-        match key.as_f64() {
-            Some(index) if index >= 1.0 && index.fract() == 0.0 && !key.is_string() => {
+        match number(&key) {
+            Some(index) if index >= 1.0 && index.fract() == 0.0 => {
                 highest = f64::max(highest, index);
                 count += 1.0;
             }

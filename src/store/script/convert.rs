@@ -131,8 +131,11 @@ fn reply_table(table: &Table, out: &mut Reply, depth: usize) {
     if let Value::String(text) = get("ok") {
         return out.simple(&text.to_string_lossy().replace(['\r', '\n'], " "));
     }
-    if let Some(number) = get("double").as_f64() {
+    if let Some(number) = super::bridge::number(&get("double")) {
         return out.double(number);
+    }
+    if let Value::String(number) = get("big_number") {
+        return out.big_number(&number.to_string_lossy());
     }
     if let Value::Table(map) = get("map") {
         let pairs: Vec<(Value, Value)> = map.pairs().flatten().collect();

@@ -1,7 +1,7 @@
 -- The world of a script: what it can see, and what it cannot touch.
 -- Receives the functions that the store provides; returns the environment of all scripts and the
 -- function that runs one.
-local raw, expired, position, provided = ...
+local expired, position, thrown, provided = ...
 
 local error, type, tostring, getmetatable, setmetatable, rawset, rawget =
   error, type, tostring, getmetatable, setmetatable, rawset, rawget
@@ -22,31 +22,35 @@ local function readonly(inner)
   return view
 end
 
+-- What the store's own functions have thrown, as scripts know it: a table with `err`, or a text.
+local function plain(problem)
+  if type(problem) ~= 'userdata' then
+    return problem
+  end
+  local text, as_table = thrown()
+  if text == nil then
+    return tostring(problem)
+  end
+  return as_table and { err = text } or text
+end
+
 -- Catching an error must not make a script immortal.
 local function passed(ok, ...)
-  if not ok and expired() then
+  if ok then
+    return ok, ...
+  end
+  if expired() then
     error({ err = TIMEOUT }, 0)
   end
-  return ok, ...
+  local problem = plain((...))
+  if type(problem) == 'table' and rawget(problem, 'err') then
+    problem = problem.err
+  end
+  return ok, problem
 end
 
 local redis = provided.redis
 
-local function call(...)
-  local reply = raw(...)
-  if type(reply) == 'table' then
-    local failure = rawget(reply, 'err')
-    if failure then
-      error(reply, 0)
-    end
-  end
-  return reply
-end
-
-redis.call = call
-redis.pcall = function(...)
-  return raw(...)
-end
 redis.status_reply = function(...)
   local text = ...
   if select('#', ...) ~= 1 or type(text) ~= 'string' then
@@ -59,44 +63,19 @@ redis.error_reply = function(...)
   if select('#', ...) ~= 1 or type(text) ~= 'string' then
     return { err = 'ERR wrong number or type of arguments' }
   end
-  if byte(text) ~= 45 then
-    return { err = 'ERR ' .. text }
+  if byte(text) == 45 then
+    text = text:sub(2)
   end
-  text = text:sub(2)
   if not text:find(' ', 1, true) then
     text = 'ERR ' .. text
   end
   return { err = text }
 end
 
-local function checked(inner)
-  return function(...)
-    local result, problem = inner(...)
-    if problem then
-      error({ err = 'ERR ' .. problem }, 0)
-    end
-    return result
-  end
-end
-redis.sha1hex, redis.log, redis.setresp =
-  checked(redis.sha1hex), checked(redis.log), checked(redis.setresp)
 redis.replicate_commands = function() return true end
 redis.set_repl = function() end
 
-local cjson = {}
-for name, value in pairs(provided.cjson) do
-  if type(value) == 'function' then
-    cjson[name] = function(...)
-      local result, problem = value(...)
-      if problem then
-        error(problem, 2)
-      end
-      return result
-    end
-  else
-    cjson[name] = value
-  end
-end
+local cjson = provided.cjson
 
 local env
 local function compile(text, name)
@@ -167,6 +146,7 @@ env = readonly(visible)
 visible._G = env
 
 local function explain(problem)
+  problem = plain(problem)
   if expired() then
     problem = { err = TIMEOUT }
   elseif type(problem) ~= 'table' then
