@@ -55,9 +55,7 @@ impl Ranks {
     /// Adds an entry that is not there yet; its member must be in the table at `position`.
     pub fn insert(&mut self, members: &Members, score: f64, position: u32) {
         let name = member(members, position);
-        let (chunk, offset) = self.locate(members, &mut |s, m| {
-            order((s, m), (score, name)) == Ordering::Less
-        });
+        let (chunk, offset) = self.locate(members, &mut |s, m| order((s, m), (score, name)) == Ordering::Less);
         let (chunk, offset) = match chunk.checked_sub(1) {
             // Before the first of a chunk is behind the last of the one before, where there is room.
             Some(before) if offset == 0 && self.chunks[before].scores.len() < CHUNK => {

@@ -24,20 +24,11 @@ fn a_message_reaches_those_who_listen_and_as_a_push_those_who_speak_resp3() {
         let mut publisher = Connection::open(address);
         assert_eq!(publisher.call(&["PUBLISH", "news", "hello"]).text(), "4");
         for (listener, kind) in listeners.iter_mut().zip(['*', '>']) {
-            assert_eq!(
-                format!("{:?}", listener.read()),
-                format!("{kind}[$message, $news, $hello]")
-            );
-            assert_eq!(
-                format!("{:?}", listener.read()),
-                format!("{kind}[$pmessage, $n*, $news, $hello]")
-            );
+            assert_eq!(format!("{:?}", listener.read()), format!("{kind}[$message, $news, $hello]"));
+            assert_eq!(format!("{:?}", listener.read()), format!("{kind}[$pmessage, $n*, $news, $hello]"));
         }
         listeners[1].call(&["PING"]);
-        assert_eq!(
-            format!("{:?}", listeners[1].call(&["PUBLISH", "news", "me"])),
-            ">[$message, $news, $me]"
-        );
+        assert_eq!(format!("{:?}", listeners[1].call(&["PUBLISH", "news", "me"])), ">[$message, $news, $me]");
     });
 }
 
@@ -79,62 +70,37 @@ fn malformed_requests_are_told_and_cut_off() {
             [client.read(), client.read()]
         };
         let ours = answer(Embedded::start().address);
-        assert_eq!(
-            ours,
-            answer(Redis::start().address),
-            "{}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(ours, answer(Redis::start().address), "{}", bytes.escape_ascii());
         assert_eq!(ours[1], Value::Closed);
     }
 }
 
 #[test]
 fn without_the_password_nothing_is_told() {
-    let options = Options {
-        password: Some("secret".to_owned()),
-        ..Options::default()
-    };
+    let options = Options { password: Some("secret".to_owned()), ..Options::default() };
     let store = Embedded::open(options).unwrap();
     let mut client = Connection::open(store.address);
-    assert_eq!(
-        client.call(&["GET", "a"]).text(),
-        "NOAUTH Authentication required."
-    );
+    assert_eq!(client.call(&["GET", "a"]).text(), "NOAUTH Authentication required.");
     let wrong = "WRONGPASS invalid username-password pair or user is disabled.";
     assert_eq!(client.call(&["AUTH", "nope"]).text(), wrong);
-    assert!(
-        client
-            .call(&["HELLO", "3"])
-            .text()
-            .starts_with("NOAUTH HELLO must be called")
-    );
+    assert!(client.call(&["HELLO", "3"]).text().starts_with("NOAUTH HELLO must be called"));
     assert_eq!(client.call(&["AUTH", "secret"]).text(), "OK");
     assert_eq!(client.call(&["SET", "a", "1"]).text(), "OK");
 }
 
 #[test]
 fn a_full_store_refuses_what_needs_memory_and_evicts_nothing() {
-    let store = Embedded::open(Options {
-        max_memory: 10_000,
-        ..Options::default()
-    })
-    .unwrap();
+    let store = Embedded::open(Options { max_memory: 10_000, ..Options::default() }).unwrap();
     let mut client = Connection::open(store.address);
     let mut stored = 0;
     let refusal = loop {
-        let reply = client
-            .call(&["SET", &format!("key{stored}"), "value"])
-            .text();
+        let reply = client.call(&["SET", &format!("key{stored}"), "value"]).text();
         if reply != "OK" {
             break reply;
         }
         stored += 1;
     };
-    assert_eq!(
-        refusal,
-        "OOM command not allowed when used memory > 'maxmemory'."
-    );
+    assert_eq!(refusal, "OOM command not allowed when used memory > 'maxmemory'.");
     assert_eq!(client.call(&["DBSIZE"]).text(), stored.to_string());
     assert_eq!(client.call(&["DEL", "key0", "key1"]).text(), "2");
     assert_eq!(client.call(&["SET", "key0", "value"]).text(), "OK");
@@ -142,11 +108,7 @@ fn a_full_store_refuses_what_needs_memory_and_evicts_nothing() {
 
 #[test]
 fn a_script_that_does_not_end_is_ended() {
-    let store = Embedded::open(Options {
-        script_time: 50,
-        ..Options::default()
-    })
-    .unwrap();
+    let store = Embedded::open(Options { script_time: 50, ..Options::default() }).unwrap();
     let mut client = Connection::open(store.address);
     for script in [
         "while true do end",
@@ -161,11 +123,7 @@ fn a_script_that_does_not_end_is_ended() {
 
 #[test]
 fn a_script_cannot_reach_out_or_eat_the_memory() {
-    let store = Embedded::open(Options {
-        script_memory: 8 << 20,
-        ..Options::default()
-    })
-    .unwrap();
+    let store = Embedded::open(Options { script_memory: 8 << 20, ..Options::default() }).unwrap();
     let mut client = Connection::open(store.address);
     for script in [
         "return os.time()",
@@ -181,13 +139,7 @@ fn a_script_cannot_reach_out_or_eat_the_memory() {
         "local t = {} while true do t[#t+1] = {} end",
     ] {
         let reply = client.call(&["EVAL", script, "0"]);
-        assert!(
-            format!("{reply:?}").starts_with("-ERR"),
-            "{script}: {reply:?}"
-        );
-        assert_eq!(
-            client.call(&["EVAL", "return ('x'):rep(3)", "0"]).text(),
-            "xxx"
-        );
+        assert!(format!("{reply:?}").starts_with("-ERR"), "{script}: {reply:?}");
+        assert_eq!(client.call(&["EVAL", "return ('x'):rep(3)", "0"]).text(), "xxx");
     }
 }

@@ -21,11 +21,7 @@ impl Folder {
     }
 
     fn options(&self) -> Options {
-        Options {
-            path: Some(self.0.clone()),
-            fsync: Fsync::Always,
-            ..Options::default()
-        }
+        Options { path: Some(self.0.clone()), fsync: Fsync::Always, ..Options::default() }
     }
 
     fn log(&self) -> PathBuf {
@@ -53,11 +49,7 @@ const WRITES: &[&[&str]] = &[
     &["ZPOPMAX", "zset"],
     &["SELECT", "3"],
     &["SET", "elsewhere", "here"],
-    &[
-        "EVAL",
-        "redis.call('INCR','s') redis.call('SET','t',redis.call('TIME')[1])",
-        "0",
-    ],
+    &["EVAL", "redis.call('INCR','s') redis.call('SET','t',redis.call('TIME')[1])", "0"],
     &["SELECT", "0"],
     &["SET", "gone", "x", "PX", "1"],
     &["BLPOP", "list", "0"],
@@ -81,19 +73,13 @@ const READS: &[&[&str]] = &[
 fn write(connection: &mut Connection) {
     for args in WRITES {
         let reply = connection.call(args);
-        assert!(
-            !format!("{reply:?}").starts_with('-'),
-            "{args:?}: {reply:?}"
-        );
+        assert!(!format!("{reply:?}").starts_with('-'), "{args:?}: {reply:?}");
     }
 }
 
 fn read(address: std::net::SocketAddr) -> Vec<Value> {
     let mut connection = Connection::open(address);
-    READS
-        .iter()
-        .map(|args| connection.call(args).unordered())
-        .collect()
+    READS.iter().map(|args| connection.call(args).unordered()).collect()
 }
 
 #[test]
@@ -106,21 +92,11 @@ fn what_was_written_is_there_after_a_restart_and_after_a_rewrite() {
     let store = Embedded::open(folder.options()).unwrap();
     assert_eq!(read(store.address), before);
     assert_eq!(Connection::open(store.address).call(&["SAVE"]).text(), "OK");
-    assert_eq!(
-        Connection::open(store.address)
-            .call(&["INCR", "after"])
-            .text(),
-        "1"
-    );
+    assert_eq!(Connection::open(store.address).call(&["INCR", "after"]).text(), "1");
     store.stop();
     let store = Embedded::open(folder.options()).unwrap();
     assert_eq!(read(store.address), before);
-    assert_eq!(
-        Connection::open(store.address)
-            .call(&["GET", "after"])
-            .text(),
-        "1"
-    );
+    assert_eq!(Connection::open(store.address).call(&["GET", "after"]).text(), "1");
 }
 
 #[test]
@@ -159,26 +135,17 @@ fn a_log_cut_anywhere_replays_to_a_prefix_of_what_was_written() {
             Value::Many(_, items) => items.len(),
             other => panic!("{other:?}"),
         };
-        let expected: Vec<Value> = (0..length)
-            .map(|n| Value::Text(b'$', n.to_string().into_bytes()))
-            .collect();
+        let expected: Vec<Value> = (0..length).map(|n| Value::Text(b'$', n.to_string().into_bytes())).collect();
         assert_eq!(list, Value::Many(b'*', expected));
         // Both halves of a script, or neither.
-        assert_eq!(
-            connection.call(&["GET", "a"]),
-            connection.call(&["GET", "b"])
-        );
+        assert_eq!(connection.call(&["GET", "a"]), connection.call(&["GET", "b"]));
     }
 }
 
 #[test]
 fn damage_in_the_middle_stops_the_start_and_names_the_byte() {
     let folder = Folder::new("damage");
-    fs::write(
-        folder.log(),
-        b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n*2\r\n$4\r\nINCRx\r\n$1\r\na\r\n",
-    )
-    .unwrap();
+    fs::write(folder.log(), b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n*2\r\n$4\r\nINCRx\r\n$1\r\na\r\n").unwrap();
     match Embedded::open(folder.options()) {
         Err(StoreError::Damaged { offset, .. }) => assert_eq!(offset, 21),
         Err(other) => panic!("{other}"),

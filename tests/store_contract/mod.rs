@@ -33,16 +33,9 @@ fn every_reply_is_the_one_that_redis_gives() {
     let (ours, theirs) = (Embedded::start(), Redis::start());
     let mut differences = Vec::new();
     for (topic, text) in CASES {
-        for (protocol, case) in ["2", "3"]
-            .iter()
-            .flat_map(|p| text.split("\n\n").map(move |c| (p, c)))
-        {
+        for (protocol, case) in ["2", "3"].iter().flat_map(|p| text.split("\n\n").map(move |c| (p, c))) {
             let mut pair = [ours.address, theirs.address].map(Connection::open);
-            for setup in [
-                &["FLUSHALL"][..],
-                &["SCRIPT", "FLUSH"],
-                &["HELLO", protocol],
-            ] {
+            for setup in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["HELLO", protocol]] {
                 for connection in &mut pair {
                     connection.call(setup);
                 }
@@ -57,16 +50,10 @@ fn every_reply_is_the_one_that_redis_gives() {
                         // What came of its own accord stands in front of the answer to this.
                         replies.push(connection.call(&["PING"]));
                     }
-                    if line.starts_with('~') {
-                        replies.into_iter().map(Value::unordered).collect()
-                    } else {
-                        replies
-                    }
+                    if line.starts_with('~') { replies.into_iter().map(Value::unordered).collect() } else { replies }
                 });
                 if a != b {
-                    differences.push(format!(
-                        "{topic}, RESP{protocol}: {line}\n  ours  {a:?}\n  Redis {b:?}"
-                    ));
+                    differences.push(format!("{topic}, RESP{protocol}: {line}\n  ours  {a:?}\n  Redis {b:?}"));
                 }
             }
         }
@@ -86,8 +73,7 @@ fn split(line: &str) -> Vec<Vec<u8>> {
             }
             '\\' if quoted => {
                 let escaped = chars.next().unwrap();
-                word.get_or_insert_default()
-                    .push(if escaped == 'n' { '\n' } else { escaped });
+                word.get_or_insert_default().push(if escaped == 'n' { '\n' } else { escaped });
             }
             ' ' if !quoted => words.extend(word.take()),
             other => word.get_or_insert_default().push(other),

@@ -105,9 +105,7 @@ fn word(kind: &str) -> BoxedStrategy<String> {
         .boxed(),
         "n" => (0..5).prop_map(|n| n.to_string()).boxed(),
         "i" => (-4..6).prop_map(|n| n.to_string()).boxed(),
-        "f" => (-8..8)
-            .prop_map(|n| (f64::from(n) / 2.0).to_string())
-            .boxed(),
+        "f" => (-8..8).prop_map(|n| (f64::from(n) / 2.0).to_string()).boxed(),
         "r" => prop_oneof![
             (-8..8).prop_map(|n| n.to_string()),
             (-8..8).prop_map(|n| format!("({n}")),
@@ -117,17 +115,14 @@ fn word(kind: &str) -> BoxedStrategy<String> {
         .boxed(),
         "[v" | "(v" => {
             let sign = kind[..1].to_owned();
-            word("v")
-                .prop_map(move |value| format!("{sign}{value}"))
-                .boxed()
+            word("v").prop_map(move |value| format!("{sign}{value}")).boxed()
         }
         other => Just(other.to_owned()).boxed(),
     }
 }
 
 fn command() -> impl Strategy<Value = Vec<String>> {
-    prop::sample::select(COMMANDS)
-        .prop_flat_map(|shape| shape.split(' ').map(word).collect::<Vec<_>>())
+    prop::sample::select(COMMANDS).prop_flat_map(|shape| shape.split(' ').map(word).collect::<Vec<_>>())
 }
 
 /// Everything in a server, by key, in one order.
@@ -145,11 +140,7 @@ fn state(connection: &mut Connection) -> Vec<Value> {
         };
         let content = connection.call(content);
         let ordered = kind == "list" || kind == "zset";
-        found.push(if ordered {
-            content
-        } else {
-            content.unordered()
-        });
+        found.push(if ordered { content } else { content.unordered() });
     }
     found
 }
@@ -157,11 +148,7 @@ fn state(connection: &mut Connection) -> Vec<Value> {
 #[test]
 fn random_commands_get_the_same_replies_and_leave_the_same_data() {
     let (ours, theirs) = (Embedded::start(), Redis::start());
-    let config = ProptestConfig {
-        cases: 200,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(commands in prop::collection::vec(command(), 1..60))| {
         let mut pair = [ours.address, theirs.address].map(Connection::open);
         pair.each_mut().map(|connection| connection.call(&["FLUSHALL"]));

@@ -29,20 +29,13 @@ impl Embedded {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 store.serve(listener, stopped).await.unwrap();
             });
         };
-        Ok(Self {
-            address,
-            stop,
-            thread: Some(std::thread::spawn(run)),
-        })
+        Ok(Self { address, stop, thread: Some(std::thread::spawn(run)) })
     }
 
     /// Stops it and waits until it has.
@@ -76,20 +69,14 @@ impl Redis {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             // Somebody may take the port between these two lines, then the next one will do.
-            let free = std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap();
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let process = Command::new("redis-server")
                 .args(["--port", &free.port().to_string(), "--bind", "127.0.0.1"])
                 .args(["--save", "", "--appendonly", "no"])
                 .stdout(Stdio::null())
                 .spawn()
                 .expect("redis-server is needed for these tests");
-            let mut redis = Self {
-                address: free,
-                process,
-            };
+            let mut redis = Self { address: free, process };
             while redis.process.try_wait().unwrap().is_none() {
                 if std::net::TcpStream::connect(free).is_ok() {
                     return redis;
