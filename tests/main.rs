@@ -1,3 +1,27 @@
-//! Every test is a promise that the product makes, kept on the wire.
+//! Every test is a promise that the product makes, kept on the wire: by the built binary as a
+//! process, real Redis servers, real sockets and a real browser.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+mod assets;
+mod browsers;
+mod channels;
+mod config;
+mod count;
+mod embedded;
+mod faults;
+mod frames;
+mod handshake;
+mod health;
+mod holes;
+mod liveness;
+mod neighbour;
+mod outage;
+mod redis_itself;
+mod relay;
+mod slow;
+mod stop;
 mod store_contract;
+mod storm;

@@ -95,20 +95,20 @@ const COMMANDS: &[&str] = &[
 
 fn word(kind: &str) -> BoxedStrategy<String> {
     match kind {
-        "k" => (0..6).prop_map(|n| format!("key{n}")).boxed(),
+        "k" => (0..6).prop_map(|n: i32| format!("key{n}")).boxed(),
         "v" => prop_oneof![
-            (0..12).prop_map(|n| n.to_string()),
+            (0..12).prop_map(|n: i32| n.to_string()),
             "[a-d]{1,3}",
             Just("x".repeat(70)),
             Just("é\r\n".to_owned()),
         ]
         .boxed(),
-        "n" => (0..5).prop_map(|n| n.to_string()).boxed(),
-        "i" => (-4..6).prop_map(|n| n.to_string()).boxed(),
+        "n" => (0..5).prop_map(|n: i32| n.to_string()).boxed(),
+        "i" => (-4..6).prop_map(|n: i32| n.to_string()).boxed(),
         "f" => (-8..8).prop_map(|n| (f64::from(n) / 2.0).to_string()).boxed(),
         "r" => prop_oneof![
-            (-8..8).prop_map(|n| n.to_string()),
-            (-8..8).prop_map(|n| format!("({n}")),
+            (-8..8).prop_map(|n: i32| n.to_string()),
+            (-8..8).prop_map(|n: i32| format!("({n}")),
             Just("-inf".to_owned()),
             Just("+inf".to_owned()),
         ]
@@ -151,7 +151,9 @@ fn random_commands_get_the_same_replies_and_leave_the_same_data() {
     let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(commands in prop::collection::vec(command(), 1..60))| {
         let mut pair = [ours.address, theirs.address].map(Connection::open);
-        pair.each_mut().map(|connection| connection.call(&["FLUSHALL"]));
+        for connection in &mut pair {
+            connection.call(&["FLUSHALL"]);
+        }
         for mut args in commands.clone() {
             let unordered = args[0].starts_with('~');
             args[0] = args[0].trim_start_matches('~').to_owned();
