@@ -7,7 +7,7 @@
 //! main → server → http → session → hub → census → backplane → (RESP) → store
 //! ```
 //!
-//! - [`cli`], [`config`], [`log`]: what a person sets, as typed values.
+//! - [`cli`], [`config`], [`log`]: what a person sets, as typed values; [`manual`]: how they read it.
 //! - [`server`], [`shutdown`]: start from right to left, stop from left to right.
 //! - [`http`]: the accept loop, the routes, the page, the WebSocket handshake.
 //! - [`session`]: one client from open to close.
@@ -27,6 +27,7 @@ pub mod config;
 pub mod http;
 pub mod hub;
 pub mod log;
+pub mod manual;
 pub mod metrics;
 pub mod server;
 pub mod session;
