@@ -18,6 +18,7 @@ mod holes;
 mod liveness;
 mod neighbour;
 mod outage;
+mod package;
 mod redis_itself;
 mod relay;
 mod slow;
