@@ -10,6 +10,6 @@ pub mod feed;
 pub mod keys;
 mod retry;
 
-pub use commands::{Commands, Error, Link};
+pub use commands::{Commands, Error, Link, Peer};
 pub use feed::{Event, Feed, Inbox};
 pub use keys::Keys;

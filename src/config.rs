@@ -21,12 +21,14 @@ pub use channels::{Deliver, Rule, Rules};
 use reader::Reader;
 
 /// Everything that a node can be told, typed and in range.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where and how this node listens.
     pub server: Server,
     /// Which store keeps the counts and carries the messages.
     pub redis: Redis,
+    /// The store that this node may serve itself.
+    pub store: Store,
     /// The timing of the count.
     pub census: Census,
     /// Bounds on what one client, or all of them, may take.
@@ -52,6 +54,8 @@ pub struct Server {
     pub origins: Vec<String>,
     /// Connections that the kernel may hold for us before they are accepted.
     pub backlog: u32,
+    /// Where a node remembers the little that it must over a restart.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// `[redis]`
@@ -81,6 +85,26 @@ impl Redis {
     pub fn shown(&self) -> String {
         value::without_password(&self.url)
     }
+}
+
+/// `store.embedded`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Embedded {
+    /// Serve the store where nobody else does and nobody else will.
+    Auto,
+    /// Serve it, or fail.
+    Always,
+    /// Another one must.
+    Never,
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Who serves the store.
+    pub embedded: Embedded,
+    /// How the embedded store is opened.
+    pub options: crate::store::Options,
 }
 
 /// `[census]`
@@ -218,6 +242,8 @@ pub fn load(overrides: &Overrides) -> Result<Loaded, Invalid> {
 
 /// [`load`] with the environment as an argument.
 pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<Loaded, Invalid> {
+    // What systemd gives a unit that has a StateDirectory.
+    let state_directory = env.get("STATE_DIRECTORY").and_then(|all| all.split(':').next()).map(PathBuf::from);
     let mut reader = Reader::collect(overrides, env)?;
     let server = Server {
         listen: reader.listen(overrides),
@@ -228,6 +254,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
         drain: reader.duration("server.drain"),
         origins: reader.origins("server.origins"),
         backlog: reader.int("server.backlog") as u32,
+        state_dir: reader.folder("server.state_dir").or(state_directory),
     };
     let redis = Redis {
         url: reader.redis_url("redis.url"),
@@ -235,6 +262,24 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
         connect_timeout: reader.duration("redis.connect_timeout"),
         response_timeout: reader.duration("redis.response_timeout"),
     };
+    let store = Store {
+        embedded: reader.embedded("store.embedded"),
+        options: crate::store::Options {
+            path: reader.folder("store.path"),
+            fsync: reader.fsync("store.fsync"),
+            password: reader.secret("store.password"),
+            max_memory: reader.size("store.max_memory"),
+            max_clients: reader.int("store.max_clients") as usize,
+            max_bulk: reader.size("store.max_bulk"),
+            max_query_buffer: reader.size("store.max_query_buffer"),
+            max_pending_output: reader.size("store.max_pending_output"),
+            ..crate::store::Options::default()
+        },
+    };
+    if store.embedded == Embedded::Always && store.options.password.is_none() && !value::is_loopback(&redis.url) {
+        reader.reject("store.embedded", "needs store.password where redis.url is not this machine's own address");
+    }
+    let redis = Redis { url: value::with_password(redis.url, store.options.password.as_deref()), ..redis };
     let census = Census {
         heartbeat: reader.duration("census.heartbeat"),
         lease: reader.duration("census.lease"),
@@ -263,7 +308,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
     let channels = Arc::new(reader.channels());
     let effective = reader.finish()?;
-    Ok(Loaded { config: Config { server, redis, census, limits, session, log, channels }, effective })
+    Ok(Loaded { config: Config { server, redis, store, census, limits, session, log, channels }, effective })
 }
 
 /// The commented default configuration, as the package installs it.

@@ -14,6 +14,7 @@
 //! - [`hub`]: channels and their subscribers on this node; the fan-out.
 //! - [`census`]: how many are here, over all nodes, and how the count heals.
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
+//! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
 //! - [`metrics`]: what a node counts about itself.
 //!
 //! # Versions side by side
@@ -41,3 +42,4 @@ pub mod metrics;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod store;

@@ -58,9 +58,9 @@ fn serve(loaded: Loaded) -> ExitCode {
         Err(error) => return failed(&error),
     };
     let ended = runtime.block_on(async {
-        let store = loaded.config.redis.shown();
         let channel = loaded.config.channels.default_channel().unwrap_or_default().to_owned();
-        let server = server::Server::bind(loaded.config)?;
+        let server = server::Server::bind(loaded.config).await?;
+        let store = server.store();
         for address in server.addresses() {
             announce(address, &channel, &store);
         }

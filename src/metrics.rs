@@ -36,6 +36,8 @@ pub struct Metrics {
     pub blocked: Counter<u64, AtomicU64>,
     /// 1 while the store answers and the subscription is live.
     pub store_up: Gauge,
+    /// 1 while this process serves the embedded store.
+    pub store_serving: Gauge,
     /// Times the connection to the store, or the subscription, was lost.
     pub store_lost: Counter,
     /// Numbers that this node stated.
@@ -64,6 +66,7 @@ impl Metrics {
         r.register("deliveries", "Messages given to a socket", self.deliveries.clone());
         r.register("blocked", "Times a socket would block and bytes had to wait", self.blocked.clone());
         r.register("store_up", "1 while the store answers and the subscription is live", self.store_up.clone());
+        r.register("store_serving", "1 while this process serves the embedded store", self.store_serving.clone());
         r.register("store_lost", "Times the store or the subscription was lost", self.store_lost.clone());
         r.register("statements", "Numbers that this node stated", self.statements.clone());
         r.register("reaped", "Dead nodes whose tallies this node withdrew", self.reaped.clone());

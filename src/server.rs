@@ -3,6 +3,8 @@
 //! One thread a worker, each with a runtime of its own; the first also accepts connections and
 //! talks to the store. The rule: this file alone knows all layers.
 
+mod host;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
@@ -24,6 +26,8 @@ use crate::hub::{DELIVERIES, Delivery, Registry, Router, Shard};
 use crate::metrics::Metrics;
 use crate::session::{ATTACHES, Worker, run};
 use crate::shutdown::Signals;
+use crate::store::StoreError;
+use host::{Host, Serving};
 
 /// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
 /// withdrawing what is left.
@@ -47,6 +51,9 @@ pub enum Error {
     /// The store's URL cannot be used.
     #[error("redis.url cannot be used: {0}")]
     Store(#[from] redis::RedisError),
+    /// The embedded store cannot be served, or its folder cannot be used.
+    #[error("{0}")]
+    Embedded(#[from] StoreError),
     /// The kernel gave no thread, epoll or signal handler.
     #[error("the system gave this process too little to run: {0}")]
     System(#[from] io::Error),
@@ -57,19 +64,31 @@ pub struct Server {
     config: Config,
     listeners: Vec<TcpListener>,
     signals: Signals,
+    metrics: Metrics,
+    host: Host,
+    serving: Option<Serving>,
 }
 
 impl Server {
-    /// Listens, but serves nobody yet. Needs a runtime.
+    /// Listens, and serves the store if that is to be done at once, but no client yet.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn bind(config: Config) -> Result<Self, Error> {
+    pub async fn bind(config: Config) -> Result<Self, Error> {
         let open = |&address: &SocketAddr| {
             listen(address, config.server.backlog).map_err(|error| Error::Listen { address, error })
         };
         let listeners = config.server.listen.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { config, listeners, signals: Signals::new()? })
+        let metrics = Metrics::default();
+        let mut host = Host::new(&config, metrics.clone());
+        let serving = host.start().await?;
+        Ok(Self { config, listeners, signals: Signals::new()?, metrics, host, serving })
+    }
+
+    /// Where the counts are kept, in words.
+    pub fn store(&self) -> String {
+        let url = self.config.redis.shown();
+        if self.serving.is_some() { format!("its own store at {url}") } else { url }
     }
 
     /// Where it listens, with real ports.
@@ -85,12 +104,18 @@ impl Server {
     pub async fn run(mut self) -> Result<Option<i32>, Error> {
         let limits = raise_descriptors(&self.config);
         self.config.limits.clients = limits;
-        let node = Node::start(&self.config)?;
+        let mut node = Node::start(&self.config, self.metrics, self.host, self.serving)?;
         let mut accepting = JoinSet::new();
         for listener in self.listeners.drain(..) {
             accepting.spawn(accept(node.app.clone(), listener, node.lanes.clone()));
         }
-        let (name, _) = self.signals.next().await;
+        let name = tokio::select! {
+            (name, _) = self.signals.next() => name,
+            // Without a stop the host ends for a fault only.
+            Some(ended) = node.hosting.join_next() => {
+                return Err(ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into());
+            }
+        };
         tracing::info!(signal = name, drain = ?self.config.server.drain, "stopping: closing the sockets");
         node.app.drain();
         accepting.shutdown().await;
@@ -111,14 +136,15 @@ struct Node {
     deliveries: Vec<mpsc::Sender<Delivery>>,
     census: Census,
     counting: JoinSet<()>,
+    hosting: JoinSet<Result<(), StoreError>>,
+    stop_store: watch::Sender<bool>,
     workers: JoinSet<()>,
     /// Ends with the node.
     _background: JoinSet<()>,
 }
 
 impl Node {
-    fn start(config: &Config) -> Result<Self, Error> {
-        let metrics = Metrics::default();
+    fn start(config: &Config, metrics: Metrics, host: Host, serving: Option<Serving>) -> Result<Self, Error> {
         let mut background = JoinSet::new();
 
         let keys = Keys::new(&config.redis.key_prefix);
@@ -130,6 +156,8 @@ impl Node {
             census(config.census.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
         let registry = Arc::new(Registry::new(census.clone()));
 
+        let (mut hosting, stop_store) = (JoinSet::new(), host.stopper());
+        hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
         let mut counting = JoinSet::new();
         counting.spawn(count);
         background.spawn(commands.keep_up());
@@ -152,7 +180,7 @@ impl Node {
         };
         background.spawn(router.run());
         let app = Arc::new(App::new(config.clone(), registry, metrics));
-        Ok(Self { app, lanes, deliveries, census, counting, workers, _background: background })
+        Ok(Self { app, lanes, deliveries, census, counting, hosting, stop_store, workers, _background: background })
     }
 
     /// Closes the sockets over the time given, then withdraws what is left. Takes no longer.
@@ -173,6 +201,9 @@ impl Node {
             Ok(()) => tracing::info!(took = ?start.elapsed(), "stopped"),
             Err(_) => tracing::warn!("stopped, but the store did not answer; other nodes withdraw what is left"),
         }
+        // Last, and in one step: until now the other nodes used it.
+        self.stop_store.send_replace(true);
+        let _ = timeout_at((end + WITHDRAW).into(), self.hosting.join_next()).await;
     }
 }
 

@@ -10,6 +10,7 @@ mod browsers;
 mod channels;
 mod config;
 mod count;
+mod embedded;
 mod faults;
 mod frames;
 mod handshake;

@@ -20,8 +20,17 @@ use crate::metrics::Metrics;
 pub enum Link {
     /// Not connected, and why; empty before the first attempt has ended.
     Down(String),
-    /// Connected for the n-th time.
-    Up(u64),
+    /// Connected, and to whom.
+    Up(Peer),
+}
+
+/// What the store says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its kind and version, such as "redis 7.0.15", as far as it tells.
+    pub name: String,
+    /// Whether it is an embedded store of ours; None if it does not tell.
+    pub ours: Option<bool>,
 }
 
 /// Why a command has no result.
@@ -90,10 +99,16 @@ impl Commands {
                 Ok(connection) => {
                     epoch += 1;
                     backoff.reset();
-                    shared.set(Some((epoch, connection.clone())));
-                    shared.link.send_replace(Link::Up(epoch));
-                    tracing::debug!(store = shared.shown, "connected to the store");
-                    warn_of_eviction(&self).await;
+                    shared.set(Some((epoch, connection)));
+                    match self.command::<String>(redis::cmd("INFO").arg("everything")).await {
+                        Ok(info) => {
+                            warn_of_eviction(&info);
+                            shared.went_up(Peer::read(&info));
+                        }
+                        // One that does not let us ask may still let us count.
+                        Err(Error::Refused(_)) => shared.went_up(Peer { name: "a store".to_owned(), ours: None }),
+                        Err(_) => {}
+                    }
                     shared.broken.notified().await;
                 }
                 Err(why) => shared.went_down(&why),
@@ -167,6 +182,11 @@ impl Shared {
         Err(Error::Lost(why))
     }
 
+    fn went_up(&self, peer: Peer) {
+        tracing::debug!(store = self.shown, peer = peer.name, "connected to the store");
+        self.link.send_replace(Link::Up(peer));
+    }
+
     fn went_down(&self, why: &str) {
         tracing::debug!(store = self.shown, why, "no connection to the store");
         if let Link::Up(_) = self.link.send_replace(Link::Down(why.to_owned())) {
@@ -187,14 +207,29 @@ fn is_refusal(error: &redis::RedisError) -> bool {
     }
 }
 
+impl Peer {
+    fn read(info: &str) -> Self {
+        let ours = field(info, "headcount_version");
+        let (kind, version) = match (ours, field(info, "valkey_version"), field(info, "redis_version")) {
+            (Some(version), _, _) => ("headcount", version),
+            (None, Some(version), _) => ("valkey", version),
+            (None, None, Some(version)) => ("redis", version),
+            _ => ("a store", ""),
+        };
+        Self { name: format!("{kind} {version}").trim_end().to_owned(), ours: Some(ours.is_some()) }
+    }
+}
+
+/// A field of an answer to INFO.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
+}
+
 /// A store that may evict keys may evict a count; its operator should hear of it.
-async fn warn_of_eviction(commands: &Commands) {
-    let Ok(info) = commands.command::<String>(redis::cmd("INFO").arg("memory")).await else { return };
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or_default()
-    };
-    let policy = field("maxmemory_policy");
-    if !["0", ""].contains(&field("maxmemory")) && policy != "noeviction" {
+fn warn_of_eviction(info: &str) {
+    let limit = field(info, "maxmemory").unwrap_or("0");
+    let policy = field(info, "maxmemory_policy").unwrap_or("noeviction");
+    if limit != "0" && policy != "noeviction" {
         tracing::warn!(
             policy,
             "the store may evict keys, and with them a count; set its maxmemory-policy to noeviction"

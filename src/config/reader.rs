@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
@@ -12,7 +13,8 @@ use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use super::channels::{Deliver, Rule, Rules, check_name};
 use super::keys::{self, KEYS, Kind};
 use super::value;
-use super::{Invalid, LogFormat, Overrides, Problem};
+use super::{Embedded, Invalid, LogFormat, Overrides, Problem};
+use crate::store::Fsync;
 
 const COMMAND_LINE: &str = "the command line";
 const ENVIRONMENT: &str = "the environment";
@@ -203,6 +205,39 @@ impl Reader {
             "json" => LogFormat::Json,
             _ => LogFormat::Auto,
         }
+    }
+
+    pub fn embedded(&mut self, path: &'static str) -> Embedded {
+        match self.choice(path).as_str() {
+            "always" => Embedded::Always,
+            "never" => Embedded::Never,
+            _ => Embedded::Auto,
+        }
+    }
+
+    pub fn fsync(&mut self, path: &'static str) -> Fsync {
+        Fsync::parse(&self.choice(path)).unwrap_or_default()
+    }
+
+    fn text(&mut self, path: &'static str) -> String {
+        self.get(path, value::text).unwrap_or_else(|| {
+            self.reject(path, "must be a text in quotes");
+            String::new()
+        })
+    }
+
+    /// A folder; empty stands for none.
+    pub fn folder(&mut self, path: &'static str) -> Option<PathBuf> {
+        let text = self.text(path);
+        self.effective.insert(path, value::quoted(&text));
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    }
+
+    /// A text that is never shown; empty stands for none.
+    pub fn secret(&mut self, path: &'static str) -> Option<String> {
+        let text = self.text(path);
+        self.effective.insert(path, value::quoted(if text.is_empty() { "" } else { "***" }));
+        (!text.is_empty()).then_some(text)
     }
 
     pub fn listen(&mut self, overrides: &Overrides) -> Vec<SocketAddr> {

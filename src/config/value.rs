@@ -73,6 +73,27 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
 }
 
+/// Whether a store's address is this machine's own.
+pub fn is_loopback(url: &str) -> bool {
+    let Ok(info) = redis::IntoConnectionInfo::into_connection_info(url) else { return true };
+    match info.addr() {
+        redis::ConnectionAddr::Tcp(host, _) => {
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+        _ => true,
+    }
+}
+
+/// A store's address with this password, unless it has one of its own.
+pub fn with_password(url: String, password: Option<&str>) -> String {
+    let (Some(password), Some((scheme, rest))) = (password, url.split_once("://")) else { return url };
+    if rest.split('/').next().unwrap_or_default().contains('@') {
+        return url;
+    }
+    let encoded = percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
+    format!("{scheme}://:{encoded}@{rest}")
+}
+
 /// A store's address without its user and password.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };

@@ -217,13 +217,13 @@ impl Router {
             return None;
         }
         self.metrics.store_up.set(i64::from(up));
-        let why = match link {
-            Link::Down(why) => why,
-            Link::Up(_) => self.why.clone(),
+        let (peer, why) = match link {
+            Link::Down(why) => (String::new(), why),
+            Link::Up(peer) => (peer.name, self.why.clone()),
         };
         let store = &self.store;
         match (up, before) {
-            (true, _) => tracing::info!(store, "live: counts and messages are in step with the store"),
+            (true, _) => tracing::info!(store, peer, "live: counts and messages are in step with the store"),
             (false, Some(true)) => {
                 tracing::warn!(store, why, "degraded: the store is out of reach; clients are held, trying again");
             }

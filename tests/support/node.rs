@@ -112,7 +112,9 @@ pub struct Node {
 impl Node {
     /// A node to be started on this Redis.
     pub fn on(redis_url: &str) -> Setup {
-        Setup { redis_url: redis_url.into(), environment: Vec::new(), config: None }
+        // A node that waits for its store, so that the test says when there is one.
+        let environment = vec![("HEADCOUNT_STORE__EMBEDDED".into(), "never".into())];
+        Setup { redis_url: redis_url.into(), environment, config: None }
     }
 
     /// Starts a node with nothing set but this Redis, and waits until it is ready.

@@ -1,16 +1,25 @@
-//! A `redis-server` process, for a machine where no container engine answers.
+//! A store that is a process of ours: a `redis-server` where no container engine answers, or a node
+//! that serves the embedded store.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::node::headcount;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 /// The server, its command line, and its folder. Dropped, all of it is gone.
 pub struct Process {
     child: Child,
+    program: Program,
     arguments: Vec<String>,
     home: PathBuf,
+}
+
+#[derive(Clone, Copy)]
+enum Program {
+    Redis,
+    Headcount,
 }
 
 impl Process {
@@ -21,8 +30,19 @@ impl Process {
         std::fs::create_dir_all(&home).unwrap();
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         arguments.extend([String::from("--port"), port.to_string()]);
-        let child = spawn(&arguments, &home);
-        Process { child, arguments, home }
+        let child = spawn(Program::Redis, &arguments, &home);
+        Process { child, program: Program::Redis, arguments, home }
+    }
+
+    /// Runs a node that serves the embedded store on this port.
+    pub fn start_embedded(port: u16) -> Process {
+        let home = std::env::temp_dir().join(format!("headcount-store-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&home).unwrap();
+        let url = format!("redis://127.0.0.1:{port}");
+        let arguments = ["--listen", "127.0.0.1:0", "--redis-url", &url, "--log-level", "error"];
+        let arguments = arguments.map(String::from).to_vec();
+        let child = spawn(Program::Headcount, &arguments, &home);
+        Process { child, program: Program::Headcount, arguments, home }
     }
 
     /// Kills the server with SIGKILL and waits for its end.
@@ -32,7 +52,7 @@ impl Process {
 
     /// Starts the server again, as it was started first.
     pub fn revive(&mut self) {
-        self.child = spawn(&self.arguments, &self.home);
+        self.child = spawn(self.program, &self.arguments, &self.home);
     }
 
     /// Sends a signal to the server.
@@ -48,8 +68,13 @@ impl Drop for Process {
     }
 }
 
-fn spawn(arguments: &[String], home: &Path) -> Child {
-    Command::new("redis-server")
+fn spawn(program: Program, arguments: &[String], home: &Path) -> Child {
+    let mut command = match program {
+        Program::Redis => Command::new("redis-server"),
+        Program::Headcount => headcount(),
+    };
+    command
+        .env("HEADCOUNT_STORE__EMBEDDED", "always")
         .args(arguments)
         .current_dir(home)
         .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! Real Redis: a container where a container engine answers, else a `redis-server` process.
 //!
-//! Each server has a port of its own that it keeps over a restart, saves nothing, and so comes back
+//! With `TEST_STORE=embedded` it is a node that serves the embedded store. Each server has a port of its own that it keeps over a restart, saves nothing, and so comes back
 //! empty. The run prints once which of the two kinds it used. Where neither is to be had, the test
 //! fails and says what to install.
 
@@ -32,15 +32,33 @@ pub struct Redis {
 enum Server {
     Container(Box<ContainerAsync<GenericImage>>),
     Process(Box<Process>),
+    Embedded(Box<Process>),
+}
+
+/// Whether the run asks for the embedded store in the place of a real Redis: `TEST_STORE=embedded`.
+fn embedded() -> bool {
+    std::env::var("TEST_STORE").is_ok_and(|store| store == "embedded")
 }
 
 impl Redis {
     /// Starts an empty server and waits until it answers.
     pub async fn start() -> Redis {
+        if !embedded() {
+            return Redis::start_real().await;
+        }
+        let port = free_port();
+        let redis = Redis { port, server: Server::Embedded(Box::new(Process::start_embedded(port))) };
+        redis.answers().await;
+        redis.announce().await;
+        redis
+    }
+
+    /// Starts a real Redis, whatever the run asks for.
+    pub async fn start_real() -> Redis {
         Redis::start_with(&[]).await
     }
 
-    /// Starts an empty server with further arguments to `redis-server`.
+    /// Starts an empty real Redis with further arguments to `redis-server`.
     pub async fn start_with(arguments: &[&str]) -> Redis {
         let port = free_port();
         let mut all = vec!["redis-server", "--save", "", "--appendonly", "no"];
@@ -60,6 +78,11 @@ impl Redis {
     /// The port on this machine, the same for the server's whole life.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many nodes are part of the store: the one that serves it, where it is embedded.
+    pub fn nodes(&self) -> usize {
+        usize::from(matches!(self.server, Server::Embedded(_)))
     }
 
     /// The address as the configuration takes it.
@@ -108,7 +131,7 @@ impl Redis {
     pub async fn kill(&mut self) {
         match &mut self.server {
             Server::Container(container) => container.stop_with_timeout(Some(0)).await.unwrap(),
-            Server::Process(process) => process.kill().await,
+            Server::Process(process) | Server::Embedded(process) => process.kill().await,
         }
     }
 
@@ -116,7 +139,7 @@ impl Redis {
     pub async fn revive(&mut self) {
         match &mut self.server {
             Server::Container(container) => container.start().await.unwrap(),
-            Server::Process(process) => process.revive(),
+            Server::Process(process) | Server::Embedded(process) => process.revive(),
         }
         self.answers().await;
     }
@@ -125,7 +148,7 @@ impl Redis {
     pub async fn pause(&self) {
         match &self.server {
             Server::Container(container) => container.pause().await.unwrap(),
-            Server::Process(process) => process.signal(Signal::STOP),
+            Server::Process(process) | Server::Embedded(process) => process.signal(Signal::STOP),
         }
     }
 
@@ -133,7 +156,7 @@ impl Redis {
     pub async fn resume(&self) {
         match &self.server {
             Server::Container(container) => container.unpause().await.unwrap(),
-            Server::Process(process) => process.signal(Signal::CONT),
+            Server::Process(process) | Server::Embedded(process) => process.signal(Signal::CONT),
         }
     }
 
@@ -160,6 +183,10 @@ impl Redis {
         let kind = match self.server {
             Server::Container(_) => format!("containers of {}:{}", IMAGE.0, IMAGE.1),
             Server::Process(_) => String::from("redis-server processes (no container engine answers)"),
+            Server::Embedded(_) => {
+                let _ = writeln!(std::io::stderr(), "\nthe tests use the embedded store");
+                return;
+            }
         };
         let _ = writeln!(std::io::stderr(), "\nthe tests use real Redis {version} in {kind}");
     }
@@ -180,7 +207,7 @@ async fn start_container(port: u16, arguments: &[&str]) -> Server {
 
 /// A port that nobody listens on, below the range from which the kernel takes the ports of outgoing
 /// connections: so a server that is down for a while finds it free when it comes back.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
     (0..1_000)

@@ -1,0 +1,162 @@
+//! The embedded store: a Redis-compatible server inside the process.
+//!
+//! In: RESP over TCP. Out: Redis 7.0's replies, error texts included. It keeps its data in memory and,
+//! if asked, in a log on disk. It knows nothing of channels, counts or sessions: to them it is a Redis
+//! like any other.
+//!
+//! Read it in this order: `resp` and `reply` are the protocol; `blob`, `value`, `zset` (with `ranks`)
+//! and `keyspace` the data, pure, with `now` as an argument; `command` is the table of commands, the
+//! bodies beside it by data type; `script` runs Lua; `server`, `client`, `dispatch`, `blocking` and
+//! `event_loop` bring requests to their commands; `journal` and `log` write down what they changed.
+//!
+//! The store serves on a thread of its own, in a plain loop over epoll, not as tasks of the runtime
+//! that calls it. Commands run one at a time in any case. So there is nothing to gain from tasks, and
+//! the loop saves what they cost: a wake-up and a poll a request, a lock a command, a write a reply.
+//! All that has arrived in one round is run, written to the log with one `fdatasync`, and answered
+//! with one write a client; and a slow script or a slow disk does not hold up the sockets of the
+//! process that embeds the store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mio::Waker;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, oneshot, watch};
+
+mod args;
+mod blob;
+mod blocking;
+mod client;
+mod command;
+mod data;
+mod dispatch;
+mod event_loop;
+mod failure;
+mod glob;
+mod journal;
+mod keyspace;
+mod log;
+mod longdouble;
+mod number;
+mod pubsub;
+mod ranks;
+mod reply;
+mod resp;
+mod script;
+mod server;
+mod settings;
+mod trash;
+mod value;
+mod zset;
+
+pub use settings::{Fsync, Options};
+
+use data::Data;
+use event_loop::EventLoop;
+use log::Log;
+use server::{Contents, Server};
+
+/// Why a store could not be opened or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The listener or the loop failed.
+    #[error("the embedded store cannot serve: {0}")]
+    Serve(#[source] std::io::Error),
+    /// The folder or the log in it cannot be used.
+    #[error("the embedded store cannot use {}: {source}", path.display())]
+    Folder {
+        /// What cannot be used.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process keeps its store in the folder.
+    #[error("the embedded store cannot use {}: another process does; stop it, or set another store.path", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The log is damaged, and not only at its end.
+    #[error(
+        "the embedded store's log {} is damaged at byte {offset}: {reason}; restore it from a copy, or cut it there and lose what follows", path.display()
+    )]
+    Damaged {
+        /// The log.
+        path: PathBuf,
+        /// Where the command starts that cannot be read or run.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The thread ended without a word, which is a defect.
+    #[error("the embedded store's thread ended unexpectedly")]
+    Ended,
+}
+
+/// A store that is open: its data, and the log it is kept in. Dropping it closes the log.
+#[derive(Debug)]
+pub struct Store {
+    contents: Arc<Mutex<Option<Contents>>>,
+}
+
+/// Stops the serving thread, also when the future that waits for it is dropped.
+struct Stop {
+    flag: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.flag.store(true, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "the embedded store could not be told to stop");
+        }
+    }
+}
+
+impl Store {
+    /// Opens a store: locks its folder and reads its log, if it has one.
+    pub fn open(options: Options) -> Result<Self, StoreError> {
+        let mut data = Data::new();
+        let log = match &options.path {
+            Some(folder) => Some(Log::open(folder, options.fsync, &mut data)?),
+            None => None,
+        };
+        let contents = Contents { data, scripts: Default::default(), log, options };
+        Ok(Self { contents: Arc::new(Mutex::new(Some(contents))) })
+    }
+
+    /// Serves clients until `stop` becomes true, then closes the listener and all connections at once.
+    ///
+    /// One call serves at a time; a second one waits for the first to end. When the future is dropped
+    /// the thread stops as well, a moment later.
+    pub async fn serve(&self, listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
+        let listener = listener.into_std().map_err(StoreError::Serve)?;
+        let (mut event_loop, waker) = EventLoop::new(listener).map_err(StoreError::Serve)?;
+        let flag = Arc::new(AtomicBool::new(false));
+        let stopper = Stop { flag: Arc::clone(&flag), waker };
+        let mut place = Arc::clone(&self.contents).lock_owned().await;
+        let (done, mut ended) = oneshot::channel();
+        let run = move || {
+            let Some(contents) = place.take() else { return };
+            let mut server = Server::new(contents);
+            let outcome = event_loop.run(&mut server, &flag);
+            drop(event_loop);
+            *place = Some(server.into_contents());
+            drop(place);
+            let _ = done.send(outcome);
+        };
+        std::thread::Builder::new().name("store".to_owned()).spawn(run).map_err(StoreError::Serve)?;
+        tokio::select! {
+            outcome = &mut ended => return finish(outcome),
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        drop(stopper);
+        finish(ended.await)
+    }
+}
+
+fn finish(outcome: Result<std::io::Result<()>, oneshot::error::RecvError>) -> Result<(), StoreError> {
+    outcome.map_err(|_| StoreError::Ended)?.map_err(StoreError::Serve)
+}

@@ -1,0 +1,125 @@
+//! Reading a command's arguments: numbers, option words, ranges of positions, cursors.
+
+use super::failure::{BAD_CURSOR, Fail, NOT_A_FLOAT, NOT_AN_INTEGER, NOT_POSITIVE, SYNTAX};
+use super::number::{parse_float, parse_int};
+use super::resp::Args;
+
+/// An argument as an integer.
+pub fn int(arg: &[u8]) -> Result<i64, Fail> {
+    parse_int(arg).ok_or(NOT_AN_INTEGER)
+}
+
+/// An argument as a double.
+pub fn float(arg: &[u8]) -> Result<f64, Fail> {
+    parse_float(arg).ok_or(NOT_A_FLOAT)
+}
+
+/// An argument as a count that must not be negative.
+pub fn count(arg: &[u8]) -> Result<usize, Fail> {
+    parse_int(arg).and_then(|value| usize::try_from(value).ok()).ok_or(NOT_POSITIVE)
+}
+
+/// An argument as an integer of at least `low`, or the error given.
+pub fn at_least(low: i64, arg: &[u8], error: Fail) -> Result<usize, Fail> {
+    match parse_int(arg) {
+        Some(value) if value >= low => Ok(value as usize),
+        _ => Err(error),
+    }
+}
+
+/// Whether an argument is this word, in any case.
+pub fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// The arguments of a command one after the other, for options that come in any order.
+pub struct Cursor<'a, 'b> {
+    args: &'b Args<'a>,
+    at: usize,
+}
+
+impl<'a, 'b> Cursor<'a, 'b> {
+    /// Starts at argument `at`.
+    pub fn new(args: &'b Args<'a>, at: usize) -> Self {
+        Self { args, at }
+    }
+
+    /// The next argument, if there is one.
+    pub fn next(&mut self) -> Option<&'a [u8]> {
+        let arg = self.args.get(self.at).copied();
+        self.at += 1;
+        arg
+    }
+
+    /// The value of the option that was just read.
+    pub fn value(&mut self) -> Result<&'a [u8], Fail> {
+        self.next().ok_or(SYNTAX)
+    }
+
+    /// How many arguments are left.
+    pub fn left(&self) -> usize {
+        self.args.len().saturating_sub(self.at)
+    }
+}
+
+/// Resolves Redis's inclusive positions, negative ones from the end, to a range within `len`.
+pub fn positions(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
+    let len = len as i64;
+    let absolute = |position: i64| {
+        if position < 0 { position + len } else { position }
+    };
+    let start = absolute(start).max(0);
+    let stop = absolute(stop).min(len - 1);
+    if start > stop || start >= len { 0..0 } else { start as usize..stop as usize + 1 }
+}
+
+/// The options that the `SCAN` commands share.
+pub struct Scan<'a> {
+    /// Where to go on; 0 is the start.
+    pub cursor: u64,
+    /// How many entries to look at.
+    pub count: usize,
+    /// What entries must match.
+    pub pattern: Option<&'a [u8]>,
+    /// The type that keys must have.
+    pub kind: Option<&'a [u8]>,
+}
+
+impl<'a> Scan<'a> {
+    /// Reads the cursor at `at` and what follows; `TYPE` is for keys alone.
+    pub fn parse(args: &Args<'a>, at: usize, of_keys: bool) -> Result<Self, Fail> {
+        let text = std::str::from_utf8(args[at]).map_err(|_| BAD_CURSOR)?;
+        let mut scan = Self { cursor: text.parse().map_err(|_| BAD_CURSOR)?, count: 10, pattern: None, kind: None };
+        let mut cursor = Cursor::new(args, at + 1);
+        while let Some(option) = cursor.next() {
+            if is(option, "COUNT") {
+                scan.count = match int(cursor.value()?)? {
+                    ..1 => return Err(SYNTAX),
+                    count => count as usize,
+                };
+            } else if is(option, "MATCH") {
+                scan.pattern = Some(cursor.value()?);
+            } else if of_keys && is(option, "TYPE") {
+                scan.kind = Some(cursor.value()?);
+            } else {
+                return Err(SYNTAX);
+            }
+        }
+        Ok(scan)
+    }
+
+    /// Whether an entry's name is asked for.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| super::glob::matches(pattern, name))
+    }
+
+    /// The positions to visit next in a table of `len`, and the cursor to go on with.
+    ///
+    /// It goes downwards: removing an entry moves the last one into the gap, so whatever has not been
+    /// visited stays below the cursor, and nothing that is there all the time is missed.
+    pub fn window(&self, len: usize) -> (std::ops::Range<usize>, u64) {
+        let end = if self.cursor == 0 { len } else { len.min(self.cursor as usize) };
+        let start = end.saturating_sub(self.count);
+        (start..end, start as u64)
+    }
+}

@@ -1,0 +1,137 @@
+//! The server: its configuration, its log, who looks on.
+
+use crate::store::args::{int, is};
+use crate::store::failure::{Fail, Outcome};
+use crate::store::glob;
+use crate::store::pubsub::Slot;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+use crate::store::server::Server;
+
+pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    match args {
+        [_, what, patterns @ ..] if is(what, "GET") && !patterns.is_empty() => {
+            let found: Vec<(&str, String)> = server
+                .settings
+                .parameters()
+                .into_iter()
+                .filter(|(name, _)| patterns.iter().any(|p| glob::matches(&p.to_ascii_lowercase(), name.as_bytes())))
+                .collect();
+            out.map(found.len());
+            for (name, value) in found {
+                out.bulk(name.as_bytes());
+                out.bulk(value.as_bytes());
+            }
+        }
+        [_, what, pairs @ ..] if is(what, "SET") && !pairs.is_empty() && pairs.len().is_multiple_of(2) => {
+            let mut settings = server.settings.clone();
+            for pair in pairs.chunks_exact(2) {
+                let name = String::from_utf8_lossy(pair[0]).to_lowercase();
+                settings.set(&name, pair[1]).map_err(|reason| {
+                    if reason.is_empty() {
+                        Fail::new(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+                    } else {
+                        Fail::new(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
+                    }
+                })?;
+            }
+            server.settings = settings;
+            server.apply_settings();
+            out.ok();
+        }
+        [_, what] if is(what, "RESETSTAT") => {
+            server.stats.reset();
+            out.ok();
+        }
+        [_, what] if is(what, "REWRITE") => {
+            return Err(Fail::new("ERR The server is running without a config file"));
+        }
+        _ => return Err(super::unknown_subcommand("CONFIG", args)),
+    }
+    Ok(())
+}
+
+const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not set";
+
+fn rewrite(server: &mut Server, at_once: bool) -> Outcome {
+    if !server.has_log() {
+        return Err(Fail::new(NOT_KEPT));
+    }
+    server.request_rewrite(at_once);
+    Ok(())
+}
+
+pub fn save(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    rewrite(server, true)?;
+    out.ok();
+    Ok(())
+}
+
+pub fn bgsave(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    rewrite(server, false)?;
+    out.simple("Background saving started");
+    Ok(())
+}
+
+pub fn bgrewriteaof(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    rewrite(server, false)?;
+    out.simple("Background append only file rewriting started");
+    Ok(())
+}
+
+pub fn lastsave(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    out.int((server.stats.last_save / 1000) as i64);
+    Ok(())
+}
+
+pub fn monitor(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    if let Some(client) = server.clients.get_mut(slot)
+        && !std::mem::replace(&mut client.monitor, true)
+    {
+        server.monitors += 1;
+    }
+    out.ok();
+    Ok(())
+}
+
+pub fn role(_: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    out.array(3);
+    out.bulk(b"master");
+    out.int(0);
+    out.array(0);
+    Ok(())
+}
+
+pub fn wait(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    int(args[1])?;
+    let timeout = int(args[2]).map_err(|_| Fail::new("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(crate::store::failure::TIMEOUT_NEGATIVE);
+    }
+    out.int(0);
+    Ok(())
+}
+
+pub fn cluster_disabled(_: &mut Server, _: Slot, _: &Args, _: &mut Reply) -> Outcome {
+    Err(Fail::new("ERR This instance has cluster support disabled"))
+}
+
+pub fn slowlog(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    match args {
+        [_, what, ..] if is(what, "GET") => out.array(0),
+        [_, what] if is(what, "LEN") => out.int(0),
+        [_, what] if is(what, "RESET") => out.ok(),
+        _ => return Err(super::unknown_subcommand("SLOWLOG", args)),
+    }
+    Ok(())
+}
+
+pub fn latency(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    match args {
+        [_, what] if is(what, "LATEST") => out.array(0),
+        [_, what, _] if is(what, "HISTORY") => out.array(0),
+        [_, what, ..] if is(what, "RESET") => out.int(0),
+        _ => return Err(super::unknown_subcommand("LATENCY", args)),
+    }
+    Ok(())
+}

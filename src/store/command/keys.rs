@@ -1,0 +1,401 @@
+//! Keys whatever their type: existence, names, expiry, scanning.
+
+use crate::store::args::{Cursor, Scan, int, is};
+use crate::store::blob::Blob;
+use crate::store::failure::{BAD_DB_INDEX, Fail, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
+use crate::store::glob;
+use crate::store::keyspace::{DATABASES, Keyspace};
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+
+/// What a time is given in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+}
+
+/// The millisecond that a command's time stands for; refuses what does not fit.
+pub fn deadline(number: i64, unit: Unit, relative: bool, now: u64, command: &str) -> Result<i64, Fail> {
+    let invalid = || Fail::new(format!("ERR invalid expire time in '{command}' command"));
+    let scale = if unit == Unit::Seconds { 1000 } else { 1 };
+    let milliseconds = number.checked_mul(scale).ok_or_else(invalid)?;
+    if !relative {
+        return Ok(milliseconds);
+    }
+    milliseconds.checked_add(now as i64).ok_or_else(invalid)
+}
+
+pub fn del(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let deleted = args[1..].iter().filter(|key| keys.delete(key)).count();
+    out.len(deleted);
+    Ok(())
+}
+
+pub fn exists(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let found = args[1..].iter().filter(|key| keys.get(key).is_some()).count();
+    out.len(found);
+    Ok(())
+}
+
+pub fn type_of(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    out.simple(keys.get(args[1]).map_or("none", |value| value.type_name()));
+    Ok(())
+}
+
+pub fn expire(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    set_expiry(keys, args, out, Unit::Seconds, true, "expire")
+}
+
+pub fn pexpire(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    set_expiry(keys, args, out, Unit::Milliseconds, true, "pexpire")
+}
+
+pub fn expireat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    set_expiry(keys, args, out, Unit::Seconds, false, "expireat")
+}
+
+pub fn pexpireat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    set_expiry(keys, args, out, Unit::Milliseconds, false, "pexpireat")
+}
+
+#[derive(Default)]
+struct Condition {
+    none: bool,
+    some: bool,
+    later: bool,
+    earlier: bool,
+}
+
+impl Condition {
+    fn parse(args: &Args) -> Result<Self, Fail> {
+        let mut condition = Self::default();
+        for word in &args[3..] {
+            match () {
+                () if is(word, "NX") => condition.none = true,
+                () if is(word, "XX") => condition.some = true,
+                () if is(word, "GT") => condition.later = true,
+                () if is(word, "LT") => condition.earlier = true,
+                () => {
+                    let word = String::from_utf8_lossy(word);
+                    return Err(Fail::new(format!("ERR Unsupported option {word}")));
+                }
+            }
+        }
+        if condition.none && (condition.some || condition.later || condition.earlier) {
+            return Err(Fail::new("ERR NX and XX, GT or LT options at the same time are not compatible"));
+        }
+        if condition.later && condition.earlier {
+            return Err(Fail::new("ERR GT and LT options at the same time are not compatible"));
+        }
+        Ok(condition)
+    }
+
+    /// A key without an end ends later than any other.
+    fn allows(&self, old: u64, new: i64) -> bool {
+        !(self.none && old != 0
+            || self.some && old == 0
+            || self.later && (old == 0 || new <= old as i64)
+            || self.earlier && old != 0 && new >= old as i64)
+    }
+}
+
+fn set_expiry(keys: &mut Keyspace, args: &Args, out: &mut Reply, unit: Unit, relative: bool, command: &str) -> Outcome {
+    let condition = Condition::parse(args)?;
+    let at = deadline(int(args[2])?, unit, relative, keys.now, command)?;
+    let key = args[1];
+    let Some(old) = keys.expiry(key) else {
+        out.int(0);
+        return Ok(());
+    };
+    if !condition.allows(old, at) {
+        out.int(0);
+        return Ok(());
+    }
+    if at <= keys.now as i64 {
+        keys.delete(key);
+        keys.journal.instead(keys.selected, &[b"DEL", key]);
+    } else {
+        keys.set_expiry(key, at as u64);
+        keys.changed(key);
+        keys.journal.instead(keys.selected, &[b"PEXPIREAT", key, at.to_string().as_bytes()]);
+    }
+    out.int(1);
+    Ok(())
+}
+
+/// Replies with a time of expiry: -2 for a missing key, -1 for none.
+fn reply_expiry(keys: &mut Keyspace, key: &[u8], out: &mut Reply, shape: impl Fn(u64, u64) -> u64) {
+    match keys.expiry(key) {
+        None => out.int(-2),
+        Some(0) => out.int(-1),
+        Some(at) => out.int(shape(at, keys.now) as i64),
+    }
+}
+
+pub fn ttl(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    reply_expiry(keys, args[1], out, |at, now| (at.saturating_sub(now) + 500) / 1000);
+    Ok(())
+}
+
+pub fn pttl(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    reply_expiry(keys, args[1], out, |at, now| at.saturating_sub(now));
+    Ok(())
+}
+
+pub fn expiretime(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    reply_expiry(keys, args[1], out, |at, _| (at + 500) / 1000);
+    Ok(())
+}
+
+pub fn pexpiretime(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    reply_expiry(keys, args[1], out, |at, _| at);
+    Ok(())
+}
+
+pub fn persist(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let expires = keys.expiry(args[1]).is_some_and(|at| at != 0);
+    if expires {
+        keys.set_expiry(args[1], 0);
+        keys.changed(args[1]);
+    }
+    out.flag(expires);
+    Ok(())
+}
+
+pub fn keys(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let found: Vec<&[u8]> = (0..keys.len())
+        .filter_map(|position| keys.key_at(position))
+        .filter(|(key, _, expired)| !expired && glob::matches(args[1], key))
+        .map(|(key, ..)| key)
+        .collect();
+    out.bulks(found.into_iter());
+    Ok(())
+}
+
+pub fn scan(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let scan = Scan::parse(args, 1, true)?;
+    let (window, next) = scan.window(keys.len());
+    let found: Vec<&[u8]> = window
+        .filter_map(|position| keys.key_at(position))
+        .filter(|(key, value, expired)| {
+            !expired && scan.matches(key) && scan.kind.is_none_or(|kind| is(kind, value.type_name()))
+        })
+        .map(|(key, ..)| key)
+        .collect();
+    out.array(2);
+    out.bulk(next.to_string().as_bytes());
+    out.bulks(found.into_iter());
+    Ok(())
+}
+
+pub fn randomkey(keys: &mut Keyspace, _: &Args, out: &mut Reply) -> Outcome {
+    // Where nearly all keys have expired, a few draws may all fail; then the first live one serves.
+    let len = keys.len();
+    let drawn = (0..100.min(len)).map(|_| fastrand::usize(0..len)).chain(0..len);
+    let live = drawn.filter_map(|position| keys.key_at(position)).find(|(.., expired)| !expired);
+    out.bulk_or_null(live.map(|(key, ..)| key));
+    Ok(())
+}
+
+pub fn rename(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    if !keys.contains(args[1]) {
+        return Err(NO_SUCH_KEY);
+    }
+    move_key(keys, args[1], args[2]);
+    out.ok();
+    Ok(())
+}
+
+pub fn renamenx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    if !keys.contains(args[1]) {
+        return Err(NO_SUCH_KEY);
+    }
+    let free = !keys.contains(args[2]);
+    if free {
+        move_key(keys, args[1], args[2]);
+    }
+    out.flag(free);
+    Ok(())
+}
+
+fn move_key(keys: &mut Keyspace, from: &[u8], to: &[u8]) {
+    if from == to {
+        return;
+    }
+    let expiry = keys.expiry(from).unwrap_or(0);
+    if let Some(value) = keys.remove(from) {
+        keys.insert(to, value);
+        if expiry != 0 {
+            keys.set_expiry(to, expiry);
+        }
+        keys.changed(from);
+        keys.changed(to);
+    }
+}
+
+fn db_index(arg: &[u8], error: Fail) -> Result<usize, Fail> {
+    let index = crate::store::number::parse_int(arg).ok_or(error)?;
+    usize::try_from(index).ok().filter(|index| *index < DATABASES).ok_or(BAD_DB_INDEX)
+}
+
+pub fn copy(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (mut db, mut replace) = (keys.selected, false);
+    let mut cursor = Cursor::new(args, 3);
+    while let Some(word) = cursor.next() {
+        match () {
+            () if is(word, "REPLACE") => replace = true,
+            () if is(word, "DB") => db = db_index(cursor.value()?, NOT_AN_INTEGER)?,
+            () => return Err(SYNTAX),
+        }
+    }
+    let (from, to, home) = (args[1], args[2], keys.selected);
+    if db == home && from == to {
+        return Err(SAME_OBJECT);
+    }
+    let expiry = keys.expiry(from).unwrap_or(0);
+    let Some(value) = keys.get(from).cloned() else {
+        out.int(0);
+        return Ok(());
+    };
+    keys.selected = db;
+    let free = replace || !keys.contains(to);
+    if free {
+        keys.insert(to, value);
+        if expiry != 0 {
+            keys.set_expiry(to, expiry);
+        }
+        keys.changed(to);
+    }
+    keys.selected = home;
+    out.flag(free);
+    Ok(())
+}
+
+pub fn move_to(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (key, home) = (args[1], keys.selected);
+    let db = db_index(args[2], NOT_AN_INTEGER)?;
+    if db == home {
+        return Err(SAME_OBJECT);
+    }
+    let expiry = keys.expiry(key).unwrap_or(0);
+    keys.selected = db;
+    let taken = keys.contains(key);
+    keys.selected = home;
+    let moved = if taken { None } else { keys.remove(key) };
+    out.flag(moved.is_some());
+    if let Some(value) = moved {
+        keys.changed(key);
+        keys.selected = db;
+        keys.insert(key, value);
+        if expiry != 0 {
+            keys.set_expiry(key, expiry);
+        }
+        keys.changed(key);
+        keys.selected = home;
+    }
+    Ok(())
+}
+
+pub fn swapdb(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let one = db_index(args[1], Fail::new("ERR invalid first DB index"))?;
+    let other = db_index(args[2], Fail::new("ERR invalid second DB index"))?;
+    keys.swap(one, other);
+    out.ok();
+    Ok(())
+}
+
+pub fn select(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    keys.selected = db_index(args[1], NOT_AN_INTEGER)?;
+    out.ok();
+    Ok(())
+}
+
+pub fn dbsize(keys: &mut Keyspace, _: &Args, out: &mut Reply) -> Outcome {
+    out.len(keys.len());
+    Ok(())
+}
+
+fn flush(keys: &mut Keyspace, args: &Args, out: &mut Reply, all: bool) -> Outcome {
+    // Both ways are the same here: what is big is always freed off the loop.
+    match args {
+        [_] => {}
+        [_, how] if is(how, "ASYNC") || is(how, "SYNC") => {}
+        _ => return Err(SYNTAX),
+    }
+    keys.flush(all);
+    out.ok();
+    Ok(())
+}
+
+pub fn flushdb(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    flush(keys, args, out, false)
+}
+
+pub fn flushall(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    flush(keys, args, out, true)
+}
+
+pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let [_, what, key] = args else {
+        return Err(super::unknown_subcommand("OBJECT", args));
+    };
+    if !["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"].iter().any(|known| is(what, known)) {
+        return Err(super::unknown_subcommand("OBJECT", args));
+    }
+    let Some(value) = keys.get(key) else {
+        out.null();
+        return Ok(());
+    };
+    match () {
+        () if is(what, "ENCODING") => out.bulk(value.encoding().as_bytes()),
+        () if is(what, "REFCOUNT") => out.int(1),
+        // Nothing is evicted, so nobody keeps the time of the last access.
+        () if is(what, "IDLETIME") => out.int(0),
+        () if is(what, "FREQ") => {
+            return Err(Fail::new(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+                 Please note that when switching between policies at runtime LRU and LFU data \
+                 will take some time to adjust.",
+            ));
+        }
+        () => return Err(super::unknown_subcommand("OBJECT", args)),
+    }
+    Ok(())
+}
+
+pub fn memory(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    match args {
+        [_, what, key, options @ ..] if is(what, "USAGE") => {
+            match options {
+                [] => {}
+                [samples, number] if is(samples, "SAMPLES") => {
+                    if int(number)? < 0 {
+                        return Err(SYNTAX);
+                    }
+                }
+                _ => return Err(SYNTAX),
+            }
+            let name = Blob::new(key).heap_size();
+            match keys.get(key) {
+                Some(value) => out.len(value.footprint() + name + 64),
+                None => out.null(),
+            }
+        }
+        [_, what] if is(what, "DOCTOR") => {
+            out.verbatim("Memory is counted, not sampled; see INFO memory.\n");
+        }
+        [_, what] if is(what, "PURGE") => out.ok(),
+        [_, what] if is(what, "STATS") => {
+            out.map(2);
+            out.bulk(b"keys.count");
+            out.len(keys.sizes().map(|(count, _)| count).sum());
+            out.bulk(b"dataset.bytes");
+            out.len(keys.used());
+        }
+        _ => return Err(super::unknown_subcommand("MEMORY", args)),
+    }
+    Ok(())
+}

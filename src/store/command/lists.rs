@@ -1,0 +1,417 @@
+//! Lists, and waiting for them.
+
+use crate::store::args::{at_least, count as parse_count, float, int, is, positions};
+use crate::store::blob::Blob;
+use crate::store::failure::{
+    Block, COUNT_NOT_POSITIVE, Fail, NO_SUCH_KEY, NUMKEYS_NOT_POSITIVE, OUT_OF_RANGE, Outcome, SYNTAX,
+    TIMEOUT_NEGATIVE, TIMEOUT_NOT_FLOAT,
+};
+use crate::store::keyspace::Keyspace;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+use crate::store::value::List;
+
+fn push(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {
+    let mut list = keys.write_or_create::<List>(args[1])?;
+    for item in &args[2..] {
+        list.push(front, Blob::new(item));
+    }
+    out.len(list.len());
+    drop(list);
+    keys.changed(args[1]);
+    Ok(())
+}
+
+fn push_if_present(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {
+    if keys.read::<List>(args[1])?.is_none() {
+        out.int(0);
+        return Ok(());
+    }
+    push(keys, args, out, front)
+}
+
+pub fn lpush(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    push(keys, args, out, true)
+}
+
+pub fn rpush(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    push(keys, args, out, false)
+}
+
+pub fn lpushx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    push_if_present(keys, args, out, true)
+}
+
+pub fn rpushx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    push_if_present(keys, args, out, false)
+}
+
+/// Takes up to `count` elements from one end, if there is such a list.
+fn take(keys: &mut Keyspace, key: &[u8], front: bool, count: usize) -> Result<Option<Vec<Blob>>, Fail> {
+    let Some(mut list) = keys.write::<List>(key)? else {
+        return Ok(None);
+    };
+    let taken: Vec<Blob> = (0..count).map_while(|_| list.pop(front)).collect();
+    drop(list);
+    if !taken.is_empty() {
+        keys.remove_if_empty(key);
+        keys.changed(key);
+        let name: &[u8] = if front { b"LPOP" } else { b"RPOP" };
+        keys.journal.instead(keys.selected, &[name, key, taken.len().to_string().as_bytes()]);
+    }
+    Ok(Some(taken))
+}
+
+fn pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {
+    let (key, count) = match args {
+        [_, key] => (key, None),
+        [_, key, count] => (key, Some(parse_count(count)?)),
+        _ => {
+            let name = if front { "lpop" } else { "rpop" };
+            return Err(super::wrong_arity(name));
+        }
+    };
+    let Some(taken) = take(keys, key, front, count.unwrap_or(1))? else {
+        match count {
+            Some(_) => out.null_array(),
+            None => out.null(),
+        }
+        return Ok(());
+    };
+    match count {
+        Some(_) => out.bulks(taken.iter().map(|item| &**item)),
+        None => out.bulk_or_null(taken.first().map(|item| &**item)),
+    }
+    Ok(())
+}
+
+pub fn lpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    pop(keys, args, out, true)
+}
+
+pub fn rpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    pop(keys, args, out, false)
+}
+
+pub fn llen(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    out.len(keys.read::<List>(args[1])?.map_or(0, List::len));
+    Ok(())
+}
+
+pub fn lrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (start, stop) = (int(args[2])?, int(args[3])?);
+    match keys.read::<List>(args[1])? {
+        Some(list) => {
+            let range = positions(start, stop, list.len());
+            out.bulks(list.items.range(range).map(|item| &**item));
+        }
+        None => out.array(0),
+    }
+    Ok(())
+}
+
+/// The place that an index, negative from the end, stands for.
+fn place(index: i64, len: usize) -> Option<usize> {
+    let index = if index < 0 { index + len as i64 } else { index };
+    usize::try_from(index).ok().filter(|index| *index < len)
+}
+
+pub fn lindex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let list = keys.read::<List>(args[1])?;
+    let Some(list) = list else {
+        out.null();
+        return Ok(());
+    };
+    let item = place(int(args[2])?, list.len()).and_then(|index| list.items.get(index));
+    out.bulk_or_null(item.map(|item| &**item));
+    Ok(())
+}
+
+pub fn lset(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let mut list = keys.write::<List>(args[1])?.ok_or(NO_SUCH_KEY)?;
+    let index = place(int(args[2])?, list.len()).ok_or(OUT_OF_RANGE)?;
+    list.items[index] = Blob::new(args[3]);
+    list.recount();
+    drop(list);
+    keys.changed(args[1]);
+    out.ok();
+    Ok(())
+}
+
+pub fn linsert(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let after = match () {
+        () if is(args[2], "AFTER") => 1,
+        () if is(args[2], "BEFORE") => 0,
+        () => return Err(SYNTAX),
+    };
+    let Some(mut list) = keys.write::<List>(args[1])? else {
+        out.int(0);
+        return Ok(());
+    };
+    let Some(pivot) = list.items.iter().position(|item| **item == *args[3]) else {
+        out.int(-1);
+        return Ok(());
+    };
+    list.items.insert(pivot + after, Blob::new(args[4]));
+    list.recount();
+    out.len(list.len());
+    drop(list);
+    keys.changed(args[1]);
+    Ok(())
+}
+
+pub fn lrem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (key, wanted) = (args[1], args[3]);
+    let count = int(args[2])?;
+    let Some(mut list) = keys.write::<List>(key)? else {
+        out.int(0);
+        return Ok(());
+    };
+    let mut left = if count == 0 { u64::MAX } else { count.unsigned_abs() };
+    let before = list.len();
+    let mut keep = |item: &Blob| {
+        let hit = left > 0 && **item == *wanted;
+        left -= u64::from(hit);
+        !hit
+    };
+    if count < 0 {
+        let mut kept: std::collections::VecDeque<Blob> = std::mem::take(&mut list.items);
+        kept.make_contiguous().reverse();
+        kept.retain(&mut keep);
+        kept.make_contiguous().reverse();
+        list.items = kept;
+    } else {
+        list.items.retain(&mut keep);
+    }
+    let removed = before - list.len();
+    list.recount();
+    drop(list);
+    if removed > 0 {
+        keys.remove_if_empty(key);
+        keys.changed(key);
+    }
+    out.len(removed);
+    Ok(())
+}
+
+pub fn ltrim(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (start, stop) = (int(args[2])?, int(args[3])?);
+    out.ok();
+    let Some(mut list) = keys.write::<List>(args[1])? else {
+        return Ok(());
+    };
+    let range = positions(start, stop, list.len());
+    list.items.truncate(range.end);
+    list.items.drain(..range.start);
+    list.recount();
+    drop(list);
+    keys.remove_if_empty(args[1]);
+    keys.changed(args[1]);
+    Ok(())
+}
+
+pub fn lpos(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (mut rank, mut count, mut limit) = (1, None, 0);
+    for pair in args[3..].chunks(2) {
+        let [word, value] = pair else {
+            return Err(SYNTAX);
+        };
+        match () {
+            () if is(word, "RANK") => {
+                rank = int(value)?;
+                if rank == 0 {
+                    return Err(Fail::new(
+                        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the \
+                         second ... or use negative to start from the end of the list",
+                    ));
+                }
+            }
+            () if is(word, "COUNT") => {
+                count = Some(at_least(0, value, Fail::new("ERR COUNT can't be negative"))?);
+            }
+            () if is(word, "MAXLEN") => {
+                limit = at_least(0, value, Fail::new("ERR MAXLEN can't be negative"))?;
+            }
+            () => return Err(SYNTAX),
+        }
+    }
+    let Some(list) = keys.read::<List>(args[1])? else {
+        match count {
+            Some(_) => out.array(0),
+            None => out.null(),
+        }
+        return Ok(());
+    };
+    let len = list.len();
+    let limit = if limit == 0 { len } else { limit };
+    let all: Box<dyn Iterator<Item = usize>> = if rank > 0 { Box::new(0..len) } else { Box::new((0..len).rev()) };
+    let wanted = match count {
+        None => 1,
+        Some(0) => len,
+        Some(count) => count,
+    };
+    let found: Vec<usize> = all
+        .take(limit)
+        .filter(|&index| *list.items[index] == *args[2])
+        .skip(rank.unsigned_abs() as usize - 1)
+        .take(wanted)
+        .collect();
+    match (count, found.first()) {
+        (None, None) => out.null(),
+        (None, Some(&index)) => out.len(index),
+        (Some(_), _) => {
+            out.array(found.len());
+            found.iter().for_each(|&index| out.len(index));
+        }
+    }
+    Ok(())
+}
+
+fn side(arg: &[u8]) -> Result<bool, Fail> {
+    match () {
+        () if is(arg, "LEFT") => Ok(true),
+        () if is(arg, "RIGHT") => Ok(false),
+        () => Err(SYNTAX),
+    }
+}
+
+/// Moves one element; `None` if the source is missing.
+fn shift(keys: &mut Keyspace, from: &[u8], to: &[u8], ends: (bool, bool)) -> Result<Option<Blob>, Fail> {
+    if keys.read::<List>(from)?.is_none() {
+        return Ok(None);
+    }
+    keys.read::<List>(to)?;
+    let Some(mut list) = keys.write::<List>(from)? else {
+        return Ok(None);
+    };
+    let Some(item) = list.pop(ends.0) else {
+        return Ok(None);
+    };
+    drop(list);
+    keys.write_or_create::<List>(to)?.push(ends.1, item.clone());
+    keys.remove_if_empty(from);
+    keys.changed(from);
+    keys.changed(to);
+    let word = |front: bool| -> &[u8] { if front { b"LEFT" } else { b"RIGHT" } };
+    keys.journal.instead(keys.selected, &[b"LMOVE", from, to, word(ends.0), word(ends.1)]);
+    Ok(Some(item))
+}
+
+pub fn lmove(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let ends = (side(args[3])?, side(args[4])?);
+    out.bulk_or_null(shift(keys, args[1], args[2], ends)?.as_deref());
+    Ok(())
+}
+
+pub fn rpoplpush(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    out.bulk_or_null(shift(keys, args[1], args[2], (false, true))?.as_deref());
+    Ok(())
+}
+
+/// When a wait of so many seconds ends; `None` is never.
+pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, Fail> {
+    let seconds = float(seconds).map_err(|_| TIMEOUT_NOT_FLOAT)?;
+    if seconds < 0.0 {
+        return Err(TIMEOUT_NEGATIVE);
+    }
+    let milliseconds = (seconds * 1000.0).ceil();
+    if milliseconds >= i64::MAX as f64 {
+        return Err(TIMEOUT_NEGATIVE);
+    }
+    if milliseconds >= i64::MAX as f64 - now as f64 {
+        return Err(Fail::new("ERR timeout is out of range"));
+    }
+    Ok((milliseconds > 0.0).then_some(now + milliseconds as u64))
+}
+
+/// Makes the client wait for one of `names`.
+pub fn wait(names: &Args, until: Option<u64>, null_array: bool) -> Fail {
+    let keys = names.iter().map(|name| Blob::new(name)).collect();
+    Fail::Block(Box::new(Block { keys, until, null_array }))
+}
+
+fn blocking_pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {
+    let (names, timeout) = (&args[1..args.len() - 1], args[args.len() - 1]);
+    let until = wait_until(timeout, keys.now)?;
+    for name in names {
+        if let Some(taken) = take(keys, name, front, 1)? {
+            out.array(2);
+            out.bulk(name);
+            out.bulk_or_null(taken.first().map(|item| &**item));
+            return Ok(());
+        }
+    }
+    Err(wait(names, until, true))
+}
+
+pub fn blpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    blocking_pop(keys, args, out, true)
+}
+
+pub fn brpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    blocking_pop(keys, args, out, false)
+}
+
+pub fn blmove(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let ends = (side(args[3])?, side(args[4])?);
+    blocking_move(keys, args, out, ends, args[5])
+}
+
+pub fn brpoplpush(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    blocking_move(keys, args, out, (false, true), args[3])
+}
+
+fn blocking_move(keys: &mut Keyspace, args: &Args, out: &mut Reply, ends: (bool, bool), timeout: &[u8]) -> Outcome {
+    let until = wait_until(timeout, keys.now)?;
+    match shift(keys, args[1], args[2], ends)? {
+        Some(item) => out.bulk(&item),
+        None => return Err(wait(&args[1..2], until, false)),
+    }
+    Ok(())
+}
+
+/// The keys, the end and the count of an `LMPOP` or `ZMPOP`, whose `numkeys` stands at `at`.
+pub fn parse_multi_pop<'a, 'b, T>(
+    args: &'b Args<'a>,
+    at: usize,
+    end: impl Fn(&[u8]) -> Result<T, Fail>,
+) -> Result<(&'b Args<'a>, T, usize), Fail> {
+    let number = at_least(1, args[at], NUMKEYS_NOT_POSITIVE)?;
+    let names_end = number.checked_add(at + 1).ok_or(SYNTAX)?;
+    let (Some(names), Some(word)) = (args.get(at + 1..names_end), args.get(names_end)) else {
+        return Err(SYNTAX);
+    };
+    let end = end(word)?;
+    let count = match &args[names_end + 1..] {
+        [] => 1,
+        [word, count] if is(word, "COUNT") => at_least(1, count, COUNT_NOT_POSITIVE)?,
+        _ => return Err(SYNTAX),
+    };
+    Ok((names, end, count))
+}
+
+fn multi_pop(keys: &mut Keyspace, names: &Args, front: bool, count: usize, out: &mut Reply) -> Result<bool, Fail> {
+    for name in names {
+        if let Some(taken) = take(keys, name, front, count)? {
+            out.array(2);
+            out.bulk(name);
+            out.bulks(taken.iter().map(|item| &**item));
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub fn lmpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (names, front, count) = parse_multi_pop(args, 1, side)?;
+    if !multi_pop(keys, names, front, count, out)? {
+        out.null_array();
+    }
+    Ok(())
+}
+
+pub fn blmpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (names, front, count) = parse_multi_pop(args, 2, side)?;
+    let until = wait_until(args[1], keys.now)?;
+    if multi_pop(keys, names, front, count, out)? { Ok(()) } else { Err(wait(names, until, true)) }
+}

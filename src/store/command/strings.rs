@@ -1,0 +1,405 @@
+//! Strings and counters.
+
+use crate::store::args::{Cursor, int, is, positions};
+use crate::store::blob::Blob;
+use crate::store::failure::{
+    Fail, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, STRING_TOO_LONG, SYNTAX, WRONGTYPE,
+};
+use crate::store::keyspace::Keyspace;
+use crate::store::longdouble;
+use crate::store::number::parse_int;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+use crate::store::value::Value;
+
+use super::keys::{Unit, deadline};
+
+/// The longest string that `APPEND` and `SETRANGE` make.
+const MAX_STRING: usize = 512 << 20;
+
+/// Appends the string at a key, or null.
+fn reply_string(keys: &mut Keyspace, key: &[u8], out: &mut Reply) -> Outcome {
+    match keys.get(key) {
+        None => out.null(),
+        Some(Value::Text(bytes)) => out.bulk(bytes),
+        Some(value) => out.bulk(&value.as_string().ok_or(WRONGTYPE)?),
+    }
+    Ok(())
+}
+
+/// The string at a key, empty if there is none.
+fn string(keys: &mut Keyspace, key: &[u8]) -> Result<Vec<u8>, Fail> {
+    match keys.get(key) {
+        None => Ok(Vec::new()),
+        Some(value) => Ok(value.as_string().ok_or(WRONGTYPE)?.into_owned()),
+    }
+}
+
+pub fn get(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    reply_string(keys, args[1], out)
+}
+
+pub fn getset(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    reply_string(keys, args[1], out)?;
+    put(keys, args[1], args[2]);
+    Ok(())
+}
+
+pub fn getdel(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    reply_string(keys, args[1], out)?;
+    if keys.delete(args[1]) {
+        keys.journal.instead(keys.selected, &[b"DEL", args[1]]);
+    }
+    Ok(())
+}
+
+/// The end that an option word such as `EX` with its number stands for; `None`: another word.
+fn expiry_option(word: &[u8], command: &str, cursor: &mut Cursor, now: u64) -> Result<Option<u64>, Fail> {
+    let (unit, relative) = match () {
+        () if is(word, "EX") => (Unit::Seconds, true),
+        () if is(word, "PX") => (Unit::Milliseconds, true),
+        () if is(word, "EXAT") => (Unit::Seconds, false),
+        () if is(word, "PXAT") => (Unit::Milliseconds, false),
+        () => return Ok(None),
+    };
+    let number = int(cursor.value()?)?;
+    if number <= 0 {
+        return Err(Fail::new(format!("ERR invalid expire time in '{command}' command")));
+    }
+    Ok(Some(deadline(number, unit, relative, now, command)?.max(1) as u64))
+}
+
+pub fn getex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let mut cursor = Cursor::new(args, 2);
+    let (mut at, mut persist) = (None, false);
+    while let Some(word) = cursor.next() {
+        if at.is_some() || persist {
+            return Err(SYNTAX);
+        }
+        if is(word, "PERSIST") {
+            persist = true;
+        } else {
+            at = Some(expiry_option(word, "getex", &mut cursor, keys.now)?.ok_or(SYNTAX)?);
+        }
+    }
+    reply_string(keys, args[1], out)?;
+    let Some(old) = keys.expiry(args[1]) else {
+        return Ok(());
+    };
+    if let Some(at) = at {
+        if at <= keys.now {
+            keys.delete(args[1]);
+            keys.journal.instead(keys.selected, &[b"DEL", args[1]]);
+        } else {
+            keys.set_expiry(args[1], at);
+            keys.changed(args[1]);
+            let at = at.to_string();
+            keys.journal.instead(keys.selected, &[b"PEXPIREAT", args[1], at.as_bytes()]);
+        }
+    } else if persist && old != 0 {
+        keys.set_expiry(args[1], 0);
+        keys.changed(args[1]);
+        keys.journal.instead(keys.selected, &[b"PERSIST", args[1]]);
+    }
+    Ok(())
+}
+
+fn put(keys: &mut Keyspace, key: &[u8], value: &[u8]) {
+    keys.insert(key, Value::string(value));
+    keys.changed(key);
+    if keys.journal.enabled {
+        keys.journal.instead(keys.selected, &[b"SET", key, value]);
+    }
+}
+
+fn put_until(keys: &mut Keyspace, key: &[u8], value: &[u8], at: u64) {
+    keys.insert(key, Value::string(value));
+    keys.set_expiry(key, at);
+    keys.changed(key);
+    if keys.journal.enabled {
+        let at = at.to_string();
+        keys.journal.instead(keys.selected, &[b"SET", key, value, b"PXAT", at.as_bytes()]);
+    }
+}
+
+#[derive(Default)]
+struct SetOptions {
+    if_missing: bool,
+    if_present: bool,
+    get: bool,
+    keep_ttl: bool,
+    at: Option<u64>,
+}
+
+impl SetOptions {
+    fn parse(args: &Args, now: u64) -> Result<Self, Fail> {
+        let mut options = Self::default();
+        let mut cursor = Cursor::new(args, 3);
+        while let Some(word) = cursor.next() {
+            let timed = options.keep_ttl || options.at.is_some();
+            if is(word, "NX") && !options.if_present {
+                options.if_missing = true;
+            } else if is(word, "XX") && !options.if_missing {
+                options.if_present = true;
+            } else if is(word, "GET") {
+                options.get = true;
+            } else if is(word, "KEEPTTL") && options.at.is_none() {
+                options.keep_ttl = true;
+            } else if !timed && cursor.left() > 0 {
+                options.at = Some(expiry_option(word, "set", &mut cursor, now)?.ok_or(SYNTAX)?);
+            } else {
+                return Err(SYNTAX);
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub fn set(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (key, value) = (args[1], args[2]);
+    if args.len() == 3 {
+        put(keys, key, value);
+        out.ok();
+        return Ok(());
+    }
+    let options = SetOptions::parse(args, keys.now)?;
+    if options.get {
+        reply_string(keys, key, out)?;
+    }
+    let present = keys.contains(key);
+    if (options.if_missing && present) || (options.if_present && !present) {
+        if !options.get {
+            out.null();
+        }
+        return Ok(());
+    }
+    let at = if options.keep_ttl { keys.expiry(key).filter(|at| *at != 0) } else { options.at };
+    match at {
+        Some(at) if at <= keys.now => {
+            keys.delete(key);
+            keys.changed(key);
+            keys.journal.instead(keys.selected, &[b"DEL", key]);
+        }
+        Some(at) => put_until(keys, key, value, at),
+        None => put(keys, key, value),
+    }
+    if !options.get {
+        out.ok();
+    }
+    Ok(())
+}
+
+pub fn setnx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let new = !keys.contains(args[1]);
+    if new {
+        put(keys, args[1], args[2]);
+    }
+    out.flag(new);
+    Ok(())
+}
+
+pub fn setex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    set_with_ttl(keys, args, out, Unit::Seconds, "setex")
+}
+
+pub fn psetex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    set_with_ttl(keys, args, out, Unit::Milliseconds, "psetex")
+}
+
+fn set_with_ttl(keys: &mut Keyspace, args: &Args, out: &mut Reply, unit: Unit, name: &str) -> Outcome {
+    let number = int(args[2])?;
+    if number <= 0 {
+        return Err(Fail::new(format!("ERR invalid expire time in '{name}' command")));
+    }
+    let at = deadline(number, unit, true, keys.now, name)?;
+    put_until(keys, args[1], args[3], at as u64);
+    out.ok();
+    Ok(())
+}
+
+pub fn mget(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    out.array(args.len() - 1);
+    for key in &args[1..] {
+        if reply_string(keys, key, out).is_err() {
+            out.null();
+        }
+    }
+    Ok(())
+}
+
+pub fn mset(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    mset_pairs(keys, args, "mset")?;
+    out.ok();
+    Ok(())
+}
+
+pub fn msetnx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    if args.len().is_multiple_of(2) {
+        return Err(Fail::new("ERR wrong number of arguments for 'msetnx' command"));
+    }
+    if args[1..].iter().step_by(2).any(|key| keys.contains(key)) {
+        out.int(0);
+        return Ok(());
+    }
+    mset_pairs(keys, args, "msetnx")?;
+    out.int(1);
+    Ok(())
+}
+
+fn mset_pairs(keys: &mut Keyspace, args: &Args, name: &str) -> Outcome {
+    if args.len().is_multiple_of(2) {
+        return Err(Fail::new(format!("ERR wrong number of arguments for '{name}' command")));
+    }
+    for pair in args[1..].chunks_exact(2) {
+        put(keys, pair[0], pair[1]);
+    }
+    Ok(())
+}
+
+pub fn strlen(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let length = match keys.get(args[1]) {
+        None => 0,
+        Some(value) => value.as_string().ok_or(WRONGTYPE)?.len(),
+    };
+    out.len(length);
+    Ok(())
+}
+
+/// Changes the bytes of a string in place; says how many there are then.
+fn grow(keys: &mut Keyspace, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Result<usize, Fail> {
+    let Some(mut value) = keys.edit(key) else {
+        let mut bytes = Vec::new();
+        change(&mut bytes);
+        let length = bytes.len();
+        keys.insert(key, Value::Growing(Box::new(bytes)));
+        keys.changed(key);
+        return Ok(length);
+    };
+    if !matches!(*value, Value::Growing(_)) {
+        let bytes = value.as_string().ok_or(WRONGTYPE)?.into_owned();
+        *value = Value::Growing(Box::new(bytes));
+    }
+    let mut length = 0;
+    if let Value::Growing(bytes) = &mut *value {
+        change(bytes);
+        length = bytes.len();
+    }
+    drop(value);
+    keys.changed(key);
+    Ok(length)
+}
+
+pub fn append(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (key, tail) = (args[1], args[2]);
+    match keys.get(key) {
+        None => put(keys, key, tail),
+        Some(value) => {
+            if value.as_string().ok_or(WRONGTYPE)?.len() + tail.len() > MAX_STRING {
+                return Err(STRING_TOO_LONG);
+            }
+            let length = grow(keys, key, |bytes| bytes.extend_from_slice(tail))?;
+            out.len(length);
+            return Ok(());
+        }
+    }
+    out.len(tail.len());
+    Ok(())
+}
+
+pub fn setrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (key, patch) = (args[1], args[3]);
+    let offset = usize::try_from(int(args[2])?).map_err(|_| Fail::new("ERR offset is out of range"))?;
+    let length = match keys.get(key) {
+        None => 0,
+        Some(value) => value.as_string().ok_or(WRONGTYPE)?.len(),
+    };
+    if patch.is_empty() {
+        out.len(length);
+        return Ok(());
+    }
+    if offset.saturating_add(patch.len()) > MAX_STRING {
+        return Err(STRING_TOO_LONG);
+    }
+    let length = grow(keys, key, |bytes| {
+        let end = offset + patch.len();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[offset..end].copy_from_slice(patch);
+    })?;
+    out.len(length);
+    Ok(())
+}
+
+pub fn getrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (start, stop) = (int(args[2])?, int(args[3])?);
+    let Some(value) = keys.get(args[1]) else {
+        out.bulk(b"");
+        return Ok(());
+    };
+    let bytes = value.as_string().ok_or(WRONGTYPE)?;
+    // Redis clamps a negative end to the first byte here, unlike in lists.
+    let length = bytes.len() as i64;
+    let clamp = |position: i64| {
+        if position < 0 { (position + length).max(0) } else { position }
+    };
+    if start < 0 && stop < 0 && start > stop {
+        out.bulk(b"");
+    } else {
+        out.bulk(&bytes[positions(clamp(start), clamp(stop), bytes.len())]);
+    }
+    Ok(())
+}
+
+pub fn incr(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    add(keys, args[1], 1, out)
+}
+
+pub fn decr(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    add(keys, args[1], -1, out)
+}
+
+pub fn incrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    add(keys, args[1], int(args[2])?, out)
+}
+
+pub fn decrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let step = int(args[2])?.checked_neg().ok_or(Fail::new("ERR decrement would overflow"))?;
+    add(keys, args[1], step, out)
+}
+
+fn add(keys: &mut Keyspace, key: &[u8], step: i64, out: &mut Reply) -> Outcome {
+    let mut sum = step;
+    if let Some(mut value) = keys.edit(key) {
+        let old = match &*value {
+            Value::Int(number) => *number,
+            other => parse_int(&other.as_string().ok_or(WRONGTYPE)?).ok_or(NOT_AN_INTEGER)?,
+        };
+        sum = old.checked_add(step).ok_or(OVERFLOW)?;
+        *value = Value::Int(sum);
+    } else {
+        keys.insert(key, Value::Int(step));
+    }
+    keys.changed(key);
+    out.int(sum);
+    Ok(())
+}
+
+pub fn incrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let old = string(keys, args[1])?;
+    let old = if old.is_empty() && !keys.contains(args[1]) { b"0".to_vec() } else { old };
+    let sum = longdouble::sum(&old, args[2]).map_err(|problem| match problem {
+        longdouble::Problem::NotANumber => NOT_A_FLOAT,
+        longdouble::Problem::Infinite => NAN_OR_INFINITY,
+    })?;
+    let text = Value::Text(Blob::new(sum.as_bytes()));
+    if let Some(mut value) = keys.edit(args[1]) {
+        *value = text;
+    } else {
+        keys.insert(args[1], text);
+    }
+    keys.changed(args[1]);
+    keys.journal.instead(keys.selected, &[b"SET", args[1], sum.as_bytes(), b"KEEPTTL"]);
+    out.bulk(sum.as_bytes());
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Commands that run together, and keys that must not change meanwhile.
+
+use crate::store::blob::Blob;
+use crate::store::client::Transaction;
+use crate::store::command::find;
+use crate::store::failure::{EXECABORT, Fail, Outcome};
+use crate::store::pubsub::Slot;
+use crate::store::reply::Reply;
+use crate::store::resp::{ArgList, Args};
+use crate::store::server::Server;
+
+pub fn multi(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return Ok(());
+    };
+    if client.transaction.is_some() {
+        return Err(Fail::new("ERR MULTI calls can not be nested"));
+    }
+    client.transaction = Some(Transaction::default());
+    out.ok();
+    Ok(())
+}
+
+pub fn discard(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return Ok(());
+    };
+    client.transaction.take().ok_or(Fail::new("ERR DISCARD without MULTI"))?;
+    release_watches(server, slot);
+    out.ok();
+    Ok(())
+}
+
+pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return Ok(());
+    };
+    if client.transaction.is_some() {
+        return Err(Fail::new("ERR WATCH inside MULTI is not allowed"));
+    }
+    for key in &args[1..] {
+        let watched = client.watching.iter().any(|(db, name, _)| *db == client.db && **name == **key);
+        if !watched {
+            let version = server.data.keys.watch(key);
+            client.watching.push((client.db, Blob::new(key), version));
+        }
+    }
+    out.ok();
+    Ok(())
+}
+
+pub fn unwatch(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    release_watches(server, slot);
+    out.ok();
+    Ok(())
+}
+
+/// Ends a client's watches; says whether one of the keys has changed.
+pub fn release_watches(server: &mut Server, slot: Slot) -> bool {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return false;
+    };
+    let mut changed = false;
+    for (db, key, version) in std::mem::take(&mut client.watching) {
+        changed |= server.data.keys.unwatch(db, &key, version);
+    }
+    changed
+}
+
+pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return Ok(());
+    };
+    let transaction = client.transaction.take().ok_or(Fail::new("ERR EXEC without MULTI"))?;
+    let changed = release_watches(server, slot);
+    if transaction.failed {
+        return Err(EXECABORT);
+    }
+    if changed {
+        out.null_array();
+        return Ok(());
+    }
+    out.array(transaction.queue.len());
+    for args in &transaction.queue {
+        let args: ArgList = args.iter().map(|arg| &**arg).collect();
+        run_queued(server, slot, &args, out);
+    }
+    Ok(())
+}
+
+fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
+    let Some(command) = find(args[0]) else { return };
+    let mark = out.buf.len();
+    match server.call(slot, command, args, out) {
+        Ok(()) => {}
+        Err(Fail::Error(text)) => {
+            out.buf.truncate(mark);
+            out.error(&text);
+            server.stats.error(&text);
+        }
+        // Nobody waits inside a transaction.
+        Err(Fail::Block(block)) if block.null_array => out.null_array(),
+        Err(Fail::Block(_)) => out.null(),
+    }
+}

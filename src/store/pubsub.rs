@@ -1,0 +1,130 @@
+//! Who listens to what.
+//!
+//! Three registries (channels, patterns, shard channels), each from a name to the clients that asked
+//! for it, in the order in which they did. A publication is only counted and noted here; the server
+//! delivers it when the command that published is through.
+
+use std::collections::HashMap;
+
+use indexmap::IndexSet;
+
+use super::blob::Blob;
+use super::glob;
+
+/// The slot of a client in the server's table.
+pub type Slot = usize;
+
+/// What kind of name a subscription is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One channel.
+    Channel,
+    /// All channels that match a pattern.
+    Pattern,
+    /// One shard channel; on a single server merely a space of names of its own.
+    Shard,
+}
+
+impl Kind {
+    /// The word in front of a delivered message.
+    pub fn message(self) -> &'static [u8] {
+        match self {
+            Self::Channel => b"message",
+            Self::Pattern => b"pmessage",
+            Self::Shard => b"smessage",
+        }
+    }
+}
+
+/// A message that is to be delivered.
+#[derive(Debug)]
+pub struct Message {
+    /// Where it was published.
+    pub channel: Blob,
+    /// What was published.
+    pub payload: Blob,
+    /// [`Kind::Channel`] or [`Kind::Shard`].
+    pub kind: Kind,
+}
+
+type Names = HashMap<Blob, IndexSet<Slot>>;
+
+/// All subscriptions; see the module's text.
+#[derive(Debug, Default)]
+pub struct PubSub {
+    channels: Names,
+    patterns: Names,
+    shards: Names,
+    /// Messages that the running command has published.
+    pub outbox: Vec<Message>,
+}
+
+impl PubSub {
+    /// Adds a subscription that the client does not have yet.
+    pub fn subscribe(&mut self, kind: Kind, name: &[u8], slot: Slot) {
+        self.names_mut(kind).entry(Blob::new(name)).or_default().insert(slot);
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, kind: Kind, name: &[u8], slot: Slot) {
+        let names = self.names_mut(kind);
+        if let Some(slots) = names.get_mut(name) {
+            slots.swap_remove(&slot);
+            if slots.is_empty() {
+                names.remove(name);
+            }
+        }
+    }
+
+    /// Notes a message; says how many will get it. What nobody listens to is not noted.
+    pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: Kind) -> usize {
+        let direct = self.names(kind).get(channel).map_or(0, IndexSet::len);
+        let receivers = direct + self.matching(channel, kind).map(|(_, slots)| slots.len()).sum::<usize>();
+        if receivers > 0 {
+            let message = Message { channel: Blob::new(channel), payload: Blob::new(payload), kind };
+            self.outbox.push(message);
+        }
+        receivers
+    }
+
+    /// The clients that get a message for its channel's own sake.
+    pub fn direct(&self, message: &Message) -> impl Iterator<Item = Slot> + '_ {
+        self.names(message.kind).get(&message.channel).into_iter().flatten().copied()
+    }
+
+    /// The patterns that a channel matches, each with its clients.
+    pub fn matching(&self, channel: &[u8], kind: Kind) -> impl Iterator<Item = (&Blob, &IndexSet<Slot>)> {
+        self.patterns.iter().filter(move |(pattern, _)| kind == Kind::Channel && glob::matches(pattern, channel))
+    }
+
+    /// The channels or shard channels that somebody listens to.
+    pub fn active(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+        self.names(kind).keys().map(|name| &**name)
+    }
+
+    /// How many listen to a name.
+    pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
+        self.names(kind).get(name).map_or(0, IndexSet::len)
+    }
+
+    /// How many names of a kind somebody listens to.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.names(kind).len()
+    }
+
+    fn names(&self, kind: Kind) -> &Names {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shards,
+        }
+    }
+
+    fn names_mut(&mut self, kind: Kind) -> &mut Names {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+}

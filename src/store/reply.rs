@@ -1,0 +1,148 @@
+//! Replies onto the wire, in RESP2 or RESP3.
+//!
+//! A [`Reply`] is a client's output buffer together with the protocol that it speaks. Command bodies
+//! say what they mean (a map, a null, a double) and the buffer gets what that client understands.
+
+use super::number::format_double;
+use super::resp::header;
+
+/// A buffer of replies in one protocol version.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// What is to be sent.
+    pub buf: Vec<u8>,
+    /// Whether the client has asked for RESP3.
+    pub resp3: bool,
+}
+
+impl Reply {
+    /// `+OK`
+    pub fn ok(&mut self) {
+        self.buf.extend_from_slice(b"+OK\r\n");
+    }
+
+    /// A simple string; `text` must hold no line break.
+    pub fn simple(&mut self, text: &str) {
+        self.buf.push(b'+');
+        self.buf.extend_from_slice(text.as_bytes());
+        self.crlf();
+    }
+
+    /// An error; the first word is its code. Line breaks become spaces.
+    pub fn error(&mut self, text: &str) {
+        self.buf.push(b'-');
+        self.buf.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        self.crlf();
+    }
+
+    /// An integer.
+    pub fn int(&mut self, value: i64) {
+        header(&mut self.buf, b':', value);
+    }
+
+    /// A length or a count.
+    pub fn len(&mut self, value: usize) {
+        self.int(value as i64);
+    }
+
+    /// `:1` or `:0`, the truth of most commands in both protocols.
+    pub fn flag(&mut self, value: bool) {
+        self.buf.extend_from_slice(if value { b":1\r\n" } else { b":0\r\n" });
+    }
+
+    /// A bulk string.
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        header(&mut self.buf, b'$', bytes.len() as i64);
+        self.buf.extend_from_slice(bytes);
+        self.crlf();
+    }
+
+    /// A bulk string or null.
+    pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.bulk(bytes),
+            None => self.null(),
+        }
+    }
+
+    /// A text that RESP3 marks as plain text.
+    pub fn verbatim(&mut self, text: &str) {
+        if self.resp3 {
+            header(&mut self.buf, b'=', text.len() as i64 + 4);
+            self.buf.extend_from_slice(b"txt:");
+            self.buf.extend_from_slice(text.as_bytes());
+            self.crlf();
+        } else {
+            self.bulk(text.as_bytes());
+        }
+    }
+
+    /// A double; in RESP2 a bulk string.
+    pub fn double(&mut self, value: f64) {
+        let text = format_double(value);
+        if self.resp3 {
+            self.buf.push(b',');
+            self.buf.extend_from_slice(text.as_bytes());
+            self.crlf();
+        } else {
+            self.bulk(text.as_bytes());
+        }
+    }
+
+    /// An integer of any length, given in digits; in RESP2 a bulk string.
+    pub fn big_number(&mut self, digits: &str) {
+        if self.resp3 {
+            self.buf.push(b'(');
+            self.buf.extend(digits.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+            self.crlf();
+        } else {
+            self.bulk(digits.as_bytes());
+        }
+    }
+
+    /// Nothing, where a bulk string could have been.
+    pub fn null(&mut self) {
+        self.buf.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
+    }
+
+    /// Nothing, where an array could have been.
+    pub fn null_array(&mut self) {
+        self.buf.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"*-1\r\n" });
+    }
+
+    /// The head of an array of `len` replies.
+    pub fn array(&mut self, len: usize) {
+        header(&mut self.buf, b'*', len as i64);
+    }
+
+    /// The head of `len` pairs; in RESP2 a flat array.
+    pub fn map(&mut self, len: usize) {
+        if self.resp3 {
+            header(&mut self.buf, b'%', len as i64);
+        } else {
+            self.array(len * 2);
+        }
+    }
+
+    /// The head of a set; in RESP2 an array.
+    pub fn set(&mut self, len: usize) {
+        header(&mut self.buf, if self.resp3 { b'~' } else { b'*' }, len as i64);
+    }
+
+    /// The head of a push message; in RESP2 an array.
+    pub fn push(&mut self, len: usize) {
+        header(&mut self.buf, if self.resp3 { b'>' } else { b'*' }, len as i64);
+    }
+
+    /// An array of bulk strings.
+    pub fn bulks<'a>(&mut self, items: impl ExactSizeIterator<Item = &'a [u8]>) {
+        self.array(items.len());
+        for item in items {
+            self.bulk(item);
+        }
+    }
+
+    fn crlf(&mut self) {
+        self.buf.extend_from_slice(b"\r\n");
+    }
+}

@@ -1,0 +1,159 @@
+//! Between replies and Lua values, by Redis's rules.
+
+use mlua::{Lua, Table, Value};
+
+use crate::store::number::{parse_float, parse_int};
+use crate::store::reply::Reply;
+
+/// How deep a script's result may be nested.
+const DEEPEST: usize = 128;
+
+/// An error as scripts see it.
+pub fn error(lua: &Lua, text: &str) -> mlua::Result<Value> {
+    field(lua, "err", text.as_bytes())
+}
+
+fn field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    table.raw_set(name, lua.create_string(text)?)?;
+    Ok(Value::Table(table))
+}
+
+/// A whole reply as a Lua value.
+pub fn to_lua(lua: &Lua, wire: &[u8]) -> mlua::Result<Value> {
+    Reader { lua, wire }.value()
+}
+
+struct Reader<'a> {
+    lua: &'a Lua,
+    wire: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Replies are this store's own, so whatever does not look like one is simply nil.
+    fn value(&mut self) -> mlua::Result<Value> {
+        let Some(end) = self.wire.iter().position(|&byte| byte == b'\r') else {
+            return Ok(Value::Nil);
+        };
+        let (kind, line) = (self.wire[0], &self.wire[1..end]);
+        self.wire = self.wire.get(end + 2..).unwrap_or(&[]);
+        let number = || parse_int(line).unwrap_or(0);
+        match kind {
+            b':' => Ok(Value::Number(number() as f64)),
+            b'$' | b'*' if line == b"-1" => Ok(Value::Boolean(false)),
+            b'$' => {
+                let bytes = self.take(number() as usize);
+                Ok(Value::String(self.lua.create_string(bytes)?))
+            }
+            b'+' => field(self.lua, "ok", line),
+            b'-' => field(self.lua, "err", line),
+            b'*' => Ok(Value::Table(self.list(number() as usize)?)),
+            b',' => {
+                let table = self.lua.create_table()?;
+                table.raw_set("double", parse_float(line).unwrap_or(0.0))?;
+                Ok(Value::Table(table))
+            }
+            b'#' => Ok(Value::Boolean(line == b"t")),
+            b'%' => self.map(number() as usize),
+            b'~' => self.set(number() as usize),
+            b'=' => {
+                let text = self.take(number() as usize);
+                let inner = self.lua.create_table()?;
+                inner.raw_set("format", self.lua.create_string(&text[..3])?)?;
+                inner.raw_set("string", self.lua.create_string(&text[4..])?)?;
+                let table = self.lua.create_table()?;
+                table.raw_set("verbatim_string", inner)?;
+                Ok(Value::Table(table))
+            }
+            _ => Ok(Value::Nil),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let length = length.min(self.wire.len());
+        let bytes = &self.wire[..length];
+        self.wire = self.wire.get(length + 2..).unwrap_or(&[]);
+        bytes
+    }
+
+    fn list(&mut self, length: usize) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(length, 0)?;
+        for index in 1..=length {
+            let value = self.value()?;
+            table.raw_set(index, value)?;
+        }
+        Ok(table)
+    }
+
+    fn map(&mut self, length: usize) -> mlua::Result<Value> {
+        let inner = self.lua.create_table_with_capacity(0, length)?;
+        for _ in 0..length {
+            let (key, value) = (self.value()?, self.value()?);
+            inner.raw_set(key, value)?;
+        }
+        let table = self.lua.create_table()?;
+        table.raw_set("map", inner)?;
+        Ok(Value::Table(table))
+    }
+
+    fn set(&mut self, length: usize) -> mlua::Result<Value> {
+        let inner = self.lua.create_table_with_capacity(0, length)?;
+        for _ in 0..length {
+            let key = self.value()?;
+            inner.raw_set(key, true)?;
+        }
+        let table = self.lua.create_table()?;
+        table.raw_set("set", inner)?;
+        Ok(Value::Table(table))
+    }
+}
+
+/// Appends a script's result as a reply.
+pub fn reply(value: &Value, out: &mut Reply, depth: usize) {
+    match value {
+        Value::String(text) => out.bulk(&text.as_bytes()),
+        Value::Integer(number) => out.int(*number),
+        Value::Number(number) => out.int(*number as i64),
+        Value::Boolean(true) => out.int(1),
+        Value::Table(_) if depth > DEEPEST => {
+            out.error("ERR reached lua stack limit");
+        }
+        Value::Table(table) => reply_table(table, out, depth),
+        _ => out.null(),
+    }
+}
+
+fn reply_table(table: &Table, out: &mut Reply, depth: usize) {
+    let get = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
+    if let Value::String(text) = get("err") {
+        return out.error(&text.to_string_lossy());
+    }
+    if let Value::String(text) = get("ok") {
+        return out.simple(&text.to_string_lossy().replace(['\r', '\n'], " "));
+    }
+    if let Some(number) = super::bridge::number(&get("double")) {
+        return out.double(number);
+    }
+    if let Value::String(number) = get("big_number") {
+        return out.big_number(&number.to_string_lossy());
+    }
+    if let Value::Table(map) = get("map") {
+        let pairs: Vec<(Value, Value)> = map.pairs().flatten().collect();
+        out.map(pairs.len());
+        for (key, value) in &pairs {
+            reply(key, out, depth + 1);
+            reply(value, out, depth + 1);
+        }
+        return;
+    }
+    if let Value::Table(set) = get("set") {
+        let members: Vec<Value> = set.pairs::<Value, Value>().flatten().map(|(key, _)| key).collect();
+        out.set(members.len());
+        members.iter().for_each(|member| reply(member, out, depth + 1));
+        return;
+    }
+    let items: Vec<Value> =
+        (1..).map_while(|index| table.raw_get::<Value>(index).ok().filter(|value| !value.is_nil())).collect();
+    out.array(items.len());
+    items.iter().for_each(|item| reply(item, out, depth + 1));
+}

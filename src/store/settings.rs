@@ -1,0 +1,169 @@
+//! What can be set: the options to open a store with, and what `CONFIG` shows of them.
+
+use std::path::PathBuf;
+
+use super::number::parse_int;
+
+/// When the log is forced onto the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fsync {
+    /// Before a change is acknowledged. Nothing acknowledged is ever lost; each change waits for the
+    /// disk.
+    Always,
+    /// Once a second. A power cut may take the last second, a crash of the process nothing.
+    #[default]
+    EverySecond,
+    /// When the operating system likes to.
+    No,
+}
+
+impl Fsync {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Always, "always"), (Self::EverySecond, "everysec"), (Self::No, "no")];
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(fsync, _)| *fsync == self).map_or("", |(_, name)| name)
+    }
+
+    /// The value of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(fsync, _)| *fsync)
+    }
+}
+
+/// How to open a store. Every field has a default; see [`Options::default`].
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What clients must say before anything else. Default: none.
+    pub password: Option<String>,
+    /// The folder in which the log is kept. Default: none, nothing is kept.
+    pub path: Option<PathBuf>,
+    /// When the log is forced onto the disk. Default: every second.
+    pub fsync: Fsync,
+    /// How much memory keys and values may take, in bytes; then commands that need more are refused.
+    /// Default: 0, no limit.
+    pub max_memory: usize,
+    /// How many clients may be connected. Default: 10,000.
+    pub max_clients: usize,
+    /// The longest argument of a command, in bytes. Default: 64 MiB.
+    pub max_bulk: usize,
+    /// The longest command as a whole, and the longest transaction, in bytes. Default: 128 MiB.
+    pub max_query_buffer: usize,
+    /// How much may wait to be sent to a subscriber, in bytes; then it is dropped. Default: 32 MiB.
+    pub max_pending_output: usize,
+    /// How long a script may run, in milliseconds. Default: 5,000.
+    pub script_time: u64,
+    /// How much memory all scripts together may take, in bytes. Default: 64 MiB.
+    pub script_memory: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            password: None,
+            path: None,
+            fsync: Fsync::default(),
+            max_memory: 0,
+            max_clients: 10_000,
+            max_bulk: 64 << 20,
+            max_query_buffer: 128 << 20,
+            max_pending_output: 32 << 20,
+            script_time: 5_000,
+            script_memory: 64 << 20,
+        }
+    }
+}
+
+const TOO_LARGE: &str = "argument must be a memory value";
+
+impl Options {
+    /// What `CONFIG GET` shows, under Redis's names.
+    pub fn parameters(&self) -> Vec<(&'static str, String)> {
+        let path = self.path.as_ref().map_or(String::new(), |path| path.display().to_string());
+        let output = format!("normal 0 0 0 slave 0 0 0 pubsub {0} {0} 0", self.max_pending_output);
+        let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        vec![
+            ("appendonly", yes_no(self.path.is_some())),
+            ("appendfsync", self.fsync.name().to_owned()),
+            ("databases", super::keyspace::DATABASES.to_string()),
+            ("dir", path),
+            ("save", String::new()),
+            ("maxmemory", self.max_memory.to_string()),
+            ("maxmemory-policy", "noeviction".to_owned()),
+            ("maxclients", self.max_clients.to_string()),
+            ("proto-max-bulk-len", self.max_bulk.to_string()),
+            ("client-query-buffer-limit", self.max_query_buffer.to_string()),
+            ("client-output-buffer-limit", output),
+            ("requirepass", self.password.clone().unwrap_or_default()),
+            ("busy-reply-threshold", self.script_time.to_string()),
+            ("lua-time-limit", self.script_time.to_string()),
+            ("timeout", "0".to_owned()),
+            ("tcp-keepalive", "300".to_owned()),
+            ("notify-keyspace-events", String::new()),
+            ("cluster-enabled", "no".to_owned()),
+        ]
+    }
+
+    /// Sets one parameter, as `CONFIG SET` does. The error is its reason, empty for an unknown name.
+    pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), &'static str> {
+        match name {
+            "maxmemory" => self.max_memory = memory(value).ok_or(TOO_LARGE)?,
+            "proto-max-bulk-len" => self.max_bulk = memory(value).ok_or(TOO_LARGE)?,
+            "client-query-buffer-limit" => self.max_query_buffer = memory(value).ok_or(TOO_LARGE)?,
+            "maxclients" => {
+                let number = parse_int(value).filter(|number| *number > 0);
+                self.max_clients = number.ok_or("argument must be between 1 and 4294967295 inclusive")? as usize;
+            }
+            "lua-time-limit" | "busy-reply-threshold" => {
+                let number = parse_int(value).filter(|number| *number > 0);
+                self.script_time = number.ok_or("argument couldn't be parsed into an integer")? as u64;
+            }
+            "appendfsync" => {
+                let name = String::from_utf8_lossy(value).to_lowercase();
+                self.fsync =
+                    Fsync::parse(&name).ok_or("argument(s) must be one of the following: everysec, always, no")?;
+            }
+            "requirepass" => {
+                let text = String::from_utf8_lossy(value).into_owned();
+                self.password = Some(text).filter(|text| !text.is_empty());
+            }
+            "maxmemory-policy" if value.eq_ignore_ascii_case(b"noeviction") => {}
+            "save" if value.is_empty() => {}
+            "timeout" if value == b"0" => {}
+            "notify-keyspace-events" if value.is_empty() => {}
+            "maxmemory-policy"
+            | "save"
+            | "timeout"
+            | "notify-keyspace-events"
+            | "appendonly"
+            | "dir"
+            | "databases"
+            | "client-output-buffer-limit"
+            | "tcp-keepalive"
+            | "cluster-enabled" => {
+                return Err("can't set this here: the embedded store has one way of doing it");
+            }
+            _ => return Err(""),
+        }
+        Ok(())
+    }
+}
+
+/// A number of bytes, with `kb`, `mb` or `gb` behind it if need be.
+fn memory(value: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize = text[..split].parse().ok()?;
+    let unit = match &text[split..] {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}

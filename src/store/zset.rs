@@ -1,0 +1,194 @@
+//! A sorted set: members with scores, found by name in O(1) and by rank or range in O(log n).
+//!
+//! The table of members is the truth; [`Ranks`] keeps their order by position in it. Both change
+//! together here and nowhere else.
+
+use std::ops::Range;
+
+use super::blob::Blob;
+use super::ranks::{Members, Ranks};
+
+/// Up to so many members Redis would use its compact form, which `OBJECT ENCODING` tells.
+const COMPACT_LEN: usize = 128;
+const COMPACT_MEMBER: usize = 64;
+
+/// A set whose members are kept in the order of their scores, then of their bytes.
+#[derive(Debug, Default, Clone)]
+pub struct Zset {
+    members: Members,
+    ranks: Ranks,
+    heap: usize,
+    outgrown: bool,
+}
+
+impl Zset {
+    /// The number of members.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The score of a member.
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        self.members.get(member).copied()
+    }
+
+    /// The member at a position that stays as long as nothing is removed.
+    pub fn at_position(&self, position: usize) -> Option<(&[u8], f64)> {
+        self.members.get_index(position).map(|(member, score)| (&**member, *score))
+    }
+
+    /// Sets the score of a member; returns the score that it had.
+    pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
+        // Negative zero sorts and prints as zero.
+        let score = score + 0.0;
+        if let Some(position) = self.members.get_index_of(member) {
+            let old = self.members[position];
+            if old != score {
+                self.ranks.remove(&self.members, old, member);
+                self.members[position] = score;
+                self.ranks.insert(&self.members, score, position as u32);
+            }
+            return Some(old);
+        }
+        let name = Blob::new(member);
+        self.heap += name.heap_size();
+        let (position, _) = self.members.insert_full(name, score);
+        self.ranks.insert(&self.members, score, position as u32);
+        self.outgrown |= member.len() > COMPACT_MEMBER || self.members.len() > COMPACT_LEN;
+        None
+    }
+
+    /// Takes a member out; returns its score.
+    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        let position = self.members.get_index_of(member)?;
+        let score = self.members[position];
+        self.ranks.remove(&self.members, score, member);
+        let last = self.members.len() - 1;
+        if position != last
+            && let Some((name, score)) = self.members.get_index(last)
+        {
+            self.ranks.moved(&self.members, *score, name, position as u32);
+        }
+        if let Some((name, _)) = self.members.swap_remove_index(position) {
+            self.heap -= name.heap_size();
+        }
+        Some(score)
+    }
+
+    /// The number of members before this one.
+    pub fn rank(&self, member: &[u8]) -> Option<usize> {
+        let score = self.score(member)?;
+        Some(self.count_while(|s, m| s < score || (s == score && m < member)))
+    }
+
+    /// The number of leading members for which `before` holds.
+    pub fn count_while(&self, before: impl FnMut(f64, &[u8]) -> bool) -> usize {
+        self.ranks.partition_point(&self.members, before)
+    }
+
+    /// The members of a range of ranks, in order or from its last to its first.
+    pub fn range(&self, ranks: Range<usize>, reverse: bool) -> RangeIter<'_> {
+        let count = ranks.end.min(self.len()).saturating_sub(ranks.start);
+        let positions: Box<dyn Iterator<Item = u32> + '_> = if count == 0 {
+            Box::new(std::iter::empty())
+        } else if reverse {
+            Box::new(self.ranks.backward(ranks.start + count - 1))
+        } else {
+            Box::new(self.ranks.forward(ranks.start))
+        };
+        RangeIter { zset: self, positions, left: count }
+    }
+
+    /// All members in order.
+    pub fn iter(&self) -> RangeIter<'_> {
+        self.range(0..self.len(), false)
+    }
+
+    /// The member at a rank.
+    pub fn at_rank(&self, rank: usize) -> Option<(&[u8], f64)> {
+        self.at_position(self.ranks.at(rank)? as usize)
+    }
+
+    /// The name of Redis's representation of such a set.
+    pub fn encoding(&self) -> &'static str {
+        if self.outgrown { "skiplist" } else { "listpack" }
+    }
+
+    /// An estimate of the bytes that the set takes.
+    pub fn footprint(&self) -> usize {
+        160 + self.ranks.len() * 75 + self.heap
+    }
+}
+
+/// The members of a range, each with its score.
+pub struct RangeIter<'a> {
+    zset: &'a Zset,
+    positions: Box<dyn Iterator<Item = u32> + 'a>,
+    left: usize,
+}
+
+impl<'a> Iterator for RangeIter<'a> {
+    type Item = (&'a [u8], f64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.zset.at_position(self.positions.next()? as usize)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for RangeIter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every operation against a plain sorted list, with enough members for many chunks.
+    #[test]
+    fn ranks_and_ranges_agree_with_a_sorted_list() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut zset = Zset::default();
+        let mut plain: Vec<(f64, Vec<u8>)> = Vec::new();
+        for step in 0..20_000 {
+            let member = format!("m{}", random.u32(0..3000)).into_bytes();
+            let grow = step < 8000 || random.u32(0..3) == 0;
+            plain.retain(|(_, name)| *name != member);
+            if grow {
+                let score = f64::from(random.i32(-20..20));
+                zset.insert(&member, score);
+                plain.push((score, member.clone()));
+            } else {
+                zset.remove(&member);
+            }
+            if step % 500 == 0 {
+                plain.sort_by(|a, b| a.partial_cmp(b).unwrap());
+                let order: Vec<_> = zset.iter().map(|(m, s)| (s, m.to_vec())).collect();
+                assert_eq!(order, plain);
+                let backward: Vec<_> = zset.range(0..plain.len(), true).collect();
+                assert!(backward.iter().rev().map(|(m, _)| *m).eq(plain.iter().map(|p| &*p.1)));
+                for (rank, (_, member)) in plain.iter().enumerate().step_by(37) {
+                    assert_eq!(zset.rank(member), Some(rank));
+                    assert_eq!(zset.at_rank(rank).map(|(m, _)| m), Some(&**member));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_that_only_grows_upwards_keeps_its_ranks() {
+        let mut zset = Zset::default();
+        for i in 0..5000 {
+            zset.insert(format!("{i}").as_bytes(), f64::from(i));
+        }
+        assert_eq!(zset.rank(b"4321"), Some(4321));
+        assert_eq!(zset.range(4000..4002, false).map(|(m, _)| m).collect::<Vec<_>>(), [b"4000", b"4001"]);
+    }
+}
