@@ -19,6 +19,7 @@ mod holes;
 mod liveness;
 mod neighbour;
 mod outage;
+mod package;
 mod redis_itself;
 mod relay;
 mod slow;
