@@ -21,6 +21,8 @@ mod neighbour;
 mod outage;
 mod redis_itself;
 mod relay;
+mod reload;
 mod slow;
 mod stop;
 mod storm;
+mod systemd;
