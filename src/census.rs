@@ -1,7 +1,7 @@
 //! How many are here: this node's tallies, its lease, and the sum over all nodes.
 //!
 //! In: joins and leaves of this node's sockets, and what its subscription brings. Out: statements
-//! to the store, and the channels' totals as [`Values`]. It does not know sockets, nor how a value
+//! to the store, and the channels' totals as [`Value`]s. It does not know sockets, nor how a value
 //! reaches them. The rule: a node states what it has, under a lease; stating twice changes nothing,
 //! and whoever notices withdraws what a dead node stated. So every retry is safe, and no count is
 //! wrong for longer than a lease.

@@ -2,9 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::config::Overrides;
+
+/// What `--version` prints after the name: the version, then what it was built from.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("HEADCOUNT_COMMIT"),
+    "\nfeatures: ",
+    env!("HEADCOUNT_FEATURES"),
+    "\nkeys: headcount:v1",
+);
 
 /// Show, live, how many people are here, in sync across every server.
 ///
@@ -12,7 +23,7 @@ use crate::config::Overrides;
 /// channel to its WebSockets. Values come from defaults, then the file, then the environment
 /// (PORT, REDIS_URL, HEADCOUNT_SECTION__KEY), then these flags.
 #[derive(Debug, Parser)]
-#[command(name = "headcount", version, max_term_width = 100)]
+#[command(name = "headcount", version, long_version = VERSION, max_term_width = 100)]
 pub struct Cli {
     /// What to do; without a command, serve.
     #[command(subcommand)]
@@ -27,6 +38,29 @@ pub struct Cli {
 pub enum Command {
     /// Load the configuration as a start would, print the effective values, and exit.
     Check,
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print a man page, as source for man(1).
+    #[command(hide = true)]
+    Man {
+        /// The page.
+        #[arg(default_value = "headcount.1")]
+        page: Page,
+    },
+}
+
+/// The man pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    /// The command.
+    #[value(name = "headcount.1")]
+    Command,
+    /// The configuration file.
+    #[value(name = "headcount.toml.5")]
+    File,
 }
 
 /// Flags, each above file and environment.

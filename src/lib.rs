@@ -7,7 +7,7 @@
 //! main → server → http → session → hub → census → backplane → (RESP) → store
 //! ```
 //!
-//! - [`cli`], [`config`], [`log`]: what a person sets, as typed values.
+//! - [`cli`], [`config`], [`log`]: what a person sets, as typed values; [`manual`]: how they read it.
 //! - [`server`], [`shutdown`], [`systemd`]: start from right to left, stop from left to right, and
 //!   keep the service manager told.
 //! - [`http`]: the accept loop, the routes, the page, the WebSocket handshake.
@@ -18,9 +18,18 @@
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
 //! - [`metrics`]: what a node counts about itself.
 //!
-//! The wire format of clients and the key layout (`headcount:v1:…`) are the two things that nodes of
-//! different versions share. A later layout takes another number in its keys; clients ignore keys of
-//! a message that they do not know.
+//! # Versions side by side
+//!
+//! Nodes are upgraded one after the other, so two versions must bear each other. They share two things.
+//!
+//! - The key layout, whose number is in the keys (`headcount:v1:…`) and in `headcount --version`. What
+//!   only adds to it keeps the number. A change in what a key means takes the next number: nodes of both
+//!   layouts then add to the same totals, each as the other program that a total is open to, and each
+//!   withdraws its own dead. Until the last node of the old layout is gone, only a total that was lost
+//!   as a whole is not made good over both.
+//! - What clients say and hear. A client ignores members of an object that it does not know, and a
+//!   server answers an unknown request with an error and serves on, so that either may be newer. What
+//!   is more than an addition gets another path beside `/ws`.
 
 pub mod backplane;
 pub mod census;
@@ -29,6 +38,7 @@ pub mod config;
 pub mod http;
 pub mod hub;
 pub mod log;
+pub mod manual;
 pub mod metrics;
 pub mod server;
 pub mod session;

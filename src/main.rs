@@ -3,28 +3,44 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use headcount::cli::{Cli, Command};
 use headcount::config::{self, Listen, Loaded, Overrides};
-use headcount::{log, server};
+use headcount::{log, manual, server};
 
-/// A configuration that cannot be used, or an address that cannot be listened on.
+/// What may pass by itself, such as an address that is taken: a service manager tries again.
 const CANNOT_START: u8 = 1;
+
+/// A configuration that cannot be used, as flags that cannot be: trying again changes nothing.
+const CANNOT_BE_USED: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "headcount", &mut script);
+            return print(&script);
+        }
+        Some(Command::Man { page }) => return print(manual::page(page).as_bytes()),
+        Some(Command::Check) | None => {}
+    }
     let overrides = cli.settings.into();
     let loaded = match config::load(&overrides) {
         Ok(loaded) => loaded,
         Err(invalid) => {
             eprintln!("headcount: {invalid}");
-            return ExitCode::from(CANNOT_START);
+            return ExitCode::from(CANNOT_BE_USED);
         }
     };
-    match cli.command {
-        Some(Command::Check) => check(&loaded),
-        None => serve(loaded, overrides),
-    }
+    if cli.command.is_some() { check(&loaded) } else { serve(loaded, overrides) }
+}
+
+/// Writes what was asked for to standard output.
+fn print(text: &[u8]) -> ExitCode {
+    // A reader that closes early, such as head, is no failure.
+    let _ = std::io::stdout().write_all(text);
+    ExitCode::SUCCESS
 }
 
 /// Prints the effective values as TOML.
@@ -33,9 +49,7 @@ fn check(loaded: &Loaded) -> ExitCode {
     for (path, value) in &loaded.effective {
         text.push_str(&format!("{path} = {value}\n"));
     }
-    // A reader that closes early, such as head, is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    print(text.as_bytes())
 }
 
 fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {

@@ -204,7 +204,8 @@ mod tests {
             (sent(0x88, &1005u16.to_be_bytes()), 1002),
             (sent(0x82, b"x"), 1003),
             (sent(0x81, &[0xff]), 1007),
-            (vec![0x81, 0xfe, 0x10, 0], 1009),
+            // The length is refused as soon as the header is there, before any of the payload.
+            (vec![0x81, 0xfe, 0x10, 0, 1, 2, 3, 4], 1009),
             (vec![0x81, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
         ] {
             let code_of = all(bytes.clone(), 1000).map_err(|close| close.code);

@@ -38,6 +38,8 @@ pub struct EventLoop {
     poll: Poll,
     listener: TcpListener,
     accept_at: Option<u64>,
+    /// Kept open here too: a waker that is closed right after its call wakes nobody.
+    _waker: Arc<Waker>,
 }
 
 impl EventLoop {
@@ -48,7 +50,8 @@ impl EventLoop {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok((Self { poll, listener, accept_at: None }, waker))
+        let event_loop = Self { poll, listener, accept_at: None, _waker: Arc::clone(&waker) };
+        Ok((event_loop, waker))
     }
 
     /// Serves until `stop` is set and the loop is woken. Dropping it closes the listener.

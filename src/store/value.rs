@@ -258,11 +258,6 @@ impl Set {
         self.members.len()
     }
 
-    /// Whether there is no member.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     /// Whether this is a member.
     pub fn contains(&self, member: &[u8]) -> bool {
         self.members.contains(member)

@@ -1,0 +1,155 @@
+//! What is installed fits what it was made from: pages, completions and units say what flags and keys
+//! say. `packaging/test` installs it for real.
+
+use std::collections::HashMap;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use headcount::config::keys::{KEYS, Kind, find};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::SOON;
+use crate::support::node::headcount;
+
+const SERVICE: &str = include_str!("../packaging/systemd/headcount.service");
+const SOCKET: &str = include_str!("../packaging/systemd/headcount.socket");
+
+async fn printed(arguments: &[&str]) -> String {
+    let output = timeout(SOON, headcount().args(arguments).output()).await.expect("it ends by itself").unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a tool over `text`; `None` where this machine does not have it.
+async fn tool(program: &str, arguments: &[&str], text: &str) -> Option<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("not tried: there is no {program} here");
+        return None;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    let _ = stdin.write_all(text.as_bytes()).await;
+    drop(stdin);
+    Some(timeout(SOON, child.wait_with_output()).await.expect("it ends by itself").unwrap())
+}
+
+/// The words of the usage and of the help that a person can type: commands and long flags.
+async fn words() -> Vec<String> {
+    let help = printed(&["--help"]).await;
+    let flags = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| word.starts_with("--"));
+    let mut words: Vec<String> = flags.map(str::to_owned).collect();
+    words.extend(["check", "completions"].map(str::to_owned));
+    assert!(words.len() > 8, "{help}");
+    words
+}
+
+/// The values of a unit file by name; the last one of a name that comes twice.
+fn unit(text: &str) -> HashMap<&str, &str> {
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect()
+}
+
+fn seconds(text: &str) -> Duration {
+    humantime::parse_duration(text).unwrap_or_else(|why| panic!("{text:?}: {why}"))
+}
+
+fn default_of(path: &str) -> &'static str {
+    find(path).unwrap_or_else(|| panic!("there is no key {path}")).default.trim_matches('"')
+}
+
+#[tokio::test]
+async fn the_page_of_the_command_names_every_flag_and_command() {
+    let page = printed(&["man"]).await.replace("\\-", "-").replace("\\fR", "").replace("\\fB", "");
+    for word in words().await {
+        assert!(page.contains(&word), "{word} is not in:\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_the_configuration_names_every_key_with_its_default() {
+    let page = printed(&["man", "headcount.toml.5"]).await.replace("\\-", "-");
+    let sections: HashMap<&str, &str> =
+        page.split("\n.SH ").filter_map(|section| section.split_once('\n')).map(|(name, text)| (name, text)).collect();
+    for key in KEYS {
+        if let Kind::Channels = key.kind {
+            assert!(sections["[[channels]]"].contains("pattern = \"users:count\""), "{page}");
+            continue;
+        }
+        let (section, name) = key.path.split_once('.').unwrap();
+        let text = sections.get(&*format!("[{section}]")).unwrap_or_else(|| panic!("no [{section}] in:\n{page}"));
+        let entry = format!("\\fB{name}\\fR = {}", key.default);
+        assert!(text.contains(&entry), "{} is not in [{section}]:\n{text}", key.path);
+    }
+}
+
+#[tokio::test]
+async fn both_pages_are_read_by_man_without_a_complaint() {
+    for page in ["headcount.1", "headcount.toml.5"] {
+        let text = printed(&["man", page]).await;
+        let Some(output) = tool("man", &["--warnings=w", "-l", "-"], &text).await else { return };
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaints.is_empty(), "{page}: {complaints}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("headcount"));
+    }
+}
+
+#[tokio::test]
+async fn completions_know_every_flag_and_command_and_their_shell_reads_them() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = printed(&["completions", shell]).await;
+        for word in words().await {
+            let word = if shell == "fish" { word.trim_start_matches('-') } else { &word };
+            assert!(script.contains(word), "{word} is not in what {shell} gets:\n{script}");
+        }
+        if let Some(output) = tool(shell, &["-n"], &script).await {
+            assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[tokio::test]
+async fn version_tells_commit_features_and_key_layout() {
+    let text = printed(&["--version"]).await;
+    let lines: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once(": ")).collect();
+    assert!(!lines["commit"].is_empty() && !lines["features"].is_empty(), "{text}");
+    assert_eq!(lines["keys"], "headcount:v1");
+    assert_eq!(printed(&["-V"]).await.trim(), concat!("headcount ", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_is_told_apart_from_an_address_that_is_taken() {
+    let prevented = unit(SERVICE)["RestartPreventExitStatus"].parse::<i32>().unwrap();
+    let mistaken = headcount().env("HEADCOUNT_SERVER__DRAIN", "soon").output();
+    let output = timeout(SOON, mistaken).await.expect("it ends by itself").unwrap();
+    assert_eq!(output.status.code(), Some(prevented));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = headcount().args(["--listen", &address]).output();
+    let output = timeout(SOON, output).await.expect("it ends by itself").unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn the_unit_leaves_room_for_the_default_drain_and_the_default_number_of_clients() {
+    let unit = unit(SERVICE);
+    assert!(seconds(unit["TimeoutStopSec"]) > 2 * seconds(default_of("server.drain")));
+    let clients: u64 = default_of("limits.clients").parse().unwrap();
+    assert!(unit["LimitNOFILE"].parse::<u64>().unwrap() > clients + clients / 10);
+}
+
+#[test]
+fn the_socket_unit_listens_where_the_server_would() {
+    let unit = unit(SOCKET);
+    assert!(default_of("server.listen").ends_with(&format!(":{}\"]", unit["ListenStream"])));
+    assert_eq!(unit["Backlog"], default_of("server.backlog"));
+}
+
+#[tokio::test]
+async fn the_unit_is_exposed_no_more_than_a_server_must_be() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/systemd/headcount.service");
+    let arguments = ["security", "--offline=true", "--threshold=15", "--no-pager", path];
+    let Some(output) = tool("systemd-analyze", &arguments, "").await else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
