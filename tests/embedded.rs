@@ -208,3 +208,21 @@ async fn what_was_written_with_a_path_is_there_after_a_crash() {
     drop(node);
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_lists_the_commands_that_there_are() {
+    let _turn = beside_others().await;
+    let port = free_port();
+    let node = auto("127.0.0.1", port).start().await;
+    node.ready().await;
+    let mut commands: Vec<String> = run(port, &["COMMAND", "LIST"]).await.unwrap();
+    commands.iter_mut().for_each(|name| name.make_ascii_uppercase());
+    commands.sort();
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("<!-- commands -->").unwrap();
+    let (list, _) = rest.split_once("<!-- /commands -->").unwrap();
+    let is_command = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase() || c == '_') && word.len() > 2;
+    let mut listed: Vec<String> = list.split_whitespace().filter(is_command).map(str::to_owned).collect();
+    listed.sort();
+    assert_eq!(listed, commands);
+}

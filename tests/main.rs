@@ -24,4 +24,5 @@ mod redis_itself;
 mod relay;
 mod slow;
 mod stop;
+mod store_contract;
 mod storm;

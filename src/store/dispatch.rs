@@ -34,8 +34,6 @@ impl Server {
             && !command.flags.has(Flags::IN_MULTI)
         {
             enqueue(transaction, args, self.settings.max_query_buffer, out);
-        } else if command.name == "ping" && client.is_subscriber() && !out.resp3 {
-            command::ping_subscriber(args, out);
         } else {
             if self.monitors > 0 {
                 self.show_to_monitors(slot, args);
@@ -67,7 +65,14 @@ impl Server {
 
     /// Runs a command that is past all guards; the caller turns a failure into a reply.
     pub fn call(&mut self, slot: Slot, command: &'static Command, args: &Args, out: &mut Reply) -> Outcome {
-        let db = self.clients.get(slot).map_or(0, |client| client.db);
+        let Some(client) = self.clients.get(slot) else {
+            return Ok(());
+        };
+        let db = client.db;
+        if command.name == "ping" && client.is_subscriber() && !out.resp3 {
+            command::ping_subscriber(args, out);
+            return Ok(());
+        }
         self.data.keys.selected = db;
         let outcome = match command.run {
             Run::Server(run) => run(self, slot, args, out),

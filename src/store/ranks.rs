@@ -56,6 +56,13 @@ impl Ranks {
     pub fn insert(&mut self, members: &Members, score: f64, position: u32) {
         let name = member(members, position);
         let (chunk, offset) = self.locate(members, &mut |s, m| order((s, m), (score, name)) == Ordering::Less);
+        let (chunk, offset) = match chunk.checked_sub(1) {
+            // Before the first of a chunk is behind the last of the one before, where there is room.
+            Some(before) if offset == 0 && self.chunks[before].scores.len() < CHUNK => {
+                (before, self.chunks[before].scores.len())
+            }
+            _ => (chunk, offset),
+        };
         if self.chunks.is_empty() {
             self.chunks.push(Chunk::default());
             self.recount();
@@ -96,12 +103,6 @@ impl Ranks {
         self.chunks[rank.0].positions[rank.1] = position;
     }
 
-    /// The member position at `rank`.
-    pub fn at(&self, rank: usize) -> Option<u32> {
-        let (chunk, offset) = self.seek(rank)?;
-        self.chunks[chunk].positions.get(offset).copied()
-    }
-
     /// Member positions from `rank` on, in order.
     pub fn forward(&self, rank: usize) -> impl Iterator<Item = u32> + '_ {
         let (chunk, offset) = self.seek(rank).unwrap_or((self.chunks.len(), 0));
@@ -136,7 +137,7 @@ impl Ranks {
                 high = middle;
             }
         }
-        if low == found.scores.len() && after < self.chunks.len() && low == CHUNK {
+        if low == found.scores.len() && after < self.chunks.len() {
             return (after, 0);
         }
         (chunk, low)

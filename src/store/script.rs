@@ -96,6 +96,9 @@ pub struct Vm {
     run: Function,
     compiled: HashMap<Blob, Function>,
     time: Duration,
+    memory: usize,
+    /// Whether a script has used up the memory, garbage that the engine does not get rid of included.
+    pub exhausted: bool,
 }
 
 /// How many instructions pass between two looks at the clock.
@@ -118,7 +121,16 @@ impl Vm {
             }
         })?;
         let time = Duration::from_millis(options.script_time);
-        let vm = Self { lua, session, environment, run, compiled: HashMap::new(), time };
+        let vm = Self {
+            lua,
+            session,
+            environment,
+            run,
+            compiled: HashMap::new(),
+            time,
+            memory: options.script_memory,
+            exhausted: false,
+        };
         vm.set_limits(options);
         Ok(vm)
     }
@@ -185,10 +197,13 @@ impl Vm {
         }
         match result {
             Ok((true, value)) => convert::reply(&value, out, 0),
-            Ok((false, problem)) => return Err(explain(&problem, name)),
+            Ok((false, problem)) => {
+                self.exhausted = self.lua.used_memory() > self.memory / 2;
+                return Err(explain(&problem, name));
+            }
             Err(error) => {
                 // Only the engine's own failures, such as a lack of memory, come this way.
-                let _ = self.lua.gc_collect();
+                self.exhausted = true;
                 return Err(Fail::new(format!("ERR {error} script: {}", String::from_utf8_lossy(name))));
             }
         }

@@ -27,11 +27,6 @@ impl Zset {
         self.members.len()
     }
 
-    /// Whether there is no member.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     /// The score of a member.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         self.members.get(member).copied()
@@ -109,11 +104,6 @@ impl Zset {
         self.range(0..self.len(), false)
     }
 
-    /// The member at a rank.
-    pub fn at_rank(&self, rank: usize) -> Option<(&[u8], f64)> {
-        self.at_position(self.ranks.at(rank)? as usize)
-    }
-
     /// The name of Redis's representation of such a set.
     pub fn encoding(&self) -> &'static str {
         if self.outgrown { "skiplist" } else { "listpack" }
@@ -176,7 +166,7 @@ mod tests {
                 assert!(backward.iter().rev().map(|(m, _)| *m).eq(plain.iter().map(|p| &*p.1)));
                 for (rank, (_, member)) in plain.iter().enumerate().step_by(37) {
                     assert_eq!(zset.rank(member), Some(rank));
-                    assert_eq!(zset.at_rank(rank).map(|(m, _)| m), Some(&**member));
+                    assert_eq!(zset.range(rank..rank + 1, false).next().map(|(m, _)| m), Some(&**member));
                 }
             }
         }

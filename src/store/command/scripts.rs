@@ -86,6 +86,10 @@ fn run(server: &mut Server, name: &[u8], (keys, argv): (&Args, &Args), out: &mut
     let vm = server.vm.as_mut().ok_or(NOSCRIPT)?;
     let outcome = vm.run(name, &mut server.data, permission, keys, argv, out);
     server.data.keys.selected = db;
+    if vm.exhausted {
+        // A new engine starts with empty hands.
+        server.vm = None;
+    }
     outcome
 }
 

@@ -1,0 +1,165 @@
+//! What was written is there again, in this store and in a real Redis.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use headcount::store::{Fsync, Options, StoreError};
+
+use super::servers::{Embedded, Redis};
+use super::wire::{Connection, Value};
+
+/// A folder that goes when the test does.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("headcount-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn options(&self) -> Options {
+        Options { path: Some(self.0.clone()), fsync: Fsync::Always, ..Options::default() }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("headcount.aof")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const WRITES: &[&[&str]] = &[
+    &["SET", "text", "line\r\nline"],
+    &["SET", "timed", "x", "EX", "1000"],
+    &["INCRBY", "number", "41"],
+    &["INCRBYFLOAT", "number", "1.5"],
+    &["RPUSH", "list", "a", "b", "c"],
+    &["LMOVE", "list", "other", "LEFT", "RIGHT"],
+    &["HSET", "hash", "f", "v", "g", "w"],
+    &["SADD", "set", "1", "2", "3", "4"],
+    &["SPOP", "set"],
+    &["ZADD", "zset", "1.5", "m", "-inf", "n"],
+    &["ZPOPMAX", "zset"],
+    &["SELECT", "3"],
+    &["SET", "elsewhere", "here"],
+    &["EVAL", "redis.call('INCR','s') redis.call('SET','t',redis.call('TIME')[1])", "0"],
+    &["SELECT", "0"],
+    &["SET", "gone", "x", "PX", "1"],
+    &["BLPOP", "list", "0"],
+];
+
+const READS: &[&[&str]] = &[
+    &["GET", "text"],
+    &["PEXPIRETIME", "timed"],
+    &["GET", "number"],
+    &["LRANGE", "list", "0", "-1"],
+    &["LRANGE", "other", "0", "-1"],
+    &["HGETALL", "hash"],
+    &["SMEMBERS", "set"],
+    &["ZRANGE", "zset", "0", "-1", "WITHSCORES"],
+    &["SELECT", "3"],
+    &["GET", "elsewhere"],
+    &["GET", "s"],
+    &["GET", "t"],
+];
+
+fn write(connection: &mut Connection) {
+    for args in WRITES {
+        let reply = connection.call(args);
+        assert!(!format!("{reply:?}").starts_with('-'), "{args:?}: {reply:?}");
+    }
+}
+
+fn read(address: std::net::SocketAddr) -> Vec<Value> {
+    let mut connection = Connection::open(address);
+    READS.iter().map(|args| connection.call(args).unordered()).collect()
+}
+
+#[test]
+fn what_was_written_is_there_after_a_restart_and_after_a_rewrite() {
+    let folder = Folder::new("restart");
+    let store = Embedded::open(folder.options()).unwrap();
+    write(&mut Connection::open(store.address));
+    let before = read(store.address);
+    store.stop();
+    let store = Embedded::open(folder.options()).unwrap();
+    assert_eq!(read(store.address), before);
+    assert_eq!(Connection::open(store.address).call(&["SAVE"]).text(), "OK");
+    assert_eq!(Connection::open(store.address).call(&["INCR", "after"]).text(), "1");
+    store.stop();
+    let store = Embedded::open(folder.options()).unwrap();
+    assert_eq!(read(store.address), before);
+    assert_eq!(Connection::open(store.address).call(&["GET", "after"]).text(), "1");
+}
+
+#[test]
+fn the_log_loads_into_a_real_redis() {
+    let (folder, redis) = (Folder::new("pipe"), Redis::start());
+    let store = Embedded::open(folder.options()).unwrap();
+    write(&mut Connection::open(store.address));
+    let before = read(store.address);
+    let loaded = Command::new("redis-cli")
+        .args(["-p", &redis.address.port().to_string(), "--pipe"])
+        .stdin(fs::File::open(folder.log()).unwrap())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(loaded.success());
+    assert_eq!(read(redis.address), before);
+}
+
+#[test]
+fn a_log_cut_anywhere_replays_to_a_prefix_of_what_was_written() {
+    let folder = Folder::new("cut");
+    let store = Embedded::open(folder.options()).unwrap();
+    let mut connection = Connection::open(store.address);
+    for n in 0..8 {
+        connection.call(&["RPUSH", "list", &n.to_string()]);
+        connection.call(&["EVAL", "redis.call('INCR','a') redis.call('INCR','b')", "0"]);
+    }
+    store.stop();
+    let whole = fs::read(folder.log()).unwrap();
+    for end in (0..=whole.len()).step_by(7).chain([whole.len()]) {
+        fs::write(folder.log(), &whole[..end]).unwrap();
+        let store = Embedded::open(folder.options()).unwrap();
+        let mut connection = Connection::open(store.address);
+        let list = connection.call(&["LRANGE", "list", "0", "-1"]);
+        let length = match &list {
+            Value::Many(_, items) => items.len(),
+            other => panic!("{other:?}"),
+        };
+        let expected: Vec<Value> = (0..length).map(|n| Value::Text(b'$', n.to_string().into_bytes())).collect();
+        assert_eq!(list, Value::Many(b'*', expected));
+        // Both halves of a script, or neither.
+        assert_eq!(connection.call(&["GET", "a"]), connection.call(&["GET", "b"]));
+    }
+}
+
+#[test]
+fn damage_in_the_middle_stops_the_start_and_names_the_byte() {
+    let folder = Folder::new("damage");
+    fs::write(folder.log(), b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n*2\r\n$4\r\nINCRx\r\n$1\r\na\r\n").unwrap();
+    match Embedded::open(folder.options()) {
+        Err(StoreError::Damaged { offset, .. }) => assert_eq!(offset, 21),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it starts"),
+    }
+}
+
+#[test]
+fn one_process_at_a_time_may_use_a_folder() {
+    let folder = Folder::new("lock");
+    let store = Embedded::open(folder.options()).unwrap();
+    let second = Embedded::open(folder.options());
+    assert!(matches!(second, Err(StoreError::Locked { .. })));
+    store.stop();
+    assert!(Embedded::open(folder.options()).is_ok());
+    assert!(Path::new(&folder.0).exists());
+}

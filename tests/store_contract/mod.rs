@@ -1,0 +1,84 @@
+//! The embedded store answers as Redis 7 does: the same cases against both, the same bytes back.
+//!
+//! A case is a list of commands, one a line; `cases/*.txt` hold them by topic, with a blank line
+//! between cases. Each runs on fresh connections to empty servers, in RESP2 and again in RESP3, and
+//! every reply must be the same, type and error text included. A `~` in front of a command says that
+//! the order of its reply's elements is nobody's promise.
+
+mod clients;
+mod log;
+mod random;
+mod servers;
+mod wire;
+
+use servers::{Embedded, Redis};
+use wire::{Connection, Value};
+
+const CASES: [(&str, &str); 8] = [
+    ("keys", include_str!("cases/keys.txt")),
+    ("strings", include_str!("cases/strings.txt")),
+    ("hashes", include_str!("cases/hashes.txt")),
+    ("lists", include_str!("cases/lists.txt")),
+    ("sets", include_str!("cases/sets.txt")),
+    ("zsets", include_str!("cases/zsets.txt")),
+    ("scripts", include_str!("cases/scripts.txt")),
+    ("server", include_str!("cases/server.txt")),
+];
+
+/// Commands that are followed by messages, which have to be waited for.
+const TALKATIVE: [&str; 3] = ["UNSUBSCRIBE", "SUBSCRIBE", "PUBLISH"];
+
+#[test]
+fn every_reply_is_the_one_that_redis_gives() {
+    let (ours, theirs) = (Embedded::start(), Redis::start());
+    let mut differences = Vec::new();
+    for (topic, text) in CASES {
+        for (protocol, case) in ["2", "3"].iter().flat_map(|p| text.split("\n\n").map(move |c| (p, c))) {
+            let mut pair = [ours.address, theirs.address].map(Connection::open);
+            for setup in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["HELLO", protocol]] {
+                for connection in &mut pair {
+                    connection.call(setup);
+                }
+            }
+            for line in case.lines().filter(|line| !line.is_empty()) {
+                let args = split(line.trim_start_matches('~'));
+                let args: Vec<&[u8]> = args.iter().map(|arg| &**arg).collect();
+                let name = String::from_utf8_lossy(args[0]).to_uppercase();
+                let [a, b] = pair.each_mut().map(|connection| {
+                    let mut replies = vec![connection.call(&args)];
+                    if TALKATIVE.iter().any(|talkative| name.ends_with(talkative)) {
+                        // What came of its own accord stands in front of the answer to this.
+                        replies.push(connection.call(&["PING"]));
+                    }
+                    if line.starts_with('~') { replies.into_iter().map(Value::unordered).collect() } else { replies }
+                });
+                if a != b {
+                    differences.push(format!("{topic}, RESP{protocol}: {line}\n  ours  {a:?}\n  Redis {b:?}"));
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Splits a line into words; `"` quotes, with `\"`, `\\` and `\n` inside.
+fn split(line: &str) -> Vec<Vec<u8>> {
+    let (mut words, mut word, mut chars) = (Vec::new(), None::<String>, line.chars());
+    let mut quoted = false;
+    while let Some(next) = chars.next() {
+        match next {
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            '\\' if quoted => {
+                let escaped = chars.next().unwrap();
+                word.get_or_insert_default().push(if escaped == 'n' { '\n' } else { escaped });
+            }
+            ' ' if !quoted => words.extend(word.take()),
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    words.into_iter().map(String::into_bytes).collect()
+}

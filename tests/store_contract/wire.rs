@@ -1,0 +1,119 @@
+//! A client that speaks RESP and hides nothing.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// No reply takes longer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A reply: its type byte and what it holds.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// A line, or a string.
+    Text(u8, Vec<u8>),
+    /// Elements; a map's keys and values in turn.
+    Many(u8, Vec<Value>),
+    /// The connection was closed.
+    Closed,
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(kind, text) => write!(f, "{}{}", char::from(*kind), text.escape_ascii()),
+            Self::Many(kind, items) => write!(f, "{}{items:?}", char::from(*kind)),
+            Self::Closed => write!(f, "closed"),
+        }
+    }
+}
+
+impl Value {
+    /// The same with its elements sorted.
+    pub fn unordered(self) -> Self {
+        match self {
+            Self::Many(kind, items) => {
+                let mut items: Vec<Self> = items.into_iter().map(Self::unordered).collect();
+                items.sort();
+                Self::Many(kind, items)
+            }
+            other => other,
+        }
+    }
+
+    /// The text of a reply that is one.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Text(_, text) => String::from_utf8_lossy(text).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// One connection.
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        // A closed connection shows when the reply is read.
+        let _ = self.stream.get_mut().write_all(bytes);
+    }
+
+    /// Sends a command and reads one reply.
+    pub fn call(&mut self, args: &[impl AsRef<[u8]>]) -> Value {
+        self.send(&request(args));
+        self.read()
+    }
+
+    /// Reads one reply.
+    pub fn read(&mut self) -> Value {
+        let mut line = Vec::new();
+        match self.stream.read_until(b'\n', &mut line) {
+            Ok(0) => return Value::Closed,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                return Value::Closed;
+            }
+            Err(error) => panic!("no reply: {error}"),
+        }
+        let kind = line[0];
+        let rest = line[1..].strip_suffix(b"\r\n").unwrap();
+        let number = || std::str::from_utf8(rest).unwrap().parse::<i64>().unwrap();
+        match kind {
+            b'$' | b'=' if number() >= 0 => {
+                let mut text = vec![0; number() as usize + 2];
+                self.stream.read_exact(&mut text).unwrap();
+                text.truncate(text.len() - 2);
+                Value::Text(kind, text)
+            }
+            b'*' | b'~' | b'>' | b'%' if number() >= 0 => {
+                let count = number() * if kind == b'%' { 2 } else { 1 };
+                Value::Many(kind, (0..count).map(|_| self.read()).collect())
+            }
+            _ => Value::Text(kind, rest.to_vec()),
+        }
+    }
+}
+
+/// A command as it goes over the wire.
+pub fn request(args: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        let arg = arg.as_ref();
+        bytes.extend(format!("${}\r\n", arg.len()).bytes());
+        bytes.extend(arg);
+        bytes.extend(b"\r\n");
+    }
+    bytes
+}
