@@ -5,20 +5,23 @@
 //! the value and what is allowed. Raw text becomes typed values here and nowhere else.
 //! The rule: [`keys::KEYS`] is the one list of keys; what is not in it is an error.
 
+pub mod address;
 pub mod channels;
 pub mod keys;
 mod reader;
+mod reload;
 mod value;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use address::{Listen, Place, Trusted};
 pub use channels::{Deliver, Rule, Rules};
 use reader::Reader;
+pub use reload::Changes;
 
 /// Everything that a node can be told, typed and in range.
 #[derive(Debug, Clone)]
@@ -44,8 +47,8 @@ pub struct Config {
 /// `[server]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// Addresses to listen on.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen.
+    pub listen: Vec<Listen>,
     /// Threads that carry sockets.
     pub workers: usize,
     /// Time over which the sockets are closed at a stop.

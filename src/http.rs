@@ -8,11 +8,12 @@ pub mod accept;
 mod assets;
 mod handshake;
 mod health;
+pub mod listen;
 mod query;
 pub mod routes;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -29,7 +30,7 @@ pub type Reply = Response<Full<Bytes>>;
 
 /// What every request may need to know.
 pub struct App {
-    config: Config,
+    config: RwLock<Arc<Config>>,
     registry: Arc<Registry>,
     metrics: Metrics,
     assets: Assets,
@@ -41,8 +42,17 @@ pub struct App {
 impl App {
     /// For a node with this configuration.
     pub fn new(config: Config, registry: Arc<Registry>, metrics: Metrics) -> Self {
-        let assets = Assets::load();
+        let (assets, config) = (Assets::load(), RwLock::new(Arc::new(config)));
         Self { config, registry, metrics, assets, draining: AtomicBool::new(false), open: AtomicUsize::new(0) }
+    }
+
+    /// Puts another configuration into effect, from the next request on.
+    pub fn configure(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on the node is not ready, and takes no new socket.

@@ -5,6 +5,7 @@
 //! The rules: a message is framed once and every socket gets the same bytes; no task is woken and
 //! nothing is allocated for a socket that can take them at once; a client that cannot has a bound.
 
+mod configure;
 mod fanout;
 pub mod message;
 mod outbox;
@@ -16,6 +17,8 @@ pub mod shard;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::config::Config;
 
 pub use registry::Registry;
 pub use router::Router;
@@ -62,6 +65,8 @@ pub enum Delivery {
         /// True: live. False: degraded.
         up: bool,
     },
+    /// What changed in the configuration, for the sockets that are open too.
+    Config(Arc<Config>),
     /// Close every socket, spread over this time.
     Drain(Duration),
 }

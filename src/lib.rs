@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`cli`], [`config`], [`log`]: what a person sets, as typed values; [`manual`]: how they read it.
-//! - [`server`], [`shutdown`]: start from right to left, stop from left to right.
+//! - [`server`], [`shutdown`], [`systemd`]: start from right to left, stop from left to right, and
+//!   keep the service manager told.
 //! - [`http`]: the accept loop, the routes, the page, the WebSocket handshake.
 //! - [`session`]: one client from open to close.
 //! - [`hub`]: channels and their subscribers on this node; the fan-out.
@@ -43,3 +44,4 @@ pub mod server;
 pub mod session;
 pub mod shutdown;
 pub mod store;
+pub mod systemd;

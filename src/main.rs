@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use headcount::cli::{Cli, Command};
-use headcount::config::{self, Loaded};
+use headcount::config::{self, Listen, Loaded, Overrides};
 use headcount::{log, manual, server};
 
 /// What may pass by itself, such as an address that is taken: a service manager tries again.
@@ -25,14 +25,15 @@ fn main() -> ExitCode {
         Some(Command::Man { page }) => return print(manual::page(page).as_bytes()),
         Some(Command::Check) | None => {}
     }
-    let loaded = match config::load(&cli.settings.into()) {
+    let overrides = cli.settings.into();
+    let loaded = match config::load(&overrides) {
         Ok(loaded) => loaded,
         Err(invalid) => {
             eprintln!("headcount: {invalid}");
             return ExitCode::from(CANNOT_BE_USED);
         }
     };
-    if cli.command.is_some() { check(&loaded) } else { serve(loaded) }
+    if cli.command.is_some() { check(&loaded) } else { serve(loaded, overrides) }
 }
 
 /// Writes what was asked for to standard output.
@@ -51,18 +52,18 @@ fn check(loaded: &Loaded) -> ExitCode {
     print(text.as_bytes())
 }
 
-fn serve(loaded: Loaded) -> ExitCode {
-    log::start(&loaded.config.log);
+fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
+    let threshold = log::start(&loaded.config.log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
     let ended = runtime.block_on(async {
         let channel = loaded.config.channels.default_channel().unwrap_or_default().to_owned();
-        let server = server::Server::bind(loaded.config).await?;
+        let server = server::Server::bind(loaded, overrides, threshold).await?;
         let store = server.store();
-        for address in server.addresses() {
-            announce(address, &channel, &store);
+        for listen in server.addresses() {
+            announce(&listen, &channel, &store);
         }
         server.run().await
     });
@@ -76,11 +77,18 @@ fn serve(loaded: Loaded) -> ExitCode {
 }
 
 /// The one line that a person can click.
-fn announce(address: std::net::SocketAddr, channel: &str, store: &str) {
-    let (version, port) = (env!("CARGO_PKG_VERSION"), address.port());
-    let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    let line = format!("headcount {version}: http://{host}:{port}/ shows {channel}, kept in {store}\n");
+fn announce(listen: &Listen, channel: &str, store: &str) {
+    let version = env!("CARGO_PKG_VERSION");
+    let place = match listen.address() {
+        Some(address) => {
+            let scheme = if listen.tls { "https" } else { "http" };
+            let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            format!("{scheme}://{host}:{}/", address.port())
+        }
+        None => listen.to_string(),
+    };
+    let line = format!("headcount {version}: {place} shows {channel}, kept in {store}\n");
     let _ = std::io::stdout().write_all(line.as_bytes());
 }
 

@@ -4,48 +4,63 @@
 //! talks to the store. The rule: this file alone knows all layers.
 
 mod host;
+mod reload;
+mod supervise;
+mod workers;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::backplane::{Commands, Feed, Keys};
 use crate::census::{Census, census};
-use crate::config::Config;
+use crate::config::{Config, Listen, Loaded, Overrides};
 use crate::http::App;
-use crate::http::accept::{Lane, accept, listen};
-use crate::hub::{DELIVERIES, Delivery, Registry, Router, Shard};
+use crate::http::accept::{Lane, accept};
+use crate::http::listen::Listener;
+use crate::hub::{Delivery, Registry, Router};
+use crate::log::Threshold;
 use crate::metrics::Metrics;
-use crate::session::{ATTACHES, Worker, run};
-use crate::shutdown::Signals;
+use crate::session::Pulse;
+use crate::shutdown::{Asked, Signals};
 use crate::store::StoreError;
+use crate::systemd::{self, Manager};
 use host::{Host, Serving};
+use reload::Reload;
+use supervise::Supervisor;
+use workers::Workers;
 
 /// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
 /// withdrawing what is left.
 const CLOSING: f64 = 0.7;
 /// Even a drain of no time leaves this long to withdraw the tallies.
 const WITHDRAW: Duration = Duration::from_millis(500);
-/// Workers that one node may have: a bit each in the registry.
-const MAX_WORKERS: usize = 64;
+/// The longest wait for a worker to take a new configuration.
+const CONFIGURE: Duration = Duration::from_secs(2);
+/// The name of those of the service manager's sockets whose connections are encrypted.
+const TLS: &str = "tls";
 
 /// Why a server did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; free the address, or set server.listen or PORT to another")]
+    #[error("cannot listen on {address}: {error}; free it, or set server.listen or PORT to another")]
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// The address or path.
+        address: String,
         /// What the kernel said.
+        error: io::Error,
+    },
+    /// A socket that the service manager handed over cannot be used.
+    #[error("the service manager's socket {name:?} cannot be used: {error}")]
+    Inherit {
+        /// Its name there.
+        name: String,
+        /// What is wrong with it.
         error: io::Error,
     },
     /// The store's URL cannot be used.
@@ -64,8 +79,8 @@ pub enum Error {
 
 /// A server that listens.
 pub struct Server {
-    config: Config,
-    listeners: Vec<TcpListener>,
+    reload: Reload,
+    listeners: Vec<Listener>,
     signals: Signals,
     metrics: Metrics,
     host: Host,
@@ -77,26 +92,25 @@ impl Server {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn bind(config: Config) -> Result<Self, Error> {
-        let open = |&address: &SocketAddr| {
-            listen(address, config.server.backlog).map_err(|error| Error::Listen { address, error })
-        };
-        let listeners = config.server.listen.iter().map(open).collect::<Result<_, _>>()?;
+    pub async fn bind(loaded: Loaded, overrides: Overrides, threshold: Threshold) -> Result<Self, Error> {
+        let config = &loaded.config;
+        let listeners = listeners(config)?;
         let metrics = Metrics::default();
-        let mut host = Host::new(&config, metrics.clone());
+        let mut host = Host::new(config, metrics.clone());
         let serving = host.start().await?;
-        Ok(Self { config, listeners, signals: Signals::new()?, metrics, host, serving })
+        let reload = Reload { loaded, overrides, threshold };
+        Ok(Self { reload, listeners, signals: Signals::new()?, metrics, host, serving })
     }
 
     /// Where the counts are kept, in words.
     pub fn store(&self) -> String {
-        let url = self.config.redis.shown();
+        let url = self.reload.loaded.config.redis.shown();
         if self.serving.is_some() { format!("its own store at {url}") } else { url }
     }
 
     /// Where it listens, with real ports.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    pub fn addresses(&self) -> Vec<Listen> {
+        self.listeners.iter().map(|listener| listener.at.clone()).collect()
     }
 
     /// Serves until a signal comes, then drains. Returns the number of the signal that cut a drain
@@ -105,28 +119,43 @@ impl Server {
     /// # Errors
     /// See [`Error`].
     pub async fn run(mut self) -> Result<Option<i32>, Error> {
-        let limits = raise_descriptors(&self.config);
-        self.config.limits.clients = limits;
-        let mut node = Node::start(&self.config, self.metrics, self.host, self.serving)?;
+        let fit = raise_descriptors(self.reload.loaded.config.limits.clients);
+        let mut node = Node::start(&self.reload.config(fit), self.metrics, self.host, self.serving)?;
+        let manager = Manager::find();
         let mut accepting = JoinSet::new();
+        accepting.spawn(node.supervisor(manager.clone()).run());
         for listener in self.listeners.drain(..) {
             accepting.spawn(accept(node.app.clone(), listener, node.lanes.clone()));
         }
-        let name = tokio::select! {
-            (name, _) = self.signals.next() => name,
-            // Without a drain a worker ends for a fault only.
-            Some(_) = node.workers.join_next() => return Err(Error::Worker),
-            // Without a stop the host ends for a fault only.
-            Some(ended) = node.hosting.join_next() => {
-                return Err(ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into());
+        manager.ready();
+        let signal = loop {
+            tokio::select! {
+                asked = self.signals.next() => match asked {
+                    Asked::Stop(signal, _) => break signal,
+                    Asked::Reload => {
+                        manager.reloading();
+                        if self.reload.again() {
+                            node.configure(self.reload.config(fit)).await;
+                        }
+                        manager.ready();
+                    }
+                },
+                // Without a drain a worker ends for a fault only.
+                Some(_) = node.workers.join_next() => return Err(Error::Worker),
+                // Without a stop the host ends for a fault only.
+                Some(ended) = node.hosting.join_next() => {
+                    return Err(ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into());
+                }
             }
         };
-        tracing::info!(signal = name, drain = ?self.config.server.drain, "stopping: closing the sockets");
+        let over = self.reload.loaded.config.server.drain;
+        tracing::info!(signal, drain = ?over, "stopping: closing the sockets");
+        manager.stopping();
         node.app.drain();
         accepting.shutdown().await;
         tokio::select! {
-            () = node.drain(self.config.server.drain) => Ok(None),
-            (_, number) = self.signals.next() => {
+            () = node.drain(over) => Ok(None),
+            number = self.signals.stop() => {
                 tracing::warn!("stopping now: other nodes withdraw what this one had counted");
                 Ok(Some(number))
             }
@@ -134,9 +163,27 @@ impl Server {
     }
 }
 
+/// The sockets that the service manager holds for us, or else those of the configuration.
+fn listeners(config: &Config) -> Result<Vec<Listener>, Error> {
+    let held = systemd::sockets();
+    if !held.is_empty() {
+        let take = |(socket, name): (_, String)| {
+            Listener::inherit(socket, name == TLS).map_err(|error| Error::Inherit { name, error })
+        };
+        return held.into_iter().map(take).collect();
+    }
+    let all = &config.server.listen;
+    let open = |one: &Listen| {
+        Listener::open(one, all, config.server.backlog)
+            .map_err(|error| Error::Listen { address: one.to_string(), error })
+    };
+    all.iter().map(open).collect()
+}
+
 /// Everything between the listeners and the store, running.
 struct Node {
     app: Arc<App>,
+    registry: Arc<Registry>,
     lanes: Vec<Lane>,
     deliveries: Vec<mpsc::Sender<Delivery>>,
     census: Census,
@@ -144,6 +191,8 @@ struct Node {
     hosting: JoinSet<Result<(), StoreError>>,
     stop_store: watch::Sender<bool>,
     workers: JoinSet<()>,
+    pulses: Vec<Pulse>,
+    metrics: Metrics,
     /// Ends with the node.
     _background: JoinSet<()>,
 }
@@ -159,7 +208,7 @@ impl Node {
 
         let (census, count) =
             census(config.census.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
-        let registry = Arc::new(Registry::new(census.clone()));
+        let registry = Arc::new(Registry::new(census.clone(), config.channels.clone(), config.limits.client_buffer));
 
         let (mut hosting, stop_store) = (JoinSet::new(), host.stopper());
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
@@ -168,24 +217,57 @@ impl Node {
         background.spawn(commands.keep_up());
         background.spawn(feed.clone().keep_up());
 
-        let (lanes, deliveries, workers) = start_workers(config, &registry, &metrics)?;
+        let Workers { lanes, deliveries, running: workers, pulses } = Workers::start(config, &registry, &metrics)?;
         let router = Router {
             registry: registry.clone(),
             feed,
             keys,
             census: census.clone(),
             link,
-            rules: config.channels.clone(),
             shards: deliveries.clone(),
-            max_frame: config.limits.client_buffer,
             metrics: metrics.clone(),
             store: config.redis.shown(),
             subscribed: false,
             why: String::new(),
         };
         background.spawn(router.run());
-        let app = Arc::new(App::new(config.clone(), registry, metrics));
-        Ok(Self { app, lanes, deliveries, census, counting, hosting, stop_store, workers, _background: background })
+        let app = Arc::new(App::new(config.clone(), registry.clone(), metrics.clone()));
+        Ok(Self {
+            app,
+            registry,
+            lanes,
+            deliveries,
+            census,
+            counting,
+            hosting,
+            stop_store,
+            workers,
+            pulses,
+            metrics,
+            _background: background,
+        })
+    }
+
+    fn supervisor(&self, manager: Manager) -> Supervisor {
+        Supervisor {
+            manager,
+            watchdog: systemd::watchdog(),
+            workers: self.pulses.clone(),
+            metrics: self.metrics.clone(),
+            registry: self.registry.clone(),
+        }
+    }
+
+    /// Puts what may change while the node runs into effect, for open connections too.
+    async fn configure(&self, config: Config) {
+        let config = Arc::new(config);
+        self.registry.configure(config.channels.clone(), config.limits.client_buffer);
+        self.app.configure(config.clone());
+        for worker in &self.deliveries {
+            if timeout(CONFIGURE, worker.send(Delivery::Config(config.clone()))).await.is_err() {
+                tracing::error!("a worker is stuck and did not take the new configuration");
+            }
+        }
     }
 
     /// Closes the sockets over the time given, then withdraws what is left. Takes no longer.
@@ -212,69 +294,20 @@ impl Node {
     }
 }
 
-type Workers = (Vec<Lane>, Vec<mpsc::Sender<Delivery>>, JoinSet<()>);
-
-fn start_workers(config: &Config, registry: &Arc<Registry>, metrics: &Metrics) -> Result<Workers, Error> {
-    let (mut lanes, mut senders, mut running) = (Vec::new(), Vec::new(), JoinSet::new());
-    for index in 0..config.server.workers.clamp(1, MAX_WORKERS) {
-        let (attach_sender, attaches) = mpsc::channel(ATTACHES);
-        let (delivery_sender, deliveries) = mpsc::channel(DELIVERIES);
-        let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
-        let work = async move {
-            let shard =
-                Shard::new(index as u8, registry.clone(), config.channels, config.limits.clone(), metrics.clone());
-            let worker = Worker::new(shard, registry, config.limits, config.session, metrics)?;
-            run(worker, attaches, deliveries).await
-        };
-        let runtime = if index == 0 {
-            running.spawn(async move { report(work.await) });
-            Handle::current()
-        } else {
-            let (handle, thread) = start_thread(index, work)?;
-            running.spawn_blocking(move || {
-                if thread.join().is_err() {
-                    tracing::error!("a worker's thread panicked");
-                }
-            });
-            handle
-        };
-        lanes.push(Lane { runtime, attaches: attach_sender });
-        senders.push(delivery_sender);
-    }
-    Ok((lanes, senders, running))
-}
-
-fn start_thread(
-    index: usize,
-    work: impl Future<Output = io::Result<()>> + Send + 'static,
-) -> io::Result<(Handle, JoinHandle<()>)> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let thread =
-        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || report(runtime.block_on(work)))?;
-    Ok((handle, thread))
-}
-
-fn report(result: io::Result<()>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "a worker cannot go on");
-    }
-}
-
 /// Raises the limit of descriptors as far as the system allows, and returns how many clients fit.
-fn raise_descriptors(config: &Config) -> usize {
+fn raise_descriptors(wanted: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     /// Descriptors that are not clients.
     const OURS: u64 = 128;
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let fit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |n| n.saturating_sub(OURS) as usize);
-    if fit < config.limits.clients {
+    if fit < wanted {
         tracing::info!(
             clients = fit,
-            wanted = config.limits.clients,
+            wanted,
             "the limit of open files allows fewer clients than limits.clients; raise it (LimitNOFILE) for more"
         );
     }
-    fit.min(config.limits.clients)
+    fit
 }

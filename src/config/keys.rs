@@ -31,10 +31,16 @@ pub struct Key {
     pub default: &'static str,
     /// What values it takes.
     pub kind: Kind,
+    /// Whether a reload puts it into effect; the others wait for the next start.
+    pub live: bool,
 }
 
 const fn key(path: &'static str, default: &'static str, kind: Kind) -> Key {
-    Key { path, default, kind }
+    Key { path, default, kind, live: false }
+}
+
+const fn live(path: &'static str, default: &'static str, kind: Kind) -> Key {
+    Key { path, default, kind, live: true }
 }
 
 const HOUR: u64 = 3_600_000;
@@ -44,8 +50,8 @@ const GIB: u64 = 1 << 30;
 pub const KEYS: &[Key] = &[
     key("server.listen", r#"["0.0.0.0:3000"]"#, Kind::List),
     key("server.workers", "0", Kind::Int(0, 256)),
-    key("server.drain", r#""5s""#, Kind::Duration(0, HOUR)),
-    key("server.origins", r#"["*"]"#, Kind::List),
+    live("server.drain", r#""5s""#, Kind::Duration(0, HOUR)),
+    live("server.origins", r#"["*"]"#, Kind::List),
     key("server.backlog", "16384", Kind::Int(16, 65_535)),
     key("server.state_dir", r#""""#, Kind::Text),
     key("redis.url", r#""redis://127.0.0.1:6379""#, Kind::Text),
@@ -67,19 +73,19 @@ pub const KEYS: &[Key] = &[
     key("census.repair", r#""10s""#, Kind::Duration(100, HOUR)),
     key("census.quiet", r#""250ms""#, Kind::Duration(10, 60_000)),
     key("census.batch", r#""50ms""#, Kind::Duration(1, 10_000)),
-    key("limits.clients", "100000", Kind::Int(1, 100_000_000)),
-    key("limits.client_buffer", r#""1MiB""#, Kind::Size(4 << 10, GIB)),
-    key("limits.message", r#""16KiB""#, Kind::Size(128, 16 << 20)),
-    key("limits.messages_per_second", "50", Kind::Int(1, 1_000_000)),
-    key("limits.channels_per_client", "64", Kind::Int(1, 1_000_000)),
-    key("limits.pushes_per_second", "10", Kind::Int(1, 1000)),
-    key("limits.handshake", r#""10s""#, Kind::Duration(100, HOUR)),
-    key("session.ping", r#""25s""#, Kind::Duration(100, HOUR)),
-    key("session.pong", r#""10s""#, Kind::Duration(100, HOUR)),
-    key("session.close", r#""5s""#, Kind::Duration(100, 60_000)),
-    key("log.level", r#""info""#, Kind::Choice(&["error", "warn", "info", "debug", "trace"])),
+    live("limits.clients", "100000", Kind::Int(1, 100_000_000)),
+    live("limits.client_buffer", r#""1MiB""#, Kind::Size(4 << 10, GIB)),
+    live("limits.message", r#""16KiB""#, Kind::Size(128, 16 << 20)),
+    live("limits.messages_per_second", "50", Kind::Int(1, 1_000_000)),
+    live("limits.channels_per_client", "64", Kind::Int(1, 1_000_000)),
+    live("limits.pushes_per_second", "10", Kind::Int(1, 1000)),
+    live("limits.handshake", r#""10s""#, Kind::Duration(100, HOUR)),
+    live("session.ping", r#""25s""#, Kind::Duration(100, HOUR)),
+    live("session.pong", r#""10s""#, Kind::Duration(100, HOUR)),
+    live("session.close", r#""5s""#, Kind::Duration(100, 60_000)),
+    live("log.level", r#""info""#, Kind::Choice(&["error", "warn", "info", "debug", "trace"])),
     key("log.format", r#""auto""#, Kind::Choice(&["auto", "human", "plain", "json"])),
-    key("channels", DEFAULT_CHANNELS, Kind::Channels),
+    live("channels", DEFAULT_CHANNELS, Kind::Channels),
 ];
 
 /// The default `[[channels]]`, in TOML's inline form.

@@ -4,12 +4,12 @@
 //! sees all mistakes in one run.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
+use super::address::{Listen, Place};
 use super::channels::{Deliver, Rule, Rules, check_name};
 use super::keys::{self, KEYS, Kind};
 use super::value;
@@ -240,28 +240,38 @@ impl Reader {
         (!text.is_empty()).then_some(text)
     }
 
-    pub fn listen(&mut self, overrides: &Overrides) -> Vec<SocketAddr> {
+    pub fn listen(&mut self, overrides: &Overrides) -> Vec<Listen> {
         const PATH: &str = "server.listen";
         let port = self.port.filter(|_| overrides.listen.is_empty() || overrides.port.is_some());
         let texts = self.get(PATH, value::list).unwrap_or_default();
-        let mut addresses = Vec::new();
+        let mut all = Vec::new();
         for text in &texts {
-            match text.parse::<SocketAddr>() {
-                Ok(mut address) => {
-                    address.set_port(port.unwrap_or(address.port()));
-                    addresses.push(address);
+            match text.parse::<Listen>() {
+                Ok(mut listen) => {
+                    if let (Place::Tcp(address), Some(port), false) = (&mut listen.place, port, listen.tls) {
+                        address.set_port(port);
+                    }
+                    all.push(listen);
                 }
-                Err(_) => {
-                    self.reject(PATH, "must be addresses with a port, such as [\"0.0.0.0:3000\", \"[::1]:3000\"]")
+                Err(()) => {
+                    self.reject(
+                        PATH,
+                        "must be addresses with a port, such as [\"0.0.0.0:3000\", \"[::1]:3000\", \"tls:0.0.0.0:443\"], \
+                         or paths such as [\"unix:/run/headcount/web.sock\"]",
+                    );
                 }
             }
         }
         if texts.is_empty() {
             self.reject(PATH, "must be a list with at least one address, such as [\"0.0.0.0:3000\"]");
         }
-        let shown: Vec<_> = addresses.iter().map(|address| value::quoted(&address.to_string())).collect();
-        self.effective.insert(PATH, format!("[{}]", shown.join(", ")));
-        addresses
+        self.show_list(PATH, &all);
+        all
+    }
+
+    fn show_list(&mut self, path: &'static str, items: &[impl ToString]) {
+        let shown: Vec<_> = items.iter().map(|item| value::quoted(&item.to_string())).collect();
+        self.effective.insert(path, format!("[{}]", shown.join(", ")));
     }
 
     pub fn origins(&mut self, path: &'static str) -> Vec<String> {
@@ -275,8 +285,7 @@ impl Reader {
         if origins.is_empty() || !origins.iter().all(good) {
             self.reject(path, "must be [\"*\"], or origins such as [\"https://example.com\"] without a path");
         }
-        let shown: Vec<_> = origins.iter().map(|origin| value::quoted(origin)).collect();
-        self.effective.insert(path, format!("[{}]", shown.join(", ")));
+        self.show_list(path, &origins);
         if origins.iter().any(|origin| origin == "*") {
             return Vec::new();
         }

@@ -1,7 +1,5 @@
-//! Listening, and the life of a connection until it is upgraded or ends.
+//! Accepting, and the life of a connection until it is upgraded or ends.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,12 +7,12 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::listen::Listener;
 use super::{App, routes};
 use crate::session::Attach;
 
@@ -34,22 +32,8 @@ pub struct Lane {
     pub attaches: mpsc::Sender<Attach>,
 }
 
-/// Opens a listening socket.
-///
-/// # Errors
-/// The address is taken, or not this machine's.
-pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    // The kernel caps it at net.core.somaxconn. Too short a queue costs a client a second.
-    socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
-}
-
 /// Accepts connections and gives them to the lanes in turn. Runs until it is dropped.
-pub async fn accept(app: Arc<App>, listener: TcpListener, lanes: Vec<Lane>) {
+pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<Lane>) {
     let mut failing = false;
     let mut turn = 0;
     loop {
@@ -64,7 +48,7 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, lanes: Vec<Lane>) {
             }
         };
         failing = false;
-        if app.clients() >= app.config.limits.clients + SPARE {
+        if app.clients() >= app.config().limits.clients + SPARE {
             app.metrics.rejected.inc();
             continue;
         }
@@ -75,8 +59,6 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, lanes: Vec<Lane>) {
 
 /// Serves a connection on the thread of its lane; the first lane's is this one.
 fn hand_out(app: &Arc<App>, lane: &Lane, same_thread: bool, stream: TcpStream) {
-    // A frame is written whole; waiting for more would only delay it.
-    let _ = stream.set_nodelay(true);
     let (app, attaches) = (app.clone(), lane.attaches.clone());
     if same_thread {
         tokio::spawn(serve(app, attaches, stream));
@@ -106,7 +88,7 @@ impl Drop for Open {
 }
 
 async fn serve(app: Arc<App>, attaches: mpsc::Sender<Attach>, stream: TcpStream) {
-    let timeout = app.config.limits.handshake;
+    let timeout = app.config().limits.handshake;
     let _open = Open::new(app.clone());
     let service = service_fn(move |request| routes::answer(app.clone(), attaches.clone(), request));
     let connection = http1::Builder::new()

@@ -50,19 +50,20 @@ fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    if !origin_allowed(&app.config.server.origins, headers.get(ORIGIN)) {
+    let config = app.config();
+    if !origin_allowed(&config.server.origins, headers.get(ORIGIN)) {
         let why = "pages of this origin may not connect: it is not in server.origins";
         return Err(refuse(StatusCode::FORBIDDEN, why));
     }
     let mut query =
         query::parse(request.uri().query().unwrap_or_default()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
     if query.channels.is_empty() && query.watch.is_empty() {
-        query.channels.extend(app.config.channels.default_channel().map(str::to_owned));
+        query.channels.extend(config.channels.default_channel().map(str::to_owned));
     }
     if app.draining() {
         return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")));
     }
-    if app.clients() > app.config.limits.clients {
+    if app.clients() > config.limits.clients {
         let why = "the server has as many clients as limits.clients allows";
         return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
     }

@@ -40,9 +40,11 @@ impl Shard {
             match delivery {
                 Delivery::Latest { channel, total, frame } => self.latest(&channel, total, frame, now),
                 Delivery::Live { channel, total, gap } => self.live(&channel, total, gap),
-                Delivery::Refused { channel } => self.expel(&channel),
+                Delivery::Refused { channel } => {
+                    self.expel(&channel, "refused", "the channel's key in the store is not a count of ours");
+                }
                 Delivery::Store { up } => self.send_all(&message::state(up)),
-                Delivery::Message { .. } | Delivery::Drain(_) => {}
+                Delivery::Message { .. } | Delivery::Config(_) | Delivery::Drain(_) => {}
             }
         }
         self.messages(run);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::census::{Census, Channel};
+use crate::config::{Deliver, Rules};
 
 /// One channel on this node.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     pub total: Option<i64>,
     /// The handle that counts it, for a channel that is counted.
     pub presence: Option<Arc<Channel>>,
+    /// It delivers every message, not just the latest.
+    pub every: bool,
     changed: bool,
 }
 
@@ -41,7 +44,7 @@ pub(super) struct Snapshot {
 
 /// The table. The router works through what changed in it.
 pub struct Registry {
-    census: Census,
+    pub(super) census: Census,
     inner: Mutex<Inner>,
     work: Notify,
 }
@@ -49,15 +52,22 @@ pub struct Registry {
 #[derive(Default)]
 pub(super) struct Inner {
     pub channels: HashMap<Arc<str>, Entry>,
+    /// Which channels exist, and how they deliver.
+    pub rules: Arc<Rules>,
+    /// Frames longer than this cannot be held for anybody.
+    pub max_frame: usize,
+    /// Handles of channels that are not counted any more, and the workers that still have them.
+    pub retired: HashMap<Arc<str>, (Arc<Channel>, u64)>,
     pub changed: Vec<Arc<str>>,
     /// Whether the store is in reach; None before that is known.
     pub up: Option<bool>,
 }
 
 impl Registry {
-    /// An empty table over a census.
-    pub fn new(census: Census) -> Self {
-        Self { census, inner: Mutex::default(), work: Notify::new() }
+    /// An empty table over a census, for these rules.
+    pub fn new(census: Census, rules: Arc<Rules>, max_frame: usize) -> Self {
+        let inner = Inner { rules, max_frame, ..Inner::default() };
+        Self { census, inner: Mutex::new(inner), work: Notify::new() }
     }
 
     /// Whether the store is in reach; None before that is known.
@@ -65,11 +75,18 @@ impl Registry {
         self.with(|inner| inner.up)
     }
 
-    pub(super) fn enter(&self, shard: u8, name: &Arc<str>, counted: bool, exact: bool) -> Snapshot {
+    /// A worker has its first client on a channel. Counted and delivered is by the newest rules.
+    pub(super) fn enter(&self, shard: u8, name: &Arc<str>) -> Snapshot {
         self.with(|inner| {
-            let entry = inner.channels.entry(name.clone()).or_insert_with(|| Entry {
-                presence: counted.then(|| self.census.channel(name.clone(), exact)),
-                ..Entry::default()
+            let Inner { channels, rules, .. } = inner;
+            let entry = channels.entry(name.clone()).or_insert_with(|| {
+                let rule = rules.find(name);
+                let counted = rule.filter(|rule| rule.counted);
+                Entry {
+                    presence: counted.map(|rule| self.census.channel(name.clone(), rule.exact())),
+                    every: rule.is_some_and(|rule| rule.deliver == Deliver::Every),
+                    ..Entry::default()
+                }
             });
             entry.shards |= 1 << shard;
             let snapshot = Snapshot { live: entry.live, total: entry.total, presence: entry.presence.clone() };
@@ -86,6 +103,7 @@ impl Registry {
                     self.changed(inner, name);
                 }
             }
+            inner.let_go(shard, name);
         });
     }
 

@@ -12,7 +12,6 @@ use super::registry::{Entry, Inner, Registry};
 use super::{Delivery, message};
 use crate::backplane::{Event, Feed, Keys, Link};
 use crate::census::{Census, Reading, Value};
-use crate::config::{Deliver, Rules};
 use crate::metrics::Metrics;
 
 /// See the module.
@@ -27,12 +26,8 @@ pub struct Router {
     pub census: Census,
     /// The state of the connection for commands.
     pub link: watch::Receiver<Link>,
-    /// Which channels exist, and how they deliver.
-    pub rules: Arc<Rules>,
     /// One sender a worker.
     pub shards: Vec<mpsc::Sender<Delivery>>,
-    /// Frames longer than this cannot be held for anybody.
-    pub max_frame: usize,
     /// What is counted.
     pub metrics: Metrics,
     /// The store's name in the log.
@@ -99,6 +94,10 @@ impl Router {
                         presence.release();
                     }
                     inner.channels.remove(&name);
+                    // Every worker has left it, and with it the handle from before.
+                    if let Some((before, _)) = inner.retired.remove(&name) {
+                        before.release();
+                    }
                 }
             }
             self.metrics.channels.set(inner.channels.len() as i64);
@@ -149,8 +148,8 @@ impl Router {
     }
 
     fn message(&self, name: &str, payload: &Bytes) -> Option<Addressed> {
-        let rule = self.rules.find(name)?;
         self.registry.with(|inner| {
+            let max_frame = inner.max_frame;
             let (channel, entry) = get(inner, name)?;
             let integer = entry.presence.as_ref().and_then(|_| message::integer(payload));
             if let (Some(total), Some(presence)) = (integer, &entry.presence) {
@@ -159,7 +158,7 @@ impl Router {
                 return Some((entry.shards, count(entry, channel, total)));
             }
             let frame = message::message(name, payload);
-            if frame.len() > self.max_frame {
+            if frame.len() > max_frame {
                 tracing::error!(
                     channel = name,
                     bytes = payload.len(),
@@ -167,7 +166,7 @@ impl Router {
                 );
                 return Some((entry.shards, Delivery::Live { channel, total: entry.total, gap: true }));
             }
-            let paced = rule.deliver == Deliver::Latest && entry.presence.is_none();
+            let paced = !entry.every && entry.presence.is_none();
             let delivery = match paced {
                 true => Delivery::Latest { channel, total: None, frame },
                 false => Delivery::Message { channel, frame },

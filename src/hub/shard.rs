@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::registry::Registry;
 use crate::census;
 use crate::config::channels::check_name;
-use crate::config::{Limits, Rules};
+use crate::config::{Deliver, Limits, Rules};
 use crate::metrics::Metrics;
 
 /// A socket's number on its worker. It is used anew after the socket is gone.
@@ -159,7 +159,7 @@ impl Shard {
     pub fn join(&mut self, id: SocketId, name: &str, watch: bool, again: bool) -> Result<(), JoinError> {
         let rule = self.rules.find(name).ok_or(JoinError::Forbidden)?;
         check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
-        let (counted, exact, every) = (rule.counted, rule.exact(), rule.deliver == crate::config::Deliver::Every);
+        let every = rule.deliver == Deliver::Every;
         let Some(socket) = self.sockets.get(id as usize) else { return Ok(()) };
         let known = self.by_name.get(name).copied();
         let place = known.and_then(|channel| socket.places.iter().position(|place| place.channel == channel));
@@ -172,7 +172,7 @@ impl Shard {
         if socket.places.len() >= self.limits.channels_per_client {
             return Err(JoinError::TooMany(self.limits.channels_per_client));
         }
-        let channel = known.unwrap_or_else(|| self.open(name, counted, exact, every));
+        let channel = known.unwrap_or_else(|| self.open(name, every));
         let (Some(socket), Some(joined)) = (self.sockets.get_mut(id as usize), self.channels.get_mut(channel as usize))
         else {
             return Ok(());
@@ -209,9 +209,9 @@ impl Shard {
         }
     }
 
-    fn open(&mut self, name: &str, counted: bool, exact: bool, every: bool) -> u32 {
+    fn open(&mut self, name: &str, every: bool) -> u32 {
         let name: Arc<str> = name.into();
-        let snapshot = self.registry.enter(self.index, &name, counted, exact);
+        let snapshot = self.registry.enter(self.index, &name);
         let channel = self.channels.insert(Channel {
             name: name.clone(),
             members: Vec::new(),
@@ -281,13 +281,12 @@ impl Shard {
         Some(socket.io)
     }
 
-    /// Removes every member of a channel whose key is somebody else's, and tells them.
-    pub(super) fn expel(&mut self, name: &str) {
+    /// Removes every member of a channel, and tells them why.
+    pub(super) fn expel(&mut self, name: &str, code: &str, why: &str) {
         let Some(channel) = self.by_name.get(name).and_then(|channel| self.channels.get(*channel as usize)) else {
             return;
         };
-        let why = "the channel's key in the store is not a count of ours";
-        let frame = message::error("refused", Some(name), why);
+        let frame = message::error(code, Some(name), why);
         for id in channel.members.clone() {
             self.leave(id, name);
             self.send(id, frame.clone());

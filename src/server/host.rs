@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::backplane::Link;
 use crate::config::{Config, Embedded};
-use crate::http::accept::listen;
+use crate::http::listen::tcp;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
@@ -82,7 +82,7 @@ impl Host {
             Embedded::Always => {
                 let address = self.addresses().await.first().copied();
                 let address = address.ok_or_else(|| StoreError::Serve(io::ErrorKind::AddrNotAvailable.into()))?;
-                self.serve(listen(address, BACKLOG).map_err(StoreError::Serve)?).await.map(Some)
+                self.serve(tcp(address, BACKLOG, false).map_err(StoreError::Serve)?).await.map(Some)
             }
         }
     }
@@ -164,7 +164,7 @@ impl Host {
                 return Ok(None);
             }
         }
-        match listen(first, BACKLOG) {
+        match tcp(first, BACKLOG, false) {
             Ok(listener) => self.serve(listener).await.map(Some),
             // Somebody was faster.
             Err(_) => Ok(None),

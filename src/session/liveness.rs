@@ -58,6 +58,11 @@ impl Deadlines {
         self.pings.push_back((at, key));
     }
 
+    /// Forgets who is to be pinged.
+    pub fn forget_pings(&mut self) {
+        self.pings.clear();
+    }
+
     /// To have answered by `at`.
     pub fn pong_by(&mut self, at: Duration, key: Key) {
         self.pongs.push_back((at, key));

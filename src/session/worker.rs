@@ -11,7 +11,6 @@ use mio::{Events, Token};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::Attach;
 use super::close::{self, Close};
 use super::drain::Drain;
 use super::frames::Partial;
@@ -19,7 +18,8 @@ use super::liveness::{Clock, Deadlines, Due, Key};
 use super::request::Request;
 use super::talk::Allowance;
 use super::watched::Watched;
-use crate::config::{Limits, Session as Timing};
+use super::{Attach, Pulse};
+use crate::config::{Config, Limits, Session as Timing};
 use crate::hub::message::{frame, opcode, state};
 use crate::hub::{Delivery, Doom, Registry, Shard, SocketId};
 use crate::metrics::{Metrics, Reason};
@@ -266,9 +266,29 @@ impl Worker {
         }
     }
 
-    fn start_drain(&mut self, over: Duration) {
+    fn keys(&self) -> Vec<Key> {
         let open = |(id, session): (usize, &Option<Session>)| session.as_ref().map(|s| (id as SocketId, s.generation));
-        let keys: Vec<Key> = self.sessions.iter().enumerate().filter_map(open).collect();
+        self.sessions.iter().enumerate().filter_map(open).collect()
+    }
+
+    /// Puts another configuration into effect, for open sockets too.
+    fn configure(&mut self, config: &Config) {
+        self.shard.configure(config);
+        self.limits = config.limits.clone();
+        let timing = std::mem::replace(&mut self.timing, config.session.clone());
+        if timing.ping != self.timing.ping {
+            // The queue is in the order of its times; all begin anew, spread over the new period.
+            self.deadlines.forget_pings();
+            let keys = self.keys();
+            let step = self.timing.ping / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX);
+            for (turn, key) in (1..).zip(keys) {
+                self.deadlines.ping_at(self.now + step * turn, key);
+            }
+        }
+    }
+
+    fn start_drain(&mut self, over: Duration) {
+        let keys = self.keys();
         self.drain = Some((Drain::new(Instant::now(), over, keys.len()), keys));
     }
 
@@ -296,10 +316,12 @@ pub async fn run(
     mut worker: Worker,
     mut attaches: mpsc::Receiver<Attach>,
     mut deliveries: mpsc::Receiver<Delivery>,
+    pulse: Pulse,
 ) -> io::Result<()> {
     let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; BUFFER]);
     let mut batch = Vec::new();
     loop {
+        pulse.beat();
         let pause = worker.sleep();
         tokio::select! {
             waited = worker.watched.wait(&mut events) => waited?,
@@ -326,8 +348,10 @@ pub async fn run(
             batch.push(delivery);
         }
         for delivery in &batch {
-            if let Delivery::Drain(over) = delivery {
-                worker.start_drain(*over);
+            match delivery {
+                Delivery::Drain(over) => worker.start_drain(*over),
+                Delivery::Config(config) => worker.configure(config),
+                _ => {}
             }
         }
         worker.shard.deliver(&mut batch, now);
@@ -336,6 +360,7 @@ pub async fn run(
         worker.say_goodbye();
         worker.close_doomed();
         if worker.drain.is_some() && worker.shard.is_empty() {
+            pulse.end();
             return Ok(());
         }
     }

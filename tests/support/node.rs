@@ -21,7 +21,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_headcount");
 pub fn headcount() -> Command {
     let mut command = Command::new(BINARY);
     for (name, _) in std::env::vars() {
-        if name == "PORT" || name == "REDIS_URL" || name.starts_with("HEADCOUNT_") {
+        if name == "PORT" || name == "REDIS_URL" || name.starts_with("HEADCOUNT_") || name == "NOTIFY_SOCKET" {
             command.env_remove(name);
         }
     }
@@ -63,6 +63,12 @@ impl Setup {
         self
     }
 
+    /// Sets an environment variable of any name.
+    pub fn variable(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// Gives the node a config file with this text.
     pub fn config(mut self, text: &str) -> Setup {
         self.config = Some(Scratch::write("node.toml", text));
@@ -89,7 +95,7 @@ impl Setup {
         let Some(address) = address_in(&line) else {
             panic!("no address on the first line of output: {read:?} {line:?}; the log:\n{}", log.text());
         };
-        Node { child, address, stdout, log, _config: self.config }
+        Node { child, address, stdout, log, config: self.config }
     }
 }
 
@@ -106,7 +112,7 @@ pub struct Node {
     pub address: SocketAddr,
     stdout: BufReader<ChildStdout>,
     pub log: Log,
-    _config: Option<Scratch>,
+    config: Option<Scratch>,
 }
 
 impl Node {
@@ -141,6 +147,22 @@ impl Node {
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("the node runs");
         kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// Writes another text into the node's config file and has it reloaded.
+    pub fn reload(&self, text: &str) {
+        std::fs::write(&self.config.as_ref().expect("the node has a config file").0, text).unwrap();
+        self.signal(Signal::HUP);
+    }
+
+    /// Waits for a line of the log that holds each of these.
+    pub async fn says(&self, words: &[&str]) -> String {
+        eventually(&format!("the log says {words:?}"), SOON, || async {
+            let text = self.log.text();
+            let found = text.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            found.map(String::from).ok_or_else(|| text.clone())
+        })
+        .await
     }
 
     /// Kills the process with SIGKILL, as a crash would.

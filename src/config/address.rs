@@ -1,0 +1,146 @@
+//! Where to listen, and whom to trust: addresses as they are written in the configuration.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// One place to listen at: `0.0.0.0:3000`, `[::1]:3000`, `tls:0.0.0.0:443` or `unix:/run/x.sock`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Connections are encrypted.
+    pub tls: bool,
+    /// Where.
+    pub place: Place,
+}
+
+/// Where a socket is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A path in the file system.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// The address, if it has one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        if let Place::Tcp(address) = self.place { Some(address) } else { None }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let place = Place::Unix(PathBuf::from(path));
+            return if path.starts_with('/') { Ok(Self { tls: false, place }) } else { Err(()) };
+        }
+        let (tls, address) = text.strip_prefix("tls:").map_or((false, text), |rest| (true, rest));
+        address.parse().map(|address| Self { tls, place: Place::Tcp(address) }).map_err(drop)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = if self.tls { "tls:" } else { "" };
+        match &self.place {
+            Place::Tcp(address) => write!(f, "{tls}{address}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Whose word on a client's address is taken: a range of addresses, or whoever may open our unix
+/// sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trusted {
+    /// `10.0.0.0/8`, `::1`: the network and the length of its prefix.
+    Range(IpAddr, u8),
+    /// `unix:`
+    Unix,
+}
+
+impl Trusted {
+    /// Whether a peer is among them; None stands for a unix socket's.
+    pub fn holds(&self, peer: Option<IpAddr>) -> bool {
+        match (self, peer.map(|ip| ip.to_canonical())) {
+            (Self::Unix, None) => true,
+            (Self::Range(IpAddr::V4(net), prefix), Some(IpAddr::V4(ip))) => {
+                let differ = u64::from(net.to_bits() ^ ip.to_bits());
+                differ >> (32 - prefix) == 0
+            }
+            (Self::Range(IpAddr::V6(net), prefix), Some(IpAddr::V6(ip))) => {
+                let differ = net.to_bits() ^ ip.to_bits();
+                differ.checked_shr(128 - u32::from(*prefix)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Trusted {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "unix:" {
+            return Ok(Self::Unix);
+        }
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let address: IpAddr = address.parse().map_err(drop)?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(longest), str::parse).map_err(drop)?;
+        if prefix <= longest { Ok(Self::Range(address, prefix)) } else { Err(()) }
+    }
+}
+
+impl fmt::Display for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(address, prefix) => write!(f, "{address}/{prefix}"),
+            Self::Unix => f.write_str("unix:"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_to_listen_is_written_as_it_is_read() {
+        for text in ["0.0.0.0:3000", "[::1]:80", "tls:[::]:443", "unix:/run/headcount/web.sock"] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+        for bad in ["", "3000", "localhost:3000", "unix:web.sock", "tls:unix:/run/x", "::1:80"] {
+            assert!(bad.parse::<Listen>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_range_holds_what_begins_like_it() {
+        for (range, address, holds) in [
+            ("10.0.0.0/8", "10.1.2.3", true),
+            ("10.0.0.0/8", "11.1.2.3", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("0.0.0.0/0", "200.1.2.3", true),
+            ("0.0.0.0/0", "::1", false),
+            ("::/0", "fe80::1", true),
+            ("fd00::/8", "fd12::1", true),
+            ("fd00::/8", "fe80::1", false),
+            ("::1", "::1", true),
+        ] {
+            let trusted: Trusted = range.parse().unwrap();
+            assert_eq!(trusted.holds(Some(address.parse().unwrap())), holds, "{range} {address}");
+        }
+        assert!("unix:".parse::<Trusted>().unwrap().holds(None));
+        assert!(!"10.0.0.0/8".parse::<Trusted>().unwrap().holds(None));
+        for bad in ["10.0.0.0/33", "10.0.0", "::/129", "", "example.com"] {
+            assert!(bad.parse::<Trusted>().is_err(), "{bad}");
+        }
+    }
+}

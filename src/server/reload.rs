@@ -1,0 +1,56 @@
+//! SIGHUP: the configuration is loaded again as at the start, and what may change changes.
+//!
+//! The rule: a configuration with any mistake changes nothing, and every mistake is logged.
+
+use crate::config::{self, Changes, Config, Loaded, Overrides};
+use crate::log::Threshold;
+
+/// The configuration in effect, and where it came from.
+pub struct Reload {
+    pub loaded: Loaded,
+    pub overrides: Overrides,
+    pub threshold: Threshold,
+}
+
+impl Reload {
+    /// The configuration in effect, for no more clients than have descriptors.
+    pub fn config(&self, fit: usize) -> Config {
+        let mut config = self.loaded.config.clone();
+        config.limits.clients = config.limits.clients.min(fit);
+        config
+    }
+
+    /// Loads again. True: there is something to put into effect.
+    pub fn again(&mut self) -> bool {
+        let new = match config::load(&self.overrides) {
+            Ok(new) => new,
+            Err(invalid) => {
+                for problem in invalid.0 {
+                    tracing::error!(%problem, "a mistake in the configuration");
+                }
+                tracing::error!("not reloaded: the configuration from before stays in effect");
+                return false;
+            }
+        };
+        let before = self.loaded.config.log.level;
+        let changes = self.loaded.adopt(new);
+        let level = self.loaded.config.log.level;
+        // Told by whichever of the two levels tells more.
+        if level > before {
+            self.threshold.set(level);
+        }
+        tell(&changes);
+        self.threshold.set(level);
+        !changes.live.is_empty()
+    }
+}
+
+fn tell(Changes { live, restart }: &Changes) {
+    if !restart.is_empty() {
+        tracing::warn!(keys = restart.join(", "), "these keys changed and wait for a restart");
+    }
+    match live.as_slice() {
+        [] => tracing::info!("reloaded: nothing else changed"),
+        changed => tracing::info!(keys = changed.join(", "), "reloaded: these keys changed"),
+    }
+}

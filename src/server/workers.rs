@@ -1,0 +1,82 @@
+//! The workers: one thread each, the first on the server's own.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::http::accept::Lane;
+use crate::hub::{DELIVERIES, Delivery, Registry, Shard};
+use crate::metrics::Metrics;
+use crate::session::{ATTACHES, Pulse, Worker, run};
+
+/// Workers that one node may have: a bit each in the registry.
+const MAX_WORKERS: usize = 64;
+
+/// The ways to the workers, and what they run in.
+#[derive(Default)]
+pub struct Workers {
+    pub lanes: Vec<Lane>,
+    pub deliveries: Vec<mpsc::Sender<Delivery>>,
+    pub pulses: Vec<Pulse>,
+    pub running: JoinSet<()>,
+}
+
+impl Workers {
+    /// Starts as many as the configuration says.
+    ///
+    /// # Errors
+    /// The kernel gives no thread.
+    pub fn start(config: &Config, registry: &Arc<Registry>, metrics: &Metrics) -> io::Result<Self> {
+        let mut all = Self::default();
+        for index in 0..config.server.workers.clamp(1, MAX_WORKERS) {
+            let (attach_sender, attaches) = mpsc::channel(ATTACHES);
+            let (delivery_sender, deliveries) = mpsc::channel(DELIVERIES);
+            let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
+            let pulse = Pulse::default();
+            all.pulses.push(pulse.clone());
+            let work = async move {
+                let shard =
+                    Shard::new(index as u8, registry.clone(), config.channels, config.limits.clone(), metrics.clone());
+                let worker = Worker::new(shard, registry, config.limits, config.session, metrics)?;
+                run(worker, attaches, deliveries, pulse).await
+            };
+            let runtime = if index == 0 {
+                all.running.spawn(async move { report(work.await) });
+                Handle::current()
+            } else {
+                let (handle, thread) = start_thread(index, work)?;
+                all.running.spawn_blocking(move || {
+                    if thread.join().is_err() {
+                        tracing::error!("a worker's thread panicked");
+                    }
+                });
+                handle
+            };
+            all.lanes.push(Lane { runtime, attaches: attach_sender });
+            all.deliveries.push(delivery_sender);
+        }
+        Ok(all)
+    }
+}
+
+fn start_thread(
+    index: usize,
+    work: impl Future<Output = io::Result<()>> + Send + 'static,
+) -> io::Result<(Handle, JoinHandle<()>)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let thread =
+        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || report(runtime.block_on(work)))?;
+    Ok((handle, thread))
+}
+
+fn report(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a worker cannot go on");
+    }
+}
