@@ -1,0 +1,68 @@
+//! What an idle socket costs in memory, and whether what comes and goes leaves something behind.
+
+use std::time::Duration;
+
+use crate::crowd::Crowd;
+use crate::machine::Core;
+use crate::report::{Goal, Report, Row};
+use crate::servers::{Server, headcount, redis};
+use crate::{Extent, Result};
+
+/// Channels that the clients wander over.
+const CHANNELS: usize = 1000;
+/// Further clients that come and go; with the idle ones, they fit into the descriptors of a process.
+const GUESTS: usize = 4000;
+
+pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
+    let store = redis()?;
+    let clients = extent.pick(3000, 15_000);
+    let server = headcount(Core::Server, 1, store.port, &[])?;
+    // The first client brings in what every server needs.
+    let _first = Crowd::on(server.port, 1, "/ws")?;
+    let empty = server.resident()?;
+    let mut crowd = Crowd::on(server.port, clients, "/ws")?;
+    let full = rest(&server)?;
+    let each = (full - empty) / clients as f64;
+    report.row(Row {
+        measure: format!("{clients} idle sockets: resident memory a socket"),
+        ours: format!("{each:.2} KiB (process: {:.1} MiB, {:.1} MiB without)", full / 1024.0, empty / 1024.0),
+        floor: String::new(),
+        ratio: None,
+        noise: None,
+        goal: Some(Goal::Value { value: (each * 100.0).round() / 100.0, at_most: 1.0, unit: "KiB" }),
+    });
+    let waves = extent.pick(100_000, 1_000_000) / clients;
+    let before = server.cpu()?;
+    crowd.ask(&format!("hop {waves} {CHANNELS}"))?;
+    let hop = (server.cpu()? - before) / (waves * clients) as f64;
+    let after = rest(&server)?;
+    back(report, &format!("after {} joins and leaves ({hop:.0} µs CPU a pair)", waves * clients), full, after);
+    let mut guests = Crowd::new()?;
+    let visits = extent.pick(2, 10);
+    for _ in 0..visits {
+        guests.ask(&format!("open {} {GUESTS} 4000 /ws", server.port))?;
+        guests.ask(&format!("close {GUESTS}"))?;
+        crowd.ask("settle 500")?;
+    }
+    let after = rest(&server)?;
+    back(report, &format!("after {} more sockets came and went", visits * GUESTS), full, after);
+    Ok(())
+}
+
+/// The resident memory, once nothing is in flight.
+fn rest(server: &Server) -> Result<f64> {
+    std::thread::sleep(Duration::from_secs(2));
+    server.resident()
+}
+
+fn back(report: &mut Report, what: &str, before: f64, after: f64) {
+    let change = ((after / before - 1.0) * 1000.0).round() / 10.0;
+    report.row(Row {
+        measure: format!("memory {what}"),
+        ours: format!("{:.1} MiB, {change:+} %", after / 1024.0),
+        floor: format!("{:.1} MiB before", before / 1024.0),
+        ratio: None,
+        noise: None,
+        goal: Some(Goal::Value { value: change, at_most: 5.0, unit: "% more" }),
+    });
+}
