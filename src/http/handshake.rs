@@ -1,5 +1,6 @@
 //! The WebSocket handshake, RFC 6455 section 4.2: checks a request, and hands its connection on.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -14,25 +15,51 @@ use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::server::TlsStream;
 
+use super::peer;
+use super::pump::{self, Patience};
 use super::query::{self, Query};
 use super::{App, Reply};
 use crate::session::Attach;
+use crate::session::seat::Seat;
 
 /// Checks the handshake and answers it; once the answer is sent, the connection is a session's.
-pub fn upgrade(app: &Arc<App>, attaches: mpsc::Sender<Attach>, mut request: Request<Incoming>) -> Reply {
-    let query = match check(app, &request) {
-        Ok(query) => query,
+pub fn upgrade(
+    app: &Arc<App>,
+    attaches: mpsc::Sender<Attach>,
+    peer: Option<IpAddr>,
+    mut request: Request<Incoming>,
+) -> Reply {
+    let (query, seat) = match check(app, &request).and_then(|query| Ok((query, admit(app, peer, &request)?))) {
+        Ok(admitted) => admitted,
         Err(reply) => return *reply,
     };
     // The stream is taken apart again at once: no buffer is wanted.
     let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
     match hyper_tungstenite::upgrade(&mut request, Some(config)) {
         Ok((reply, socket)) => {
-            tokio::spawn(hand_on(socket, query, attaches));
+            let timing = &app.config().session;
+            let patience = Patience { write: timing.ping + timing.pong, close: timing.close };
+            tokio::spawn(hand_on(socket, query, seat, attaches, patience));
             reply
         }
         Err(error) => app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}")),
+    }
+}
+
+/// A place among the clients of the same address, if that has a limit.
+fn admit(app: &App, peer: Option<IpAddr>, request: &Request<Incoming>) -> Result<Option<Box<Seat>>, Box<Reply>> {
+    let config = app.config();
+    let (trusted, written) = (&config.server.trusted_proxies, config.server.forwarded_header);
+    let client = peer::client(peer, request.headers(), trusted, written);
+    tracing::debug!(?client, query = request.uri().query(), "a client asks for a socket");
+    match (client, config.limits.clients_per_address) {
+        (Some(client), Some(limit)) => app.seats.take(client, limit).map(Some).ok_or_else(|| {
+            let why = "this address has as many clients as limits.clients_per_address allows";
+            later(Box::new(app.refuse(StatusCode::TOO_MANY_REQUESTS, why)))
+        }),
+        _ => Ok(None),
     }
 }
 
@@ -92,14 +119,23 @@ fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
 }
 
 /// Takes the connection out of hyper and tungstenite, down to the socket, and gives it to the session.
-async fn hand_on(socket: HyperWebsocket, query: Query, attaches: mpsc::Sender<Attach>) {
+async fn hand_on(
+    socket: HyperWebsocket,
+    query: Query,
+    seat: Option<Box<Seat>>,
+    attaches: mpsc::Sender<Attach>,
+    patience: Patience,
+) {
     let Ok(stream) = socket.await else { return };
-    let Ok(parts) = stream.into_inner().into_inner().downcast::<TokioIo<TcpStream>>() else {
-        tracing::error!("an upgraded connection is not a TCP connection; a client is dropped");
-        return;
+    let (io, early) = match stream.into_inner().into_inner().downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => (parts.io.into_inner().into_std(), parts.read_buf),
+        Err(upgraded) => match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
+            Ok(parts) => (pump::start(parts.io.into_inner(), patience), parts.read_buf),
+            Err(_) => return tracing::error!("an upgraded connection is of no known kind; a client is dropped"),
+        },
     };
-    let Ok(io) = parts.io.into_inner().into_std() else { return };
+    let Ok(io) = io else { return };
     let Query { channels: subscribe, watch, reconnect } = query;
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches.send(Attach { io, early: parts.read_buf, subscribe, watch, reconnect }).await;
+    let _ = attaches.send(Attach { io, seat, early, subscribe, watch, reconnect }).await;
 }

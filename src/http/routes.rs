@@ -1,6 +1,7 @@
 //! The one table of routes.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -43,6 +44,7 @@ const ROUTES: &[(&str, Answer)] = &[
 pub async fn answer(
     app: Arc<App>,
     attaches: mpsc::Sender<Attach>,
+    peer: Option<IpAddr>,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let path = request.uri().path();
@@ -61,7 +63,7 @@ pub async fn answer(
     }
     Ok(match answer {
         Answer::Asset(name) => app.assets.serve(name, request.headers()),
-        Answer::Socket => handshake::upgrade(&app, attaches, request),
+        Answer::Socket => handshake::upgrade(&app, attaches, peer, request),
         Answer::Health => health::health(),
         Answer::Ready => health::ready(&app),
         Answer::Metrics => health::metrics(&app),
