@@ -66,6 +66,9 @@ pub enum Error {
     /// The store's URL cannot be used.
     #[error("redis.url cannot be used: {0}")]
     Store(#[from] redis::RedisError),
+    /// A worker ended, and with it the service of its clients.
+    #[error("a worker ended unexpectedly; the log says why")]
+    Worker,
     /// The embedded store cannot be served, or its folder cannot be used.
     #[error("{0}")]
     Embedded(#[from] StoreError),
@@ -137,6 +140,8 @@ impl Server {
                         manager.ready();
                     }
                 },
+                // Without a drain a worker ends for a fault only.
+                Some(_) = node.workers.join_next() => return Err(Error::Worker),
                 // Without a stop the host ends for a fault only.
                 Some(ended) = node.hosting.join_next() => {
                     return Err(ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into());

@@ -237,6 +237,11 @@ async fn a_channel_of_a_pattern_never_touches_a_key_that_is_somebody_elses() {
         .until("an error", SOON, |got| got.iter().find(|message| message["error"]["code"] == "refused").cloned())
         .await;
     assert_eq!(refused["error"]["channel"], "page:/secret");
+    let watcher = Client::open(&node, "watch=page:/secret").await;
+    let refused =
+        |got: &[serde_json::Value]| got.iter().any(|message| message["error"]["code"] == "refused").then_some(());
+    watcher.until("an error for the watcher too", SOON, refused).await;
+    assert_eq!(watcher.last("page:/secret"), None);
     assert_eq!(redis.get("page:/secret").await, Ok(Some(5)));
 }
 

@@ -70,8 +70,7 @@ async fn the_page_of_the_command_names_every_flag_and_command() {
 #[tokio::test]
 async fn the_page_of_the_configuration_names_every_key_with_its_default() {
     let page = printed(&["man", "headcount.toml.5"]).await.replace("\\-", "-");
-    let sections: HashMap<&str, &str> =
-        page.split("\n.SH ").filter_map(|section| section.split_once('\n')).map(|(name, text)| (name, text)).collect();
+    let sections: HashMap<&str, &str> = page.split("\n.SH ").filter_map(|section| section.split_once('\n')).collect();
     for key in KEYS {
         if let Kind::Channels = key.kind {
             assert!(sections["[[channels]]"].contains("pattern = \"users:count\""), "{page}");

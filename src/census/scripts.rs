@@ -114,10 +114,15 @@ impl Scripts {
         Ok(ids.iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| NodeId::of(id)).collect())
     }
 
-    /// The total of `channel` as it stands; a missing key is 0.
-    pub async fn read(&self, channel: &str) -> Result<Answer, Error> {
+    /// The total of `channel` as it stands; a missing key is 0. A pattern may match a key that is no
+    /// count: without a tally, what it holds is not told to anybody.
+    pub async fn read(&self, channel: &str, exact: bool) -> Result<Answer, Error> {
         let total: Option<String> = self.commands.command(cmd("GET").arg(self.keys.total(channel))).await?;
-        Ok(answer("ok", total.as_deref().unwrap_or("0")))
+        let Some(total) = total else { return Ok(answer("ok", "0")) };
+        if !exact && !self.commands.command::<bool>(cmd("EXISTS").arg(self.keys.tally(channel))).await? {
+            return Ok(Answer::Foreign);
+        }
+        Ok(answer("ok", &total))
     }
 
     /// The channels in which `id` may have a tally.

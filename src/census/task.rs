@@ -398,6 +398,9 @@ impl Task {
                 (entry.stated, entry.listed) = (Some(0), entry.listed || done.number > 0);
                 return self.refused(name, done.step, "the key exists and is not a count of ours");
             }
+            (Step::Read, Answer::Foreign) if !entry.channel.exact() => {
+                return self.refused(name, done.step, "the key exists and is not a count of ours");
+            }
             (Step::Unlist, _) => {
                 entry.listed &= !current;
                 return;
@@ -432,7 +435,7 @@ impl Task {
                 "the channel cannot be counted: free its key, or name another channel"
             );
         }
-        let foreign = step == Step::State && !entry.channel.exact();
+        let foreign = [Step::State, Step::Read].contains(&step) && !entry.channel.exact();
         let reading = if foreign { Reading::Refused } else { Reading::Unknown };
         hand_on(&self.census, name, entry.channel.times_heard(), reading);
     }
@@ -485,7 +488,7 @@ async fn carry_out(
             }
             scripts.state(name, exact, &done.id, done.number, end, &done.olds).await
         }
-        Step::Read => scripts.read(name).await,
+        Step::Read => scripts.read(name, exact).await,
         Step::Unlist => scripts.unlist(&done.id, name).await.map(|()| Answer::Late),
         Step::Repair => {
             let dead = if may_reap { scripts.strangers(name).await? } else { Vec::new() };

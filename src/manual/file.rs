@@ -130,7 +130,9 @@ impl Page {
 
     fn as_it_is(&mut self, lines: &[String]) {
         self.roff.control("EX", []);
-        lines.iter().for_each(|line| drop(self.roff.text([roman(line)])));
+        for line in lines {
+            self.roff.text([roman(line)]);
+        }
         self.roff.control("EE", []);
     }
 }

@@ -75,17 +75,20 @@ struct Rewrite {
     syncing: Option<Receiver<io::Result<()>>>,
 }
 
+/// A file to be forced onto the disk, and where to say how that went.
+type SyncRequest = (Arc<File>, SyncSender<io::Result<()>>);
+
 /// A thread that waits for the disk, so that the loop need not.
 #[derive(Debug)]
 struct Syncer {
-    queue: Option<SyncSender<(Arc<File>, SyncSender<io::Result<()>>)>>,
+    queue: Option<SyncSender<SyncRequest>>,
     running: Option<Receiver<io::Result<()>>>,
 }
 
 impl Syncer {
     fn start(&mut self, file: &Arc<File>) -> Option<Receiver<io::Result<()>>> {
         if self.queue.is_none() {
-            let (sender, receiver) = sync_channel::<(Arc<File>, SyncSender<_>)>(2);
+            let (sender, receiver) = sync_channel::<SyncRequest>(2);
             let run = move || {
                 for (file, done) in receiver {
                     let _ = done.try_send(file.sync_data());
@@ -322,7 +325,7 @@ impl Server {
             }
             break;
         }
-        if !safe && log.fsync == Fsync::Always {
+        if wrote && !safe && log.fsync == Fsync::Always {
             self.drop_unsafe();
         }
     }

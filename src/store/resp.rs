@@ -156,6 +156,8 @@ impl Decoder {
         };
         let line = &input[..end];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // To Redis such a line is a C string, which ends at its first zero.
+        let line = line.split(|&byte| byte == 0).next().unwrap_or(line);
         let mut words = Vec::with_capacity(line.len());
         self.spans.clear();
         split_words(line, &mut words, &mut self.spans).ok_or(Malformed("unbalanced quotes in request"))?;
@@ -182,7 +184,7 @@ fn split_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         match rest {
             [] => return Some(rest),
-            [byte, ..] if byte.is_ascii_whitespace() || *byte == 0 => return Some(rest),
+            [byte, ..] if byte.is_ascii_whitespace() => return Some(rest),
             [b'"', inner @ ..] => return closed(double_quoted(inner, word)?),
             [b'\'', inner @ ..] => return closed(single_quoted(inner, word)?),
             [byte, tail @ ..] => {

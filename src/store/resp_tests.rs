@@ -79,3 +79,9 @@ fn headers_print_every_integer() {
         assert_eq!(out, format!(":{number}\r\n").into_bytes());
     }
 }
+
+#[test]
+fn an_inline_request_ends_at_its_first_zero() {
+    assert_eq!(all(b"\0\0\n").unwrap(), [Vec::<Vec<u8>>::new()]);
+    assert_eq!(all(b"PING a\0b c\r\n").unwrap(), [[&b"PING"[..], b"a"]]);
+}
