@@ -5,7 +5,10 @@
 //! in one line of plain text.
 
 pub mod accept;
+mod admit;
 mod assets;
+mod connection;
+mod events;
 mod handshake;
 mod health;
 pub mod listen;

@@ -11,6 +11,7 @@ mod channels;
 mod config;
 mod count;
 mod embedded;
+mod events;
 mod faults;
 mod frames;
 mod handshake;

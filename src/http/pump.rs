@@ -17,6 +17,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
+use crate::config::Session;
+
 /// What the kernel holds between the hub and the task.
 const PAIR: usize = 32 << 10;
 /// What is read at once for the client: what one record of TLS can carry.
@@ -29,8 +31,17 @@ const IN: usize = 1 << 10;
 pub struct Patience {
     /// For bytes that were written to it.
     pub write: Duration,
+    /// To take in what is sent to find out whether it is still there.
+    pub gone: Duration,
     /// To say goodbye.
     pub close: Duration,
+}
+
+impl Patience {
+    /// As long as with a client whose socket the hub has itself.
+    pub fn of(timing: &Session) -> Self {
+        Self { write: timing.ping + timing.pong, gone: timing.pong, close: timing.close }
+    }
 }
 
 /// Makes the pair and starts the task. Returns the hub's end.
