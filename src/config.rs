@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod channels;
+mod files;
 pub mod keys;
 mod reader;
 mod reload;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use address::{Listen, Place, Trusted};
 pub use channels::{Deliver, Rule, Rules};
+pub use files::Tls;
 use reader::Reader;
 pub use reload::Changes;
 
@@ -28,6 +30,8 @@ pub use reload::Changes;
 pub struct Config {
     /// Where and how this node listens.
     pub server: Server,
+    /// Certificate and key of the addresses whose connections are encrypted.
+    pub tls: Option<Tls>,
     /// Which store keeps the counts and carries the messages.
     pub redis: Redis,
     /// The store that this node may serve itself.
@@ -57,8 +61,23 @@ pub struct Server {
     pub origins: Vec<String>,
     /// Connections that the kernel may hold for us before they are accepted.
     pub backlog: u32,
+    /// Whose word on a client's address is taken.
+    pub trusted_proxies: Vec<Trusted>,
+    /// Which header they say it in.
+    pub forwarded_header: Forwarded,
+    /// Whether they say it with the PROXY protocol before anything else.
+    pub proxy_protocol: bool,
     /// Where a node remembers the little that it must over a restart.
     pub state_dir: Option<PathBuf>,
+}
+
+/// `server.forwarded_header`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// `X-Forwarded-For`
+    Common,
+    /// `Forwarded`, RFC 7239.
+    Standard,
 }
 
 /// `[redis]`
@@ -132,6 +151,8 @@ pub struct Census {
 pub struct Limits {
     /// Open client connections of this node.
     pub clients: usize,
+    /// Of those, the ones from one address; None stands for as many as there are.
+    pub clients_per_address: Option<u32>,
     /// Bytes that may wait for one client.
     pub client_buffer: usize,
     /// Bytes of one message from a client.
@@ -257,10 +278,17 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
         drain: reader.duration("server.drain"),
         origins: reader.origins("server.origins"),
         backlog: reader.int("server.backlog") as u32,
+        trusted_proxies: reader.trusted("server.trusted_proxies"),
+        forwarded_header: reader.forwarded("server.forwarded_header"),
+        proxy_protocol: reader.boolean("server.proxy_protocol"),
         state_dir: reader.folder("server.state_dir").or(state_directory),
     };
+    if server.proxy_protocol && server.trusted_proxies.is_empty() {
+        reader.reject("server.proxy_protocol", "needs server.trusted_proxies: only of those it is read");
+    }
+    let tls = reader.tls(server.listen.iter().any(|listen| listen.tls));
     let redis = Redis {
-        url: reader.redis_url("redis.url"),
+        url: reader.redis_address(),
         key_prefix: reader.prefix("redis.key_prefix"),
         connect_timeout: reader.duration("redis.connect_timeout"),
         response_timeout: reader.duration("redis.response_timeout"),
@@ -270,7 +298,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
         options: crate::store::Options {
             path: reader.folder("store.path"),
             fsync: reader.fsync("store.fsync"),
-            password: reader.secret("store.password"),
+            password: reader.store_password(),
             max_memory: reader.size("store.max_memory"),
             max_clients: reader.int("store.max_clients") as usize,
             max_bulk: reader.size("store.max_bulk"),
@@ -296,6 +324,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     }
     let limits = Limits {
         clients: reader.int("limits.clients") as usize,
+        clients_per_address: Some(reader.int("limits.clients_per_address") as u32).filter(|limit| *limit > 0),
         client_buffer: reader.size("limits.client_buffer"),
         message: reader.size("limits.message"),
         messages_per_second: reader.int("limits.messages_per_second") as u32,
@@ -311,7 +340,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
     let channels = Arc::new(reader.channels());
     let effective = reader.finish()?;
-    Ok(Loaded { config: Config { server, redis, store, census, limits, session, log, channels }, effective })
+    Ok(Loaded { config: Config { server, tls, redis, store, census, limits, session, log, channels }, effective })
 }
 
 /// The commented default configuration, as the package installs it.

@@ -5,10 +5,15 @@
 //! in one line of plain text.
 
 pub mod accept;
+mod admit;
 mod assets;
+mod connection;
+mod events;
 mod handshake;
 mod health;
 pub mod listen;
+mod peer;
+mod pump;
 mod query;
 pub mod routes;
 
@@ -23,6 +28,7 @@ use hyper::{Response, StatusCode};
 use crate::config::Config;
 use crate::hub::Registry;
 use crate::metrics::Metrics;
+use crate::session::seat::Seats;
 use assets::Assets;
 
 /// A response whose body is in memory.
@@ -35,6 +41,8 @@ pub struct App {
     metrics: Metrics,
     assets: Assets,
     draining: AtomicBool,
+    /// Sockets by address.
+    seats: Arc<Seats>,
     /// Connections that are open and have not become a socket.
     open: AtomicUsize,
 }
@@ -43,7 +51,15 @@ impl App {
     /// For a node with this configuration.
     pub fn new(config: Config, registry: Arc<Registry>, metrics: Metrics) -> Self {
         let (assets, config) = (Assets::load(), RwLock::new(Arc::new(config)));
-        Self { config, registry, metrics, assets, draining: AtomicBool::new(false), open: AtomicUsize::new(0) }
+        Self {
+            config,
+            registry,
+            metrics,
+            assets,
+            draining: AtomicBool::new(false),
+            seats: Arc::default(),
+            open: AtomicUsize::new(0),
+        }
     }
 
     /// Puts another configuration into effect, from the next request on.

@@ -168,7 +168,10 @@ fn listeners(config: &Config) -> Result<Vec<Listener>, Error> {
     let held = systemd::sockets();
     if !held.is_empty() {
         let take = |(socket, name): (_, String)| {
-            Listener::inherit(socket, name == TLS).map_err(|error| Error::Inherit { name, error })
+            let tls = name == TLS;
+            let usable =
+                if tls && config.tls.is_none() { Err(io::Error::other("it needs tls.certificate")) } else { Ok(()) };
+            usable.and_then(|()| Listener::inherit(socket, tls)).map_err(|error| Error::Inherit { name, error })
         };
         return held.into_iter().map(take).collect();
     }

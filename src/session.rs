@@ -10,6 +10,7 @@ mod drain;
 mod frames;
 mod liveness;
 mod request;
+pub mod seat;
 mod talk;
 mod watched;
 mod worker;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use seat::Seat;
 pub use worker::{Worker, run};
 
 /// Connections that may wait to be taken in by a worker.
@@ -28,8 +30,11 @@ pub const ATTACHES: usize = 256;
 /// A connection that has become a WebSocket.
 #[derive(Debug)]
 pub struct Attach {
-    /// The connection, non-blocking.
+    /// The connection, non-blocking: a stream socket of any family, since only `send`, `recv` and
+    /// `shutdown` are called on it.
     pub io: TcpStream,
+    /// Its place among the clients of its address, where that has a limit.
+    pub seat: Option<Box<Seat>>,
     /// What the client had sent behind its request.
     pub early: Bytes,
     /// Channels to join.

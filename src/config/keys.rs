@@ -12,6 +12,8 @@ pub enum Kind {
     Duration(u64, u64),
     /// A number of bytes such as 4096 or "1MiB", both ends included.
     Size(u64, u64),
+    /// True or false.
+    Bool,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of texts that the reader checks further.
@@ -53,8 +55,14 @@ pub const KEYS: &[Key] = &[
     live("server.drain", r#""5s""#, Kind::Duration(0, HOUR)),
     live("server.origins", r#"["*"]"#, Kind::List),
     key("server.backlog", "16384", Kind::Int(16, 65_535)),
+    live("server.trusted_proxies", "[]", Kind::List),
+    live("server.forwarded_header", r#""x-forwarded-for""#, Kind::Choice(&["x-forwarded-for", "forwarded"])),
+    live("server.proxy_protocol", "false", Kind::Bool),
     key("server.state_dir", r#""""#, Kind::Text),
+    live("tls.certificate", r#""""#, Kind::Text),
+    live("tls.key", r#""""#, Kind::Text),
     key("redis.url", r#""redis://127.0.0.1:6379""#, Kind::Text),
+    key("redis.password_file", r#""""#, Kind::Text),
     key("redis.key_prefix", r#""""#, Kind::Text),
     key("redis.connect_timeout", r#""2s""#, Kind::Duration(10, 60_000)),
     key("redis.response_timeout", r#""1s""#, Kind::Duration(10, 60_000)),
@@ -62,6 +70,7 @@ pub const KEYS: &[Key] = &[
     key("store.path", r#""""#, Kind::Text),
     key("store.fsync", r#""everysec""#, Kind::Choice(&["always", "everysec", "no"])),
     key("store.password", r#""""#, Kind::Text),
+    key("store.password_file", r#""""#, Kind::Text),
     key("store.max_memory", "0", Kind::Size(0, 1 << 50)),
     key("store.max_clients", "10000", Kind::Int(1, 1_000_000)),
     key("store.max_bulk", r#""64MiB""#, Kind::Size(1 << 10, GIB)),
@@ -74,6 +83,7 @@ pub const KEYS: &[Key] = &[
     key("census.quiet", r#""250ms""#, Kind::Duration(10, 60_000)),
     key("census.batch", r#""50ms""#, Kind::Duration(1, 10_000)),
     live("limits.clients", "100000", Kind::Int(1, 100_000_000)),
+    live("limits.clients_per_address", "0", Kind::Int(0, 100_000_000)),
     live("limits.client_buffer", r#""1MiB""#, Kind::Size(4 << 10, GIB)),
     live("limits.message", r#""16KiB""#, Kind::Size(128, 16 << 20)),
     live("limits.messages_per_second", "50", Kind::Int(1, 1_000_000)),

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::address::{Listen, Place};
+use super::address::{Listen, Place, Trusted};
 use super::channels::{Deliver, Rule, Rules, check_name};
 use super::keys::{self, KEYS, Kind};
 use super::value;
-use super::{Embedded, Invalid, LogFormat, Overrides, Problem};
+use super::{Embedded, Forwarded, Invalid, LogFormat, Overrides, Problem};
 use crate::store::Fsync;
 
 const COMMAND_LINE: &str = "the command line";
@@ -25,12 +25,16 @@ pub(super) struct Reader {
     problems: Vec<Problem>,
     effective: HashMap<&'static str, String>,
     port: Option<u16>,
+    /// Where systemd puts what is handed over to this process alone.
+    pub(super) credentials: Option<PathBuf>,
 }
 
 impl Reader {
     /// Merges the sources, weakest first, and notes keys that do not exist.
     pub fn collect(overrides: &Overrides, env: HashMap<String, String>) -> Result<Self, Invalid> {
-        let mut reader = Self { values: HashMap::new(), problems: Vec::new(), effective: HashMap::new(), port: None };
+        let credentials = env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let (values, problems, effective) = (HashMap::new(), Vec::new(), HashMap::new());
+        let mut reader = Self { values, problems, effective, port: None, credentials };
         let defaults = keys::defaults();
         reader.merge("the defaults", &File::from_str(&defaults, FileFormat::Toml));
         if let Some(path) = &overrides.file {
@@ -130,7 +134,7 @@ impl Reader {
         self.note(&source, path, &shown, message.to_owned());
     }
 
-    fn get<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    pub(super) fn get<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
         self.values.get(path).and_then(read)
     }
 
@@ -177,6 +181,16 @@ impl Reader {
                 min as usize
             }
         }
+    }
+
+    pub fn boolean(&mut self, path: &'static str) -> bool {
+        let found = self.get(path, value::boolean);
+        if found.is_none() {
+            self.reject(path, "must be true or false");
+        }
+        let is = found.unwrap_or_default();
+        self.effective.insert(path, is.to_string());
+        is
     }
 
     /// The word of a key that takes one of a few.
@@ -267,6 +281,23 @@ impl Reader {
         }
         self.show_list(PATH, &all);
         all
+    }
+
+    pub fn trusted(&mut self, path: &'static str) -> Vec<Trusted> {
+        let texts = self.get(path, value::list).unwrap_or_default();
+        let ranges: Vec<Trusted> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+        if ranges.len() != texts.len() || self.get(path, value::list).is_none() {
+            self.reject(
+                path,
+                "must be a list of addresses, ranges or \"unix:\", such as [\"127.0.0.1\", \"10.0.0.0/8\"]",
+            );
+        }
+        self.show_list(path, &ranges);
+        ranges
+    }
+
+    pub fn forwarded(&mut self, path: &'static str) -> Forwarded {
+        if self.choice(path) == "forwarded" { Forwarded::Standard } else { Forwarded::Common }
     }
 
     fn show_list(&mut self, path: &'static str, items: &[impl ToString]) {

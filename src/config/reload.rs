@@ -31,9 +31,15 @@ impl Loaded {
                 row.1 = shown;
             }
         }
-        let Config { server, limits, session, log, channels, .. } = new.config;
+        let Config { server, tls, limits, session, log, channels, .. } = new.config;
         let config = &mut self.config;
-        (config.server.drain, config.server.origins) = (server.drain, server.origins);
+        config.server.drain = server.drain;
+        config.server.origins = server.origins;
+        config.server.trusted_proxies = server.trusted_proxies;
+        config.server.forwarded_header = server.forwarded_header;
+        config.server.proxy_protocol = server.proxy_protocol;
+        // Addresses that encrypt are still listened on when they are gone from the file.
+        config.tls = tls.or(config.tls.take());
         (config.limits, config.session, config.channels) = (limits, session, channels);
         config.log.level = log.level;
         changes
@@ -44,6 +50,7 @@ impl Loaded {
         self.shown(path) != new.shown(path)
             || match path {
                 "redis.url" => self.config.redis.url != new.config.redis.url,
+                "tls.certificate" => self.config.tls != new.config.tls,
                 "store.password" => self.config.store.options.password != new.config.store.options.password,
                 _ => false,
             }

@@ -29,6 +29,15 @@ pub fn int(value: &Value) -> Option<i64> {
     }
 }
 
+/// True or false; from the environment it comes as text.
+pub fn boolean(value: &Value) -> Option<bool> {
+    match &value.kind {
+        ValueKind::Boolean(is) => Some(*is),
+        ValueKind::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
 /// A list of texts; from the environment and the command line it comes with commas.
 pub fn list(value: &Value) -> Option<Vec<String>> {
     match &value.kind {
@@ -84,22 +93,57 @@ pub fn is_loopback(url: &str) -> bool {
     }
 }
 
+/// Whether a store's address has a password of its own.
+pub fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || rest.contains("pass=")
+}
+
 /// A store's address with this password, unless it has one of its own.
 pub fn with_password(url: String, password: Option<&str>) -> String {
-    let (Some(password), Some((scheme, rest))) = (password, url.split_once("://")) else { return url };
-    if rest.split('/').next().unwrap_or_default().contains('@') {
+    let (Some(password), Some((scheme, rest)), false) = (password, url.split_once("://"), has_password(&url)) else {
         return url;
-    }
+    };
     let encoded = percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
-    format!("{scheme}://:{encoded}@{rest}")
+    if scheme == "redis+unix" {
+        let mark = if rest.contains('?') { '&' } else { '?' };
+        return format!("{url}{mark}pass={encoded}");
+    }
+    match rest.split(['/', '?']).next().unwrap_or_default().rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://{user}:{encoded}{}", &rest[user.len()..]),
+        None => format!("{scheme}://:{encoded}@{rest}"),
+    }
 }
 
 /// A store's address without its user and password.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // A unix socket's address has them behind its path.
+    let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rfind('@') {
         Some(at) => format!("{scheme}://***@{}", &rest[at + 1..]),
-        None => url.to_owned(),
+        None => format!("{scheme}://{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_into_an_address_that_has_none_and_is_never_shown() {
+        for (url, with, shown) in [
+            ("redis://h:1/2", "redis://:a%2Fb@h:1/2", "redis://***@h:1/2"),
+            ("redis://me@h", "redis://me:a%2Fb@h", "redis://***@h"),
+            ("redis://me:own@h", "redis://me:own@h", "redis://***@h"),
+            ("redis+unix:///run/r.sock", "redis+unix:///run/r.sock?pass=a%2Fb", "redis+unix:///run/r.sock"),
+            ("redis+unix:///r?db=1", "redis+unix:///r?db=1&pass=a%2Fb", "redis+unix:///r"),
+        ] {
+            let full = with_password(url.to_owned(), Some("a/b"));
+            assert_eq!(full, with);
+            assert_eq!(without_password(&full), shown);
+        }
     }
 }

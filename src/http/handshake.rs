@@ -1,42 +1,33 @@
 //! The WebSocket handshake, RFC 6455 section 4.2: checks a request, and hands its connection on.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::body::Incoming;
-use hyper::header::{
-    CONNECTION, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Request, StatusCode, Version};
-use hyper_tungstenite::HyperWebsocket;
-use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
-use super::query::{self, Query};
+use super::admit::admit;
+use super::connection::{Connection, Kind, Taken};
 use super::{App, Reply};
-use crate::session::Attach;
 
 /// Checks the handshake and answers it; once the answer is sent, the connection is a session's.
-pub fn upgrade(app: &Arc<App>, attaches: mpsc::Sender<Attach>, mut request: Request<Incoming>) -> Reply {
-    let query = match check(app, &request) {
-        Ok(query) => query,
+pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Reply {
+    let app = &connection.app;
+    let (query, seat) = match check(app, &request).and_then(|()| admit(connection, &request)) {
+        Ok(admitted) => admitted,
         Err(reply) => return *reply,
     };
-    // The stream is taken apart again at once: no buffer is wanted.
-    let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
-    match hyper_tungstenite::upgrade(&mut request, Some(config)) {
-        Ok((reply, socket)) => {
-            tokio::spawn(hand_on(socket, query, attaches));
+    // The future of the socket is not waited for: HTTP gives the connection back when it is done.
+    match hyper_tungstenite::upgrade(&mut request, None) {
+        Ok((reply, _)) => {
+            connection.take(Taken { to: Kind::Socket, query, seat });
             reply
         }
         Err(error) => app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}")),
     }
 }
 
-fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
+fn check(app: &App, request: &Request<Incoming>) -> Result<(), Box<Reply>> {
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));
     let headers = request.headers();
     if !hyper_tungstenite::is_upgrade_request(request) || request.version() != Version::HTTP_11 {
@@ -50,29 +41,7 @@ fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    let config = app.config();
-    if !origin_allowed(&config.server.origins, headers.get(ORIGIN)) {
-        let why = "pages of this origin may not connect: it is not in server.origins";
-        return Err(refuse(StatusCode::FORBIDDEN, why));
-    }
-    let mut query =
-        query::parse(request.uri().query().unwrap_or_default()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
-    if query.channels.is_empty() && query.watch.is_empty() {
-        query.channels.extend(config.channels.default_channel().map(str::to_owned));
-    }
-    if app.draining() {
-        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")));
-    }
-    if app.clients() > config.limits.clients {
-        let why = "the server has as many clients as limits.clients allows";
-        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
-    }
-    Ok(query)
-}
-
-fn later(mut reply: Box<Reply>) -> Box<Reply> {
-    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-    reply
+    Ok(())
 }
 
 fn upgrade_required(app: &App, why: &str) -> Reply {
@@ -83,23 +52,4 @@ fn upgrade_required(app: &App, why: &str) -> Reply {
         reply.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     reply
-}
-
-/// Only browsers send an origin, and only their pages are kept out by it.
-fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
-    let Some(origin) = origin else { return true };
-    allowed.is_empty() || origin.to_str().is_ok_and(|origin| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
-}
-
-/// Takes the connection out of hyper and tungstenite, down to the socket, and gives it to the session.
-async fn hand_on(socket: HyperWebsocket, query: Query, attaches: mpsc::Sender<Attach>) {
-    let Ok(stream) = socket.await else { return };
-    let Ok(parts) = stream.into_inner().into_inner().downcast::<TokioIo<TcpStream>>() else {
-        tracing::error!("an upgraded connection is not a TCP connection; a client is dropped");
-        return;
-    };
-    let Ok(io) = parts.io.into_inner().into_std() else { return };
-    let Query { channels: subscribe, watch, reconnect } = query;
-    // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches.send(Attach { io, early: parts.read_buf, subscribe, watch, reconnect }).await;
 }

@@ -1,14 +1,12 @@
 //! The one table of routes.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
-use tokio::sync::mpsc;
 
-use super::{App, Reply, allow, handshake, health};
-use crate::session::Attach;
+use super::connection::{Connection, NoAnswer};
+use super::{Reply, allow, events, handshake, health};
 
 /// What answers a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +15,8 @@ enum Answer {
     Asset(&'static str),
     /// The WebSocket handshake.
     Socket,
+    /// The same as server-sent events.
+    Events,
     /// The process serves.
     Health,
     /// The store is reachable and the subscription is live.
@@ -25,7 +25,7 @@ enum Answer {
     Metrics,
 }
 
-/// Path, and what answers it. Every route takes GET, and all but the socket take HEAD.
+/// Path, and what answers it. Every route takes GET, and all but those that stay open take HEAD.
 const ROUTES: &[(&str, Answer)] = &[
     ("/", Answer::Asset("index.html")),
     ("/headcount.js", Answer::Asset("headcount.js")),
@@ -34,17 +34,18 @@ const ROUTES: &[(&str, Answer)] = &[
     ("/style.css", Answer::Asset("style.css")),
     ("/favicon.svg", Answer::Asset("favicon.svg")),
     ("/ws", Answer::Socket),
+    ("/events", Answer::Events),
     ("/healthz", Answer::Health),
     ("/readyz", Answer::Ready),
     ("/metrics", Answer::Metrics),
 ];
 
-/// Answers one request; an upgraded connection goes to `attaches`.
-pub async fn answer(
-    app: Arc<App>,
-    attaches: mpsc::Sender<Attach>,
-    request: Request<Incoming>,
-) -> Result<Reply, Infallible> {
+/// Answers one request.
+///
+/// # Errors
+/// The connection was taken, and what follows is written by others.
+pub fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Reply, NoAnswer> {
+    let app = &connection.app;
     let path = request.uri().path();
     let Some((_, answer)) = ROUTES.iter().find(|(route, _)| *route == path) else {
         let known: Vec<_> = ROUTES.iter().map(|(route, _)| *route).collect();
@@ -52,7 +53,7 @@ pub async fn answer(
         return Ok(app.refuse(StatusCode::NOT_FOUND, &why));
     };
     let (allowed, methods) = match answer {
-        Answer::Socket => (request.method() == Method::GET, "GET"),
+        Answer::Socket | Answer::Events => (request.method() == Method::GET, "GET"),
         _ => ([Method::GET, Method::HEAD].contains(request.method()), "GET, HEAD"),
     };
     if !allowed {
@@ -61,9 +62,13 @@ pub async fn answer(
     }
     Ok(match answer {
         Answer::Asset(name) => app.assets.serve(name, request.headers()),
-        Answer::Socket => handshake::upgrade(&app, attaches, request),
+        Answer::Socket => handshake::upgrade(&connection, request),
+        Answer::Events => match events::open(&connection, &request) {
+            Ok(()) => return Err(NoAnswer),
+            Err(reply) => *reply,
+        },
         Answer::Health => health::health(),
-        Answer::Ready => health::ready(&app),
-        Answer::Metrics => health::metrics(&app),
+        Answer::Ready => health::ready(app),
+        Answer::Metrics => health::metrics(app),
     })
 }

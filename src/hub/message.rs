@@ -36,6 +36,20 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// The first frame in `bytes`, if it is whole: its opcode, its payload, and its length in all. The
+/// frame is one of [`frame`]'s.
+pub fn unframe(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let (first, short) = (*bytes.first()?, usize::from(*bytes.get(1)?));
+    let rest = &bytes[2..];
+    let (length, start): (usize, usize) = match short {
+        126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
+        127 => (usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?, 10),
+        short => (short, 2),
+    };
+    let end = start.checked_add(length)?;
+    Some((first & 0x0f, bytes.get(start..end)?, end))
+}
+
 fn text(json: &str) -> Bytes {
     frame(opcode::TEXT, json.as_bytes())
 }
@@ -117,6 +131,16 @@ mod tests {
         assert_eq!(body(&message("a", b"00000001")), r#"{"channel":"a","data":"00000001"}"#);
         assert_eq!(body(&message("a", &[0xff, 0xfe])), r#"{"channel":"a","data":"//4=","base64":true}"#);
         assert_eq!(body(&message("a\"b", b"1")), r#"{"channel":"a\"b","data":1}"#);
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written_once_it_is_whole() {
+        for length in [0, 125, 126, 0xffff, 0x1_0000] {
+            let bytes = frame(opcode::TEXT, &vec![7; length]);
+            let (code, payload, all) = unframe(&bytes).unwrap();
+            assert_eq!((code, payload.len(), all), (opcode::TEXT, length, bytes.len()));
+            assert_eq!(unframe(&bytes[..bytes.len() - 1]), None);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::drain::Drain;
 use super::frames::Partial;
 use super::liveness::{Clock, Deadlines, Due, Key};
 use super::request::Request;
+use super::seat::Seat;
 use super::talk::Allowance;
 use super::watched::Watched;
 use super::{Attach, Pulse};
@@ -59,6 +60,8 @@ pub struct Session {
     pub pinged: bool,
     pub partial: Option<Box<Partial>>,
     pub allowance: Allowance,
+    /// Given up with the session.
+    _seat: Option<Box<Seat>>,
 }
 
 /// See the module.
@@ -122,6 +125,7 @@ impl Worker {
             pinged: false,
             partial: None,
             allowance: Allowance::new(self.limits.messages_per_second, self.now),
+            _seat: attach.seat,
         };
         if self.sessions.len() <= id as usize {
             self.sessions.resize_with(id as usize + 1, || None);

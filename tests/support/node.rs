@@ -54,6 +54,7 @@ pub struct Setup {
     redis_url: String,
     environment: Vec<(String, String)>,
     config: Option<Scratch>,
+    listen: Vec<String>,
 }
 
 impl Setup {
@@ -66,6 +67,12 @@ impl Setup {
     /// Sets an environment variable of any name.
     pub fn variable(mut self, name: &str, value: &str) -> Setup {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Has the node listen here too; [`Node::line`] then says where.
+    pub fn listen(mut self, place: &str) -> Setup {
+        self.listen.push(place.into());
         self
     }
 
@@ -84,6 +91,9 @@ impl Setup {
     pub async fn start_at(self, address: SocketAddr) -> Node {
         let mut command = headcount();
         command.args(["--listen", &address.to_string(), "--redis-url", &self.redis_url]);
+        for place in &self.listen {
+            command.args(["--listen", place]);
+        }
         if let Some(file) = &self.config {
             command.arg("--config").arg(&file.0);
         }
@@ -120,7 +130,7 @@ impl Node {
     pub fn on(redis_url: &str) -> Setup {
         // A node that waits for its store, so that the test says when there is one.
         let environment = vec![("HEADCOUNT_STORE__EMBEDDED".into(), "never".into())];
-        Setup { redis_url: redis_url.into(), environment, config: None }
+        Setup { redis_url: redis_url.into(), environment, config: None, listen: Vec::new() }
     }
 
     /// Starts a node with nothing set but this Redis, and waits until it is ready.
@@ -186,6 +196,13 @@ impl Node {
             Ok(status) => status.unwrap(),
             Err(_) => panic!("still running after {within:?}; the log:\n{}", self.log.text()),
         }
+    }
+
+    /// The next line on the standard output.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        timeout(SOON, self.stdout.read_line(&mut line)).await.expect("a line in time").unwrap();
+        line
     }
 
     /// Whatever else came on the standard output, up to its end.

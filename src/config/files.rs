@@ -1,0 +1,124 @@
+//! What the configuration keeps in other files: passwords, certificates, keys.
+//!
+//! A relative name is looked for among the credentials that systemd hands over
+//! (`CREDENTIALS_DIRECTORY`), then in the working directory. The rule: a mistake names the file and
+//! the reason, and never what is in it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::reader::Reader;
+use super::value;
+
+/// What our side of an encrypted connection needs.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// For each new connection.
+    pub server: Arc<ServerConfig>,
+    /// Tells whether another certificate was put in place.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.chain == other.chain
+    }
+}
+
+impl Reader {
+    /// The text in the file that a key names, without the end of its line.
+    pub fn password_file(&mut self, path: &'static str) -> Option<String> {
+        let bytes = self.file(path)?;
+        let text = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+        match text {
+            Ok(text) if !text.is_empty() => return Some(text),
+            Ok(_) => self.reject(path, "is an empty file; it must hold the password"),
+            Err(_) => self.reject(path, "is no text file; it must hold the password"),
+        }
+        None
+    }
+
+    /// The store's address, with the password from its file.
+    pub fn redis_address(&mut self) -> String {
+        let url = self.redis_url("redis.url");
+        let password = self.password_file("redis.password_file");
+        if password.is_some() && value::has_password(&url) {
+            self.reject("redis.password_file", "is one password too many: redis.url has one");
+        }
+        value::with_password(url, password.as_deref())
+    }
+
+    /// The password of the embedded store, from the configuration or its file.
+    pub fn store_password(&mut self) -> Option<String> {
+        let (password, from_file) = (self.secret("store.password"), self.password_file("store.password_file"));
+        if password.is_some() && from_file.is_some() {
+            self.reject("store.password_file", "is one password too many: store.password is set");
+        }
+        password.or(from_file)
+    }
+
+    /// Certificate and key, where both are given.
+    pub fn tls(&mut self, wanted: bool) -> Option<Tls> {
+        const CERTIFICATE: &str = "tls.certificate";
+        const KEY: &str = "tls.key";
+        let (chain, key) = (self.file(CERTIFICATE), self.file(KEY));
+        let given = [CERTIFICATE, KEY].map(|path| self.get(path, value::text).is_some_and(|text| !text.is_empty()));
+        match given {
+            [true, false] => self.reject(KEY, "must name the certificate's key file"),
+            [false, true] => self.reject(CERTIFICATE, "must name the key's certificate file"),
+            [false, false] if wanted => {
+                self.reject("server.listen", "has an address with tls:, which needs tls.certificate and tls.key");
+            }
+            _ => {}
+        }
+        let (chain, key) = (chain?, key?);
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap_or_default();
+        if chain.is_empty() {
+            self.reject(CERTIFICATE, "holds no certificate in PEM");
+            return None;
+        }
+        let Ok(key) = PrivateKeyDer::from_pem_slice(&key) else {
+            self.reject(KEY, "holds no private key in PEM");
+            return None;
+        };
+        match server(chain.clone(), key) {
+            Ok(server) => Some(Tls { server: Arc::new(server), chain }),
+            Err(error) => {
+                self.reject(CERTIFICATE, &format!("cannot be used with the key in tls.key: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What is in the file that a key names; None if it names none.
+    fn file(&mut self, path: &'static str) -> Option<Vec<u8>> {
+        let name = self.folder(path)?;
+        let handed_over = self.credentials.as_ref().map(|folder| folder.join(&name)).filter(|file| file.exists());
+        let file: PathBuf = handed_over.unwrap_or(name);
+        match std::fs::read(&file) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.reject(path, &format!("{} cannot be read: {error}", file.display()));
+                None
+            }
+        }
+    }
+}
+
+fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Tickets keep a session with its client; so all may resume, and nothing is kept here.
+    server.ticketer = ring::Ticketer::new()?;
+    server.send_tls13_tickets = 1;
+    Ok(server)
+}

@@ -1,0 +1,68 @@
+//! Who may have a socket or a stream of events: by origin, query, address, and how full it is.
+
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::{Request, StatusCode};
+
+use super::connection::Connection;
+use super::query::{self, Query};
+use super::{App, Reply, peer};
+use crate::session::seat::Seat;
+
+/// Reads what is asked for, and takes a place for it.
+///
+/// # Errors
+/// The answer that says why not.
+pub fn admit(connection: &Connection, request: &Request<Incoming>) -> Result<(Query, Option<Box<Seat>>), Box<Reply>> {
+    let app = &connection.app;
+    let query = check(app, request)?;
+    Ok((query, seat(app, connection, request)?))
+}
+
+fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
+    let refuse = |status, why: &str| Box::new(app.refuse(status, why));
+    let config = app.config();
+    if !origin_allowed(&config.server.origins, request.headers().get(ORIGIN)) {
+        let why = "pages of this origin may not connect: it is not in server.origins";
+        return Err(refuse(StatusCode::FORBIDDEN, why));
+    }
+    let mut query =
+        query::parse(request.uri().query().unwrap_or_default()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
+    if query.channels.is_empty() && query.watch.is_empty() {
+        query.channels.extend(config.channels.default_channel().map(str::to_owned));
+    }
+    if app.draining() {
+        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")));
+    }
+    if app.clients() > config.limits.clients {
+        let why = "the server has as many clients as limits.clients allows";
+        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
+    }
+    Ok(query)
+}
+
+/// A place among the clients of the same address, if that has a limit.
+fn seat(app: &App, connection: &Connection, request: &Request<Incoming>) -> Result<Option<Box<Seat>>, Box<Reply>> {
+    let config = app.config();
+    let (trusted, written) = (&config.server.trusted_proxies, config.server.forwarded_header);
+    let client = peer::client(connection.peer, request.headers(), trusted, written);
+    tracing::debug!(?client, path = request.uri().path(), query = request.uri().query(), "a client comes in");
+    match (client, config.limits.clients_per_address) {
+        (Some(client), Some(limit)) => app.seats.take(client, limit).map(Some).ok_or_else(|| {
+            let why = "this address has as many clients as limits.clients_per_address allows";
+            later(Box::new(app.refuse(StatusCode::TOO_MANY_REQUESTS, why)))
+        }),
+        _ => Ok(None),
+    }
+}
+
+fn later(mut reply: Box<Reply>) -> Box<Reply> {
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    reply
+}
+
+/// Only browsers send an origin, and only their pages are kept out by it.
+fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
+    let Some(origin) = origin else { return true };
+    allowed.is_empty() || origin.to_str().is_ok_and(|origin| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+}

@@ -1,0 +1,187 @@
+//! One connection, from its first byte until it ends or is a client's for good.
+//!
+//! A request for a socket or for a stream of events takes the connection away from HTTP: hyper is
+//! run without its own shutdown, and gives the stream back.
+
+use std::fmt;
+use std::future::{poll_fn, ready};
+use std::io;
+use std::net::{IpAddr, TcpStream as StdStream};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::peer::proxied;
+use super::pump::{self, Patience};
+use super::query::Query;
+use super::{App, events, routes};
+use crate::session::Attach;
+use crate::session::seat::Seat;
+
+/// hyper's buffer for one request; the smallest that it takes.
+const REQUEST_BUFFER: usize = 8 << 10;
+
+/// What every request on a connection may need to know of it.
+pub struct Connection {
+    pub app: Arc<App>,
+    /// The other end's address, or what a proxy said in its place; None if it is not known.
+    pub peer: Option<IpAddr>,
+    taken: Mutex<Option<Taken>>,
+}
+
+/// A connection that is HTTP's no more.
+pub struct Taken {
+    /// What it has become.
+    pub to: Kind,
+    /// What its client asks for.
+    pub query: Query,
+    /// Its place among the clients of its address.
+    pub seat: Option<Box<Seat>>,
+}
+
+/// What a connection can become.
+pub enum Kind {
+    /// A WebSocket; the answer that says so is sent.
+    Socket,
+    /// A stream of events, which begins with this.
+    Events(String),
+}
+
+/// Stands for an answer where the connection was taken without one.
+#[derive(Debug)]
+pub struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is not HTTP's any more")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+impl Connection {
+    /// Takes the connection away from HTTP once the request is answered.
+    pub fn take(&self, taken: Taken) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+    }
+
+    fn taken(&self) -> Option<Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Counts a connection for as long as it is HTTP's.
+struct Open(Arc<App>);
+
+impl Open {
+    fn new(app: Arc<App>) -> Self {
+        app.open.fetch_add(1, Ordering::Relaxed);
+        Self(app)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The two kinds of stream.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
+    /// A socket that the hub can write to.
+    fn into_socket(self, patience: Patience) -> io::Result<StdStream>;
+    /// The kernel's socket.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn into_socket(self, _: Patience) -> io::Result<StdStream> {
+        self.into_std()
+    }
+
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn into_socket(self, patience: Patience) -> io::Result<StdStream> {
+        pump::start(self, patience)
+    }
+
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// Serves a connection: the proxy's word on whose it is, encryption where it is wanted, then HTTP.
+pub async fn open(
+    app: Arc<App>,
+    attaches: mpsc::Sender<Attach>,
+    mut stream: TcpStream,
+    mut peer: Option<IpAddr>,
+    tls: bool,
+) {
+    let (_open, config) = (Open::new(app.clone()), app.config());
+    let by = Instant::now() + config.limits.handshake;
+    if config.server.proxy_protocol && config.server.trusted_proxies.iter().any(|one| one.holds(peer)) {
+        match timeout_at(by, proxied(&mut stream)).await {
+            Ok(Ok(client)) => peer = client.or(peer),
+            Ok(Err(error)) => return tracing::debug!(?peer, %error, "a connection ended before it began"),
+            Err(_) => return,
+        }
+    }
+    let connection = Connection { app, peer, taken: Mutex::default() };
+    if !tls {
+        return serve(connection, attaches, stream).await;
+    }
+    let Some(tls) = &config.tls else { return };
+    match timeout_at(by, TlsAcceptor::from(tls.server.clone()).accept(stream)).await {
+        Ok(Ok(stream)) => serve(connection, attaches, stream).await,
+        Ok(Err(error)) => tracing::debug!(?peer, %error, "no TLS handshake"),
+        Err(_) => tracing::debug!(?peer, "no TLS handshake in time"),
+    }
+}
+
+async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: impl Stream) {
+    let (config, connection) = (connection.app.config(), Arc::new(connection));
+    let patience = Patience::of(&config.session);
+    let service = service_fn(|request| ready(routes::answer(connection.clone(), request)));
+    let mut http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.limits.handshake)
+        .max_buf_size(REQUEST_BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = poll_fn(|context| http.poll_without_shutdown(context)).await;
+    let parts = http.into_parts();
+    let mut stream = parts.io.into_inner();
+    match (ended, connection.taken()) {
+        (Ok(()), Some(Taken { to: Kind::Socket, query, seat })) => {
+            let Ok(io) = stream.into_socket(patience) else { return };
+            attach(&attaches, io, parts.read_buf, query, seat).await;
+        }
+        (Err(_), Some(Taken { to: Kind::Events(head), query, seat })) => {
+            let Ok(io) = events::start(stream, head, patience) else { return };
+            attach(&attaches, io, Bytes::new(), query, seat).await;
+        }
+        (Err(error), _) => tracing::debug!(peer = ?connection.peer, %error, "a connection ended early"),
+        // It may still be sending; what it gets is an end and not a reset.
+        (Ok(()), None | Some(_)) => drop(timeout(patience.close, stream.shutdown()).await),
+    }
+}
+
+async fn attach(attaches: &mpsc::Sender<Attach>, io: StdStream, early: Bytes, query: Query, seat: Option<Box<Seat>>) {
+    let Query { channels: subscribe, watch, reconnect } = query;
+    // A worker takes in connections whenever it runs; it is gone only when the node stops.
+    let _ = attaches.send(Attach { io, seat, early, subscribe, watch, reconnect }).await;
+}

@@ -1,0 +1,160 @@
+//! `GET /events`: the same objects as a socket's, as server-sent events (the WHATWG HTML standard,
+//! section 9.2), for whoever only listens.
+//!
+//! To the hub and the session it is a client like any other, at the far end of a pair of sockets.
+//! A message becomes `data:`, a ping a comment, which is answered for the client once it is
+//! written, and a close frame an event named `close`. The rule: a client that is gone is found as
+//! soon as a socket's: the kernel ends a connection on which a comment is not taken in time.
+
+use std::io;
+use std::net::TcpStream as StdStream;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::ORIGIN;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::Reply;
+use super::admit::admit;
+use super::connection::{Connection, Kind, Stream, Taken};
+use super::pump::{self, Patience};
+use crate::hub::message::{opcode, unframe};
+
+/// The longest and the shortest that a client is asked to wait before it connects again, in
+/// milliseconds: not all at once.
+const RETRY: std::ops::Range<u32> = 1000..4000;
+/// What is read from the hub at once.
+const READ: usize = 16 << 10;
+/// What the session wants to hear after a ping: an empty pong, masked with zeros.
+const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
+
+/// Checks the request and takes the connection for a stream.
+///
+/// # Errors
+/// The answer that says why not.
+pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), Box<Reply>> {
+    let (mut query, seat) = admit(connection, request)?;
+    // A browser that comes back says so by itself.
+    query.reconnect |= request.headers().contains_key("last-event-id");
+    let everybody = connection.app.config().server.origins.is_empty();
+    let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let allowed = match (everybody, origin) {
+        (true, _) => "Access-Control-Allow-Origin: *\r\n".to_owned(),
+        (false, Some(origin)) => format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"),
+        (false, None) => String::new(),
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\
+         X-Accel-Buffering: no\r\n{allowed}\r\nretry: {}\nid: 0\n\n",
+        fastrand::u32(RETRY)
+    );
+    connection.take(Taken { to: Kind::Events(head), query, seat });
+    Ok(())
+}
+
+/// Starts the task that writes the stream. Returns the hub's end.
+///
+/// # Errors
+/// No descriptor is left.
+pub(super) fn start(client: impl Stream, head: String, patience: Patience) -> io::Result<StdStream> {
+    let (hubs, ours) = pump::pair()?;
+    // A unix socket's end is known at once, and it has no such option.
+    let _ = SockRef::from(client.socket()).set_tcp_user_timeout(Some(patience.gone));
+    tokio::spawn(carry(client, ours, head, patience));
+    Ok(hubs)
+}
+
+async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patience: Patience) {
+    let (mut from_hub, mut out, mut ignored) = (Vec::new(), head, [0; 64]);
+    loop {
+        let send = async {
+            client.write_all(out.as_bytes()).await?;
+            client.flush().await
+        };
+        if !matches!(timeout(patience.write, send).await, Ok(Ok(()))) {
+            return;
+        }
+        if from_hub.is_empty() {
+            // An idle connection has no buffer.
+            from_hub = Vec::new();
+        }
+        out = String::new();
+        tokio::select! {
+            ready = hub.readable() => if ready.is_err() { return },
+            // It has nothing to say; but it hangs up here.
+            said = client.read(&mut ignored) => match said {
+                Ok(1..) => continue,
+                _ => return,
+            },
+        }
+        from_hub.reserve(READ);
+        match hub.try_read_buf(&mut from_hub) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => break,
+        }
+        let (taken, pings) = translate(&from_hub, &mut out);
+        from_hub.drain(..taken);
+        for _ in 0..pings {
+            // Read whenever the session runs.
+            if !matches!(timeout(patience.close, hub.write_all(&PONG)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+    let _ = timeout(patience.close, client.shutdown()).await;
+}
+
+/// Turns whole frames into events. Returns the bytes that they took, and how many were pings.
+fn translate(frames: &[u8], out: &mut String) -> (usize, usize) {
+    let (mut taken, mut pings) = (0, 0);
+    while let Some((code, payload, length)) = unframe(&frames[taken..]) {
+        taken += length;
+        match code {
+            opcode::PING => {
+                pings += 1;
+                out.push_str(":\n\n");
+            }
+            opcode::CLOSE => {
+                let (code, reason) = payload
+                    .split_first_chunk()
+                    .map_or((1005, &[][..]), |(code, reason)| (u16::from_be_bytes(*code), reason));
+                let reason = serde_json::Value::from(String::from_utf8_lossy(reason));
+                out.push_str(&format!("event: close\ndata: {{\"code\":{code},\"reason\":{reason}}}\n\n"));
+            }
+            _ => {
+                // JSON may have line ends between its tokens, which an event has not.
+                for line in String::from_utf8_lossy(payload).split(['\r', '\n']) {
+                    out.push_str("data: ");
+                    out.push_str(line);
+                    out.push('\n');
+                }
+                out.push('\n');
+            }
+        }
+    }
+    (taken, pings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::message::frame;
+
+    #[test]
+    fn frames_become_events_and_half_a_frame_waits() {
+        let mut frames = frame(opcode::TEXT, b"{\"data\":\n1}").to_vec();
+        frames.extend(frame(opcode::PING, b""));
+        frames.extend(frame(opcode::CLOSE, b"\x03\xf4bye"));
+        let whole = frames.len();
+        frames.extend(&frame(opcode::TEXT, &[b'x'; 300])[..200]);
+        let mut out = String::new();
+        assert_eq!(translate(&frames, &mut out), (whole, 1));
+        let close = "event: close\ndata: {\"code\":1012,\"reason\":\"bye\"}\n\n";
+        assert_eq!(out, format!("data: {{\"data\":\ndata: 1}}\n\n:\n\n{close}"));
+    }
+}

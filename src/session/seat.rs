@@ -1,0 +1,74 @@
+//! How many clients each address has, where that has a limit.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The addresses that have clients here.
+#[derive(Debug, Default)]
+pub struct Seats(Mutex<HashMap<IpAddr, u32>>);
+
+/// One client's place among those of its address; given up when it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Arc<Seats>,
+    address: IpAddr,
+}
+
+impl Seats {
+    /// Takes a place, unless the address has as many as `limit` already.
+    pub fn take(self: &Arc<Self>, address: IpAddr, limit: u32) -> Option<Box<Seat>> {
+        let address = household(address);
+        let mut taken = self.lock();
+        let count = taken.entry(address).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Box::new(Seat { seats: self.clone(), address }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock();
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What one client can have many of: of an IPv6 address, its network of 64 bits.
+fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_places_and_gets_them_back() {
+        let seats = Arc::new(Seats::default());
+        let take = |text: &str| seats.take(text.parse().unwrap(), 2);
+        let first = take("192.0.2.1");
+        let second = take("::ffff:192.0.2.1");
+        assert!(first.is_some() && second.is_some() && take("192.0.2.1").is_none() && take("192.0.2.2").is_some());
+        drop(first);
+        assert!(take("192.0.2.1").is_some());
+        let held = [take("2001:db8::1"), take("2001:db8::2:3")];
+        assert!(held.iter().all(Option::is_some) && take("2001:db8::9").is_none() && take("2001:db8:0:1::1").is_some());
+        drop((second, held));
+        assert!(seats.lock().is_empty());
+    }
+}

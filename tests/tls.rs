@@ -1,0 +1,213 @@
+//! TLS of its own: HTTP/1.1 and WebSockets, and a certificate that is replaced without touching who
+//! is connected.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use rustix::process::Signal;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::support::node::{Node, Scratch};
+use crate::support::redis::Redis;
+use crate::support::{SOON, alone, beside_others, eventually, same};
+
+/// A certificate of its own making for `localhost`, in files.
+struct Certificate {
+    der: CertificateDer<'static>,
+    pem: Scratch,
+    key: Scratch,
+}
+
+impl Certificate {
+    fn make() -> Certificate {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Certificate {
+            der: made.cert.der().clone(),
+            pem: Scratch::write("cert.pem", &made.cert.pem()),
+            key: Scratch::write("key.pem", &made.signing_key.serialize_pem()),
+        }
+    }
+
+    /// Puts another one in the place of this.
+    fn replace(&mut self) {
+        let other = Certificate::make();
+        std::fs::copy(&other.pem.0, &self.pem.0).unwrap();
+        std::fs::copy(&other.key.0, &self.key.0).unwrap();
+        self.der = other.der.clone();
+    }
+
+    /// A connection that trusts this certificate and nothing else.
+    async fn connect(&self, to: SocketAddr, protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TcpStream::connect(to).await?;
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+    }
+
+    async fn socket(&self, to: SocketAddr, query: &str) -> WebSocketStream<TlsStream<TcpStream>> {
+        let stream = self.connect(to, b"http/1.1").await.unwrap();
+        let request = format!("wss://localhost/ws?{query}").into_client_request().unwrap();
+        timeout(SOON, client_async(request, stream)).await.expect("a handshake in time").unwrap().0
+    }
+}
+
+/// A node that listens with TLS too, and where.
+async fn start(redis: &Redis, certificate: &Certificate) -> (Node, SocketAddr) {
+    start_with(redis, certificate, "").await
+}
+
+async fn start_with(redis: &Redis, certificate: &Certificate, further: &str) -> (Node, SocketAddr) {
+    let (pem, key) = (certificate.pem.0.display(), certificate.key.0.display());
+    let config = format!("[tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\n{further}");
+    let mut node = Node::on(&redis.url()).config(&config).listen("tls:127.0.0.1:0").start().await;
+    node.ready().await;
+    let line = node.line().await;
+    let address = line.split_once("https://").expect("an address").1.split('/').next().unwrap().parse().unwrap();
+    (node, address)
+}
+
+/// Reads messages until one is this.
+async fn shows(socket: &mut WebSocketStream<TlsStream<TcpStream>>, text: &str) {
+    let read = async {
+        while let Some(message) = socket.next().await {
+            if message.unwrap() == Message::text(text) {
+                return;
+            }
+        }
+        panic!("the connection ended before {text}");
+    };
+    timeout(SOON, read).await.unwrap_or_else(|_| panic!("no {text}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_and_the_socket_come_over_tls() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let certificate = Certificate::make();
+    let (node, address) = start(&redis, &certificate).await;
+    let mut stream = certificate.connect(address, b"http/1.1").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut page = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut page)).await.expect("a page in time").unwrap();
+    assert!(page.starts_with(b"HTTP/1.1 200"));
+    assert!(certificate.connect(address, b"h2").await.is_err(), "HTTP/2 is not spoken");
+    let plain = crate::support::client::Client::open(&node, "").await;
+    let mut socket = certificate.socket(address, "").await;
+    plain.shows("users:count", 2).await;
+    shows(&mut socket, r#"{"channel":"users:count","data":2}"#).await;
+    socket.send(Message::text(r#"{"subscribe":["public:a"]}"#)).await.unwrap();
+    shows(&mut socket, r#"{"subscribed":"public:a"}"#).await;
+    let long = "x".repeat(300_000);
+    let _: i64 = redis.must(&["PUBLISH", "public:a", &long]).await;
+    shows(&mut socket, &format!(r#"{{"channel":"public:a","data":"{long}"}}"#)).await;
+    socket.close(None).await.unwrap();
+    plain.shows("users:count", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_leaves_the_count_and_one_that_is_closed_hears_why() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let certificate = Certificate::make();
+    let (node, address) = start(&redis, &certificate).await;
+    let watcher = crate::support::client::Client::open(&node, "watch=users:count").await;
+    let (rude, mut staying) = (certificate.socket(address, "").await, certificate.socket(address, "").await);
+    watcher.shows("users:count", 2).await;
+    drop(rude);
+    watcher.shows("users:count", 1).await;
+    node.signal(Signal::TERM);
+    let closed = async {
+        while let Some(message) = staying.next().await {
+            if let Message::Close(frame) = message.unwrap() {
+                return frame.map(|frame| u16::from(frame.code));
+            }
+        }
+        None
+    };
+    assert_eq!(timeout(SOON, closed).await.expect("a close frame"), Some(1012));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_is_closed_and_others_do_not_wait() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let certificate = Certificate::make();
+    let further = "[limits]\nclient_buffer = \"64KiB\"\n[session]\nclose = \"500ms\"\n";
+    let (node, address) = start_with(&redis, &certificate, further).await;
+    let deaf = certificate.socket(address, "channel=public:a").await;
+    let mut reading = certificate.socket(address, "channel=public:a").await;
+    shows(&mut reading, r#"{"subscribed":"public:a"}"#).await;
+    let payload = "x".repeat(32_000);
+    let expected = format!(r#"{{"channel":"public:a","data":"{payload}"}}"#);
+    eventually("the deaf one is closed", SOON * 3, || async {
+        let _: i64 = redis.run(&["PUBLISH", "public:a", &payload]).await?;
+        let text = node.get("/metrics").await?.text();
+        let slow = text.lines().any(|line| line.starts_with("headcount_closed_total{reason=\"slow\"} 1"));
+        if slow { Ok(()) } else { Err(text) }
+    })
+    .await;
+    shows(&mut reading, &expected).await;
+    eventually("its descriptor is free", SOON, || async {
+        let text = node.get("/metrics").await?.text();
+        same("sockets", text.lines().find(|line| line.starts_with("headcount_sockets ")), Some("headcount_sockets 1"))
+    })
+    .await;
+    drop(deaf);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_a_new_certificate_and_open_connections_stay() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let mut certificate = Certificate::make();
+    let (node, address) = start(&redis, &certificate).await;
+    let mut before = certificate.socket(address, "").await;
+    certificate.replace();
+    assert!(certificate.connect(address, b"http/1.1").await.is_err(), "the new one is not in place yet");
+    node.signal(Signal::HUP);
+    node.says(&["reloaded", "tls.certificate"]).await;
+    let mut after = certificate.socket(address, "").await;
+    for socket in [&mut before, &mut after] {
+        shows(socket, r#"{"channel":"users:count","data":2}"#).await;
+    }
+    // Half a renewal: the key is another one's.
+    std::fs::copy(&Certificate::make().key.0, &certificate.key.0).unwrap();
+    node.signal(Signal::HUP);
+    node.says(&["tls.certificate", "cannot be used"]).await;
+    node.says(&["not reloaded"]).await;
+    certificate.socket(address, "").await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_missing_or_damaged_is_named() {
+    let check = async |variables: &[(&str, &str)]| {
+        let mut command = crate::support::node::headcount();
+        let output = command.arg("check").envs(variables.iter().copied()).output();
+        let output = timeout(SOON, output).await.expect("it ends by itself").unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = check(&[("HEADCOUNT_SERVER__LISTEN", "tls:127.0.0.1:0")]).await;
+    assert!(text.contains("needs tls.certificate and tls.key"), "{text}");
+    let rubbish = Scratch::write("rubbish.pem", "no certificate");
+    let name = rubbish.0.to_str().unwrap();
+    let text = check(&[("HEADCOUNT_TLS__CERTIFICATE", name), ("HEADCOUNT_TLS__KEY", name)]).await;
+    assert!(text.contains("no certificate in PEM") && text.contains(name), "{text}");
+}
