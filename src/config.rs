@@ -9,6 +9,7 @@ pub mod address;
 pub mod channels;
 mod files;
 pub mod keys;
+mod network;
 mod reader;
 mod reload;
 mod value;
