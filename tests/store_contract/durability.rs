@@ -152,7 +152,8 @@ fn under_fsync_always_no_change_is_acknowledged_before_the_disk_has_it() {
         }
     }
     assert_eq!(acknowledged, WRITERS * 50);
-    assert!(synced > 50, "{synced} syncs");
+    // Each writer waits for its own, so each of its changes needs a sync.
+    assert!(synced >= 50, "{synced} syncs");
 }
 
 /// How far one writer has come: what it has sent, and what was acknowledged.
