@@ -6,6 +6,7 @@ mod memory;
 mod nodes;
 mod peers;
 mod slow;
+mod store;
 mod storm;
 mod trio;
 mod workers;
@@ -22,6 +23,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("workers", workers::two_against_one),
     ("memory", memory::idle),
     ("storm", storm::join_storm),
+    ("store", store::against_redis),
     ("slow", slow::one_that_never_reads),
     ("channels", channels::many_channels),
     ("nodes", nodes::six_nodes),
