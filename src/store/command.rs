@@ -15,10 +15,12 @@ use super::resp::Args;
 use super::server::Server;
 
 mod admin;
+mod clients;
 mod connection;
 mod hashes;
 mod info;
 mod keys;
+mod list_moves;
 mod lists;
 mod pubsub;
 mod scripts;

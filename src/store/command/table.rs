@@ -7,8 +7,8 @@
 use super::Flags;
 use super::Run::{Data, Keys, Server};
 use super::{
-    Command, admin, connection, hashes, info, introspect, keys, lists, pubsub, scripts, sets, strings, transactions,
-    zjoins, zranges, zsets,
+    Command, admin, clients, connection, hashes, info, introspect, keys, list_moves, lists, pubsub, scripts, sets,
+    strings, transactions, zjoins, zranges, zsets,
 };
 
 const NONE: Flags = Flags::NONE;
@@ -43,15 +43,15 @@ pub static COMMANDS: &[Command] = &[
     row("auth", -2, NO_SCRIPT.and(NO_AUTH), [0, 0, 0], "connection", Server(connection::auth), "Says the password."),
     row("bgrewriteaof", 1, NO_SCRIPT, [0, 0, 0], "server", Server(admin::bgrewriteaof), "Rewrites the log."),
     row("bgsave", -1, NO_SCRIPT, [0, 0, 0], "server", Server(admin::bgsave), "Rewrites the log."),
-    row("blmove", 6, WRITE.and(DENY_OOM).and(BLOCKING).and(NO_SCRIPT), [1, 2, 1], "list", Keys(lists::blmove), "Moves an element between lists, waiting for one."),
-    row("blmpop", -5, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "list", Keys(lists::blmpop), "Takes elements from the first list that has any, waiting for one."),
-    row("blpop", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "list", Keys(lists::blpop), "Takes the first element, waiting for one."),
-    row("brpop", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "list", Keys(lists::brpop), "Takes the last element, waiting for one."),
-    row("brpoplpush", 4, WRITE.and(DENY_OOM).and(BLOCKING).and(NO_SCRIPT), [1, 2, 1], "list", Keys(lists::brpoplpush), "Moves the last element to the front of a list, waiting for one."),
+    row("blmove", 6, WRITE.and(DENY_OOM).and(BLOCKING).and(NO_SCRIPT), [1, 2, 1], "list", Keys(list_moves::blmove), "Moves an element between lists, waiting for one."),
+    row("blmpop", -5, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "list", Keys(list_moves::blmpop), "Takes elements from the first list that has any, waiting for one."),
+    row("blpop", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "list", Keys(list_moves::blpop), "Takes the first element, waiting for one."),
+    row("brpop", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "list", Keys(list_moves::brpop), "Takes the last element, waiting for one."),
+    row("brpoplpush", 4, WRITE.and(DENY_OOM).and(BLOCKING).and(NO_SCRIPT), [1, 2, 1], "list", Keys(list_moves::brpoplpush), "Moves the last element to the front of a list, waiting for one."),
     row("bzmpop", -5, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "sorted-set", Keys(zsets::bzmpop), "Takes members from the first sorted set that has any, waiting for one."),
     row("bzpopmax", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "sorted-set", Keys(zsets::bzpopmax), "Takes the highest member, waiting for one."),
     row("bzpopmin", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "sorted-set", Keys(zsets::bzpopmin), "Takes the lowest member, waiting for one."),
-    row("client", -2, NO_SCRIPT, [0, 0, 0], "connection", Server(connection::client), "Tells of connections and sets them up."),
+    row("client", -2, NO_SCRIPT, [0, 0, 0], "connection", Server(clients::client), "Tells of connections and sets them up."),
     row("command", -1, NONE, [0, 0, 0], "server", Keys(introspect), "Tells of commands."),
     row("config", -2, NO_SCRIPT, [0, 0, 0], "server", Server(admin::config), "Tells and sets the configuration."),
     row("copy", -3, WRITE.and(DENY_OOM), [1, 2, 1], "generic", Keys(keys::copy), "Copies a key."),
@@ -104,8 +104,8 @@ pub static COMMANDS: &[Command] = &[
     row("lindex", 3, READ, [1, 1, 1], "list", Keys(lists::lindex), "Gets an element by its position."),
     row("linsert", 5, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::linsert), "Inserts an element beside another."),
     row("llen", 2, READ, [1, 1, 1], "list", Keys(lists::llen), "Counts the elements."),
-    row("lmove", 5, WRITE.and(DENY_OOM), [1, 2, 1], "list", Keys(lists::lmove), "Moves an element between lists."),
-    row("lmpop", -4, WRITE.and(MOVABLE), [0, 0, 0], "list", Keys(lists::lmpop), "Takes elements from the first list that has any."),
+    row("lmove", 5, WRITE.and(DENY_OOM), [1, 2, 1], "list", Keys(list_moves::lmove), "Moves an element between lists."),
+    row("lmpop", -4, WRITE.and(MOVABLE), [0, 0, 0], "list", Keys(list_moves::lmpop), "Takes elements from the first list that has any."),
     row("lolwut", -1, NONE, [0, 0, 0], "server", Keys(connection::lolwut), "Tells the version."),
     row("lpop", -2, WRITE, [1, 1, 1], "list", Keys(lists::lpop), "Takes the first elements."),
     row("lpos", -3, READ, [1, 1, 1], "list", Keys(lists::lpos), "Finds elements."),
@@ -143,7 +143,7 @@ pub static COMMANDS: &[Command] = &[
     row("reset", 1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI), [0, 0, 0], "connection", Server(connection::reset), "Makes the connection like new."),
     row("role", 1, NO_SCRIPT, [0, 0, 0], "server", Server(admin::role), "Tells that this is a primary."),
     row("rpop", -2, WRITE, [1, 1, 1], "list", Keys(lists::rpop), "Takes the last elements."),
-    row("rpoplpush", 3, WRITE.and(DENY_OOM), [1, 2, 1], "list", Keys(lists::rpoplpush), "Moves the last element to the front of a list."),
+    row("rpoplpush", 3, WRITE.and(DENY_OOM), [1, 2, 1], "list", Keys(list_moves::rpoplpush), "Moves the last element to the front of a list."),
     row("rpush", -3, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::rpush), "Adds elements at the end."),
     row("rpushx", -3, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::rpushx), "Adds elements at the end of a list that exists."),
     row("sadd", -3, WRITE.and(DENY_OOM), [1, 1, 1], "set", Keys(sets::sadd), "Adds members."),

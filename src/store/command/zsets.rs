@@ -8,7 +8,7 @@ use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::zset::Zset;
 
-use super::lists::{parse_multi_pop, wait, wait_until};
+use super::list_moves::{parse_multi_pop, wait, wait_until};
 
 const NAN: &str = "ERR resulting score is not a number (NaN)";
 
