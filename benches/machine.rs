@@ -109,13 +109,9 @@ pub fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let memory = field("/proc/meminfo", "MemTotal:").unwrap_or_default() / f64::from(1 << 20);
-    format!(
-        "{} ({cores} cores allowed), {memory:.0} GiB, Linux {}",
-        model.trim_start_matches([' ', '\t', ':']),
-        kernel.trim()
-    )
+    format!("{} ({cores} cores), {memory:.0} GiB, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }
 
 /// The first line that a program prints, or None if it is not there.

@@ -62,8 +62,8 @@ pub fn redis() -> Result<Server> {
 
 /// Ours. Pings are rare, so that they do not fall into one round and not into another.
 pub fn headcount(core: Core, workers: usize, redis: u16, settings: &[(&str, &str)]) -> Result<Server> {
-    // Another build can be measured by its path.
-    let binary = std::env::var_os("HEADCOUNT_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_headcount").into());
+    // Another build can be measured, by its path.
+    let binary = std::env::var_os("BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_headcount").into());
     let mut command = Command::new(binary);
     command
         .args(["--port", "0"])

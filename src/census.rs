@@ -9,6 +9,7 @@
 mod channel;
 mod entry;
 mod lease;
+mod outcome;
 mod reap;
 mod scripts;
 mod task;

@@ -15,7 +15,7 @@ for _, had in ipairs(redis.call('HVALS', tally)) do
 end
 
 local found = redis.pcall('GET', total)
-if type(found) == 'table' then
+if type(found) == 'table' or (found and empty and withdrawn == 0 and not exact) then
   return {'foreign', '', withdrawn}
 end
 local number = found and string.match(found, '^-?%d+$') and tonumber(found)

@@ -4,13 +4,19 @@
 //! to one socket after another. A socket that would block gets an outbox; the others do not wait.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::outbox::{Outbox, Slot, Wrote, write};
 use super::shard::{Doom, Shard, SocketId};
 use super::{Delivery, message};
+
+/// Paced pushes take at most one part in so many of a worker's time: without that bound, the pushes of
+/// a large and busy channel would take all of it, and a storm of joins would cost the square of itself.
+const PUSH_SHARE: u32 = 4;
+/// The longest that a push waits for that. A worker that did not run for a while took no time.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// What becomes of frames that a socket cannot take at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +91,15 @@ impl Shard {
     }
 
     fn push_value(&mut self, index: u32, frame: Bytes) {
+        let Some(channel) = self.channels.get_mut(index as usize) else { return };
+        channel.newest[Slot::Value as usize] = Some(frame.clone());
+        let start = Instant::now();
+        self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(Slot::Value));
+        // The channels whose values wait share the time among them.
+        let sharing = self.waiting.len() as u32 + 1;
+        let rest = start.elapsed().saturating_mul(PUSH_SHARE.saturating_mul(sharing)).min(LONGEST_REST);
         if let Some(channel) = self.channels.get_mut(index as usize) {
-            channel.newest[Slot::Value as usize] = Some(frame.clone());
-            self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(Slot::Value));
+            channel.pace.rest(start + rest);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The pacing of pushes on a channel that delivers the latest value.
 //!
-//! First at once, last always, at most so many a second in between. Pure: the time comes in.
+//! First at once, last always, at most so many a second in between, and fewer where one push takes
+//! long. Pure: the time comes in.
 
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,11 @@ impl Pace {
         Some(self.push(frame, now, interval))
     }
 
+    /// Nothing is pushed before `until`, even if the interval ends earlier.
+    pub fn rest(&mut self, until: Instant) {
+        self.not_before = self.not_before.max(Some(until));
+    }
+
     fn push(&mut self, frame: Bytes, now: Instant, interval: Duration) -> Bytes {
         (self.not_before, self.joined, self.pending) = (Some(now + interval), false, None);
         self.pushed = Some(frame.clone());
@@ -77,6 +83,18 @@ mod tests {
         assert_eq!(pace.due(start + TENTH / 2, TENTH), None);
         assert_eq!(pace.due(start + TENTH, TENTH), Some(value("3")));
         assert_eq!(pace.due(start + TENTH * 2, TENTH), None);
+    }
+
+    #[test]
+    fn a_push_that_took_long_is_followed_by_a_rest() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        pace.offer(value("1"), start, TENTH);
+        pace.rest(start + TENTH / 2);
+        pace.offer(value("2"), start, TENTH);
+        assert_eq!(pace.wake(), Some(start + TENTH));
+        pace.rest(start + TENTH * 3);
+        assert_eq!(pace.due(start + TENTH, TENTH), None);
+        assert_eq!(pace.due(start + TENTH * 3, TENTH), Some(value("2")));
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub struct Client {
     pub mode: ReplyMode,
     /// Whether it is to be closed as soon as everything is sent.
     pub closing: bool,
+    /// Whether it has been given a time by which it must have fetched the rest.
+    pub lingering: bool,
     /// Whether bytes may be waiting in the socket that were not read.
     pub unread: bool,
     /// Whether it sees every command that others send.
@@ -144,6 +146,7 @@ impl Client {
             blocked: None,
             mode: ReplyMode::On,
             closing: false,
+            lingering: false,
             unread: false,
             monitor: false,
             no_evict: false,
@@ -180,13 +183,21 @@ impl Client {
         !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
     }
 
+    /// Whether it gets what it has not asked for one by one: messages, or others' commands.
+    pub fn is_listening(&self) -> bool {
+        self.monitor || self.is_subscriber()
+    }
+
     /// Sends what it can without waiting.
     pub fn flush(&mut self) -> Flushed {
         while self.sent < self.reply.buf.len() {
             match self.socket.write(&self.reply.buf[self.sent..]) {
                 Ok(0) => return Flushed::Broken,
                 Ok(sent) => self.sent += sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Partly,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.forget_sent();
+                    return Flushed::Partly;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Flushed::Broken,
             }
@@ -198,6 +209,15 @@ impl Client {
             self.reply.buf.clear();
         }
         Flushed::All
+    }
+
+    /// Gives back the room of what is sent, for a client that always lags a little behind.
+    fn forget_sent(&mut self) {
+        if self.sent > KEPT_OUTPUT && self.sent > self.reply.buf.len() / 2 {
+            self.reply.buf.drain(..self.sent);
+            self.reply.buf.shrink_to(self.reply.buf.len() * 2);
+            self.sent = 0;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Clients, transactions, scripts and the replay of the log all run such commands through
 //! [`Data::call`]; it notes what they changed. `Data` is handed as a whole to the script that runs.
 
-use super::command::{Command, Run};
+use super::command::{Command, Flags, Run};
 use super::failure::{Fail, Outcome};
 use super::keyspace::Keyspace;
 use super::pubsub::PubSub;
@@ -28,11 +28,17 @@ impl Data {
     /// Runs a command that needs no connection, in the selected database.
     pub fn call(&mut self, command: &Command, args: &Args, out: &mut Reply) -> Outcome {
         let (changes, db) = (self.keys.changes, self.keys.selected);
+        let writing = command.flags.has(Flags::WRITE);
+        if writing && self.keys.journal.is_full() {
+            return Err(Fail::new("OOM one script or transaction may not change so much"));
+        }
+        self.keys.writing = writing;
         let outcome = match command.run {
             Run::Keys(run) => run(&mut self.keys, args, out),
             Run::Data(run) => run(self, args, out),
             Run::Server(_) => Err(Fail::new("ERR This Redis command is not allowed from script")),
         };
+        self.keys.writing = false;
         if self.keys.changes != changes {
             self.keys.journal.record(db, args);
         }

@@ -3,11 +3,16 @@
 use super::blob::Blob;
 use super::client::{ReplyMode, Transaction};
 use super::command::{self, Command, Flags, Run};
+use super::event_loop::UNREAD;
 use super::failure::{Fail, NOAUTH, OOM, Outcome};
 use super::pubsub::{Kind, Slot};
 use super::reply::Reply;
 use super::resp::Args;
 use super::server::Server;
+
+/// Messages of one round are tried to be sent at its end, whatever the limit, as long as they are not
+/// more than this.
+const KEPT_UNSENT: usize = 1 << 20;
 
 impl Server {
     /// Runs one request of a client, whose reply buffer the caller holds.
@@ -178,6 +183,7 @@ impl Server {
     /// Hands out what the last command has published. A client that published to itself gets the
     /// message before the reply, whose place in its buffer `own` tells.
     pub fn deliver(&mut self, mut own: Option<(Slot, usize, &mut Reply)>) {
+        self.data.pubsub.outgoing = 0;
         for message in std::mem::take(&mut self.data.pubsub.outbox) {
             let mut frames = Frames::default();
             let (channel, payload) = (&*message.channel, &*message.payload);
@@ -221,7 +227,10 @@ impl Server {
         let Some(client) = self.clients.get_mut(slot) else {
             return;
         };
-        let frame = frames.get(client.reply.resp3, parts);
+        let (limit, frame) = (self.settings.max_pending_output, frames.get(client.reply.resp3, parts));
+        if client.pending() > limit.max(KEPT_UNSENT) {
+            return self.drop_reader(slot, UNREAD, limit);
+        }
         client.reply.buf.extend_from_slice(frame);
         self.schedule(slot);
     }

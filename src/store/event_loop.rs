@@ -15,19 +15,23 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::client::{Client, Flushed};
 use super::pubsub::Slot;
-use super::reply::Reply;
+use super::reply::{LIMIT as REPLY_LIMIT, Reply};
 use super::resp::Limits;
 use super::server::Server;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
+/// Why a subscriber is dropped.
+pub(super) const UNREAD: &str = "it does not read the messages it asked for";
 /// What is read from one client at a time.
 const READ: usize = 64 * 1024;
 /// So many reads in a row, then it is the others' turn.
 const READS: usize = 16;
 /// A client that does not fetch its replies is not served beyond this.
 const UNFETCHED: usize = 1 << 20;
+/// Milliseconds within which a client that is to be closed must fetch what waits for it.
+const LINGER: u64 = 10_000;
 /// Keys that are removed in one round because their time is up.
 const EXPIRED: usize = 256;
 /// How soon to try again to take a connection, when the system would not let us.
@@ -77,6 +81,7 @@ impl EventLoop {
                         }
                         if event.is_readable() {
                             server.read(slot, event.is_read_closed() || event.is_error());
+                            server.relieve();
                         }
                     }
                 }
@@ -236,6 +241,10 @@ impl Server {
             if client.closing || client.blocked.is_some() || out.buf.len() - sent > UNFETCHED {
                 break;
             }
+            if self.data.keys.journal.is_large() {
+                self.resumed.push(slot);
+                break;
+            }
             let limits = Limits { bulk: self.settings.max_bulk, unauthenticated: !client.authenticated };
             match decoder.decode(&bytes[used..], &limits) {
                 Ok(None) => break,
@@ -243,6 +252,10 @@ impl Server {
                     let args = decoder.args(&bytes[used..]);
                     self.execute(slot, &args, &mut out);
                     used += length;
+                    if out.is_too_large() {
+                        self.drop_reader(slot, "a reply that is too large", REPLY_LIMIT);
+                        out.buf.truncate(sent);
+                    }
                 }
                 Err(problem) => {
                     client.closing = true;
@@ -279,6 +292,37 @@ impl Server {
             if self.clients.get(slot).is_some_and(|client| client.unread) {
                 self.read(slot, true);
             }
+            self.relieve();
+        }
+    }
+
+    /// Writes down what was changed before the end of the round, if it is much.
+    fn relieve(&mut self) {
+        if self.data.keys.journal.is_large() {
+            self.write_log();
+        }
+    }
+
+    /// Closes a client for which more waits than it may have.
+    pub(super) fn drop_reader(&mut self, slot: Slot, what: &str, limit: usize) {
+        let Some(client) = self.clients.get(slot) else { return };
+        if client.closing {
+            return;
+        }
+        tracing::warn!(peer = %client.peer, limit, "a client of the store is dropped: {what}");
+        self.stats.dropped_output += 1;
+        self.doom(slot);
+    }
+
+    /// Closes those that were to be closed and have not fetched the rest in time.
+    fn end_lingering(&mut self) {
+        while let Some(&(until, slot, id)) = self.lingering.front()
+            && until <= self.data.keys.now
+        {
+            self.lingering.pop_front();
+            if self.clients.get(slot).is_some_and(|client| client.id == id) {
+                self.close(slot);
+            }
         }
     }
 
@@ -286,6 +330,7 @@ impl Server {
     fn end_round(&mut self) {
         self.resume();
         self.time_out();
+        self.end_lingering();
         self.data.keys.expire_due(EXPIRED);
         self.data.keys.journal.commit();
         if !self.data.keys.ready.is_empty() {
@@ -303,7 +348,8 @@ impl Server {
     /// When something is to be done even if nobody asks.
     fn next_time(&mut self) -> Option<u64> {
         let log = self.log.as_ref().and_then(|log| log.next_time(self.data.keys.now));
-        [self.data.keys.next_expiry(), self.waiting.next_deadline(), log].into_iter().flatten().min()
+        let lingering = self.lingering.front().map(|(until, ..)| *until);
+        [self.data.keys.next_expiry(), self.waiting.next_deadline(), log, lingering].into_iter().flatten().min()
     }
 
     fn flush(&mut self, slot: Slot) {
@@ -322,12 +368,15 @@ impl Server {
                 }
             }
             Flushed::Broken => self.close(slot),
+            Flushed::Partly if client.closing => {
+                if !std::mem::replace(&mut client.lingering, true) {
+                    self.lingering.push_back((self.data.keys.now + LINGER, slot, client.id));
+                }
+            }
             Flushed::Partly => {
                 let limit = self.settings.max_pending_output;
-                if client.is_subscriber() && client.pending() > limit {
-                    tracing::warn!(peer = %client.peer, limit, "a subscriber of the store does not read and is dropped");
-                    self.stats.dropped_output += 1;
-                    self.close(slot);
+                if client.is_listening() && client.pending() > limit {
+                    self.drop_reader(slot, UNREAD, limit);
                 }
             }
         }

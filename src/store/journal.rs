@@ -4,12 +4,20 @@
 //! `SREM`, a relative expiry as an absolute one). What one transaction or script does stays together
 //! between `MULTI` and `EXEC`. Nothing is kept while there is no log.
 
+use std::ops::Range;
+
 use super::number::format_double;
-use super::resp::{Args, encode};
+use super::resp::{ArgList, Args, encode};
 use super::value::Value;
 
 /// Elements that one command of a snapshot carries.
 const BATCH: usize = 64;
+/// Bytes of a string that one command of a snapshot carries.
+const CHUNK: usize = 1 << 20;
+/// Beyond this a round's changes are written down before more is run.
+const LARGE: usize = 4 << 20;
+/// Beyond this a script or transaction may change no more.
+const FULL: usize = 256 << 20;
 
 /// Changes that are not yet in the log; see the module's text.
 #[derive(Debug, Default)]
@@ -25,6 +33,8 @@ pub struct Journal {
     unit_db: Option<usize>,
     log_db: Option<usize>,
     saved_db: Option<usize>,
+    /// The database that was in force before what is ready.
+    ready_db: Option<usize>,
     overridden: bool,
 }
 
@@ -60,6 +70,9 @@ impl Journal {
     pub fn commit(&mut self) {
         if self.commands == 0 {
             return;
+        }
+        if self.ready.is_empty() {
+            self.ready_db = self.log_db;
         }
         let together = self.commands > 1;
         if together {
@@ -97,42 +110,86 @@ impl Journal {
         self.commands += 1;
     }
 
-    /// Notes the whole state of a key.
-    pub fn snapshot(&mut self, db: usize, key: &[u8], value: &Value, expires: u64) {
-        let out = &mut self.saved;
+    /// Notes the state of a key, from a position in its value until about `limit` bytes wait to be
+    /// written. Returns the position to go on from, if the value is not through.
+    pub fn snapshot(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        value: &Value,
+        expires: u64,
+        from: usize,
+        limit: usize,
+    ) -> Option<usize> {
         if self.saved_db != Some(db) {
-            encode(&[b"SELECT", db.to_string().as_bytes()], out);
+            encode(&[b"SELECT", db.to_string().as_bytes()], &mut self.saved);
             self.saved_db = Some(db);
         }
-        match value {
-            Value::Int(_) | Value::Text(_) | Value::Growing(_) => {
-                let bytes = value.as_string().unwrap_or_default();
-                encode(&[b"SET", key, &bytes], out);
+        let text = value.as_string();
+        let (length, step) = text.as_ref().map_or((value.elements(), BATCH), |text| (text.len().max(1), CHUNK));
+        let mut at = from;
+        while at < length {
+            if at > from && self.saved.len() >= limit {
+                return Some(at);
             }
-            Value::List(list) => batches(out, b"RPUSH", key, list.items.iter().map(|i| [&**i])),
-            Value::Set(set) => batches(out, b"SADD", key, set.iter().map(|member| [member])),
-            Value::Hash(hash) => batches(out, b"HSET", key, hash.iter().map(|(f, v)| [f, v])),
-            Value::Zset(zset) => {
-                let entries: Vec<_> = zset.iter().map(|(member, score)| (format_double(score), member)).collect();
-                batches(out, b"ZADD", key, entries.iter().map(|(s, m)| [s.as_bytes(), m]));
+            let end = (at + step).min(length);
+            match &text {
+                Some(text) if at == 0 => encode(&[b"SET", key, &text[..end.min(text.len())]], &mut self.saved),
+                Some(text) => encode(&[b"APPEND", key, &text[at..end]], &mut self.saved),
+                None => elements(key, value, at..end, &mut self.saved),
             }
+            at = end;
         }
         if expires != 0 {
-            encode(&[b"PEXPIREAT", key, expires.to_string().as_bytes()], out);
+            encode(&[b"PEXPIREAT", key, expires.to_string().as_bytes()], &mut self.saved);
         }
+        None
+    }
+
+    /// Takes what a rewritten log is to get: states of keys, then the changes, which came after.
+    pub fn for_new_log(&mut self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.saved);
+        if !self.ready.is_empty() {
+            if let Some(db) = self.ready_db {
+                encode(&[b"SELECT", db.to_string().as_bytes()], &mut out);
+            }
+            out.extend_from_slice(&self.ready);
+            self.saved_db = None;
+        }
+        out
+    }
+
+    /// Whether so much waits that it should be written before more is run.
+    pub fn is_large(&self) -> bool {
+        self.ready.len() + self.saved.len() > LARGE
+    }
+
+    /// Whether one script or transaction has changed so much that it must end.
+    pub fn is_full(&self) -> bool {
+        self.unit.len() + self.saved.len() > FULL
     }
 }
 
-fn batches<'a, const N: usize>(
-    out: &mut Vec<u8>,
-    command: &'a [u8],
-    key: &'a [u8],
-    entries: impl Iterator<Item = [&'a [u8]; N]>,
-) {
-    let mut entries = entries.peekable();
-    while entries.peek().is_some() {
-        let mut args: Vec<&[u8]> = vec![command, key];
-        args.extend(entries.by_ref().take(BATCH).flatten());
-        encode(&args, out);
+/// A command that adds some of a collection's elements.
+fn elements(key: &[u8], value: &Value, range: Range<usize>, out: &mut Vec<u8>) {
+    let command: &[u8] = match value {
+        Value::List(_) => b"RPUSH",
+        Value::Set(_) => b"SADD",
+        Value::Hash(_) => b"HSET",
+        _ => b"ZADD",
+    };
+    let scores: Vec<String>;
+    let mut args: ArgList = [command, key].into_iter().collect();
+    match value {
+        Value::Int(_) | Value::Text(_) | Value::Growing(_) => return,
+        Value::List(list) => args.extend(list.items.range(range).map(|item| &**item)),
+        Value::Set(set) => args.extend(range.filter_map(|at| set.at(at))),
+        Value::Hash(hash) => args.extend(range.filter_map(|at| hash.at(at)).flat_map(|(field, value)| [field, value])),
+        Value::Zset(zset) => {
+            scores = zset.range(range.clone(), false).map(|(_, score)| format_double(score)).collect();
+            let members = zset.range(range, false).map(|(member, _)| member);
+            args.extend(scores.iter().zip(members).flat_map(|(score, member)| [score.as_bytes(), member]));
+        }
     }
+    encode(&args, out);
 }

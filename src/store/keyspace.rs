@@ -8,7 +8,6 @@
 //! [`Keyspace::changed`], which wakes watchers and blocked clients.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::{Deref, DerefMut};
 
 use indexmap::IndexMap;
 
@@ -17,6 +16,14 @@ use super::failure::{Fail, WRONGTYPE};
 use super::journal::Journal;
 use super::trash::Trash;
 use super::value::{Collection, Value};
+
+mod edit;
+mod notice;
+mod saving;
+
+pub use edit::Edit;
+
+use saving::Saving;
 
 /// How many databases there are to `SELECT`.
 pub const DATABASES: usize = 16;
@@ -30,8 +37,8 @@ struct Item {
     value: Value,
     /// Milliseconds since 1970; 0 is never.
     expires: u64,
-    /// Equal to [`Keyspace::epoch`] if the running rewrite has saved the key or need not.
-    epoch: bool,
+    /// Equal to [`Keyspace::epoch`] if the running rewrite has begun to save the key or need not.
+    epoch: u32,
 }
 
 /// One database.
@@ -79,9 +86,12 @@ pub struct Keyspace {
     /// Counts what watchers are told of, which is more than `changes`: keys also expire.
     version: u64,
     used: usize,
-    epoch: bool,
-    /// The database whose keys the running rewrite goes through, and how many of them are left.
-    rewriting: Option<(usize, usize)>,
+    /// The number of the rewrite that runs or ran last.
+    epoch: u32,
+    /// How far the running rewrite has come.
+    saving: Option<Saving>,
+    /// Whether the running command may change keys.
+    pub writing: bool,
 }
 
 impl Keyspace {
@@ -206,17 +216,6 @@ impl Keyspace {
         }
     }
 
-    /// Notes that a command has changed a key of the selected database.
-    pub fn changed(&mut self, key: &[u8]) {
-        self.changes += 1;
-        let selected = self.selected;
-        self.touch(selected, key);
-        let db = &self.dbs[selected];
-        if !db.awaited.is_empty() && db.awaited.contains_key(key) {
-            self.ready.push((selected, Blob::new(key)));
-        }
-    }
-
     /// When the key ends: `None` if it is missing, `Some(0)` if never.
     pub fn expiry(&mut self, key: &[u8]) -> Option<u64> {
         let index = self.find(key)?;
@@ -249,6 +248,7 @@ impl Keyspace {
         let selected = self.selected;
         for index in range {
             self.selected = index;
+            self.save_no_more_of(index);
             let db = std::mem::take(&mut self.dbs[index].items);
             self.dbs[index].expiring.clear();
             self.touch_all(|key| db.contains_key(key));
@@ -262,8 +262,9 @@ impl Keyspace {
 
     /// Exchanges two databases; watchers and waiters stay with their numbers.
     pub fn swap(&mut self, one: usize, other: usize) {
-        self.finish_rewrite_of_all();
+        self.finish_begun();
         self.dbs.swap(one, other);
+        self.save_from_the_start();
         let (low, high) = (one.min(other), one.max(other));
         if low != high {
             let (head, tail) = self.dbs.split_at_mut(high);
@@ -305,43 +306,6 @@ impl Keyspace {
         self.dbs.iter().filter_map(|db| db.expiring.first().map(|(at, _)| *at)).min()
     }
 
-    /// Starts to watch a key; the version to compare later.
-    pub fn watch(&mut self, key: &[u8]) -> u64 {
-        self.find(key);
-        let watch = self.dbs[self.selected].watched.entry(Blob::new(key)).or_default();
-        watch.watchers += 1;
-        self.version
-    }
-
-    /// Stops watching a key; says whether it has changed or expired since `version`.
-    pub fn unwatch(&mut self, db: usize, key: &[u8], version: u64) -> bool {
-        let selected = std::mem::replace(&mut self.selected, db);
-        self.find(key);
-        self.selected = selected;
-        let Some(watch) = self.dbs[db].watched.get_mut(key) else {
-            return false;
-        };
-        let changed = watch.version > version;
-        watch.watchers -= 1;
-        if watch.watchers == 0 {
-            self.dbs[db].watched.remove(key);
-        }
-        changed
-    }
-
-    /// Asks for (or no longer for) a key's changes to be listed in `ready`.
-    pub fn await_key(&mut self, db: usize, key: &[u8], wanted: bool) {
-        let awaited = &mut self.dbs[db].awaited;
-        if wanted {
-            *awaited.entry(Blob::new(key)).or_default() += 1;
-        } else if let Some(count) = awaited.get_mut(key) {
-            *count -= 1;
-            if *count == 0 {
-                awaited.remove(key);
-            }
-        }
-    }
-
     fn db(&self) -> &Db {
         &self.dbs[self.selected]
     }
@@ -356,6 +320,10 @@ impl Keyspace {
         if self.is_over(&self.db().items[index]) {
             self.expire(self.selected, index);
             return None;
+        }
+        if self.writing {
+            // Also what the command only reads: whoever runs it again on the new log has to find it.
+            self.preserve(index);
         }
         Some(index)
     }
@@ -389,117 +357,6 @@ impl Keyspace {
             db.expiring.remove(&(item.expires, key));
         }
         item.value
-    }
-
-    fn touch(&mut self, db: usize, key: &[u8]) {
-        self.version += 1;
-        let watched = &mut self.dbs[db].watched;
-        if !watched.is_empty()
-            && let Some(watch) = watched.get_mut(key)
-        {
-            watch.version = self.version;
-        }
-    }
-
-    fn touch_all(&mut self, existed: impl Fn(&[u8]) -> bool) {
-        self.version += 1;
-        let version = self.version;
-        for (key, watch) in &mut self.dbs[self.selected].watched {
-            if existed(key) {
-                watch.version = version;
-            }
-        }
-    }
-
-    /// Saves a key's state for the running rewrite before the key is changed.
-    fn preserve(&mut self, index: usize) {
-        if self.rewriting.is_none() {
-            return;
-        }
-        let (db, epoch) = (self.selected, self.epoch);
-        if let Some((key, item)) = self.dbs[db].items.get_index_mut(index)
-            && item.epoch != epoch
-        {
-            item.epoch = epoch;
-            self.journal.snapshot(db, key, &item.value, item.expires);
-        }
-    }
-
-    /// Begins a rewrite: from here on every key's present state goes to the journal's snapshot once.
-    pub fn begin_rewrite(&mut self) {
-        self.epoch = !self.epoch;
-        self.rewriting = Some((0, self.dbs[0].items.len()));
-    }
-
-    /// Saves up to `limit` more keys; says whether there are any left.
-    pub fn continue_rewrite(&mut self, limit: usize) -> bool {
-        for _ in 0..limit {
-            let Some((db, left)) = self.rewriting else {
-                return false;
-            };
-            // Removal moves the last key into the gap, so going downwards misses none.
-            let left = left.min(self.dbs[db].items.len());
-            if left > 0 {
-                let selected = std::mem::replace(&mut self.selected, db);
-                self.preserve(left - 1);
-                self.selected = selected;
-                self.rewriting = Some((db, left - 1));
-            } else if db + 1 < self.dbs.len() {
-                self.rewriting = Some((db + 1, self.dbs[db + 1].items.len()));
-            } else {
-                self.rewriting = None;
-            }
-        }
-        self.rewriting.is_some()
-    }
-
-    /// Ends a rewrite that cannot be finished.
-    pub fn abandon_rewrite(&mut self) {
-        self.rewriting = None;
-        self.journal.saved = Vec::new();
-        // Keys that were not saved bear the old mark; the next rewrite must not take it for its own.
-        let epoch = self.epoch;
-        for db in &mut self.dbs {
-            db.items.values_mut().for_each(|item| item.epoch = epoch);
-        }
-    }
-
-    fn finish_rewrite_of_all(&mut self) {
-        while self.continue_rewrite(1024) {}
-    }
-}
-
-/// A value under change; when it is dropped, the memory count is right again.
-pub struct Edit<'a, T> {
-    used: &'a mut usize,
-    value: &'a mut T,
-    footprint: fn(&T) -> usize,
-}
-
-impl<'a, T> Edit<'a, T> {
-    fn new(used: &'a mut usize, value: &'a mut T, footprint: fn(&T) -> usize) -> Self {
-        *used -= footprint(value);
-        Self { used, value, footprint }
-    }
-}
-
-impl<T> Drop for Edit<'_, T> {
-    fn drop(&mut self) {
-        *self.used += (self.footprint)(self.value);
-    }
-}
-
-impl<T> Deref for Edit<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        self.value
-    }
-}
-
-impl<T> DerefMut for Edit<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        self.value
     }
 }
 

@@ -62,7 +62,7 @@ fn a_watch_sees_changes_and_expiry_only() {
 }
 
 #[test]
-fn a_rewrite_saves_each_key_once_as_it_was_when_it_began() {
+fn a_rewrite_saves_each_key_once_and_before_it_is_changed() {
     let mut keys = Keyspace::new();
     for i in 0..100 {
         keys.insert(format!("k{i}").as_bytes(), Value::Int(i));
@@ -72,10 +72,28 @@ fn a_rewrite_saves_each_key_once_as_it_was_when_it_began() {
     keys.delete(b"k3");
     keys.insert(b"k4", Value::Int(1_000_000));
     keys.insert(b"new", Value::Int(7));
-    while keys.continue_rewrite(10) {}
+    while keys.continue_rewrite(usize::MAX) {}
     let saved = String::from_utf8(std::mem::take(&mut keys.journal.saved)).unwrap();
     for i in 0..100 {
         assert_eq!(saved.matches(&format!("\r\nk{i}\r\n")).count(), 1, "k{i}");
     }
     assert!(!saved.contains("1000000") && !saved.contains("new"));
+}
+
+#[test]
+fn a_large_value_is_saved_in_parts_and_the_rest_at_once_when_it_is_wanted() {
+    let mut keys = Keyspace::new();
+    for i in 0..10_000 {
+        keys.write_or_create::<Hash>(b"hash").unwrap().insert(format!("f{i}").as_bytes(), b"v");
+    }
+    keys.begin_rewrite();
+    assert!(keys.continue_rewrite(1000));
+    assert!(keys.journal.saved.len() < 5000);
+    keys.write::<Hash>(b"hash").unwrap().unwrap().insert(b"later", b"v");
+    while keys.continue_rewrite(usize::MAX) {}
+    let saved = String::from_utf8(std::mem::take(&mut keys.journal.saved)).unwrap();
+    for i in 0..10_000 {
+        assert_eq!(saved.matches(&format!("\r\nf{i}\r\n")).count(), 1, "f{i}");
+    }
+    assert!(!saved.contains("later"));
 }

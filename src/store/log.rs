@@ -2,27 +2,28 @@
 //!
 //! One file in a folder that one process at a time may use. What a round of the loop changed is
 //! appended before its replies leave; how soon it is forced onto the disk, [`Fsync`] says. When the
-//! file has doubled since it was last rewritten it is rewritten: the state of every key goes to a new
-//! file, step by step between rounds, then what has happened meanwhile, then the new file takes the
-//! old one's name. Being plain RESP, `redis-cli --pipe < headcount.aof` loads it into any Redis.
+//! file has doubled since it was last rewritten it is rewritten. Being plain RESP, `redis-cli --pipe < headcount.aof` loads it into any Redis.
 //!
 //! A write that fails is told: commands that write are refused with `MISCONF` until it succeeds, and
 //! under [`Fsync::Always`] those whose changes are not on disk lose their connection, not get an OK.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread;
+use std::sync::mpsc::TryRecvError;
 
 use super::client::Client;
-use super::keyspace::Keyspace;
 use super::pubsub::Slot;
 use super::server::Server;
 use super::settings::Fsync;
 
 mod replay;
+mod rewrite;
+mod syncer;
+
+use rewrite::Rewrite;
+use syncer::Syncer;
 
 /// The log's name in its folder.
 const FILE: &str = "headcount.aof";
@@ -30,12 +31,8 @@ const FILE: &str = "headcount.aof";
 const NEW_FILE: &str = "headcount.aof.new";
 /// Smaller logs are not worth a rewrite.
 const SMALL: u64 = 1 << 20;
-/// Keys that a rewrite saves in one round.
-const STEP: usize = 256;
 /// Milliseconds between two syncs, and until a failed write is tried again.
 const SECOND: u64 = 1000;
-/// How soon to look whether the disk is done with a rewritten file.
-const SOON: u64 = 10;
 
 /// A log that is open; see the module's text.
 #[derive(Debug)]
@@ -64,45 +61,6 @@ enum Wanted {
     RewriteAtOnce,
 }
 
-/// A rewrite that is under way.
-#[derive(Debug)]
-struct Rewrite {
-    file: Arc<File>,
-    size: u64,
-    /// What has changed since it began, in the order of the old log.
-    tail: Vec<u8>,
-    saved: bool,
-    syncing: Option<Receiver<io::Result<()>>>,
-}
-
-/// A file to be forced onto the disk, and where to say how that went.
-type SyncRequest = (Arc<File>, SyncSender<io::Result<()>>);
-
-/// A thread that waits for the disk, so that the loop need not.
-#[derive(Debug)]
-struct Syncer {
-    queue: Option<SyncSender<SyncRequest>>,
-    running: Option<Receiver<io::Result<()>>>,
-}
-
-impl Syncer {
-    fn start(&mut self, file: &Arc<File>) -> Option<Receiver<io::Result<()>>> {
-        if self.queue.is_none() {
-            let (sender, receiver) = sync_channel::<SyncRequest>(2);
-            let run = move || {
-                for (file, done) in receiver {
-                    let _ = done.try_send(file.sync_data());
-                }
-            };
-            thread::Builder::new().name("store-sync".to_owned()).spawn(run).ok()?;
-            self.queue = Some(sender);
-        }
-        let (done, outcome) = sync_channel(1);
-        self.queue.as_ref()?.try_send((Arc::clone(file), done)).ok()?;
-        Some(outcome)
-    }
-}
-
 impl Log {
     /// Changes when the log is forced onto the disk.
     pub fn set_fsync(&mut self, fsync: Fsync) {
@@ -111,7 +69,7 @@ impl Log {
 
     /// When the log needs attention.
     pub fn next_time(&self, now: u64) -> Option<u64> {
-        let rewrite = self.rewrite.as_ref().map(|rewrite| if rewrite.saved { now + SOON } else { now });
+        let rewrite = self.rewrite.as_ref().map(|rewrite| rewrite.next_time(now));
         let sync = match self.fsync {
             Fsync::EverySecond => self.unsynced_since.map(|since| since + SECOND),
             Fsync::Always | Fsync::No => None,
@@ -122,9 +80,6 @@ impl Log {
 
     /// Writes what is ready. Says whether it is as safe as the settings demand.
     fn append(&mut self, ready: &mut Vec<u8>, now: u64) -> bool {
-        if let Some(rewrite) = &mut self.rewrite {
-            rewrite.tail.extend_from_slice(ready);
-        }
         self.pending.append(ready);
         let retry = self.retry_at.is_some_and(|at| at <= now);
         if self.pending.is_empty() && !retry {
@@ -192,71 +147,6 @@ impl Log {
         }
     }
 
-    fn begin_rewrite(&mut self, keys: &mut Keyspace) -> io::Result<()> {
-        let file =
-            File::options().create(true).truncate(true).write(true).read(true).open(self.folder.join(NEW_FILE))?;
-        keys.journal.begin_snapshot();
-        keys.journal.new_log();
-        keys.begin_rewrite();
-        self.rewrite = Some(Rewrite { file: Arc::new(file), size: 0, tail: Vec::new(), saved: false, syncing: None });
-        tracing::info!(size = self.size, "the store's log is being rewritten");
-        Ok(())
-    }
-
-    /// Goes on with a rewrite; says whether it is through.
-    fn continue_rewrite(&mut self, keys: &mut Keyspace, at_once: bool) -> io::Result<bool> {
-        let Some(rewrite) = &mut self.rewrite else {
-            return Ok(true);
-        };
-        if !rewrite.saved {
-            rewrite.saved = !keys.continue_rewrite(if at_once { usize::MAX } else { STEP });
-            (&*rewrite.file).write_all(&keys.journal.saved)?;
-            rewrite.size += keys.journal.saved.len() as u64;
-            keys.journal.saved.clear();
-            return Ok(false);
-        }
-        if at_once {
-            rewrite.file.sync_data()?;
-        } else {
-            let Some(syncing) = &rewrite.syncing else {
-                rewrite.syncing = self.syncer.start(&rewrite.file);
-                return Ok(false);
-            };
-            match syncing.try_recv() {
-                Err(TryRecvError::Empty) => return Ok(false),
-                Ok(outcome) => outcome?,
-                Err(TryRecvError::Disconnected) => rewrite.file.sync_data()?,
-            }
-        }
-        self.end_rewrite()?;
-        Ok(true)
-    }
-
-    fn end_rewrite(&mut self) -> io::Result<()> {
-        let Some(rewrite) = self.rewrite.take() else {
-            return Ok(());
-        };
-        (&*rewrite.file).write_all(&rewrite.tail)?;
-        rewrite.file.sync_data()?;
-        fs::rename(self.folder.join(NEW_FILE), self.folder.join(FILE))?;
-        File::open(&self.folder)?.sync_all()?;
-        self.size = rewrite.size + rewrite.tail.len() as u64;
-        self.base = self.size;
-        self.file = rewrite.file;
-        self.pending.clear();
-        self.problem = None;
-        self.retry_at = None;
-        tracing::info!(size = self.size, "the store's log is rewritten");
-        Ok(())
-    }
-
-    fn give_up_rewrite(&mut self, error: &io::Error) {
-        tracing::error!(%error, "the store's log could not be rewritten; the old one goes on");
-        self.rewrite = None;
-        self.base = self.size;
-        let _ = fs::remove_file(self.folder.join(NEW_FILE));
-    }
-
     fn has_doubled(&self) -> bool {
         self.size > SMALL && self.size / 2 > self.base
     }
@@ -302,28 +192,15 @@ impl Server {
         let now = self.data.keys.now;
         let keys = &mut self.data.keys;
         let wrote = !keys.journal.ready.is_empty();
+        log.write_to_new(keys);
         let safe = log.append(&mut keys.journal.ready, now);
         log.sync(wrote, now);
         let wanted = std::mem::replace(&mut log.wanted, Wanted::Nothing);
-        let due = log.has_doubled() || wanted != Wanted::Nothing;
-        if due
-            && log.rewrite.is_none()
-            && let Err(error) = log.begin_rewrite(keys)
-        {
-            log.give_up_rewrite(&error);
+        if log.rewrite.is_none() && (log.has_doubled() || wanted != Wanted::Nothing) {
+            log.begin_rewrite(keys);
         }
-        while log.rewrite.is_some() {
-            let at_once = wanted == Wanted::RewriteAtOnce;
-            match log.continue_rewrite(keys, at_once) {
-                Ok(true) => self.stats.last_save = now,
-                Ok(false) if at_once => continue,
-                Ok(false) => {}
-                Err(error) => {
-                    keys.abandon_rewrite();
-                    log.give_up_rewrite(&error);
-                }
-            }
-            break;
+        if log.rewrite.is_some() && log.continue_rewrite(keys, wanted == Wanted::RewriteAtOnce) {
+            self.stats.last_save = now;
         }
         if wrote && !safe && log.fsync == Fsync::Always {
             self.drop_unsafe();
@@ -348,10 +225,7 @@ impl Server {
         self.data.keys.journal.commit();
         self.write_log();
         if let Some(log) = &mut self.log {
-            if log.rewrite.take().is_some() {
-                self.data.keys.abandon_rewrite();
-                let _ = fs::remove_file(log.folder.join(NEW_FILE));
-            }
+            log.drop_rewrite(&mut self.data.keys);
             if let Err(error) = log.file.sync_data() {
                 tracing::error!(%error, "the store's log could not be forced onto the disk at the end");
             }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use indexmap::IndexSet;
 
 use super::blob::Blob;
+use super::failure::Fail;
 use super::glob;
 
 /// The slot of a client in the server's table.
@@ -57,7 +58,12 @@ pub struct PubSub {
     shards: Names,
     /// Messages that the running command has published.
     pub outbox: Vec<Message>,
+    /// How many bytes they are.
+    pub outgoing: usize,
 }
+
+/// What one script or transaction may publish, in bytes.
+const OUTGOING: usize = 256 << 20;
 
 impl PubSub {
     /// Adds a subscription that the client does not have yet.
@@ -77,14 +83,18 @@ impl PubSub {
     }
 
     /// Notes a message; says how many will get it. What nobody listens to is not noted.
-    pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: Kind) -> usize {
+    pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: Kind) -> Result<usize, Fail> {
         let direct = self.names(kind).get(channel).map_or(0, IndexSet::len);
         let receivers = direct + self.matching(channel, kind).map(|(_, slots)| slots.len()).sum::<usize>();
         if receivers > 0 {
+            if self.outgoing > OUTGOING {
+                return Err(Fail::new("OOM one script or transaction may not publish so much"));
+            }
+            self.outgoing += channel.len() + payload.len() + size_of::<Message>();
             let message = Message { channel: Blob::new(channel), payload: Blob::new(payload), kind };
             self.outbox.push(message);
         }
-        receivers
+        Ok(receivers)
     }
 
     /// The clients that get a message for its channel's own sake.

@@ -6,6 +6,10 @@
 use super::number::format_double;
 use super::resp::header;
 
+/// The largest reply, in bytes. A client whose command would get a larger one is dropped, since
+/// neither it nor this process may have the memory for it.
+pub const LIMIT: usize = 1 << 30;
+
 /// A buffer of replies in one protocol version.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -50,8 +54,16 @@ impl Reply {
         self.buf.extend_from_slice(if value { b":1\r\n" } else { b":0\r\n" });
     }
 
+    /// Whether it has become so large that strings are left out of it.
+    pub fn is_too_large(&self) -> bool {
+        self.buf.len() > LIMIT
+    }
+
     /// A bulk string.
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.is_too_large() {
+            return;
+        }
         header(&mut self.buf, b'$', bytes.len() as i64);
         self.buf.extend_from_slice(bytes);
         self.crlf();

@@ -3,7 +3,7 @@
 //! Everything here belongs to one thread, so a command runs alone and needs no lock. The loop that
 //! drives it is in `event_loop`, the way from a request to its command in `dispatch`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -108,6 +108,8 @@ pub struct Server {
     pub(super) log: Option<Log>,
     pub(super) scheduled: Vec<Slot>,
     pub(super) doomed: Vec<Slot>,
+    /// Closing clients that have not fetched everything: until when they may, slot, number.
+    pub(super) lingering: VecDeque<(u64, Slot, u64)>,
     pub(super) next_id: u64,
     pub(super) scratch: Vec<u8>,
 }
@@ -131,6 +133,7 @@ impl Server {
             log: contents.log,
             scheduled: Vec::new(),
             doomed: Vec::new(),
+            lingering: VecDeque::new(),
             next_id: 1,
             scratch: Vec::new(),
         };
@@ -205,6 +208,10 @@ impl Server {
             self.clients.iter().filter(|(_, client)| client.monitor).map(|(slot, _)| slot).collect();
         for watcher in watchers {
             if let Some(client) = self.clients.get_mut(watcher) {
+                if client.pending() > self.settings.max_pending_output {
+                    self.drop_reader(watcher, super::event_loop::UNREAD, self.settings.max_pending_output);
+                    continue;
+                }
                 client.reply.simple(&line);
             }
             self.schedule(watcher);

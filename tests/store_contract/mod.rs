@@ -5,10 +5,14 @@
 //! every reply must be the same, type and error text included. A `~` in front of a command says that
 //! the order of its reply's elements is nobody's promise.
 
+mod bounds;
 mod clients;
+mod durability;
 mod log;
+mod node;
 mod random;
 mod servers;
+mod unmodified;
 mod wire;
 
 use servers::{Embedded, Redis};

@@ -21,6 +21,18 @@ impl Embedded {
         Self::open(Options::default()).unwrap()
     }
 
+    /// Starts one that is kept where another was kept that has stopped. Other tests start programs,
+    /// and a child has its parent's locks until it becomes the program; so this may take a moment.
+    pub fn reopen(options: &Options) -> Self {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match Self::open(options.clone()) {
+                Err(StoreError::Locked { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+                outcome => return outcome.unwrap(),
+            }
+        }
+    }
+
     /// Starts one.
     pub fn open(options: Options) -> Result<Self, StoreError> {
         let store = Store::open(options)?;

@@ -3,20 +3,23 @@
 use crate::store::args::is;
 use crate::store::blob::Blob;
 use crate::store::data::Data;
-use crate::store::failure::Outcome;
+use crate::store::failure::{Fail, Outcome};
 use crate::store::glob;
 use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::Server;
 
+/// Channels, patterns or shard channels that one client may listen to.
+const MOST_NAMES: usize = 1 << 20;
+
 pub fn publish(data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
-    out.len(data.pubsub.publish(args[1], args[2], Kind::Channel));
+    out.len(data.pubsub.publish(args[1], args[2], Kind::Channel)?);
     Ok(())
 }
 
 pub fn spublish(data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
-    out.len(data.pubsub.publish(args[1], args[2], Kind::Shard));
+    out.len(data.pubsub.publish(args[1], args[2], Kind::Shard)?);
     Ok(())
 }
 
@@ -49,6 +52,9 @@ fn join(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kin
         return Ok(());
     };
     for name in &args[1..] {
+        if client.names(kind).len() >= MOST_NAMES && !client.names(kind).contains(*name) {
+            return Err(Fail::new("ERR a client may not listen to so many names"));
+        }
         if client.names(kind).insert(Blob::new(name)) {
             server.data.pubsub.subscribe(kind, name, slot);
         }

@@ -9,6 +9,9 @@ use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::server::Server;
 
+/// Keys that one client may watch.
+const MOST_WATCHED: usize = 4096;
+
 pub fn multi(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
@@ -40,6 +43,9 @@ pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
     }
     for key in &args[1..] {
         let watched = client.watching.iter().any(|(db, name, _)| *db == client.db && **name == **key);
+        if !watched && client.watching.len() >= MOST_WATCHED {
+            return Err(Fail::new("ERR a client may not watch so many keys"));
+        }
         if !watched {
             let version = server.data.keys.watch(key);
             client.watching.push((client.db, Blob::new(key), version));

@@ -57,7 +57,7 @@ impl Log {
             problem: None,
             retry_at: None,
             unsynced_since: None,
-            syncer: Syncer { queue: None, running: None },
+            syncer: Syncer::default(),
             rewrite: None,
             wanted: Wanted::Nothing,
         })
