@@ -211,3 +211,48 @@ async fn a_certificate_that_is_missing_or_damaged_is_named() {
     let text = check(&[("HEADCOUNT_TLS__CERTIFICATE", name), ("HEADCOUNT_TLS__KEY", name)]).await;
     assert!(text.contains("no certificate in PEM") && text.contains(name), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_clients_keep_their_connections_while_the_certificate_is_replaced_under_load() {
+    const CLIENTS: usize = 1_000;
+    const ROUNDS: usize = 30;
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let mut certificate = Certificate::make();
+    let (node, address) = start(&redis, &certificate).await;
+    let mut sockets = Vec::new();
+    for _ in 0..CLIENTS / 50 {
+        let opened = (0..50).map(|_| certificate.socket(address, "channel=public:a"));
+        sockets.extend(futures_util::future::join_all(opened).await);
+    }
+    let last = format!(r#"{{"channel":"public:a","data":{}}}"#, ROUNDS - 1);
+    let reading: Vec<_> = sockets
+        .into_iter()
+        .map(|mut socket| {
+            let last = last.clone();
+            tokio::spawn(async move {
+                let mut messages = 0;
+                while let Some(Ok(message)) = socket.next().await {
+                    messages += usize::from(message.to_text().is_ok_and(|text| text.contains("\"channel\"")));
+                    if message == Message::text(last.as_str()) {
+                        break;
+                    }
+                }
+                (messages, socket)
+            })
+        })
+        .collect();
+    for round in 0..ROUNDS {
+        let _: i64 = redis.must(&["PUBLISH", "public:a", &round.to_string()]).await;
+        if round == ROUNDS / 3 {
+            certificate.replace();
+            node.signal(Signal::HUP);
+        }
+    }
+    node.says(&["reloaded", "tls.certificate"]).await;
+    certificate.socket(address, "").await;
+    for reader in reading {
+        let (messages, _socket) = timeout(SOON * 3, reader).await.expect("every message in time").unwrap();
+        assert_eq!(messages, ROUNDS);
+    }
+}
