@@ -1,12 +1,14 @@
 //! The two servers that are compared.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headcount::store::{Options, Store, StoreError};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+
+use crate::support::redis;
 
 /// The embedded store, in this process.
 pub struct Embedded {
@@ -69,41 +71,26 @@ impl Drop for Embedded {
     }
 }
 
-/// A real Redis, as a process of its own.
+/// A real Redis, for tests that wait without a runtime: a container, or else a process.
 pub struct Redis {
     pub address: SocketAddr,
-    process: Child,
+    server: Option<redis::Redis>,
+    runtime: Runtime,
 }
 
 impl Redis {
     /// Starts one on a free port and waits until it answers.
     pub fn start() -> Self {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            // Somebody may take the port between these two lines, then the next one will do.
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let process = Command::new("redis-server")
-                .args(["--port", &free.port().to_string(), "--bind", "127.0.0.1"])
-                .args(["--save", "", "--appendonly", "no"])
-                .stdout(Stdio::null())
-                .spawn()
-                .expect("redis-server is needed for these tests");
-            let mut redis = Self { address: free, process };
-            while redis.process.try_wait().unwrap().is_none() {
-                if std::net::TcpStream::connect(free).is_ok() {
-                    return redis;
-                }
-                assert!(Instant::now() < deadline, "redis-server does not answer");
-                std::thread::yield_now();
-            }
-            assert!(Instant::now() < deadline, "redis-server does not start");
-        }
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = runtime.block_on(redis::Redis::start_real());
+        Self { address: ([127, 0, 0, 1], server.port()).into(), server: Some(server), runtime }
     }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // A container is taken down by its own runtime.
+        let _inside = self.runtime.enter();
+        self.server.take();
     }
 }
