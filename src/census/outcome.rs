@@ -176,6 +176,8 @@ impl Task {
                 }
                 hand_on(&self.census, name, done.heard, Reading::Total(total));
             }
+            // A pattern's channel is refused when it is stated or read; a repair must not outrun that.
+            Answer::Foreign if !entry.channel.exact() => {}
             Answer::Foreign => hand_on(&self.census, name, done.heard, Reading::Unknown),
             Answer::Late => {}
         }
