@@ -89,6 +89,13 @@ impl Registry {
                 }
             });
             entry.shards |= 1 << shard;
+            if entry.subscribed
+                && !entry.live
+                && let Some(presence) = &entry.presence
+            {
+                // Refused to those who were here before; this one has not been told.
+                presence.live();
+            }
             let snapshot = Snapshot { live: entry.live, total: entry.total, presence: entry.presence.clone() };
             self.changed(inner, name);
             snapshot

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use super::node::headcount;
 use rustix::process::{Pid, Signal, kill_process};
@@ -59,6 +60,12 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("the server runs").cast_signed();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        // A thread that runs at this moment stops only a moment later.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while signal == Signal::STOP && !stopped(pid) {
+            assert!(Instant::now() < deadline, "the server does not stop");
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -88,4 +95,13 @@ fn spawn(program: Program, arguments: &[String], home: &Path) -> Child {
                  or run .ci/setup, which does it for you ({why})"
             )
         })
+}
+
+/// Whether every thread of a process is stopped, by what the kernel says of each.
+fn stopped(pid: i32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
