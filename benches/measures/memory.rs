@@ -32,8 +32,8 @@ pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
         noise: None,
         goal: Some(Goal::Value { value: (each * 100.0).round() / 100.0, at_most: 1.0, unit: "KiB" }),
     });
-    // Once through everything, so that each table has the size, and each page of the program the use,
-    // that it has from then on.
+    // Once through everything: how much of a growth is tables that reach their size and pages that are
+    // used for the first time. It is told beside the verdict, which counts from the idle sockets.
     let mut guests = Crowd::new()?;
     crowd.ask(&format!("hop 2 {CHANNELS}"))?;
     visit(&server, &mut guests, &mut crowd)?;
@@ -48,13 +48,13 @@ pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
     crowd.ask(&format!("hop {waves} {CHANNELS}"))?;
     let hop = (server.cpu()? - before) / (waves * clients) as f64;
     let after = rest(&server)?;
-    back(report, &format!("after {} joins and leaves ({hop:.0} µs CPU a pair)", waves * clients), used, after);
+    back(report, &format!("after {} joins and leaves ({hop:.0} µs CPU a pair)", waves * clients), full, after);
     let visits = extent.pick(2, 10);
     for _ in 0..visits {
         visit(&server, &mut guests, &mut crowd)?;
     }
     let after = rest(&server)?;
-    back(report, &format!("after {} more sockets came and went", visits * GUESTS), used, after);
+    back(report, &format!("after {} more sockets came and went", visits * GUESTS), full, after);
     Ok(())
 }
 
