@@ -16,7 +16,7 @@
 //! - [`census`]: how many are here, over all nodes, and how the count heals.
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
-//! - [`metrics`]: what a node counts about itself.
+//! - [`metrics`]: what a node counts about itself; [`memory`]: giving it back.
 //!
 //! # Versions side by side
 //!
@@ -39,6 +39,7 @@ pub mod http;
 pub mod hub;
 pub mod log;
 pub mod manual;
+pub mod memory;
 pub mod metrics;
 pub mod server;
 pub mod session;

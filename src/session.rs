@@ -35,6 +35,8 @@ pub struct Attach {
     pub io: TcpStream,
     /// Its place among the clients of its address, where that has a limit.
     pub seat: Option<Box<Seat>>,
+    /// What it is sent before anything else.
+    pub head: Bytes,
     /// What the client had sent behind its request.
     pub early: Bytes,
     /// Channels to join.

@@ -9,7 +9,7 @@ use crate::{Extent, Result};
 /// CPU a delivery and the time until everybody has it, one message at a time.
 pub fn one_at_a_time(extent: Extent, report: &mut Report) -> Result<()> {
     let store = redis()?;
-    let crowds: &[(usize, usize, usize)] = extent.pick(&[(5000, 2, 5)], &[(5000, 8, 5), (15_000, 5, 3)]);
+    let crowds: &[(usize, usize, usize)] = extent.pick(&[(5000, 2, 5)], &[(5000, 5, 5), (15_000, 4, 2)]);
     for &(clients, turns, messages) in crowds {
         let sizes = [8, 1024];
         let mut measured = [(); 2].map(|()| Measured::default());

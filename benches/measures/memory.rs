@@ -16,8 +16,10 @@ const GUESTS: usize = 4000;
 pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
     let store = redis()?;
     let clients = extent.pick(3000, 15_000);
-    // A socket that has gone stands in the queue of pings until its turn.
-    let server = headcount(Core::Server, 1, store.port, &[("HEADCOUNT_SESSION__PING", "10s")])?;
+    // A socket that has gone stands in the queue of pings until its turn, and one that was pinged in that
+    // of pongs.
+    let pings = [("HEADCOUNT_SESSION__PING", "10s"), ("HEADCOUNT_SESSION__PONG", "3s")];
+    let server = headcount(Core::Server, 1, store.port, &pings)?;
     // The first client brings in what every server needs.
     let _first = Crowd::on(server.port, 1, "/ws")?;
     let empty = server.resident()?;

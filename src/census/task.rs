@@ -19,6 +19,7 @@ use super::outcome::{Done, Outcome};
 use super::scripts::{Answer, Scripts};
 use crate::backplane::{Error, Link};
 use crate::config::{self, Rules};
+use crate::memory;
 use crate::metrics::Metrics;
 
 /// Steps for channels that may be under way at once.
@@ -153,6 +154,7 @@ impl Task {
         let Some(entry) = self.entries.get_mut(&name) else { return };
         if entry.done() {
             self.entries.remove(&name);
+            memory::shrink(&mut self.entries);
             return;
         }
         if entry.queued || entry.busy {

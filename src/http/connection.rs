@@ -51,8 +51,9 @@ pub struct Taken {
 
 /// What a connection can become.
 pub enum Kind {
-    /// A WebSocket; the answer that says so is sent.
-    Socket,
+    /// A WebSocket, whose first bytes are this answer. The session sends it, in one write with the
+    /// answers to the first joins.
+    Socket(Bytes),
     /// A stream of events, which begins with this.
     Events(String),
 }
@@ -70,7 +71,7 @@ impl fmt::Display for NoAnswer {
 impl std::error::Error for NoAnswer {}
 
 impl Connection {
-    /// Takes the connection away from HTTP once the request is answered.
+    /// Takes the connection away from HTTP, which is told [`NoAnswer`].
     pub fn take(&self, taken: Taken) {
         *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }
@@ -165,23 +166,21 @@ async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: i
     let ended = poll_fn(|context| http.poll_without_shutdown(context)).await;
     let parts = http.into_parts();
     let mut stream = parts.io.into_inner();
-    match (ended, connection.taken()) {
-        (Ok(()), Some(Taken { to: Kind::Socket, query, seat })) => {
-            let Ok(io) = stream.into_socket(patience) else { return };
-            attach(&attaches, io, parts.read_buf, query, seat).await;
+    let Some(Taken { to, query, seat }) = connection.taken() else {
+        match ended {
+            Err(error) => tracing::debug!(peer = ?connection.peer, %error, "a connection ended early"),
+            // It may still be sending; what it gets is an end and not a reset.
+            Ok(()) => drop(timeout(patience.close, stream.shutdown()).await),
         }
-        (Err(_), Some(Taken { to: Kind::Events(head), query, seat })) => {
-            let Ok(io) = events::start(stream, head, patience) else { return };
-            attach(&attaches, io, Bytes::new(), query, seat).await;
-        }
-        (Err(error), _) => tracing::debug!(peer = ?connection.peer, %error, "a connection ended early"),
-        // It may still be sending; what it gets is an end and not a reset.
-        (Ok(()), None | Some(_)) => drop(timeout(patience.close, stream.shutdown()).await),
-    }
-}
-
-async fn attach(attaches: &mpsc::Sender<Attach>, io: StdStream, early: Bytes, query: Query, seat: Option<Box<Seat>>) {
+        return;
+    };
+    let (io, head, early) = match to {
+        Kind::Socket(head) => (stream.into_socket(patience), head, parts.read_buf),
+        Kind::Events(head) => (events::start(stream, head, patience), Bytes::new(), Bytes::new()),
+    };
+    // No descriptor is left for it; the accept loop says so.
+    let Ok(io) = io else { return };
     let Query { channels: subscribe, watch, reconnect } = query;
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches.send(Attach { io, seat, early, subscribe, watch, reconnect }).await;
+    let _ = attaches.send(Attach { io, seat, head, early, subscribe, watch, reconnect }).await;
 }

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Request, StatusCode, Version};
@@ -10,21 +11,32 @@ use super::admit::admit;
 use super::connection::{Connection, Kind, Taken};
 use super::{App, Reply};
 
-/// Checks the handshake and answers it; once the answer is sent, the connection is a session's.
-pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Reply {
+/// Checks the handshake and takes the connection for a session, which sends the answer: joined with
+/// what the client hears first, it is half of the writes that a client costs who comes.
+///
+/// # Errors
+/// The answer that says why not.
+pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<(), Box<Reply>> {
     let app = &connection.app;
-    let (query, seat) = match check(app, &request).and_then(|()| admit(connection, &request)) {
-        Ok(admitted) => admitted,
-        Err(reply) => return *reply,
-    };
+    check(app, &request)?;
+    let (query, seat) = admit(connection, &request)?;
     // The future of the socket is not waited for: HTTP gives the connection back when it is done.
-    match hyper_tungstenite::upgrade(&mut request, None) {
-        Ok((reply, _)) => {
-            connection.take(Taken { to: Kind::Socket, query, seat });
-            reply
+    let (reply, _) = hyper_tungstenite::upgrade(&mut request, None)
+        .map_err(|error| Box::new(app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}"))))?;
+    connection.take(Taken { to: Kind::Socket(head(&reply)), query, seat });
+    Ok(())
+}
+
+/// The bytes of an answer without a body.
+fn head(reply: &Reply) -> Bytes {
+    let mut head = format!("HTTP/1.1 {}\r\n", reply.status()).into_bytes();
+    for (name, value) in reply.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
         }
-        Err(error) => app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}")),
     }
+    head.extend_from_slice(b"\r\n");
+    head.into()
 }
 
 fn check(app: &App, request: &Request<Incoming>) -> Result<(), Box<Reply>> {

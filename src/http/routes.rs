@@ -62,13 +62,17 @@ pub fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result
     }
     Ok(match answer {
         Answer::Asset(name) => app.assets.serve(name, request.headers()),
-        Answer::Socket => handshake::upgrade(&connection, request),
-        Answer::Events => match events::open(&connection, &request) {
-            Ok(()) => return Err(NoAnswer),
-            Err(reply) => *reply,
-        },
+        Answer::Socket => return handed_on(handshake::upgrade(&connection, request)),
+        Answer::Events => return handed_on(events::open(&connection, &request)),
         Answer::Health => health::health(),
         Answer::Ready => health::ready(app),
         Answer::Metrics => health::metrics(app),
     })
+}
+
+fn handed_on(taken: Result<(), Box<Reply>>) -> Result<Reply, NoAnswer> {
+    match taken {
+        Ok(()) => Err(NoAnswer),
+        Err(reply) => Ok(*reply),
+    }
 }

@@ -60,7 +60,8 @@ impl Outbox {
         self.bytes
     }
 
-    /// Puts the rest of a frame whose beginning was sent into an empty outbox.
+    /// Puts what cannot be left out into an empty outbox: the rest of a frame whose beginning was
+    /// sent, or what must come before all frames.
     pub fn push_rest(&mut self, rest: Bytes) {
         self.begun = true;
         self.push(rest);

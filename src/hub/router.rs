@@ -12,6 +12,7 @@ use super::registry::{Entry, Inner, Registry};
 use super::{Delivery, message};
 use crate::backplane::{Event, Feed, Keys, Link};
 use crate::census::{Census, Reading, Value};
+use crate::memory;
 use crate::metrics::Metrics;
 
 /// See the module.
@@ -94,6 +95,7 @@ impl Router {
                         presence.release();
                     }
                     inner.channels.remove(&name);
+                    memory::shrink(&mut inner.channels);
                     // Every worker has left it, and with it the handle from before.
                     if let Some((before, _)) = inner.retired.remove(&name) {
                         before.release();

@@ -19,7 +19,11 @@ use super::registry::Registry;
 use crate::census;
 use crate::config::channels::check_name;
 use crate::config::{Deliver, Limits, Rules};
+use crate::memory;
 use crate::metrics::Metrics;
+
+/// Sockets that have gone, at least, before the tables are looked at for what they have over.
+const GONE: usize = 512;
 
 /// A socket's number on its worker. It is used anew after the socket is gone.
 pub type SocketId = u32;
@@ -94,7 +98,11 @@ pub struct Shard {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) sockets: Slab<Socket>,
+    /// The most sockets since the tables were last made smaller.
+    peak: usize,
     pub(super) channels: Slab<Channel>,
+    /// Most channels have gone.
+    emptied: bool,
     pub(super) by_name: HashMap<Arc<str>, u32>,
     /// Channels with a value that waits for its time.
     pub(super) waiting: Vec<u32>,
@@ -112,7 +120,9 @@ impl Shard {
             limits,
             metrics,
             sockets: Slab::new(),
+            peak: 0,
             channels: Slab::new(),
+            emptied: false,
             by_name: HashMap::new(),
             waiting: Vec::new(),
             doomed: Vec::new(),
@@ -120,10 +130,18 @@ impl Shard {
         }
     }
 
-    /// Takes a socket in. It belongs to no channel yet.
-    pub fn attach(&mut self, io: TcpStream) -> SocketId {
+    /// Takes a socket in. It belongs to no channel yet. `head` goes out before anything else, in one
+    /// write with what is sent until the next [`Shard::flush`].
+    pub fn attach(&mut self, io: TcpStream, head: Bytes) -> SocketId {
         self.metrics.sockets.inc();
-        self.sockets.insert(Socket { io, outbox: None, places: SmallVec::new(), closing: false }) as SocketId
+        let outbox = (!head.is_empty()).then(|| {
+            let mut outbox = Box::<Outbox>::default();
+            outbox.push_rest(head);
+            outbox
+        });
+        let id = self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), closing: false });
+        self.peak = self.peak.max(self.sockets.len());
+        id as SocketId
     }
 
     /// The connection of a socket, for reading and for registering.
@@ -234,6 +252,10 @@ impl Shard {
         let Some(socket) = self.sockets.get_mut(id as usize) else { return false };
         let Some(index) = socket.places.iter().position(|place| place.channel == channel) else { return false };
         let place = socket.places.swap_remove(index);
+        if socket.places.len() == 1 {
+            // The one place of most sockets needs no memory of its own.
+            socket.places.shrink_to_fit();
+        }
         if let Some(outbox) = &mut socket.outbox {
             outbox.unmark(channel);
         }
@@ -257,6 +279,11 @@ impl Shard {
         if channel.members.is_empty() {
             let channel = self.channels.remove(place.channel as usize);
             self.by_name.remove(&channel.name);
+            memory::shrink(&mut self.by_name);
+            if self.channels.capacity() > memory::SMALL && self.channels.len() < self.channels.capacity() / 4 {
+                self.channels.shrink_to_fit();
+                self.emptied = true;
+            }
             self.registry.leave(self.index, &channel.name);
         } else if channel.members.capacity() > 64 && channel.members.len() < channel.members.capacity() / 4 {
             channel.members.shrink_to(channel.members.len() * 2);
@@ -279,6 +306,18 @@ impl Shard {
         self.doomed.retain(|(doomed, _)| *doomed != id);
         self.metrics.sockets.dec();
         Some(socket.io)
+    }
+
+    /// Whether an eighth of the largest crowd has gone, or most channels: [`Shard::shrink`] is worth it.
+    pub fn many_gone(&self) -> bool {
+        self.emptied || self.peak >= self.sockets.len() + self.peak / 8 + GONE
+    }
+
+    /// Makes the tables smaller. Returns where the sockets' numbers end then.
+    pub fn shrink(&mut self) -> usize {
+        (self.emptied, self.peak) = (false, self.sockets.len());
+        self.sockets.shrink_to_fit();
+        self.sockets.capacity()
     }
 
     /// Removes every member of a channel, and tells them why.

@@ -45,17 +45,24 @@ pub enum Due {
 /// A socket and which of the sockets with its number it is.
 pub type Key = (SocketId, u32);
 
+/// When, in whole milliseconds, and for whom: every idle socket has one.
+type Deadline = (u64, Key);
+
 /// The deadlines of all sockets of a worker.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    pings: VecDeque<(Duration, Key)>,
-    pongs: VecDeque<(Duration, Key)>,
+    pings: VecDeque<Deadline>,
+    pongs: VecDeque<Deadline>,
+}
+
+fn millis(at: Duration) -> u64 {
+    at.as_millis() as u64
 }
 
 impl Deadlines {
     /// To be pinged at `at`; calls come in the order of their times.
     pub fn ping_at(&mut self, at: Duration, key: Key) {
-        self.pings.push_back((at, key));
+        self.pings.push_back((millis(at), key));
     }
 
     /// Forgets who is to be pinged.
@@ -65,19 +72,21 @@ impl Deadlines {
 
     /// To have answered by `at`.
     pub fn pong_by(&mut self, at: Duration, key: Key) {
-        self.pongs.push_back((at, key));
+        self.pongs.push_back((millis(at), key));
     }
 
     /// Whether anything is due at `now`.
     pub fn any_due(&self, now: Duration) -> bool {
+        let now = millis(now);
         [&self.pings, &self.pongs].iter().any(|queue| queue.front().is_some_and(|(at, _)| *at <= now))
     }
 
     /// The next that is due at `now`.
     pub fn due(&mut self, now: Duration) -> Option<(Due, Key)> {
-        let due = |queue: &mut VecDeque<(Duration, Key)>| {
-            if queue.capacity() > 1024 && queue.len() < queue.capacity() / 4 {
-                queue.shrink_to(queue.len() * 2);
+        let now = millis(now);
+        let due = |queue: &mut VecDeque<Deadline>| {
+            if queue.capacity() > 1024 && queue.len() < queue.capacity() / 2 {
+                queue.shrink_to(queue.len() + queue.len() / 8);
             }
             queue.front().is_some_and(|(at, _)| *at <= now).then(|| queue.pop_front()).flatten()
         };

@@ -23,6 +23,7 @@ use super::{Attach, Pulse};
 use crate::config::{Config, Limits, Session as Timing};
 use crate::hub::message::{frame, opcode, state};
 use crate::hub::{Delivery, Doom, Registry, Shard, SocketId};
+use crate::memory;
 use crate::metrics::{Metrics, Reason};
 
 /// Events taken from the kernel at once.
@@ -35,6 +36,8 @@ const TAKE_IN: usize = 64;
 const BUFFER: usize = 64 << 10;
 /// The longest sleep: the worker's clock wants to be looked at.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// From the time when many have gone until their memory is given back.
+const SHRINK: Duration = Duration::from_secs(1);
 /// The sleep while sockets are being closed one after another.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
@@ -80,6 +83,8 @@ pub struct Worker {
     goodbyes: VecDeque<(Duration, Key)>,
     generation: u32,
     drain: Option<(Drain, Vec<Key>)>,
+    /// When memory is given back.
+    shrink_at: Option<Duration>,
 }
 
 impl Worker {
@@ -108,6 +113,7 @@ impl Worker {
             goodbyes: VecDeque::new(),
             generation: 0,
             drain: None,
+            shrink_at: None,
         })
     }
 
@@ -116,7 +122,7 @@ impl Worker {
     }
 
     fn take_in(&mut self, attach: Attach) {
-        let id = self.shard.attach(mio::net::TcpStream::from_std(attach.io));
+        let id = self.shard.attach(mio::net::TcpStream::from_std(attach.io), attach.head);
         self.generation = self.generation.wrapping_add(1);
         let session = Session {
             generation: self.generation,
@@ -137,7 +143,8 @@ impl Worker {
             return self.drop_gone(id);
         }
         if self.drain.is_some() {
-            return self.close(id, &close::RESTART);
+            self.close(id, &close::RESTART);
+            return self.write(id);
         }
         self.deadlines.ping_at(self.now + self.timing.ping, (id, self.generation));
         if self.registry.store_up() == Some(false) {
@@ -145,6 +152,7 @@ impl Worker {
         }
         let Attach { subscribe, watch, reconnect, early, .. } = attach;
         self.carry_out(id, Request { unsubscribe: Vec::new(), subscribe, watch, reconnect });
+        self.write(id);
         if !early.is_empty() {
             self.hear(id, &mut early.to_vec());
         }
@@ -222,6 +230,20 @@ impl Worker {
                 Doom::Slow => self.close(id, &close::SLOW),
                 Doom::Gone => self.drop_gone(id),
             }
+        }
+    }
+
+    /// Gives back the memory of a crowd that has gone, once what it set off is done.
+    fn shrink(&mut self) {
+        match self.shrink_at {
+            None if self.shard.many_gone() => self.shrink_at = Some(self.now + SHRINK),
+            Some(at) if at <= self.now => {
+                self.shrink_at = None;
+                self.sessions.truncate(self.shard.shrink());
+                self.sessions.shrink_to_fit();
+                memory::trim();
+            }
+            _ => {}
         }
     }
 
@@ -363,6 +385,7 @@ pub async fn run(
         worker.drain_some();
         worker.say_goodbye();
         worker.close_doomed();
+        worker.shrink();
         if worker.drain.is_some() && worker.shard.is_empty() {
             pulse.end();
             return Ok(());

@@ -95,7 +95,9 @@ impl Redis {
         let told = |error: redis::RedisError| format!("{command:?}: {error}");
         let ask = async {
             let client = redis::Client::open(self.url()).map_err(told)?;
-            let mut connection = client.get_multiplexed_async_connection().await.map_err(told)?;
+            // The deadline is the one below; the client's own, half a second, is too short for a busy machine.
+            let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+            let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.map_err(told)?;
             let mut request = redis::cmd(command[0]);
             request.arg(&command[1..]);
             request.query_async(&mut connection).await.map_err(told)
