@@ -56,6 +56,8 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Threads that carry sockets.
     pub workers: usize,
+    /// Time for which a node that is to stop serves on, while `/readyz` says that it leaves.
+    pub notice: Duration,
     /// Time over which the sockets are closed at a stop.
     pub drain: Duration,
     /// Origins whose pages may open a socket; empty stands for every origin.
@@ -276,6 +278,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         },
+        notice: reader.duration("server.notice"),
         drain: reader.duration("server.drain"),
         origins: reader.origins("server.origins"),
         backlog: reader.int("server.backlog") as u32,

@@ -40,6 +40,7 @@ pub struct App {
     registry: Arc<Registry>,
     metrics: Metrics,
     assets: Assets,
+    leaving: AtomicBool,
     draining: AtomicBool,
     /// Sockets by address.
     seats: Arc<Seats>,
@@ -56,6 +57,7 @@ impl App {
             registry,
             metrics,
             assets,
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             seats: Arc::default(),
             open: AtomicUsize::new(0),
@@ -71,14 +73,24 @@ impl App {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on the node is not ready, and takes no new socket.
+    /// From now on the node says that it is not ready, so that nobody is sent here; who comes is served.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// From now on the node takes no new socket.
     pub fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Release);
     }
 
     /// Connections of clients, whatever they have become.
     fn clients(&self) -> usize {
         self.open.load(Ordering::Relaxed) + usize::try_from(self.metrics.sockets.get()).unwrap_or(0)
+    }
+
+    fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     fn draining(&self) -> bool {

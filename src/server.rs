@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::backplane::{Commands, Feed, Keys};
 use crate::census::{Census, census};
-use crate::config::{Config, Listen, Loaded, Overrides};
+use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{Lane, accept};
 use crate::http::listen::Listener;
@@ -31,7 +31,7 @@ use crate::store::StoreError;
 use crate::systemd::{self, Manager};
 use host::{Host, Serving};
 use reload::Reload;
-use supervise::Supervisor;
+use supervise::{Supervisor, see_out};
 use workers::Workers;
 
 /// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
@@ -113,17 +113,18 @@ impl Server {
         self.listeners.iter().map(|listener| listener.at.clone()).collect()
     }
 
-    /// Serves until a signal comes, then drains. Returns the number of the signal that cut a drain
-    /// short, if one did.
+    /// Serves until a signal comes, then leaves. Returns the number of the signal that cut that short,
+    /// if one did.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn run(mut self) -> Result<Option<i32>, Error> {
         let fit = raise_descriptors(self.reload.loaded.config.limits.clients);
+        let metrics = self.metrics.clone();
         let mut node = Node::start(&self.reload.config(fit), self.metrics, self.host, self.serving)?;
         let manager = Manager::find();
-        let mut accepting = JoinSet::new();
-        accepting.spawn(node.supervisor(manager.clone()).run());
+        let (mut accepting, mut supervising) = (JoinSet::new(), JoinSet::new());
+        supervising.spawn(node.supervisor(manager.clone()).run());
         for listener in self.listeners.drain(..) {
             accepting.spawn(accept(node.app.clone(), listener, node.lanes.clone()));
         }
@@ -140,25 +141,19 @@ impl Server {
                         manager.ready();
                     }
                 },
-                // Without a drain a worker ends for a fault only.
-                Some(_) = node.workers.join_next() => return Err(Error::Worker),
-                // Without a stop the host ends for a fault only.
-                Some(ended) = node.hosting.join_next() => {
-                    return Err(ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into());
-                }
+                fault = node.fault() => return Err(fault),
             }
         };
-        let over = self.reload.loaded.config.server.drain;
-        tracing::info!(signal, drain = ?over, "stopping: closing the sockets");
-        manager.stopping();
-        node.app.drain();
-        accepting.shutdown().await;
+        supervising.shutdown().await;
+        let config::Server { notice, drain, .. } = self.reload.loaded.config.server;
+        tracing::info!(signal, ?notice, ?drain, "stopping");
         tokio::select! {
-            () = node.drain(over) => Ok(None),
+            left = node.leave(notice, drain, accepting) => left.map(|()| None),
             number = self.signals.stop() => {
                 tracing::warn!("stopping now: other nodes withdraw what this one had counted");
                 Ok(Some(number))
             }
+            never = see_out(manager, metrics) => never,
         }
     }
 }
@@ -271,6 +266,33 @@ impl Node {
                 tracing::error!("a worker is stuck and did not take the new configuration");
             }
         }
+    }
+
+    /// Waits for what happens for a fault only, unless the node stops.
+    async fn fault(&mut self) -> Error {
+        tokio::select! {
+            Some(_) = self.workers.join_next() => Error::Worker,
+            Some(ended) = self.hosting.join_next() => {
+                ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into()
+            }
+        }
+    }
+
+    /// Serves on for as long as `notice` while it says that it is not ready, closes the addresses, then
+    /// drains.
+    async fn leave(mut self, notice: Duration, drain: Duration, mut accepting: JoinSet<()>) -> Result<(), Error> {
+        self.app.leave();
+        if !notice.is_zero() {
+            tokio::select! {
+                () = sleep(notice) => {}
+                fault = self.fault() => return Err(fault),
+            }
+        }
+        self.app.drain();
+        accepting.shutdown().await;
+        tracing::info!("no more clients are taken; closing the sockets");
+        self.drain(drain).await;
+        Ok(())
     }
 
     /// Closes the sockets over the time given, then withdraws what is left. Takes no longer.

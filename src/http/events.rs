@@ -22,6 +22,7 @@ use super::admit::admit;
 use super::connection::{Connection, Kind, Stream, Taken};
 use super::pump::{self, Patience};
 use crate::hub::message::{opcode, unframe};
+use crate::session::close;
 
 /// The longest and the shortest that a client is asked to wait before it connects again, in
 /// milliseconds: not all at once.
@@ -123,7 +124,12 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize) {
                 let (code, reason) = payload
                     .split_first_chunk()
                     .map_or((1005, &[][..]), |(code, reason)| (u16::from_be_bytes(*code), reason));
-                let reason = serde_json::Value::from(String::from_utf8_lossy(reason));
+                let reason = String::from_utf8_lossy(reason);
+                // A browser waits that long before each further try too, so it is no less than usual.
+                if let Some(pause) = close::pause(&reason) {
+                    out.push_str(&format!("retry: {}\n", u128::from(RETRY.start) + pause.as_millis()));
+                }
+                let reason = serde_json::Value::from(reason);
                 out.push_str(&format!("event: close\ndata: {{\"code\":{code},\"reason\":{reason}}}\n\n"));
             }
             _ => {
@@ -149,12 +155,12 @@ mod tests {
     fn frames_become_events_and_half_a_frame_waits() {
         let mut frames = frame(opcode::TEXT, b"{\"data\":\n1}").to_vec();
         frames.extend(frame(opcode::PING, b""));
-        frames.extend(frame(opcode::CLOSE, b"\x03\xf4bye"));
+        frames.extend(frame(opcode::CLOSE, b"\x03\xf4bye in 20 ms"));
         let whole = frames.len();
         frames.extend(&frame(opcode::TEXT, &[b'x'; 300])[..200]);
         let mut out = String::new();
         assert_eq!(translate(&frames, &mut out), (whole, 1));
-        let close = "event: close\ndata: {\"code\":1012,\"reason\":\"bye\"}\n\n";
+        let close = "retry: 1020\nevent: close\ndata: {\"code\":1012,\"reason\":\"bye in 20 ms\"}\n\n";
         assert_eq!(out, format!("data: {{\"data\":\ndata: 1}}\n\n:\n\n{close}"));
     }
 }
