@@ -10,6 +10,7 @@ mod browsers;
 mod channels;
 mod config;
 mod count;
+mod deploy;
 mod embedded;
 mod events;
 mod faults;

@@ -186,7 +186,7 @@ fn count_in(message: &[u8]) -> Option<i64> {
 }
 
 /// Raises the number of sockets that this process may hold to all that it is allowed.
-fn allow_many_files() {
+pub fn allow_many_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);

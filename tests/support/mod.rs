@@ -7,6 +7,7 @@ pub mod article;
 pub mod browser;
 pub mod client;
 pub mod crowd;
+pub mod fleet;
 pub mod http;
 pub mod node;
 mod process;
