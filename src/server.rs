@@ -3,6 +3,7 @@
 //! One thread a worker, each with a runtime of its own; the first also accepts connections and
 //! talks to the store. The rule: this file alone knows all layers.
 
+mod descriptors;
 mod host;
 mod reload;
 mod supervise;
@@ -29,6 +30,7 @@ use crate::session::Pulse;
 use crate::shutdown::{Asked, Signals};
 use crate::store::StoreError;
 use crate::systemd::{self, Manager};
+use descriptors::Descriptors;
 use host::{Host, Serving};
 use reload::Reload;
 use supervise::{Supervisor, see_out};
@@ -80,6 +82,7 @@ pub enum Error {
 /// A server that listens.
 pub struct Server {
     reload: Reload,
+    descriptors: Descriptors,
     listeners: Vec<Listener>,
     signals: Signals,
     metrics: Metrics,
@@ -94,12 +97,13 @@ impl Server {
     /// See [`Error`].
     pub async fn bind(loaded: Loaded, overrides: Overrides, threshold: Threshold) -> Result<Self, Error> {
         let config = &loaded.config;
+        let descriptors = Descriptors::raise(config);
         let listeners = listeners(config)?;
         let metrics = Metrics::default();
-        let mut host = Host::new(config, metrics.clone());
+        let mut host = Host::new(config, descriptors.store, metrics.clone());
         let serving = host.start().await?;
         let reload = Reload { loaded, overrides, threshold };
-        Ok(Self { reload, listeners, signals: Signals::new()?, metrics, host, serving })
+        Ok(Self { reload, descriptors, listeners, signals: Signals::new()?, metrics, host, serving })
     }
 
     /// Where the counts are kept, in words.
@@ -119,9 +123,9 @@ impl Server {
     /// # Errors
     /// See [`Error`].
     pub async fn run(mut self) -> Result<Option<i32>, Error> {
-        let fit = raise_descriptors(self.reload.loaded.config.limits.clients);
         let metrics = self.metrics.clone();
-        let mut node = Node::start(&self.reload.config(fit), self.metrics, self.host, self.serving)?;
+        let descriptors = self.descriptors.clients;
+        let mut node = Node::start(&self.reload.loaded.config, descriptors, self.metrics, self.host, self.serving)?;
         let manager = Manager::find();
         let (mut accepting, mut supervising) = (JoinSet::new(), JoinSet::new());
         supervising.spawn(node.supervisor(manager.clone()).run());
@@ -136,7 +140,7 @@ impl Server {
                     Asked::Reload => {
                         manager.reloading();
                         if self.reload.again() {
-                            node.configure(self.reload.config(fit)).await;
+                            node.configure(self.reload.loaded.config.clone()).await;
                         }
                         manager.ready();
                     }
@@ -196,7 +200,13 @@ struct Node {
 }
 
 impl Node {
-    fn start(config: &Config, metrics: Metrics, host: Host, serving: Option<Serving>) -> Result<Self, Error> {
+    fn start(
+        config: &Config,
+        descriptors: usize,
+        metrics: Metrics,
+        host: Host,
+        serving: Option<Serving>,
+    ) -> Result<Self, Error> {
         let mut background = JoinSet::new();
 
         let keys = Keys::new(&config.redis.key_prefix);
@@ -229,7 +239,7 @@ impl Node {
             why: String::new(),
         };
         background.spawn(router.run());
-        let app = Arc::new(App::new(config.clone(), registry.clone(), metrics.clone()));
+        let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), metrics.clone()));
         Ok(Self {
             app,
             registry,
@@ -317,22 +327,4 @@ impl Node {
         self.stop_store.send_replace(true);
         let _ = timeout_at((end + WITHDRAW).into(), self.hosting.join_next()).await;
     }
-}
-
-/// Raises the limit of descriptors as far as the system allows, and returns how many clients fit.
-fn raise_descriptors(wanted: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    /// Descriptors that are not clients.
-    const OURS: u64 = 128;
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let fit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |n| n.saturating_sub(OURS) as usize);
-    if fit < wanted {
-        tracing::info!(
-            clients = fit,
-            wanted,
-            "the limit of open files allows fewer clients than limits.clients; raise it (LimitNOFILE) for more"
-        );
-    }
-    fit
 }

@@ -11,6 +11,7 @@ mod channels;
 mod config;
 mod count;
 mod deploy;
+mod descriptors;
 mod embedded;
 mod events;
 mod faults;

@@ -7,7 +7,6 @@ use std::fmt;
 use std::future::{poll_fn, ready};
 use std::io;
 use std::net::{IpAddr, TcpStream as StdStream};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -26,7 +25,7 @@ use super::pump::{self, Patience};
 use super::query::Query;
 use super::{App, events, routes};
 use crate::session::Attach;
-use crate::session::seat::Seat;
+use crate::session::seat::{Held, Seat};
 
 /// hyper's buffer for one request; the smallest that it takes.
 const REQUEST_BUFFER: usize = 8 << 10;
@@ -36,6 +35,8 @@ pub struct Connection {
     pub app: Arc<App>,
     /// The other end's address, or what a proxy said in its place; None if it is not known.
     pub peer: Option<IpAddr>,
+    /// Whether it is encrypted.
+    pub tls: bool,
     taken: Mutex<Option<Taken>>,
 }
 
@@ -45,8 +46,16 @@ pub struct Taken {
     pub to: Kind,
     /// What its client asks for.
     pub query: Query,
-    /// Its place among the clients of its address.
+    /// Its places.
+    pub places: Places,
+}
+
+/// What a client has taken, and gives up when it is gone.
+pub struct Places {
+    /// Its place among the clients of its address, where that has a limit.
     pub seat: Option<Box<Seat>>,
+    /// The pair of sockets that carries its bytes, where one does.
+    pub pair: Option<Held>,
 }
 
 /// What a connection can become.
@@ -80,32 +89,16 @@ impl Connection {
     }
 }
 
-/// Counts a connection for as long as it is HTTP's.
-struct Open(Arc<App>);
-
-impl Open {
-    fn new(app: Arc<App>) -> Self {
-        app.open.fetch_add(1, Ordering::Relaxed);
-        Self(app)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The two kinds of stream.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
     /// A socket that the hub can write to.
-    fn into_socket(self, patience: Patience) -> io::Result<StdStream>;
+    fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream>;
     /// The kernel's socket.
     fn socket(&self) -> &TcpStream;
 }
 
 impl Stream for TcpStream {
-    fn into_socket(self, _: Patience) -> io::Result<StdStream> {
+    fn into_socket(self, _: Patience, _: Option<Held>) -> io::Result<StdStream> {
         self.into_std()
     }
 
@@ -115,8 +108,8 @@ impl Stream for TcpStream {
 }
 
 impl Stream for TlsStream<TcpStream> {
-    fn into_socket(self, patience: Patience) -> io::Result<StdStream> {
-        pump::start(self, patience)
+    fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream> {
+        pump::start(self, patience, pair)
     }
 
     fn socket(&self) -> &TcpStream {
@@ -127,12 +120,13 @@ impl Stream for TlsStream<TcpStream> {
 /// Serves a connection: the proxy's word on whose it is, encryption where it is wanted, then HTTP.
 pub async fn open(
     app: Arc<App>,
+    held: Held,
     attaches: mpsc::Sender<Attach>,
     mut stream: TcpStream,
     mut peer: Option<IpAddr>,
     tls: bool,
 ) {
-    let (_open, config) = (Open::new(app.clone()), app.config());
+    let config = app.config();
     let by = Instant::now() + config.limits.handshake;
     if config.server.proxy_protocol && config.server.trusted_proxies.iter().any(|one| one.holds(peer)) {
         match timeout_at(by, proxied(&mut stream)).await {
@@ -141,19 +135,19 @@ pub async fn open(
             Err(_) => return,
         }
     }
-    let connection = Connection { app, peer, taken: Mutex::default() };
+    let connection = Connection { app, peer, tls, taken: Mutex::default() };
     if !tls {
-        return serve(connection, attaches, stream).await;
+        return serve(connection, held, attaches, stream).await;
     }
     let Some(tls) = &config.tls else { return };
     match timeout_at(by, TlsAcceptor::from(tls.server.clone()).accept(stream)).await {
-        Ok(Ok(stream)) => serve(connection, attaches, stream).await,
+        Ok(Ok(stream)) => serve(connection, held, attaches, stream).await,
         Ok(Err(error)) => tracing::debug!(?peer, %error, "no TLS handshake"),
         Err(_) => tracing::debug!(?peer, "no TLS handshake in time"),
     }
 }
 
-async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: impl Stream) {
+async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<Attach>, stream: impl Stream) {
     let (config, connection) = (connection.app.config(), Arc::new(connection));
     let patience = Patience::of(&config.session);
     let service = service_fn(|request| ready(routes::answer(connection.clone(), request)));
@@ -166,13 +160,13 @@ async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: i
     let parts = http.into_parts();
     let mut stream = parts.io.into_inner();
     match (ended, connection.taken()) {
-        (Ok(()), Some(Taken { to: Kind::Socket, query, seat })) => {
-            let Ok(io) = stream.into_socket(patience) else { return };
-            attach(&attaches, io, parts.read_buf, query, seat).await;
+        (Ok(()), Some(Taken { to: Kind::Socket, query, places })) => {
+            let Ok(io) = stream.into_socket(patience, places.pair) else { return };
+            attach(&attaches, open, io, parts.read_buf, query, places.seat).await;
         }
-        (Err(_), Some(Taken { to: Kind::Events(head), query, seat })) => {
-            let Ok(io) = events::start(stream, head, patience) else { return };
-            attach(&attaches, io, Bytes::new(), query, seat).await;
+        (Err(_), Some(Taken { to: Kind::Events(head), query, places })) => {
+            let Ok(io) = events::start(stream, head, patience, places.pair) else { return };
+            attach(&attaches, open, io, Bytes::new(), query, places.seat).await;
         }
         (Err(error), _) => tracing::debug!(peer = ?connection.peer, %error, "a connection ended early"),
         // It may still be sending; what it gets is an end and not a reset.
@@ -180,8 +174,15 @@ async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: i
     }
 }
 
-async fn attach(attaches: &mpsc::Sender<Attach>, io: StdStream, early: Bytes, query: Query, seat: Option<Box<Seat>>) {
+async fn attach(
+    attaches: &mpsc::Sender<Attach>,
+    open: Held,
+    io: StdStream,
+    early: Bytes,
+    query: Query,
+    seat: Option<Box<Seat>>,
+) {
     let Query { channels: subscribe, watch, reconnect } = query;
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches.send(Attach { io, seat, early, subscribe, watch, reconnect }).await;
+    let _ = attaches.send(Attach { io, seat, open, early, subscribe, watch, reconnect }).await;
 }

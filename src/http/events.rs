@@ -23,6 +23,7 @@ use super::connection::{Connection, Kind, Stream, Taken};
 use super::pump::{self, Patience};
 use crate::hub::message::{opcode, unframe};
 use crate::session::close;
+use crate::session::seat::Held;
 
 /// The longest and the shortest that a client is asked to wait before it connects again, in
 /// milliseconds: not all at once.
@@ -37,7 +38,7 @@ const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
 /// # Errors
 /// The answer that says why not.
 pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), Box<Reply>> {
-    let (mut query, seat) = admit(connection, request)?;
+    let (mut query, places) = admit(connection, request, true)?;
     // A browser that comes back says so by itself.
     query.reconnect |= request.headers().contains_key("last-event-id");
     let everybody = connection.app.config().server.origins.is_empty();
@@ -52,19 +53,27 @@ pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), 
          X-Accel-Buffering: no\r\n{allowed}\r\nretry: {}\nid: 0\n\n",
         fastrand::u32(RETRY)
     );
-    connection.take(Taken { to: Kind::Events(head), query, seat });
+    connection.take(Taken { to: Kind::Events(head), query, places });
     Ok(())
 }
 
-/// Starts the task that writes the stream. Returns the hub's end.
+/// Starts the task that writes the stream, which gives up `held` when it ends. Returns the hub's end.
 ///
 /// # Errors
 /// No descriptor is left.
-pub(super) fn start(client: impl Stream, head: String, patience: Patience) -> io::Result<StdStream> {
+pub(super) fn start(
+    client: impl Stream,
+    head: String,
+    patience: Patience,
+    held: Option<Held>,
+) -> io::Result<StdStream> {
     let (hubs, ours) = pump::pair()?;
     // A unix socket's end is known at once, and it has no such option.
     let _ = SockRef::from(client.socket()).set_tcp_user_timeout(Some(patience.gone));
-    tokio::spawn(carry(client, ours, head, patience));
+    tokio::spawn(async move {
+        carry(client, ours, head, patience).await;
+        drop(held);
+    });
     Ok(hubs)
 }
 

@@ -13,14 +13,14 @@ use super::{App, Reply};
 /// Checks the handshake and answers it; once the answer is sent, the connection is a session's.
 pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Reply {
     let app = &connection.app;
-    let (query, seat) = match check(app, &request).and_then(|()| admit(connection, &request)) {
+    let (query, places) = match check(app, &request).and_then(|()| admit(connection, &request, connection.tls)) {
         Ok(admitted) => admitted,
         Err(reply) => return *reply,
     };
     // The future of the socket is not waited for: HTTP gives the connection back when it is done.
     match hyper_tungstenite::upgrade(&mut request, None) {
         Ok((reply, _)) => {
-            connection.take(Taken { to: Kind::Socket, query, seat });
+            connection.take(Taken { to: Kind::Socket, query, places });
             reply
         }
         Err(error) => app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}")),

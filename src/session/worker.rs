@@ -118,6 +118,8 @@ impl Worker {
 
     fn take_in(&mut self, attach: Attach) {
         let id = self.shard.attach(mio::net::TcpStream::from_std(attach.io));
+        // From now on it is counted among the sockets.
+        drop(attach.open);
         self.generation = self.generation.wrapping_add(1);
         let session = Session {
             generation: self.generation,

@@ -5,6 +5,7 @@
 
 pub mod article;
 pub mod browser;
+pub mod certificate;
 pub mod client;
 pub mod crowd;
 pub mod fleet;
