@@ -216,6 +216,8 @@ pub struct Overrides {
     pub redis_url: Option<String>,
     /// `--log-level`
     pub log_level: Option<String>,
+    /// Nothing is to be started: credentials that only the service sees need not be read.
+    pub only_check: bool,
 }
 
 /// One thing that is wrong with the configuration.
@@ -257,6 +259,8 @@ pub struct Loaded {
     pub config: Config,
     /// Each key in the list's order with its effective value as TOML, secrets hidden.
     pub effective: Vec<(&'static str, String)>,
+    /// Keys whose files only the service sees; none unless it was only to be checked.
+    pub unseen: Vec<&'static str>,
 }
 
 /// Loads the configuration as a start does.
@@ -343,8 +347,9 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     };
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
     let channels = Arc::new(reader.channels());
-    let effective = reader.finish()?;
-    Ok(Loaded { config: Config { server, tls, redis, store, census, limits, session, log, channels }, effective })
+    let (effective, unseen) = reader.finish()?;
+    let config = Config { server, tls, redis, store, census, limits, session, log, channels };
+    Ok(Loaded { config, effective, unseen })
 }
 
 /// The commented default configuration, as the package installs it.
