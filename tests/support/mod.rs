@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod http;
 pub mod node;
 mod process;
+pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod wire;
