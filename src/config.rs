@@ -347,7 +347,8 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     };
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
     let channels = Arc::new(reader.channels());
-    let (effective, unseen) = reader.finish()?;
+    let unseen = reader.unseen.take().unwrap_or_default();
+    let effective = reader.finish()?;
     let config = Config { server, tls, redis, store, census, limits, session, log, channels };
     Ok(Loaded { config, effective, unseen })
 }

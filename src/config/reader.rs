@@ -343,12 +343,11 @@ impl Reader {
     }
 
     /// What was read, in the list's order.
-    pub fn finish(mut self) -> Result<(Vec<(&'static str, String)>, Vec<&'static str>), Invalid> {
+    pub fn finish(mut self) -> Result<Vec<(&'static str, String)>, Invalid> {
         if !self.problems.is_empty() {
             return Err(Invalid(self.problems));
         }
-        let shown = KEYS.iter().filter_map(|key| self.effective.remove(key.path).map(|text| (key.path, text)));
-        Ok((shown.collect(), self.unseen.unwrap_or_default()))
+        Ok(KEYS.iter().filter_map(|key| self.effective.remove(key.path).map(|text| (key.path, text))).collect())
     }
 }
 
