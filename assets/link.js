@@ -162,7 +162,7 @@ export class Link {
   #closed(code, reason) {
     this.#drop();
     if (FINAL.has(code)) this.#become({ name: "closed", code, reason });
-    else this.#retry({ code, reason }, code === TRY_LATER ? FULL : LOST);
+    else this.#retry({ code, reason }, code === TRY_LATER ? FULL : LOST, asked(reason));
   }
 
   // Lets go of a socket that hangs. Its close event could take minutes to come, so nobody waits for it.
@@ -180,14 +180,19 @@ export class Link {
     socket.close(code);
   }
 
-  #retry(why, backoff) {
+  // `pause`: what the server asked for, drawn there for each client. It is no failure that raises the back-off.
+  #retry(why, backoff, pause) {
     if (this.#wanted().size === 0) return this.#become({ name: "connecting" });
     if (backoff !== this.#backoff) this.#attempt = 0;
     this.#backoff = backoff;
-    const ceiling = Math.min(backoff.cap, backoff.first * 2 ** this.#attempt++);
-    const delay = ceiling * (backoff.least + (1 - backoff.least) * Math.random());
+    const delay = pause ?? this.#delay(backoff);
     this.#timer("retry", delay, () => this.#settle());
     this.#become({ name: "waiting", retryAt: Date.now() + delay, ...why });
+  }
+
+  #delay({ first, cap, least }) {
+    const ceiling = Math.min(cap, first * 2 ** this.#attempt++);
+    return ceiling * (least + (1 - least) * Math.random());
   }
 
   #hint() {
@@ -286,6 +291,12 @@ export class Link {
       if (channel === undefined || listener.wants.has(channel)) listener.emit(type, detail);
     }
   }
+}
+
+// The pause that a server that stops asks for: its reason ends in "in 1234 ms".
+function asked(reason) {
+  const pause = / in (\d+) ms$/.exec(reason)?.[1];
+  return pause && Math.min(Number(pause), LOST.cap * 3);
 }
 
 // Payloads that are neither JSON nor text travel as base64.

@@ -86,6 +86,6 @@ pub struct Settings {
 impl From<Settings> for Overrides {
     fn from(settings: Settings) -> Self {
         let Settings { config: file, listen, port, redis_url, log_level } = settings;
-        Self { file, listen, port, redis_url, log_level }
+        Self { file, listen, port, redis_url, log_level, only_check: false }
     }
 }

@@ -56,6 +56,8 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Threads that carry sockets.
     pub workers: usize,
+    /// Time for which a node that is to stop serves on, while `/readyz` says that it leaves.
+    pub notice: Duration,
     /// Time over which the sockets are closed at a stop.
     pub drain: Duration,
     /// Origins whose pages may open a socket; empty stands for every origin.
@@ -214,6 +216,8 @@ pub struct Overrides {
     pub redis_url: Option<String>,
     /// `--log-level`
     pub log_level: Option<String>,
+    /// Nothing is to be started: credentials that only the service sees need not be read.
+    pub only_check: bool,
 }
 
 /// One thing that is wrong with the configuration.
@@ -255,6 +259,8 @@ pub struct Loaded {
     pub config: Config,
     /// Each key in the list's order with its effective value as TOML, secrets hidden.
     pub effective: Vec<(&'static str, String)>,
+    /// Keys whose files only the service sees; none unless it was only to be checked.
+    pub unseen: Vec<&'static str>,
 }
 
 /// Loads the configuration as a start does.
@@ -276,6 +282,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         },
+        notice: reader.duration("server.notice"),
         drain: reader.duration("server.drain"),
         origins: reader.origins("server.origins"),
         backlog: reader.int("server.backlog") as u32,
@@ -340,8 +347,10 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     };
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
     let channels = Arc::new(reader.channels());
+    let unseen = reader.unseen.take().unwrap_or_default();
     let effective = reader.finish()?;
-    Ok(Loaded { config: Config { server, tls, redis, store, census, limits, session, log, channels }, effective })
+    let config = Config { server, tls, redis, store, census, limits, session, log, channels };
+    Ok(Loaded { config, effective, unseen })
 }
 
 /// The commented default configuration, as the package installs it.

@@ -17,7 +17,7 @@ mod pump;
 mod query;
 pub mod routes;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use hyper::{Response, StatusCode};
 use crate::config::Config;
 use crate::hub::Registry;
 use crate::metrics::Metrics;
-use crate::session::seat::Seats;
+use crate::session::seat::{Seats, Tally};
 use assets::Assets;
 
 /// A response whose body is in memory.
@@ -40,25 +40,36 @@ pub struct App {
     registry: Arc<Registry>,
     metrics: Metrics,
     assets: Assets,
+    leaving: AtomicBool,
     draining: AtomicBool,
     /// Sockets by address.
     seats: Arc<Seats>,
+    /// Descriptors that clients may take.
+    descriptors: usize,
     /// Connections that are open and have not become a socket.
-    open: AtomicUsize,
+    open: Tally,
+    /// Clients whose bytes pass through a pair of sockets.
+    carried: Tally,
+    /// That there are no more descriptors was logged.
+    told_full: AtomicBool,
 }
 
 impl App {
-    /// For a node with this configuration.
-    pub fn new(config: Config, registry: Arc<Registry>, metrics: Metrics) -> Self {
+    /// For a node with this configuration, whose clients may take so many descriptors.
+    pub fn new(config: Config, descriptors: usize, registry: Arc<Registry>, metrics: Metrics) -> Self {
         let (assets, config) = (Assets::load(), RwLock::new(Arc::new(config)));
         Self {
             config,
             registry,
             metrics,
             assets,
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             seats: Arc::default(),
-            open: AtomicUsize::new(0),
+            descriptors,
+            open: Tally::default(),
+            carried: Tally::default(),
+            told_full: AtomicBool::new(false),
         }
     }
 
@@ -71,14 +82,37 @@ impl App {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on the node is not ready, and takes no new socket.
+    /// From now on the node says that it is not ready, so that nobody is sent here; who comes is served.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// From now on the node takes no new socket.
     pub fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Release);
     }
 
     /// Connections of clients, whatever they have become.
     fn clients(&self) -> usize {
-        self.open.load(Ordering::Relaxed) + usize::try_from(self.metrics.sockets.get()).unwrap_or(0)
+        self.open.held() + usize::try_from(self.metrics.sockets.get()).unwrap_or(0)
+    }
+
+    /// Descriptors that clients take: one each, and a pair more where one carries its bytes.
+    fn taken(&self) -> usize {
+        self.clients() + 2 * self.carried.held()
+    }
+
+    /// Says once that clients are refused for want of descriptors.
+    fn tell_full(&self) {
+        if !self.told_full.swap(true, Ordering::Relaxed) {
+            let (clients, descriptors) = (self.clients(), self.descriptors);
+            tracing::warn!(clients, descriptors, "full: no more open files are allowed; raise the limit (LimitNOFILE)");
+        }
+    }
+
+    fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     fn draining(&self) -> bool {

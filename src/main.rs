@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Some(Command::Man { page }) => return print(manual::page(page).as_bytes()),
         Some(Command::Check) | None => {}
     }
-    let overrides = cli.settings.into();
+    let overrides = Overrides { only_check: cli.command.is_some(), ..cli.settings.into() };
     let loaded = match config::load(&overrides) {
         Ok(loaded) => loaded,
         Err(invalid) => {
@@ -45,6 +45,9 @@ fn print(text: &[u8]) -> ExitCode {
 
 /// Prints the effective values as TOML.
 fn check(loaded: &Loaded) -> ExitCode {
+    for path in &loaded.unseen {
+        eprintln!("headcount: {path}: not checked: only the service sees its credentials");
+    }
     let mut text = String::new();
     for (path, value) in &loaded.effective {
         text.push_str(&format!("{path} = {value}\n"));

@@ -76,8 +76,8 @@ fn outside(roff: &mut Roff) {
     entry(
         roff,
         vec![bold("SIGTERM"), roman(", "), bold("SIGINT")],
-        "Take no new clients, close those that are here over the time that server.drain sets, and end. \
-         A second one ends at once.",
+        "Fail /readyz for the time that server.notice sets, then take no new clients, close those that are \
+         here over the time that server.drain sets, and end. A second one ends at once.",
     );
     entry(
         roff,

@@ -3,6 +3,7 @@
 //! One thread a worker, each with a runtime of its own; the first also accepts connections and
 //! talks to the store. The rule: this file alone knows all layers.
 
+mod descriptors;
 mod host;
 mod reload;
 mod supervise;
@@ -14,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::backplane::{Commands, Feed, Keys};
 use crate::census::{Census, census};
-use crate::config::{Config, Listen, Loaded, Overrides};
+use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{Lane, accept};
 use crate::http::listen::Listener;
@@ -29,9 +30,10 @@ use crate::session::Pulse;
 use crate::shutdown::{Asked, Signals};
 use crate::store::StoreError;
 use crate::systemd::{self, Manager};
+use descriptors::Descriptors;
 use host::{Host, Serving};
 use reload::Reload;
-use supervise::Supervisor;
+use supervise::{Supervisor, see_out};
 use workers::Workers;
 
 /// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
@@ -80,6 +82,7 @@ pub enum Error {
 /// A server that listens.
 pub struct Server {
     reload: Reload,
+    descriptors: Descriptors,
     listeners: Vec<Listener>,
     signals: Signals,
     metrics: Metrics,
@@ -94,12 +97,13 @@ impl Server {
     /// See [`Error`].
     pub async fn bind(loaded: Loaded, overrides: Overrides, threshold: Threshold) -> Result<Self, Error> {
         let config = &loaded.config;
+        let descriptors = Descriptors::raise(config);
         let listeners = listeners(config)?;
         let metrics = Metrics::default();
-        let mut host = Host::new(config, metrics.clone());
+        let mut host = Host::new(config, descriptors.store, metrics.clone());
         let serving = host.start().await?;
         let reload = Reload { loaded, overrides, threshold };
-        Ok(Self { reload, listeners, signals: Signals::new()?, metrics, host, serving })
+        Ok(Self { reload, descriptors, listeners, signals: Signals::new()?, metrics, host, serving })
     }
 
     /// Where the counts are kept, in words.
@@ -113,17 +117,18 @@ impl Server {
         self.listeners.iter().map(|listener| listener.at.clone()).collect()
     }
 
-    /// Serves until a signal comes, then drains. Returns the number of the signal that cut a drain
-    /// short, if one did.
+    /// Serves until a signal comes, then leaves. Returns the number of the signal that cut that short,
+    /// if one did.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn run(mut self) -> Result<Option<i32>, Error> {
-        let fit = raise_descriptors(self.reload.loaded.config.limits.clients);
-        let mut node = Node::start(&self.reload.config(fit), self.metrics, self.host, self.serving)?;
+        let metrics = self.metrics.clone();
+        let descriptors = self.descriptors.clients;
+        let mut node = Node::start(&self.reload.loaded.config, descriptors, self.metrics, self.host, self.serving)?;
         let manager = Manager::find();
-        let mut accepting = JoinSet::new();
-        accepting.spawn(node.supervisor(manager.clone()).run());
+        let (mut accepting, mut supervising) = (JoinSet::new(), JoinSet::new());
+        supervising.spawn(node.supervisor(manager.clone()).run());
         for listener in self.listeners.drain(..) {
             accepting.spawn(accept(node.app.clone(), listener, node.lanes.clone()));
         }
@@ -135,30 +140,24 @@ impl Server {
                     Asked::Reload => {
                         manager.reloading();
                         if self.reload.again() {
-                            node.configure(self.reload.config(fit)).await;
+                            node.configure(self.reload.loaded.config.clone()).await;
                         }
                         manager.ready();
                     }
                 },
-                // Without a drain a worker ends for a fault only.
-                Some(_) = node.workers.join_next() => return Err(Error::Worker),
-                // Without a stop the host ends for a fault only.
-                Some(ended) = node.hosting.join_next() => {
-                    return Err(ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into());
-                }
+                fault = node.fault() => return Err(fault),
             }
         };
-        let over = self.reload.loaded.config.server.drain;
-        tracing::info!(signal, drain = ?over, "stopping: closing the sockets");
-        manager.stopping();
-        node.app.drain();
-        accepting.shutdown().await;
+        supervising.shutdown().await;
+        let config::Server { notice, drain, .. } = self.reload.loaded.config.server;
+        tracing::info!(signal, ?notice, ?drain, "stopping");
         tokio::select! {
-            () = node.drain(over) => Ok(None),
+            left = node.leave(notice, drain, accepting) => left.map(|()| None),
             number = self.signals.stop() => {
                 tracing::warn!("stopping now: other nodes withdraw what this one had counted");
                 Ok(Some(number))
             }
+            never = see_out(manager, metrics) => never,
         }
     }
 }
@@ -201,7 +200,13 @@ struct Node {
 }
 
 impl Node {
-    fn start(config: &Config, metrics: Metrics, host: Host, serving: Option<Serving>) -> Result<Self, Error> {
+    fn start(
+        config: &Config,
+        descriptors: usize,
+        metrics: Metrics,
+        host: Host,
+        serving: Option<Serving>,
+    ) -> Result<Self, Error> {
         let mut background = JoinSet::new();
 
         let keys = Keys::new(&config.redis.key_prefix);
@@ -234,7 +239,7 @@ impl Node {
             why: String::new(),
         };
         background.spawn(router.run());
-        let app = Arc::new(App::new(config.clone(), registry.clone(), metrics.clone()));
+        let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), metrics.clone()));
         Ok(Self {
             app,
             registry,
@@ -273,6 +278,33 @@ impl Node {
         }
     }
 
+    /// Waits for what happens for a fault only, unless the node stops.
+    async fn fault(&mut self) -> Error {
+        tokio::select! {
+            Some(_) = self.workers.join_next() => Error::Worker,
+            Some(ended) = self.hosting.join_next() => {
+                ended.unwrap_or(Err(StoreError::Ended)).err().unwrap_or(StoreError::Ended).into()
+            }
+        }
+    }
+
+    /// Serves on for as long as `notice` while it says that it is not ready, closes the addresses, then
+    /// drains.
+    async fn leave(mut self, notice: Duration, drain: Duration, mut accepting: JoinSet<()>) -> Result<(), Error> {
+        self.app.leave();
+        if !notice.is_zero() {
+            tokio::select! {
+                () = sleep(notice) => {}
+                fault = self.fault() => return Err(fault),
+            }
+        }
+        self.app.drain();
+        accepting.shutdown().await;
+        tracing::info!("no more clients are taken; closing the sockets");
+        self.drain(drain).await;
+        Ok(())
+    }
+
     /// Closes the sockets over the time given, then withdraws what is left. Takes no longer.
     async fn drain(mut self, over: Duration) {
         let start = Instant::now();
@@ -295,22 +327,4 @@ impl Node {
         self.stop_store.send_replace(true);
         let _ = timeout_at((end + WITHDRAW).into(), self.hosting.join_next()).await;
     }
-}
-
-/// Raises the limit of descriptors as far as the system allows, and returns how many clients fit.
-fn raise_descriptors(wanted: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    /// Descriptors that are not clients.
-    const OURS: u64 = 128;
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let fit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |n| n.saturating_sub(OURS) as usize);
-    if fit < wanted {
-        tracing::info!(
-            clients = fit,
-            wanted,
-            "the limit of open files allows fewer clients than limits.clients; raise it (LimitNOFILE) for more"
-        );
-    }
-    fit
 }

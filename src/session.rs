@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use seat::Seat;
+use seat::{Held, Seat};
 pub use worker::{Worker, run};
 
 /// Connections that may wait to be taken in by a worker.
@@ -35,6 +35,8 @@ pub struct Attach {
     pub io: TcpStream,
     /// Its place among the clients of its address, where that has a limit.
     pub seat: Option<Box<Seat>>,
+    /// Its place among the connections that have not become a socket; given up when it has.
+    pub open: Held,
     /// What it is sent before anything else.
     pub head: Bytes,
     /// What the client had sent behind its request.

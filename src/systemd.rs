@@ -59,9 +59,14 @@ impl Manager {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000));
     }
 
-    /// The service closes its sockets.
+    /// The service stops, and says so for the first time.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=closing the sockets");
+        self.tell("STOPPING=1");
+    }
+
+    /// The service needs more time to stop: it is to be killed if it does not say so again in `time`.
+    pub fn extend(&self, time: Duration, status: &str) {
+        self.tell(&format!("EXTEND_TIMEOUT_USEC={}\nSTATUS={status}", time.as_micros()));
     }
 
     /// One line for people.

@@ -6,10 +6,13 @@
 mod support;
 
 mod assets;
+mod behind;
 mod browsers;
 mod channels;
 mod config;
 mod count;
+mod deploy;
+mod descriptors;
 mod embedded;
 mod events;
 mod faults;

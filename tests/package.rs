@@ -14,6 +14,7 @@ use crate::support::SOON;
 use crate::support::node::headcount;
 
 const SERVICE: &str = include_str!("../packaging/systemd/headcount.service");
+const README: &str = include_str!("../README.md");
 const SOCKET: &str = include_str!("../packaging/systemd/headcount.socket");
 
 async fn printed(arguments: &[&str]) -> String {
@@ -133,9 +134,25 @@ async fn a_configuration_that_cannot_be_used_is_told_apart_from_an_address_that_
 #[test]
 fn the_unit_leaves_room_for_the_default_drain_and_the_default_number_of_clients() {
     let unit = unit(SERVICE);
-    assert!(seconds(unit["TimeoutStopSec"]) > 2 * seconds(default_of("server.drain")));
+    let stop = seconds(default_of("server.notice")) + seconds(default_of("server.drain"));
+    assert!(seconds(unit["TimeoutStopSec"]) > 2 * stop);
     let clients: u64 = default_of("limits.clients").parse().unwrap();
     assert!(unit["LimitNOFILE"].parse::<u64>().unwrap() > clients + clients / 10);
+}
+
+#[test]
+fn every_key_that_the_readme_names_is_one() {
+    let sections: Vec<_> = KEYS.iter().filter_map(|key| Some(key.path.split_once('.')?.0)).collect();
+    let mut named = 0;
+    // What stands between backticks, and begins as a key does.
+    for code in README.split('`').skip(1).step_by(2) {
+        let name = code.split([' ', '=']).next().unwrap_or_default();
+        if name.split_once('.').is_some_and(|(section, _)| sections.contains(&section)) {
+            assert!(find(name).is_some(), "`{code}` in README.md is no key");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named}");
 }
 
 #[test]

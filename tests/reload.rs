@@ -75,6 +75,73 @@ async fn a_channel_that_is_named_exactly_from_now_on_is_set_up_as_0() {
     eventually("it is set up", SOON, || async { same("GET", redis.get("new:count").await?, Some(0)) }).await;
 }
 
+const PATTERN: &str = r#"{ pattern = "room:*", count = "sockets", deliver = "latest" }"#;
+const EXACT: &str = r#"{ pattern = "room:a", count = "sockets", deliver = "latest" }"#;
+
+async fn room(redis: &Redis, is: Option<i64>) {
+    eventually("the room's key", SOON, || async { same("GET", redis.get("room:a").await?, is) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_is_named_exactly_while_clients_are_on_it_stays_when_they_leave_and_goes_again() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).config(&channels(PATTERN)).start().await;
+    node.ready().await;
+    let client = Client::join(&node, &["room:a"]).await;
+    room(&redis, Some(1)).await;
+    node.reload(&channels(EXACT));
+    node.says(&["reloaded", "channels"]).await;
+    client.close().await;
+    room(&redis, Some(0)).await;
+    // And back, with nobody on it: a 0 that nobody counts must not look like another program's key.
+    node.reload(&channels(PATTERN));
+    room(&redis, None).await;
+    let client = Client::join(&node, &["room:a"]).await;
+    client.shows("room:a", 1).await;
+    client.close().await;
+    room(&redis, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_is_no_more_named_exactly_goes_with_its_last_client() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).config(&channels(EXACT)).start().await;
+    node.ready().await;
+    room(&redis, Some(0)).await;
+    let client = Client::join(&node, &["room:a"]).await;
+    room(&redis, Some(1)).await;
+    node.reload(&channels(PATTERN));
+    node.says(&["reloaded", "channels"]).await;
+    client.shows("room:a", 1).await;
+    client.close().await;
+    room(&redis, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crashed_server_had_counted_is_withdrawn_by_the_rules_that_are_in_effect() {
+    let _turn = beside_others().await;
+    for (before, after, left) in [(PATTERN, EXACT, Some(0)), (EXACT, PATTERN, None)] {
+        // No other node may be there, which could be the one that withdraws.
+        let redis = Redis::start_real().await;
+        // Not repaired meanwhile, which would hide it.
+        let start = async || {
+            let node = Node::on(&redis.url()).set("CENSUS__REPAIR", "1h").config(&channels(before)).start().await;
+            node.ready().await;
+            node
+        };
+        let (staying, crashing) = (start().await, start().await);
+        let _client = Client::join(&crashing, &["room:a"]).await;
+        room(&redis, Some(1)).await;
+        staying.reload(&channels(after));
+        staying.says(&["reloaded", "channels"]).await;
+        crashing.crash().await;
+        staying.says(&["withdrew the tallies"]).await;
+        room(&redis, left).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn any_mistake_keeps_the_whole_configuration_from_before_and_every_one_is_logged() {
     let _turn = beside_others().await;

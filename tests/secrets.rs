@@ -40,6 +40,29 @@ async fn a_credential_of_systemd_is_found_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_check_that_does_not_see_the_services_credentials_leaves_them_to_the_service() {
+    let hidden = ("CREDENTIALS_DIRECTORY", "/nowhere/credentials");
+    let keys = ["REDIS__PASSWORD_FILE", "TLS__CERTIFICATE", "TLS__KEY"].map(|key| format!("HEADCOUNT_{key}"));
+    let mut environment: Vec<_> = keys.iter().map(|key| (key.as_str(), "credential")).collect();
+    environment.extend([hidden, ("HEADCOUNT_SERVER__LISTEN", "tls:127.0.0.1:0")]);
+    let output = check(&environment).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    for key in ["redis.password_file", "tls.certificate", "tls.key"] {
+        assert!(said.contains(&format!("{key}: not checked")), "{key} is not in {said}");
+    }
+    // The rest is checked all the same, and a file that is no credential too.
+    let output = check(&[hidden, ("HEADCOUNT_REDIS__PASSWORD_FILE", "a"), ("HEADCOUNT_SERVER__DRAIN", "soon")]).await;
+    assert!(!output.status.success());
+    let output = check(&[hidden, ("HEADCOUNT_REDIS__PASSWORD_FILE", "/nowhere/password")]).await;
+    assert!(!output.status.success());
+    // Whoever starts needs them.
+    let start = headcount().args(["--port", "0"]).envs(environment).output();
+    let output = timeout(SOON, start).await.expect("it ends by itself").unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"));
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     let output = check(&[("HEADCOUNT_REDIS__PASSWORD_FILE", "/nowhere/password")]).await;
     assert!(!output.status.success());

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
+use crate::support::wire::pause_in;
 use crate::support::{SOON, beside_others, eventually, same};
 
 const COUNT: &str = "users:count";
@@ -30,12 +31,18 @@ async fn a_stop_closes_every_socket_with_1012_spread_over_the_drain_as_the_count
     let from = watcher.messages().len();
     let start = Instant::now();
     leaving.signal(Signal::TERM);
-    let mut ends = Vec::new();
+    let (mut ends, mut pauses) = (Vec::new(), Vec::new());
     for client in &clients {
         let closed = client.closes(DRAIN + SOON).await;
         assert_eq!(closed.code, Some(1012));
         ends.push(closed.at - start);
+        pauses.push(pause_in(&closed.reason).unwrap_or_else(|| panic!("no pause in {:?}", closed.reason)));
     }
+    // Short, and no two clients' are the same but by chance.
+    pauses.sort();
+    assert!(pauses[pauses.len() - 1] <= Duration::from_secs(1), "{pauses:?}");
+    pauses.dedup();
+    assert!(pauses.len() > clients.len() / 2, "{pauses:?}");
     ends.sort();
     let (first, last) = (ends[0], ends[ends.len() - 1]);
     assert!(last - first >= DRAIN / 3, "all closed between {first:?} and {last:?}");
@@ -51,6 +58,41 @@ async fn a_stop_closes_every_socket_with_1012_spread_over_the_drain_as_the_count
         same("tallies", redis.run::<i64>(&["HLEN", "headcount:v1:{users:count}:tally"]).await?, 1)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_sees_that_a_server_leaves_while_it_still_serves_and_takes_clients_in() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).config("[server]\nnotice = \"60s\"\n").start().await;
+    node.ready().await;
+    let before = Client::join(&node, &[COUNT]).await;
+    node.signal(Signal::TERM);
+    eventually("/readyz fails", SOON, || async { same("status", node.get("/readyz").await?.status, 503) }).await;
+    assert_eq!(node.get("/healthz").await.unwrap().status, 200);
+    let after = Client::join(&node, &[COUNT]).await;
+    for client in [&before, &after] {
+        client.shows(COUNT, 2).await;
+        assert_eq!(client.closed(), None);
+    }
+    node.signal(Signal::TERM);
+    after.closes(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_notice_nobody_is_taken_in_and_the_sockets_are_closed() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let mut node = Node::on(&redis.url()).set("SERVER__NOTICE", "1s").set("SERVER__DRAIN", "500ms").start().await;
+    node.ready().await;
+    let client = Client::join(&node, &[COUNT]).await;
+    let start = Instant::now();
+    node.signal(Signal::TERM);
+    let closed = client.closes(SOON).await;
+    assert_eq!(closed.code, Some(1012));
+    assert!(closed.at - start >= Duration::from_secs(1), "closed after {:?}", closed.at - start);
+    assert_eq!(node.exit(SOON).await.code(), Some(0));
+    assert!(node.get("/healthz").await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,6 +104,34 @@ async fn a_reload_and_a_stop_are_told_as_they_begin_and_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_asks_again_and_again_for_the_time_that_it_takes() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let mut manager = Manager::listen();
+    let node = Node::on(&redis.url())
+        .set("SERVER__NOTICE", "60s")
+        .variable("NOTIFY_SOCKET", manager.path().to_str().unwrap())
+        .start()
+        .await;
+    manager.hears("READY=1").await;
+    let _client = crate::support::client::Client::open(&node, "").await;
+    manager.hears("STATUS=1 client").await;
+    node.signal(Signal::TERM);
+    manager.hears("STOPPING=1").await;
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let message = manager.hears("EXTEND_TIMEOUT_USEC=").await;
+        assert!(message.contains("STATUS=stopping; 1 client left"), "{message}");
+        let time = message.lines().find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC=")).unwrap();
+        asked.push((tokio::time::Instant::now(), Duration::from_micros(time.parse().unwrap())));
+    }
+    // Each time comes well before the one that was asked for before is over.
+    for pair in asked.windows(2) {
+        assert!(pair[1].0 - pair[0].0 < pair[0].1 / 2, "{asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signs_of_life_come_in_half_the_time_that_the_watchdog_has_and_end_when_it_is_stuck() {
     let _turn = crate::support::alone().await;
     let redis = Redis::start().await;

@@ -2,70 +2,20 @@
 //! is connected.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::certificate::Certificate;
 use crate::support::node::{Node, Scratch};
 use crate::support::redis::Redis;
 use crate::support::{SOON, alone, beside_others, eventually, same};
-
-/// A certificate of its own making for `localhost`, in files.
-struct Certificate {
-    der: CertificateDer<'static>,
-    pem: Scratch,
-    key: Scratch,
-}
-
-impl Certificate {
-    fn make() -> Certificate {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        Certificate {
-            der: made.cert.der().clone(),
-            pem: Scratch::write("cert.pem", &made.cert.pem()),
-            key: Scratch::write("key.pem", &made.signing_key.serialize_pem()),
-        }
-    }
-
-    /// Puts another one in the place of this.
-    fn replace(&mut self) {
-        let other = Certificate::make();
-        std::fs::copy(&other.pem.0, &self.pem.0).unwrap();
-        std::fs::copy(&other.key.0, &self.key.0).unwrap();
-        self.der = other.der.clone();
-    }
-
-    /// A connection that trusts this certificate and nothing else.
-    async fn connect(&self, to: SocketAddr, protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.to_vec()];
-        let stream = TcpStream::connect(to).await?;
-        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
-    }
-
-    async fn socket(&self, to: SocketAddr, query: &str) -> WebSocketStream<TlsStream<TcpStream>> {
-        let stream = self.connect(to, b"http/1.1").await.unwrap();
-        let request = format!("wss://localhost/ws?{query}").into_client_request().unwrap();
-        timeout(SOON, client_async(request, stream)).await.expect("a handshake in time").unwrap().0
-    }
-}
 
 /// A node that listens with TLS too, and where.
 async fn start(redis: &Redis, certificate: &Certificate) -> (Node, SocketAddr) {

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::config::Rules;
+
 /// What happened to a channel since the task last looked.
 pub(super) mod flag {
     pub const QUEUED: u8 = 1;
@@ -27,7 +29,6 @@ pub(super) mod flag {
 /// A counted channel on this node.
 pub struct Channel {
     name: Arc<str>,
-    exact: bool,
     here: AtomicU64,
     heard: AtomicU64,
     flags: AtomicU8,
@@ -70,10 +71,6 @@ impl Channel {
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
-    }
-
-    pub(super) fn exact(&self) -> bool {
-        self.exact
     }
 
     pub(super) fn here(&self) -> u64 {
@@ -122,6 +119,7 @@ pub(super) struct Desk {
     fresh: Notify,
     subscription: AtomicBool,
     closing: AtomicBool,
+    rules: Mutex<Option<Arc<Rules>>>,
 }
 
 /// A handle to the census. Clones share it.
@@ -132,14 +130,20 @@ pub struct Census {
 
 impl Census {
     /// A channel's handle on this node. At most one handle of a name is in use at a time.
-    pub fn channel(&self, name: Arc<str>, exact: bool) -> Arc<Channel> {
+    pub fn channel(&self, name: Arc<str>) -> Arc<Channel> {
         let desk = self.desk.clone();
-        Arc::new(Channel { name, exact, here: 0.into(), heard: 0.into(), flags: 0.into(), desk })
+        Arc::new(Channel { name, here: 0.into(), heard: 0.into(), flags: 0.into(), desk })
     }
 
     /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.
     pub fn subscription(&self, up: bool) {
         self.desk.subscription.store(up, Ordering::Release);
+        self.desk.work.notify_one();
+    }
+
+    /// Puts other rules into effect: which channels are set up as 0, and which go with their last tally.
+    pub fn configure(&self, rules: Arc<Rules>) {
+        *lock(&self.desk.rules) = Some(rules);
         self.desk.work.notify_one();
     }
 
@@ -171,6 +175,11 @@ impl Census {
 
     pub(super) fn changed(&self) -> Vec<Arc<Channel>> {
         mem::take(&mut *lock(&self.desk.changed))
+    }
+
+    /// Rules that were put into effect since the last look.
+    pub(super) fn new_rules(&self) -> Option<Arc<Rules>> {
+        lock(&self.desk.rules).take()
     }
 
     pub(super) fn subscribed(&self) -> bool {

@@ -23,6 +23,8 @@ pub enum Step {
     Unlist,
     /// Repair the total.
     Repair,
+    /// Take back the 0 that it was set up as.
+    Unset,
 }
 
 /// The conditions that hold for all channels.
@@ -43,6 +45,8 @@ pub struct Entry {
     pub channel: Arc<Channel>,
     /// Named exactly in the config: it exists without anybody here.
     pub standing: bool,
+    /// It was, and is no more: what it was set up as is to be taken back before anything is stated.
+    pub unset: bool,
     /// The number confirmed under the current id; None if that is not certain.
     pub stated: Option<u64>,
     /// Older ids that may have a tally.
@@ -72,6 +76,7 @@ impl Entry {
         Self {
             channel,
             standing,
+            unset: false,
             // A channel that is named exactly is set up by stating it, also as 0.
             stated: if standing { None } else { Some(0) },
             olds: Vec::new(),
@@ -82,10 +87,20 @@ impl Entry {
             unread: false,
             refused: false,
             wake: None,
-            released: false,
+            // Until somebody here has it.
+            released: standing,
             not_before: now,
             settle: None,
             repair: now + spread(repair),
+        }
+    }
+
+    /// The config names it exactly from now on, or no more.
+    pub fn stand(&mut self, standing: bool) {
+        if std::mem::replace(&mut self.standing, standing) != standing {
+            self.unset = !standing;
+            // Under the other rule even a 0 means something else.
+            self.stated = if standing { None } else { self.stated };
         }
     }
 
@@ -127,6 +142,9 @@ impl Entry {
         if self.busy {
             return None;
         }
+        if self.unset {
+            return Some(Step::Unset);
+        }
         let here = self.channel.here();
         if self.unstated() {
             let ready = self.live || here == 0 || !now.subscribed || now.closing;
@@ -165,7 +183,7 @@ impl Entry {
 
     /// Whether nothing is left to be known or done.
     pub fn done(&self) -> bool {
-        self.released && !self.standing && !self.busy && !self.listed && !self.unstated()
+        self.released && !self.standing && !self.unset && !self.busy && !self.listed && !self.unstated()
     }
 
     /// A step begins.
@@ -178,7 +196,7 @@ impl Entry {
             }
             Step::Read => (self.unread, self.settle) = (false, None),
             Step::Repair => self.repair = now + spread(repair),
-            Step::Unlist => {}
+            Step::Unlist | Step::Unset => {}
         }
     }
 

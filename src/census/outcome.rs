@@ -133,6 +133,11 @@ impl Task {
             entry.olds.push(done.id.clone());
         }
         let answer = match result {
+            // A key that holds something else was not set up by us.
+            Ok(_) | Err(Error::Refused(_)) if done.step == Step::Unset => {
+                entry.unset = false;
+                return;
+            }
             Ok(answer) => answer,
             Err(Error::Refused(why)) => return self.refused(name, done.step, &why),
             // The link's change says it once for all; what is not confirmed is stated again.
@@ -156,7 +161,7 @@ impl Task {
                 (entry.stated, entry.listed) = (Some(0), entry.listed || done.number > 0);
                 return self.refused(name, done.step, "the key exists and is not a count of ours");
             }
-            (Step::Read, Answer::Foreign) if !entry.channel.exact() => {
+            (Step::Read, Answer::Foreign) if !entry.standing => {
                 return self.refused(name, done.step, "the key exists and is not a count of ours");
             }
             (Step::Unlist, _) => {
@@ -177,7 +182,7 @@ impl Task {
                 hand_on(&self.census, name, done.heard, Reading::Total(total));
             }
             // A pattern's channel is refused when it is stated or read; a repair must not outrun that.
-            Answer::Foreign if !entry.channel.exact() => {}
+            Answer::Foreign if !entry.standing => {}
             Answer::Foreign => hand_on(&self.census, name, done.heard, Reading::Unknown),
             Answer::Late => {}
         }
@@ -195,7 +200,7 @@ impl Task {
                 "the channel cannot be counted: free its key, or name another channel"
             );
         }
-        let foreign = [Step::State, Step::Read].contains(&step) && !entry.channel.exact();
+        let foreign = [Step::State, Step::Read].contains(&step) && !entry.standing;
         let reading = if foreign { Reading::Refused } else { Reading::Unknown };
         hand_on(&self.census, name, entry.channel.times_heard(), reading);
     }

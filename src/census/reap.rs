@@ -14,7 +14,7 @@ use crate::config::Rules;
 pub async fn reap(scripts: Scripts, rules: Arc<Rules>, id: NodeId) -> Result<usize, Error> {
     let channels = scripts.listed(&id).await?;
     for channel in &channels {
-        let exact = rules.find(channel).is_some_and(|rule| rule.exact());
+        let exact = rules.stands(channel);
         match scripts.repair(channel, exact, std::slice::from_ref(&id)).await {
             // A key that holds something else keeps no tally of ours from being withdrawn.
             Ok(_) | Err(Error::Refused(_)) => {}

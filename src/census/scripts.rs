@@ -1,4 +1,4 @@
-//! What the census asks of the store, in one place: three scripts and a few commands.
+//! What the census asks of the store, in one place: four scripts and a few commands.
 
 use redis::{Script, cmd};
 
@@ -34,6 +34,7 @@ pub struct Scripts {
     state: Script,
     repair: Script,
     heartbeat: Script,
+    unset: Script,
 }
 
 impl Scripts {
@@ -44,6 +45,7 @@ impl Scripts {
             state: Script::new(include_str!("state.lua")),
             repair: Script::new(include_str!("repair.lua")),
             heartbeat: Script::new(include_str!("heartbeat.lua")),
+            unset: Script::new(include_str!("unset.lua")),
         }
     }
 
@@ -101,6 +103,14 @@ impl Scripts {
         }
         let (word, total, _withdrawn): (String, String, i64) = self.commands.run(&call).await?;
         Ok(answer(&word, &total))
+    }
+
+    /// Takes back the 0 that `channel` was set up as, unless somebody is counted there.
+    pub async fn unset(&self, channel: &str) -> Result<(), Error> {
+        let mut call = self.unset.prepare_invoke();
+        call.key(self.keys.total(channel)).key(self.keys.tally(channel));
+        let _: i64 = self.commands.run(&call).await?;
+        Ok(())
     }
 
     /// The ids with a tally on `channel` that are no nodes. The tally is read first: an id is among

@@ -49,12 +49,8 @@ pub struct Task {
 impl Task {
     pub fn new(census: Census, config: config::Census, rules: Arc<Rules>, scripts: Scripts, metrics: Metrics) -> Self {
         let now = Instant::now();
-        let standing = rules.standing().map(|rule| {
-            let channel = census.channel(rule.pattern.as_str().into(), true);
-            (channel.name().clone(), Entry::new(channel, true, now, config.repair))
-        });
-        Self {
-            entries: standing.collect(),
+        let mut task = Self {
+            entries: HashMap::new(),
             link: scripts.link(),
             census,
             config,
@@ -72,7 +68,30 @@ impl Task {
             stepping: 0,
             reaping: HashSet::new(),
             leaving: false,
+        };
+        task.set_up();
+        task
+    }
+
+    /// Begins to keep the channels that exist without anybody here.
+    fn set_up(&mut self) {
+        let now = Instant::now();
+        for name in self.rules.standing() {
+            let name: Arc<str> = name.into();
+            self.entries
+                .entry(name.clone())
+                .or_insert_with(|| Entry::new(self.census.channel(name), true, now, self.config.repair));
         }
+    }
+
+    /// Other rules are in effect.
+    fn configure(&mut self, rules: Arc<Rules>) {
+        for (name, entry) in &mut self.entries {
+            entry.stand(rules.stands(name));
+        }
+        self.rules = rules;
+        self.set_up();
+        self.look_at_all();
     }
 
     /// Runs until the census was closed and what it had stated is withdrawn.
@@ -107,6 +126,9 @@ impl Task {
                 }
                 self.look_at_all();
             }
+            if let Some(rules) = census.new_rules() {
+                self.configure(rules);
+            }
             self.take_in_changes();
             if census.closing() && !self.leaving {
                 self.look_at_all();
@@ -138,7 +160,7 @@ impl Task {
             let entry = self
                 .entries
                 .entry(name.clone())
-                .or_insert_with(|| Entry::new(channel.clone(), channel.exact(), now, self.config.repair));
+                .or_insert_with(|| Entry::new(channel.clone(), self.rules.stands(&name), now, self.config.repair));
             if !Arc::ptr_eq(&entry.channel, &channel) {
                 // A channel that was left and joined again has a new handle; the old one is at 0.
                 entry.channel = channel;
@@ -225,7 +247,7 @@ impl Task {
             // Until it is confirmed, nobody knows what stands in the store.
             entry.stated = None;
         }
-        let (exact, list) = (entry.channel.exact(), !entry.listed && done.number > 0);
+        let (exact, list) = (entry.standing, !entry.listed && done.number > 0);
         let may_reap = self.lease.may_reap(self.config.lease);
         let scripts = self.scripts.clone();
         self.stepping += 1;
@@ -304,6 +326,7 @@ async fn carry_out(
             scripts.state(name, exact, &done.id, done.number, end, &done.olds).await
         }
         Step::Read => scripts.read(name, exact).await,
+        Step::Unset => scripts.unset(name).await.map(|()| Answer::Late),
         Step::Unlist => scripts.unlist(&done.id, name).await.map(|()| Answer::Late),
         Step::Repair => {
             let dead = if may_reap { scripts.strangers(name).await? } else { Vec::new() };

@@ -55,14 +55,19 @@ impl Rules {
         self.0.iter().find(|rule| matches(&rule.pattern, channel))
     }
 
+    /// Whether a channel is counted and named exactly, and so exists without anybody on it.
+    pub fn stands(&self, channel: &str) -> bool {
+        self.find(channel).is_some_and(|rule| rule.counted && rule.pattern == channel && rule.exact())
+    }
+
     /// The channel that a client joins who names none: the first that is named exactly.
     pub fn default_channel(&self) -> Option<&str> {
         self.0.iter().find(|rule| rule.exact()).map(|rule| rule.pattern.as_str())
     }
 
     /// The counted channels that are named exactly, which exist from the start.
-    pub fn standing(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter().filter(|rule| rule.counted && rule.exact())
+    pub fn standing(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|rule| rule.pattern.as_str()).filter(|name| self.stands(name))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A relative name is looked for among the credentials that systemd hands over
 //! (`CREDENTIALS_DIRECTORY`), then in the working directory. The rule: a mistake names the file and
-//! the reason, and never what is in it.
+//! the reason, and never what is in it. Not every systemd shows a service's credentials to the commands
+//! of its `ExecReload`: where nothing but a check is wanted, what may be there is let pass, and said so.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +34,10 @@ impl PartialEq for Tls {
 impl Reader {
     /// The text in the file that a key names, without the end of its line.
     pub fn password_file(&mut self, path: &'static str) -> Option<String> {
-        let bytes = self.file(path)?;
+        let Some(bytes) = self.file(path) else {
+            // Stands for the one that nobody here can see.
+            return self.unseen.iter().flatten().any(|unseen| *unseen == path).then(|| "unseen".to_owned());
+        };
         let text = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
         match text {
             Ok(text) if !text.is_empty() => return Some(text),
@@ -100,9 +104,14 @@ impl Reader {
         let name = self.folder(path)?;
         let handed_over = self.credentials.as_ref().map(|folder| folder.join(&name)).filter(|file| file.exists());
         let file: PathBuf = handed_over.unwrap_or(name);
-        match std::fs::read(&file) {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
+        let hidden = file.is_relative() && self.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
+        match (std::fs::read(&file), &mut self.unseen) {
+            (Ok(bytes), _) => Some(bytes),
+            (Err(_), Some(unseen)) if hidden => {
+                unseen.push(path);
+                None
+            }
+            (Err(error), _) => {
                 self.reject(path, &format!("{} cannot be read: {error}", file.display()));
                 None
             }

@@ -52,6 +52,7 @@ const GIB: u64 = 1 << 30;
 pub const KEYS: &[Key] = &[
     key("server.listen", r#"["0.0.0.0:3000"]"#, Kind::List),
     key("server.workers", "0", Kind::Int(0, 256)),
+    live("server.notice", r#""0s""#, Kind::Duration(0, HOUR)),
     live("server.drain", r#""5s""#, Kind::Duration(0, HOUR)),
     live("server.origins", r#"["*"]"#, Kind::List),
     key("server.backlog", "16384", Kind::Int(16, 65_535)),

@@ -26,6 +26,8 @@ pub(super) struct Reader {
     pub(super) port: Option<u16>,
     /// Where systemd puts what is handed over to this process alone.
     pub(super) credentials: Option<PathBuf>,
+    /// Keys whose files are let pass unread; None if none may be.
+    pub(super) unseen: Option<Vec<&'static str>>,
 }
 
 impl Reader {
@@ -33,7 +35,8 @@ impl Reader {
     pub fn collect(overrides: &Overrides, env: HashMap<String, String>) -> Result<Self, Invalid> {
         let credentials = env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let (values, problems, effective) = (HashMap::new(), Vec::new(), HashMap::new());
-        let mut reader = Self { values, problems, effective, port: None, credentials };
+        let unseen = overrides.only_check.then(Vec::new);
+        let mut reader = Self { values, problems, effective, port: None, credentials, unseen };
         let defaults = keys::defaults();
         reader.merge("the defaults", &File::from_str(&defaults, FileFormat::Toml));
         if let Some(path) = &overrides.file {

@@ -33,6 +33,7 @@ impl Loaded {
         }
         let Config { server, tls, limits, session, log, channels, .. } = new.config;
         let config = &mut self.config;
+        config.server.notice = server.notice;
         config.server.drain = server.drain;
         config.server.origins = server.origins;
         config.server.trusted_proxies = server.trusted_proxies;

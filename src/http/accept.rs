@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -16,6 +16,10 @@ use crate::session::Attach;
 
 /// Connections beyond `limits.clients` that are answered, if only to say that the server is full.
 const SPARE: usize = 256;
+/// Descriptors beyond the clients' share that connections may take, to be answered that there are no more.
+pub const ANSWERED: usize = 64;
+/// The shortest time between two complaints that no connection can be accepted.
+const COMPLAIN: Duration = Duration::from_secs(10);
 /// The pause after an accept that failed, as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -30,21 +34,21 @@ pub struct Lane {
 
 /// Accepts connections and gives them to the lanes in turn. Runs until it is dropped.
 pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<Lane>) {
-    let mut failing = false;
+    let mut complained: Option<Instant> = None;
     let mut turn = 0;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
+                    complained = Some(Instant::now());
                     tracing::error!(%error, "cannot accept connections; trying on");
                 }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        failing = false;
-        if app.clients() >= app.config().limits.clients + SPARE {
+        if app.clients() >= app.config().limits.clients + SPARE || app.taken() >= app.descriptors + ANSWERED {
             app.metrics.rejected.inc();
             continue;
         }
@@ -55,13 +59,13 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<Lane>) {
 
 /// Serves a connection on the thread of its lane; the first lane's is this one.
 fn hand_out(app: &Arc<App>, lane: &Lane, same_thread: bool, stream: TcpStream, peer: Option<IpAddr>, tls: bool) {
-    let (app, attaches) = (app.clone(), lane.attaches.clone());
+    let (app, attaches, held) = (app.clone(), lane.attaches.clone(), app.open.hold());
     if same_thread {
-        tokio::spawn(open(app, attaches, stream, peer, tls));
+        tokio::spawn(open(app, held, attaches, stream, peer, tls));
     } else if let Ok(stream) = stream.into_std() {
         lane.runtime.spawn(async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                open(app, attaches, stream, peer, tls).await;
+                open(app, held, attaches, stream, peer, tls).await;
             }
         });
     }

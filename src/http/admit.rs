@@ -4,19 +4,29 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::{Request, StatusCode};
 
-use super::connection::Connection;
+use super::connection::{Connection, Places};
 use super::query::{self, Query};
 use super::{App, Reply, peer};
 use crate::session::seat::Seat;
 
-/// Reads what is asked for, and takes a place for it.
+/// Reads what is asked for, and takes places for it. `carried`: a pair of sockets will carry its bytes.
 ///
 /// # Errors
 /// The answer that says why not.
-pub fn admit(connection: &Connection, request: &Request<Incoming>) -> Result<(Query, Option<Box<Seat>>), Box<Reply>> {
+pub fn admit(
+    connection: &Connection,
+    request: &Request<Incoming>,
+    carried: bool,
+) -> Result<(Query, Places), Box<Reply>> {
     let app = &connection.app;
     let query = check(app, request)?;
-    Ok((query, seat(app, connection, request)?))
+    let pair = carried.then(|| app.carried.hold());
+    if app.taken() > app.descriptors {
+        app.tell_full();
+        let why = "the server has as many open files as its system allows; its operator can raise LimitNOFILE";
+        return Err(later(Box::new(app.refuse(StatusCode::SERVICE_UNAVAILABLE, why))));
+    }
+    Ok((query, Places { seat: seat(app, connection, request)?, pair }))
 }
 
 fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {

@@ -7,7 +7,6 @@ use std::fmt;
 use std::future::{poll_fn, ready};
 use std::io;
 use std::net::{IpAddr, TcpStream as StdStream};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -26,7 +25,7 @@ use super::pump::{self, Patience};
 use super::query::Query;
 use super::{App, events, routes};
 use crate::session::Attach;
-use crate::session::seat::Seat;
+use crate::session::seat::{Held, Seat};
 
 /// hyper's buffer for one request; the smallest that it takes.
 const REQUEST_BUFFER: usize = 8 << 10;
@@ -36,6 +35,8 @@ pub struct Connection {
     pub app: Arc<App>,
     /// The other end's address, or what a proxy said in its place; None if it is not known.
     pub peer: Option<IpAddr>,
+    /// Whether it is encrypted.
+    pub tls: bool,
     taken: Mutex<Option<Taken>>,
 }
 
@@ -45,8 +46,16 @@ pub struct Taken {
     pub to: Kind,
     /// What its client asks for.
     pub query: Query,
-    /// Its place among the clients of its address.
+    /// Its places.
+    pub places: Places,
+}
+
+/// What a client has taken, and gives up when it is gone.
+pub struct Places {
+    /// Its place among the clients of its address, where that has a limit.
     pub seat: Option<Box<Seat>>,
+    /// The pair of sockets that carries its bytes, where one does.
+    pub pair: Option<Held>,
 }
 
 /// What a connection can become.
@@ -81,32 +90,16 @@ impl Connection {
     }
 }
 
-/// Counts a connection for as long as it is HTTP's.
-struct Open(Arc<App>);
-
-impl Open {
-    fn new(app: Arc<App>) -> Self {
-        app.open.fetch_add(1, Ordering::Relaxed);
-        Self(app)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The two kinds of stream.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
     /// A socket that the hub can write to.
-    fn into_socket(self, patience: Patience) -> io::Result<StdStream>;
+    fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream>;
     /// The kernel's socket.
     fn socket(&self) -> &TcpStream;
 }
 
 impl Stream for TcpStream {
-    fn into_socket(self, _: Patience) -> io::Result<StdStream> {
+    fn into_socket(self, _: Patience, _: Option<Held>) -> io::Result<StdStream> {
         self.into_std()
     }
 
@@ -116,8 +109,8 @@ impl Stream for TcpStream {
 }
 
 impl Stream for TlsStream<TcpStream> {
-    fn into_socket(self, patience: Patience) -> io::Result<StdStream> {
-        pump::start(self, patience)
+    fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream> {
+        pump::start(self, patience, pair)
     }
 
     fn socket(&self) -> &TcpStream {
@@ -128,12 +121,13 @@ impl Stream for TlsStream<TcpStream> {
 /// Serves a connection: the proxy's word on whose it is, encryption where it is wanted, then HTTP.
 pub async fn open(
     app: Arc<App>,
+    held: Held,
     attaches: mpsc::Sender<Attach>,
     mut stream: TcpStream,
     mut peer: Option<IpAddr>,
     tls: bool,
 ) {
-    let (_open, config) = (Open::new(app.clone()), app.config());
+    let config = app.config();
     let by = Instant::now() + config.limits.handshake;
     if config.server.proxy_protocol && config.server.trusted_proxies.iter().any(|one| one.holds(peer)) {
         match timeout_at(by, proxied(&mut stream)).await {
@@ -142,19 +136,19 @@ pub async fn open(
             Err(_) => return,
         }
     }
-    let connection = Connection { app, peer, taken: Mutex::default() };
+    let connection = Connection { app, peer, tls, taken: Mutex::default() };
     if !tls {
-        return serve(connection, attaches, stream).await;
+        return serve(connection, held, attaches, stream).await;
     }
     let Some(tls) = &config.tls else { return };
     match timeout_at(by, TlsAcceptor::from(tls.server.clone()).accept(stream)).await {
-        Ok(Ok(stream)) => serve(connection, attaches, stream).await,
+        Ok(Ok(stream)) => serve(connection, held, attaches, stream).await,
         Ok(Err(error)) => tracing::debug!(?peer, %error, "no TLS handshake"),
         Err(_) => tracing::debug!(?peer, "no TLS handshake in time"),
     }
 }
 
-async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: impl Stream) {
+async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<Attach>, stream: impl Stream) {
     let (config, connection) = (connection.app.config(), Arc::new(connection));
     let patience = Patience::of(&config.session);
     let service = service_fn(|request| ready(routes::answer(connection.clone(), request)));
@@ -166,7 +160,7 @@ async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: i
     let ended = poll_fn(|context| http.poll_without_shutdown(context)).await;
     let parts = http.into_parts();
     let mut stream = parts.io.into_inner();
-    let Some(Taken { to, query, seat }) = connection.taken() else {
+    let Some(Taken { to, query, places }) = connection.taken() else {
         match ended {
             Err(error) => tracing::debug!(peer = ?connection.peer, %error, "a connection ended early"),
             // It may still be sending; what it gets is an end and not a reset.
@@ -175,12 +169,12 @@ async fn serve(connection: Connection, attaches: mpsc::Sender<Attach>, stream: i
         return;
     };
     let (io, head, early) = match to {
-        Kind::Socket(head) => (stream.into_socket(patience), head, parts.read_buf),
-        Kind::Events(head) => (events::start(stream, head, patience), Bytes::new(), Bytes::new()),
+        Kind::Socket(head) => (stream.into_socket(patience, places.pair), head, parts.read_buf),
+        Kind::Events(head) => (events::start(stream, head, patience, places.pair), Bytes::new(), Bytes::new()),
     };
     // No descriptor is left for it; the accept loop says so.
     let Ok(io) = io else { return };
     let Query { channels: subscribe, watch, reconnect } = query;
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches.send(Attach { io, seat, head, early, subscribe, watch, reconnect }).await;
+    let _ = attaches.send(Attach { io, seat: places.seat, open, head, early, subscribe, watch, reconnect }).await;
 }

@@ -22,6 +22,8 @@ use super::admit::admit;
 use super::connection::{Connection, Kind, Stream, Taken};
 use super::pump::{self, Patience};
 use crate::hub::message::{opcode, unframe};
+use crate::session::close;
+use crate::session::seat::Held;
 
 /// The longest and the shortest that a client is asked to wait before it connects again, in
 /// milliseconds: not all at once.
@@ -36,7 +38,7 @@ const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
 /// # Errors
 /// The answer that says why not.
 pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), Box<Reply>> {
-    let (mut query, seat) = admit(connection, request)?;
+    let (mut query, places) = admit(connection, request, true)?;
     // A browser that comes back says so by itself.
     query.reconnect |= request.headers().contains_key("last-event-id");
     let everybody = connection.app.config().server.origins.is_empty();
@@ -51,19 +53,27 @@ pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), 
          X-Accel-Buffering: no\r\n{allowed}\r\nretry: {}\nid: 0\n\n",
         fastrand::u32(RETRY)
     );
-    connection.take(Taken { to: Kind::Events(head), query, seat });
+    connection.take(Taken { to: Kind::Events(head), query, places });
     Ok(())
 }
 
-/// Starts the task that writes the stream. Returns the hub's end.
+/// Starts the task that writes the stream, which gives up `held` when it ends. Returns the hub's end.
 ///
 /// # Errors
 /// No descriptor is left.
-pub(super) fn start(client: impl Stream, head: String, patience: Patience) -> io::Result<StdStream> {
+pub(super) fn start(
+    client: impl Stream,
+    head: String,
+    patience: Patience,
+    held: Option<Held>,
+) -> io::Result<StdStream> {
     let (hubs, ours) = pump::pair()?;
     // A unix socket's end is known at once, and it has no such option.
     let _ = SockRef::from(client.socket()).set_tcp_user_timeout(Some(patience.gone));
-    tokio::spawn(carry(client, ours, head, patience));
+    tokio::spawn(async move {
+        carry(client, ours, head, patience).await;
+        drop(held);
+    });
     Ok(hubs)
 }
 
@@ -123,7 +133,12 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize) {
                 let (code, reason) = payload
                     .split_first_chunk()
                     .map_or((1005, &[][..]), |(code, reason)| (u16::from_be_bytes(*code), reason));
-                let reason = serde_json::Value::from(String::from_utf8_lossy(reason));
+                let reason = String::from_utf8_lossy(reason);
+                // A browser waits that long before each further try too, so it is no less than usual.
+                if let Some(pause) = close::pause(&reason) {
+                    out.push_str(&format!("retry: {}\n", u128::from(RETRY.start) + pause.as_millis()));
+                }
+                let reason = serde_json::Value::from(reason);
                 out.push_str(&format!("event: close\ndata: {{\"code\":{code},\"reason\":{reason}}}\n\n"));
             }
             _ => {
@@ -149,12 +164,12 @@ mod tests {
     fn frames_become_events_and_half_a_frame_waits() {
         let mut frames = frame(opcode::TEXT, b"{\"data\":\n1}").to_vec();
         frames.extend(frame(opcode::PING, b""));
-        frames.extend(frame(opcode::CLOSE, b"\x03\xf4bye"));
+        frames.extend(frame(opcode::CLOSE, b"\x03\xf4bye in 20 ms"));
         let whole = frames.len();
         frames.extend(&frame(opcode::TEXT, &[b'x'; 300])[..200]);
         let mut out = String::new();
         assert_eq!(translate(&frames, &mut out), (whole, 1));
-        let close = "event: close\ndata: {\"code\":1012,\"reason\":\"bye\"}\n\n";
+        let close = "retry: 1020\nevent: close\ndata: {\"code\":1012,\"reason\":\"bye in 20 ms\"}\n\n";
         assert_eq!(out, format!("data: {{\"data\":\ndata: 1}}\n\n:\n\n{close}"));
     }
 }

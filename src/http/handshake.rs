@@ -19,11 +19,11 @@ use super::{App, Reply};
 pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<(), Box<Reply>> {
     let app = &connection.app;
     check(app, &request)?;
-    let (query, seat) = admit(connection, &request)?;
+    let (query, places) = admit(connection, &request, connection.tls)?;
     // The future of the socket is not waited for: HTTP gives the connection back when it is done.
     let (reply, _) = hyper_tungstenite::upgrade(&mut request, None)
         .map_err(|error| Box::new(app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}"))))?;
-    connection.take(Taken { to: Kind::Socket(head(&reply)), query, seat });
+    connection.take(Taken { to: Kind::Socket(head(&reply)), query, places });
     Ok(())
 }
 

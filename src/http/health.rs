@@ -14,8 +14,8 @@ pub fn health() -> Reply {
 
 /// Whether this node should get clients: the store is reachable, and the subscription is live.
 pub fn ready(app: &App) -> Reply {
-    let (status, text) = match (app.draining(), app.registry.store_up()) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining: the server is stopping\n"),
+    let (status, text) = match (app.leaving(), app.registry.store_up()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "leaving: the server is stopping\n"),
         (false, Some(true)) => (StatusCode::OK, "ready\n"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store is out of reach\n"),
     };

@@ -22,6 +22,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
 use crate::config::Session;
+use crate::session::seat::Held;
 
 /// What the kernel holds between the hub and the task.
 const PAIR: usize = 32 << 10;
@@ -48,16 +49,19 @@ impl Patience {
     }
 }
 
-/// Makes the pair and starts the task. Returns the hub's end.
+/// Makes the pair and starts the task, which gives up `held` when it ends. Returns the hub's end.
 ///
 /// # Errors
 /// No descriptor is left.
-pub fn start<S>(client: S, patience: Patience) -> io::Result<StdStream>
+pub fn start<S>(client: S, patience: Patience, held: Option<Held>) -> io::Result<StdStream>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (hubs, ours) = pair()?;
-    tokio::spawn(carry(client, ours, patience));
+    tokio::spawn(async move {
+        carry(client, ours, patience).await;
+        drop(held);
+    });
     Ok(hubs)
 }
 

@@ -1,8 +1,8 @@
 //! Rules that change while channels are open: first the table of all workers, then each worker.
 //!
 //! A channel that is no longer allowed loses its members, who are told. One that begins or ceases to
-//! be counted gets another handle, and each worker moves its members over. One whose rule is now an
-//! exact name, or no longer, keeps being set up as before until its last client has left.
+//! be counted gets another handle, and each worker moves its members over. Which channels are set up
+//! as 0 is the census' business, which gets the rules too.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ impl Registry {
     /// Puts other rules into effect, before the workers learn of them.
     pub fn configure(&self, rules: Arc<Rules>, max_frame: usize) {
         self.with(|inner| {
-            let before = std::mem::replace(&mut inner.rules, rules.clone());
+            inner.rules = rules.clone();
             inner.max_frame = max_frame;
             let Inner { channels, retired, .. } = inner;
             for (name, entry) in channels.iter_mut() {
@@ -28,7 +28,7 @@ impl Registry {
                     }
                     (true, None) => {
                         let old = retired.remove(name).map(|(old, _)| old);
-                        let presence = old.unwrap_or_else(|| self.census.channel(name.clone(), rule.exact()));
+                        let presence = old.unwrap_or_else(|| self.census.channel(name.clone()));
                         if entry.subscribed {
                             presence.live();
                         }
@@ -37,11 +37,7 @@ impl Registry {
                     (_, same) => entry.presence = same,
                 }
             }
-            let new = |name: &str| !before.standing().any(|rule| rule.pattern == name) && !channels.contains_key(name);
-            for rule in rules.standing().filter(|rule| new(&rule.pattern)) {
-                // A handle without anybody sets the channel up.
-                self.census.channel(rule.pattern.as_str().into(), true).release();
-            }
+            self.census.configure(rules);
         });
     }
 

@@ -83,7 +83,7 @@ impl Registry {
                 let rule = rules.find(name);
                 let counted = rule.filter(|rule| rule.counted);
                 Entry {
-                    presence: counted.map(|rule| self.census.channel(name.clone(), rule.exact())),
+                    presence: counted.map(|_| self.census.channel(name.clone())),
                     every: rule.is_some_and(|rule| rule.deliver == Deliver::Every),
                     ..Entry::default()
                 }

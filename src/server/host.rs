@@ -52,8 +52,8 @@ pub struct Host {
 pub type Serving = JoinHandle<Result<(), StoreError>>;
 
 impl Host {
-    /// For this configuration; nothing is served yet.
-    pub fn new(config: &Config, metrics: Metrics) -> Self {
+    /// For this configuration, with descriptors for so many clients of the store; nothing is served yet.
+    pub fn new(config: &Config, descriptors: usize, metrics: Metrics) -> Self {
         let info = config.redis.url.as_str().into_connection_info();
         let address = info.ok().and_then(|info| match info.addr() {
             ConnectionAddr::Tcp(host, port) => Some((host.clone(), *port)),
@@ -62,7 +62,8 @@ impl Host {
         let memory = config.server.state_dir.as_ref().map(|folder| folder.join(SEEN));
         let remembered = memory.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
         let seen = remembered.is_some_and(|text| text.trim() == config.redis.shown());
-        let (embedded, options) = (config.store.embedded, config.store.options.clone());
+        let (embedded, mut options) = (config.store.embedded, config.store.options.clone());
+        options.max_clients = options.max_clients.min(descriptors);
         Self { embedded, options, address, seen, memory, stop: watch::Sender::new(false), metrics }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The rule: a configuration with any mistake changes nothing, and every mistake is logged.
 
-use crate::config::{self, Changes, Config, Loaded, Overrides};
+use crate::config::{self, Changes, Loaded, Overrides};
 use crate::log::Threshold;
 
 /// The configuration in effect, and where it came from.
@@ -13,13 +13,6 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// The configuration in effect, for no more clients than have descriptors.
-    pub fn config(&self, fit: usize) -> Config {
-        let mut config = self.loaded.config.clone();
-        config.limits.clients = config.limits.clients.min(fit);
-        config
-    }
-
     /// Loads again. True: there is something to put into effect.
     pub fn again(&mut self) -> bool {
         let new = match config::load(&self.overrides) {

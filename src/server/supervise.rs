@@ -1,4 +1,5 @@
-//! Keeps the service manager told: how the node is, and that every worker still works.
+//! Keeps the service manager told: how the node is, that every worker still works, and that a stop is
+//! on its way however long it takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::systemd::Manager;
 
 /// Between two looks; shorter where the manager's patience is.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long the manager is to wait for another word of a node that stops, beyond its own limit.
+const EXTENSION: Duration = Duration::from_secs(20);
 /// Looks within the manager's patience: two signs of life, each of which may need two looks.
 const LOOKS: u32 = 4;
 
@@ -51,12 +54,28 @@ impl Supervisor {
     }
 
     fn status(&self) -> String {
-        let clients = self.metrics.sockets.get();
         let store = match self.registry.store_up() {
             Some(true) => "the store is live",
             Some(false) => "the store is out of reach",
             None => "the store has not answered yet",
         };
-        format!("{clients} client{}; {store}", if clients == 1 { "" } else { "s" })
+        format!("{}; {store}", clients(&self.metrics))
     }
+}
+
+/// Tells the manager that a stop goes on, so that one that takes longer than its limit is not cut
+/// short, and one that hangs is. Runs until it is dropped.
+pub async fn see_out<T>(manager: Manager, metrics: Metrics) -> T {
+    manager.stopping();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        manager.extend(EXTENSION, &format!("stopping; {} left", clients(&metrics)));
+    }
+}
+
+fn clients(metrics: &Metrics) -> String {
+    let clients = metrics.sockets.get();
+    format!("{clients} client{}", if clients == 1 { "" } else { "s" })
 }

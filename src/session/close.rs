@@ -2,6 +2,8 @@
 //!
 //! 1000 to 1013 are those of RFC 6455 section 7.4 and the IANA registry; 4001 and up are ours.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::hub::message::{frame, opcode};
@@ -51,10 +53,26 @@ pub const TABLE: &[&Close] =
 impl Close {
     /// The close frame.
     pub fn frame(&self) -> Bytes {
+        self.frame_with(self.reason)
+    }
+
+    /// The close frame of a client that is to make this pause before it connects again. Its reason ends
+    /// in `in 1234 ms`, which [`pause`] reads.
+    pub fn frame_after(&self, pause: Duration) -> Bytes {
+        self.frame_with(&format!("{} in {} ms", self.reason, pause.as_millis()))
+    }
+
+    fn frame_with(&self, reason: &str) -> Bytes {
         let mut payload = self.code.to_be_bytes().to_vec();
-        payload.extend_from_slice(self.reason.as_bytes());
+        payload.extend_from_slice(reason.as_bytes());
         frame(opcode::CLOSE, &payload)
     }
+}
+
+/// The pause that a close frame's reason asks for.
+pub fn pause(reason: &str) -> Option<Duration> {
+    let (_, number) = reason.strip_suffix(" ms")?.rsplit_once(" in ")?;
+    number.parse().ok().map(Duration::from_millis)
 }
 
 #[cfg(test)]
@@ -65,7 +83,16 @@ mod tests {
     fn every_code_and_name_is_one_rows_and_every_reason_fits_a_control_frame() {
         for (index, row) in TABLE.iter().enumerate() {
             assert!(TABLE[index + 1..].iter().all(|other| other.code != row.code && other.name != row.name));
-            assert!(row.reason.len() <= 123);
+            assert!(row.frame_after(Duration::from_secs(86_400)).len() <= 2 + 125);
         }
+    }
+
+    #[test]
+    fn the_pause_in_a_reason_is_read_as_it_was_written() {
+        let frame = RESTART.frame_after(Duration::from_millis(1234));
+        let reason = std::str::from_utf8(&frame[4..]).unwrap();
+        assert_eq!(reason, "the server is stopping; connect again in 1234 ms");
+        assert_eq!(pause(reason), Some(Duration::from_millis(1234)));
+        assert_eq!([pause(RESTART.reason), pause("in x ms"), pause("")], [None; 3]);
     }
 }

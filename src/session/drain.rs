@@ -1,6 +1,15 @@
-//! How many sockets to close now, so that all are closed over a given time. Pure.
+//! How many sockets to close now, so that all are closed over a given time, and when their clients are
+//! to come back. Pure.
 
 use std::time::{Duration, Instant};
+
+/// The longest pause that a client is asked for where the drain itself spreads them enough. So short
+/// that a server that is alone, and started again at once, has its clients back at once.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause that a client is ever asked for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Clients that one worker may send to the other servers in a second: what those can take in over TLS.
+const SENT_A_SECOND: f64 = 5_000.0;
 
 /// A drain that is under way on one worker.
 #[derive(Debug)]
@@ -26,6 +35,14 @@ impl Drain {
         // The first goes at once.
         ((self.total as f64 * left) as usize).min(self.total.saturating_sub(1))
     }
+
+    /// The pause that a client is to make before it connects again, for a random number below 1: more
+    /// than none, and longer where so many are closed in so short a time that they would come at once.
+    pub fn pause(&self, random: f64) -> Duration {
+        let needed = Duration::from_secs_f64(self.total as f64 / SENT_A_SECOND);
+        let longest = needed.saturating_sub(self.over).clamp(PAUSE, LONGEST_PAUSE);
+        longest.mul_f64(0.1 + 0.9 * random)
+    }
 }
 
 #[cfg(test)]
@@ -39,5 +56,17 @@ mod tests {
         let open: Vec<_> = (0..5).map(|s| drain.may_be_open(start + Duration::from_secs(s))).collect();
         assert_eq!(open, [99, 75, 50, 25, 0]);
         assert_eq!(Drain::new(start, Duration::ZERO, 100).may_be_open(start), 0);
+    }
+
+    #[test]
+    fn what_the_drain_does_not_spread_is_spread_by_the_pauses() {
+        let pauses = |seconds, total| {
+            let drain = Drain::new(Instant::now(), Duration::from_secs(seconds), total);
+            [0.0, 1.0].map(|random| drain.pause(random).as_millis())
+        };
+        assert_eq!(pauses(4, 1_000), [100, 1_000]);
+        assert_eq!(pauses(0, 50_000), [1_000, 10_000]);
+        assert_eq!(pauses(4, 50_000), [600, 6_000]);
+        assert_eq!(pauses(0, 1_000_000), [3_000, 30_000]);
     }
 }

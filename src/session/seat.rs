@@ -1,7 +1,9 @@
-//! How many clients each address has, where that has a limit.
+//! Places: how many clients each address has, where that has a limit, and how many there are of what is
+//! held only for a while.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The addresses that have clients here.
@@ -42,6 +44,33 @@ impl Drop for Seat {
                 taken.remove(&self.address);
             }
         }
+    }
+}
+
+/// How many of something are held. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<AtomicUsize>);
+
+/// One of a [`Tally`]; given up when it is dropped.
+#[derive(Debug)]
+pub struct Held(Tally);
+
+impl Tally {
+    /// Holds one more.
+    pub fn hold(&self) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
+    }
+
+    /// How many are held.
+    pub fn held(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

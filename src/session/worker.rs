@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mio::{Events, Token};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -123,6 +124,8 @@ impl Worker {
 
     fn take_in(&mut self, attach: Attach) {
         let id = self.shard.attach(mio::net::TcpStream::from_std(attach.io), attach.head);
+        // From now on it is counted among the sockets.
+        drop(attach.open);
         self.generation = self.generation.wrapping_add(1);
         let session = Session {
             generation: self.generation,
@@ -143,7 +146,7 @@ impl Worker {
             return self.drop_gone(id);
         }
         if self.drain.is_some() {
-            self.close(id, &close::RESTART);
+            self.send_elsewhere(id);
             return self.write(id);
         }
         self.deadlines.ping_at(self.now + self.timing.ping, (id, self.generation));
@@ -187,12 +190,22 @@ impl Worker {
 
     /// Starts to close: out of every channel and of the count at once, then the close frame.
     pub(super) fn close(&mut self, id: SocketId, close: &'static Close) {
+        self.close_with(id, close, close.frame());
+    }
+
+    /// [`Worker::close`] for a client that is to connect again after a pause of its own.
+    fn send_elsewhere(&mut self, id: SocketId) {
+        let pause = self.drain.as_ref().map(|(drain, _)| drain.pause(fastrand::f64())).unwrap_or_default();
+        self.close_with(id, &close::RESTART, close::RESTART.frame_after(pause));
+    }
+
+    fn close_with(&mut self, id: SocketId, close: &'static Close, frame: Bytes) {
         let by = self.now + self.timing.close;
         let Some(session) = self.session(id).filter(|session| session.state == State::Open) else { return };
         session.state = State::Closing;
         let key = (id, session.generation);
         self.count_close(close);
-        self.shard.send_last(id, close.frame());
+        self.shard.send_last(id, frame);
         self.goodbyes.push_back((by, key));
     }
 
@@ -323,7 +336,7 @@ impl Worker {
         let open = drain.may_be_open(Instant::now()).min(keys.len());
         for key in keys.split_off(open) {
             if self.alive(key).is_some() {
-                self.close(key.0, &close::RESTART);
+                self.send_elsewhere(key.0);
             }
         }
     }

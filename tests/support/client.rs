@@ -43,6 +43,8 @@ struct Received {
 pub struct Closed {
     /// The server's close code: `None` where the connection just broke.
     pub code: Option<u16>,
+    /// The server's reason, empty where there is none.
+    pub reason: String,
     pub at: Instant,
 }
 
@@ -179,7 +181,7 @@ impl Drop for Client {
 }
 
 async fn run(mut socket: Socket, inbox: Arc<Inbox>, mut commands: mpsc::Receiver<Message>) {
-    let mut code = None;
+    let (mut code, mut reason) = (None, String::new());
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -192,12 +194,15 @@ async fn run(mut socket: Socket, inbox: Arc<Inbox>, mut commands: mpsc::Receiver
                     inbox.received.lock().unwrap().messages.push(value);
                     inbox.changed.notify_waiters();
                 }
-                Some(Ok(Message::Close(frame))) => code = Some(frame.map_or(1005, |frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    code = Some(frame.as_ref().map_or(1005, |frame| frame.code.into()));
+                    reason = frame.map_or_else(String::new, |frame| frame.reason.to_string());
+                }
                 Some(Ok(_)) => {}
                 Some(Err(tungstenite::Error::ConnectionClosed)) | None | Some(Err(_)) => break,
             },
         }
     }
-    inbox.received.lock().unwrap().closed = Some(Closed { code, at: Instant::now() });
+    inbox.received.lock().unwrap().closed = Some(Closed { code, reason, at: Instant::now() });
     inbox.changed.notify_waiters();
 }

@@ -46,8 +46,13 @@ struct Told {
 impl Crowd {
     /// Opens `size` sockets that join `channel`.
     pub async fn gather(node: &Node, channel: &str, size: usize) -> Crowd {
+        Crowd::gather_at(node.address, channel, size).await
+    }
+
+    /// The same at any address, such as a proxy's.
+    pub async fn gather_at(address: std::net::SocketAddr, channel: &str, size: usize) -> Crowd {
         allow_many_files();
-        let mut crowd = Crowd { address: node.address, channel: channel.into(), seats: Vec::new(), home: size };
+        let mut crowd = Crowd { address, channel: channel.into(), seats: Vec::new(), home: size };
         crowd.grow(size).await;
         crowd
     }
@@ -186,7 +191,7 @@ fn count_in(message: &[u8]) -> Option<i64> {
 }
 
 /// Raises the number of sockets that this process may hold to all that it is allowed.
-fn allow_many_files() {
+pub fn allow_many_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);

@@ -5,11 +5,14 @@
 
 pub mod article;
 pub mod browser;
+pub mod certificate;
 pub mod client;
 pub mod crowd;
+pub mod fleet;
 pub mod http;
 pub mod node;
 mod process;
+pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod wire;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
@@ -19,7 +19,12 @@ const BINARY: &str = env!("CARGO_BIN_EXE_headcount");
 
 /// A command line of the binary, free of what the machine's environment says about it.
 pub fn headcount() -> Command {
-    let mut command = Command::new(BINARY);
+    clean(BINARY, &[])
+}
+
+fn clean(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
     for (name, _) in std::env::vars() {
         if name == "PORT" || name == "REDIS_URL" || name.starts_with("HEADCOUNT_") || name == "NOTIFY_SOCKET" {
             command.env_remove(name);
@@ -55,6 +60,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     config: Option<Scratch>,
     listen: Vec<String>,
+    files: Option<u64>,
 }
 
 impl Setup {
@@ -76,6 +82,12 @@ impl Setup {
         self
     }
 
+    /// Lets the node have this many open files at most.
+    pub fn files(mut self, most: u64) -> Setup {
+        self.files = Some(most);
+        self
+    }
+
     /// Gives the node a config file with this text.
     pub fn config(mut self, text: &str) -> Setup {
         self.config = Some(Scratch::write("node.toml", text));
@@ -89,7 +101,11 @@ impl Setup {
 
     /// Starts the node at this address, as one that takes another's place does.
     pub async fn start_at(self, address: SocketAddr) -> Node {
-        let mut command = headcount();
+        let mut command = match self.files {
+            // The shell makes way for the node, which so has the shell's limit and process number.
+            Some(most) => clean("sh", &["-c", "ulimit -n \"$0\" && exec \"$@\"", &most.to_string(), BINARY]),
+            None => headcount(),
+        };
         command.args(["--listen", &address.to_string(), "--redis-url", &self.redis_url]);
         for place in &self.listen {
             command.args(["--listen", place]);
@@ -130,7 +146,7 @@ impl Node {
     pub fn on(redis_url: &str) -> Setup {
         // A node that waits for its store, so that the test says when there is one.
         let environment = vec![("HEADCOUNT_STORE__EMBEDDED".into(), "never".into())];
-        Setup { redis_url: redis_url.into(), environment, config: None, listen: Vec::new() }
+        Setup { redis_url: redis_url.into(), environment, config: None, listen: Vec::new(), files: None }
     }
 
     /// Starts a node with nothing set but this Redis, and waits until it is ready.
@@ -188,6 +204,20 @@ impl Node {
     /// Lets a frozen process go on.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Sets how many open files the process may have from now on.
+    pub fn allow_files(&self, most: u64) {
+        let pid = Pid::from_raw(self.child.id().expect("the node runs").cast_signed());
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let new = Rlimit { current: Some(most), maximum: limit.maximum };
+        rustix::process::prlimit(pid, Resource::Nofile, new).unwrap();
+    }
+
+    /// How many files the process has open.
+    pub fn open_files(&self) -> usize {
+        let pid = self.child.id().expect("the node runs");
+        std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
     }
 
     /// Waits for the process to end by itself.

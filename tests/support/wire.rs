@@ -4,6 +4,7 @@
 //! next to nothing. Fragmented and 64-bit messages from the server are not read: it sends none.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -41,6 +42,12 @@ impl Frame {
         let code = || self.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
         (self.opcode == CLOSE).then(code)
     }
+}
+
+/// The pause that a close frame's reason asks for: it ends in `in 1234 ms`.
+pub fn pause_in(reason: &str) -> Option<Duration> {
+    let milliseconds = reason.strip_suffix(" ms")?.rsplit_once(" in ")?.1;
+    milliseconds.parse().ok().map(Duration::from_millis)
 }
 
 /// A frame as a client sends it: masked, with these first bits and opcode.
