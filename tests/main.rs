@@ -6,6 +6,7 @@
 mod support;
 
 mod assets;
+mod autobahn;
 mod browsers;
 mod channels;
 mod config;

@@ -38,6 +38,11 @@ impl Partial {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Puts back what was taken and is no whole frame yet.
+    pub fn put_back(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
     /// Takes what is left of a frame, to go on with it.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
@@ -76,6 +81,15 @@ fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, &'static C
     let mut cursor = Cursor::new(bytes);
     match FrameHeader::parse(&mut cursor) {
         Ok(Some((header, length))) => {
+            // One length, one form: the shortest, and no sign.
+            let shortest = match bytes.get(1).map(|byte| byte & 0x7f) {
+                Some(126) => length >= 126,
+                Some(127) => length > 0xffff && length >> 63 == 0,
+                _ => true,
+            };
+            if !shortest {
+                return Err(&close::PROTOCOL);
+            }
             let length = usize::try_from(length).map_err(|_| &close::TOO_BIG)?;
             Ok(Some((header, cursor.position() as usize, length)))
         }
@@ -207,6 +221,9 @@ mod tests {
             // The length is refused as soon as the header is there, before any of the payload.
             (vec![0x81, 0xfe, 0x10, 0, 1, 2, 3, 4], 1009),
             (vec![0x81, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+            (vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002),
+            (vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0], 1002),
+            (vec![0x81, 0xfe, 0, 125, 1, 2, 3, 4], 1002),
         ] {
             let code_of = all(bytes.clone(), 1000).map_err(|close| close.code);
             assert_eq!(code_of, Err(code), "{bytes:?}");

@@ -47,10 +47,14 @@ impl Worker {
         let mut partial = session.partial.take().unwrap_or_default();
         let mut joined = partial.take_bytes();
         let result = if joined.is_empty() {
-            self.hear_all(id, bytes, &mut partial)
+            self.hear_all(id, bytes, &mut partial).map(|taken| partial.extend(&bytes[taken..]))
         } else {
             joined.extend_from_slice(bytes);
-            self.hear_all(id, &mut joined, &mut partial)
+            self.hear_all(id, &mut joined, &mut partial).map(|taken| match taken {
+                // However small the pieces that a frame comes in, none of it is copied again.
+                0 => partial.put_back(joined),
+                _ => partial.extend(&joined[taken..]),
+            })
         };
         if let Err(close) = result {
             return self.close_deaf(id, close);
@@ -62,21 +66,20 @@ impl Worker {
         }
     }
 
-    fn hear_all(&mut self, id: SocketId, bytes: &mut [u8], partial: &mut Partial) -> Result<(), &'static Close> {
-        let mut rest = bytes;
+    /// Returns how many bytes it took.
+    fn hear_all(&mut self, id: SocketId, bytes: &mut [u8], partial: &mut Partial) -> Result<usize, &'static Close> {
+        let mut all = 0;
         loop {
-            let (said, taken) = frames::next(rest, partial, self.limits.message)?;
-            rest = &mut rest[taken..];
-            let Some(said) = said else { break };
+            let (said, taken) = frames::next(&mut bytes[all..], partial, self.limits.message)?;
+            all += taken;
+            let Some(said) = said else { return Ok(all) };
             let (now, rate) = (self.now, self.limits.messages_per_second);
-            let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return Ok(()) };
+            let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return Ok(all) };
             if !session.allowance.take(rate, now) {
                 return Err(&close::TOO_MANY);
             }
             self.answer(id, said);
         }
-        partial.extend(rest);
-        Ok(())
     }
 
     fn answer(&mut self, id: SocketId, said: Said) {
