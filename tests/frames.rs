@@ -1,13 +1,14 @@
 //! A client that only asks for nonsense is told so and stays; one that talks too much is closed.
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
-use crate::support::wire::{FINAL, TEXT, masked};
-use crate::support::{SOON, beside_others};
+use crate::support::wire::{CONTINUATION, FINAL, TEXT, masked};
+use crate::support::{SOON, alone, beside_others};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_in_a_message_is_answered_and_forgiven() {
@@ -50,5 +51,35 @@ async fn a_client_that_talks_too_much_is_closed_with_4003() {
     let message = masked(FINAL | TEXT, b"{\"watch\":[\"page:/a\"]}");
     chatty.send(&message.repeat(200)).await;
     assert_eq!(chatty.close_code(SOON).await, Some(4003));
+    calm.shows("users:count", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_talks_without_pause_keeps_nobody_else_waiting() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("SERVER__WORKERS", "1").start().await;
+    node.ready().await;
+    let calm = Client::join(&node, &["users:count"]).await;
+    // One never ends its message and says nothing in it; the other is not understood at all.
+    let endless = (masked(TEXT, b"{"), masked(CONTINUATION, b"").repeat(100_000));
+    let garbage = (Vec::new(), vec![0xff; 1 << 20]);
+    let floods = [endless, garbage].map(|(first, more)| {
+        let open = Raw::open(&node, "channel=users:count");
+        async move {
+            let mut raw = open.await;
+            raw.send(&first).await;
+            tokio::spawn(async move { while raw.offer(&more).await {} })
+        }
+    });
+    let floods = futures_util::future::join_all(floods).await;
+    for round in 0..20 {
+        let channel = format!("public:{round}");
+        assert_eq!(calm.subscribe(&channel).await["subscribed"], channel);
+    }
+    // Neither can keep it up.
+    for flood in floods {
+        timeout(SOON * 2, flood).await.expect("the server hangs up").unwrap();
+    }
     calm.shows("users:count", 1).await;
 }

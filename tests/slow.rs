@@ -7,7 +7,7 @@ use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
-use crate::support::wire::TEXT;
+use crate::support::wire::{CLOSE, FINAL, TEXT, masked};
 use crate::support::{SOON, alone, eventually, same};
 
 const MESSAGES: usize = 16_000;
@@ -81,4 +81,24 @@ async fn a_slow_client_on_a_latest_channel_stays_and_ends_at_the_newest() {
             last = number;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_goodbye_and_reads_nothing_is_hung_up_on() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let setup = Node::on(&redis.url()).set("SESSION__CLOSE", "500ms").set("LIMITS__CLIENT_BUFFER", "64MiB");
+    let node = setup.start().await;
+    node.ready().await;
+    let channel = "public:flood";
+    let mut slow = Raw::open_narrow(&node, &format!("channel={channel}")).await;
+    slow.frame(SOON).await.unwrap();
+    flood(&redis, channel, None).await;
+    eventually("bytes wait for it", SOON, || async {
+        let blocked = node.metric("headcount_blocked_total").await?;
+        if blocked > 0 { Ok(()) } else { Err(format!("blocked {blocked} times")) }
+    })
+    .await;
+    slow.send(&masked(FINAL | CLOSE, &1000_u16.to_be_bytes())).await;
+    eventually("it is gone", SOON, || async { same("sockets", node.metric("headcount_sockets").await?, 0) }).await;
 }

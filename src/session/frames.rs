@@ -19,6 +19,9 @@ pub enum Said {
     Ping(Vec<u8>),
     /// A pong.
     Pong,
+    /// A fragment without content: no part of a message is smaller, and each is one of those that a
+    /// client may send a second, or one message could go on for ever.
+    Nothing,
     /// A close frame.
     Close,
 }
@@ -131,7 +134,7 @@ fn read(header: &FrameHeader, payload: &[u8], partial: &mut Partial) -> Result<O
             text.extend_from_slice(payload);
             if !header.is_final {
                 partial.text = Some(text);
-                return Ok(None);
+                return Ok(payload.is_empty().then_some(Said::Nothing));
             }
             Said::Text(String::from_utf8(text).map_err(|_| &close::NOT_UTF8)?)
         }

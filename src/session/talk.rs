@@ -87,9 +87,12 @@ impl Worker {
         match (said, session.state) {
             (Said::Close, State::Open) => {
                 session.state = State::Answered;
+                let key = (id, session.generation);
                 self.count_close(&close::NORMAL);
                 if self.shard.send_last(id, close::NORMAL.frame()) {
                     self.drop_socket(id);
+                } else {
+                    self.await_goodbye(key);
                 }
             }
             (Said::Close, _) => {
@@ -98,7 +101,7 @@ impl Worker {
                     self.drop_socket(id);
                 }
             }
-            (_, State::Closing | State::Answered) | (Said::Pong, State::Open) => {}
+            (_, State::Closing | State::Answered) | (Said::Pong | Said::Nothing, State::Open) => {}
             (Said::Ping(payload), State::Open) => self.shard.send(id, frame(opcode::PONG, &payload)),
             (Said::Text(text), State::Open) => match request::parse(&text) {
                 Ok(request) => self.carry_out(id, request),

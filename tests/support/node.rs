@@ -153,6 +153,13 @@ impl Node {
         http::request(self.address, "GET", path, &[]).await
     }
 
+    /// A number that the node counts of itself, by its whole name, labels and all.
+    pub async fn metric(&self, name: &str) -> Result<i64, String> {
+        let text = self.get("/metrics").await?.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).ok_or_else(|| format!("no {name} in:\n{text}"))
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("the node runs");
