@@ -219,6 +219,14 @@ impl Node {
         rest
     }
 
+    /// The most resident memory that the process had so far, in bytes.
+    pub fn most_memory(&self) -> u64 {
+        let pid = self.child.id().expect("the node runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// The CPU time that the process has used, user and system.
     pub fn cpu_time(&self) -> Duration {
         let pid = self.child.id().expect("the node runs");
