@@ -7,8 +7,8 @@ use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
-use crate::support::wire::{CONTINUATION, FINAL, TEXT, masked};
-use crate::support::{SOON, alone, beside_others};
+use crate::support::wire::{BINARY, CLOSE, CONTINUATION, FINAL, TEXT, masked};
+use crate::support::{SOON, alone, beside_others, eventually, same};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_in_a_message_is_answered_and_forgiven() {
@@ -82,4 +82,21 @@ async fn a_client_that_talks_without_pause_keeps_nobody_else_waiting() {
         timeout(SOON * 2, flood).await.expect("the server hangs up").unwrap();
     }
     calm.shows("users:count", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_closed_for_what_it_sent_waits_for_no_end() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("SESSION__CLOSE", "60s").start().await;
+    node.ready().await;
+    let mut raw = Raw::open(&node, "channel=users:count").await;
+    // As a browser does: it hears the code, says goodbye, and leaves the end to the server.
+    raw.send(&masked(FINAL | BINARY, &[0; 100_000])).await;
+    assert_eq!(raw.close_code(SOON).await, Some(1003));
+    raw.send(&masked(FINAL | CLOSE, &1003_u16.to_be_bytes())).await;
+    let end = raw.frame(SOON).await.unwrap_err();
+    assert!(!end.contains("no frame within"), "{end}");
+    drop(raw);
+    eventually("it is gone", SOON, || async { same("sockets", node.metric("headcount_sockets").await?, 0) }).await;
 }

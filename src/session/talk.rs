@@ -1,5 +1,6 @@
 //! What a worker does with what a client says: one message in, replies and joins out.
 
+use std::net::Shutdown;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,7 +40,7 @@ impl Allowance {
 impl Worker {
     /// Reads what has arrived in `bytes`, behind what was left of an earlier frame.
     pub(super) fn hear(&mut self, id: SocketId, bytes: &mut [u8]) {
-        let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = self.session(id) else { return };
         session.pinged = false;
         if session.deaf {
             return;
@@ -60,7 +61,7 @@ impl Worker {
             return self.close_deaf(id, close);
         }
         if !partial.is_empty()
-            && let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut)
+            && let Some(session) = self.session(id)
         {
             session.partial = Some(partial);
         }
@@ -74,7 +75,7 @@ impl Worker {
             all += taken;
             let Some(said) = said else { return Ok(all) };
             let (now, rate) = (self.now, self.limits.messages_per_second);
-            let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return Ok(all) };
+            let Some(session) = self.session(id) else { return Ok(all) };
             if !session.allowance.take(rate, now) {
                 return Err(&close::TOO_MANY);
             }
@@ -82,8 +83,29 @@ impl Worker {
         }
     }
 
+    /// [`Worker::close`] for a client whose bytes have no meaning any more.
+    fn close_deaf(&mut self, id: SocketId, close: &'static Close) {
+        self.close(id, close);
+        if let Some(session) = self.session(id) {
+            session.deaf = true;
+        }
+        self.end_deaf(id);
+    }
+
+    /// Ends our side to a client whose goodbye would not be understood, once the close frame is sent:
+    /// for that it waits. What it still sends is read until it ends its own, or the frame would be lost.
+    pub(super) fn end_deaf(&mut self, id: SocketId) {
+        if self.session(id).is_some_and(|session| session.deaf)
+            && self.shard.flush(id)
+            && let Some(io) = self.shard.io(id)
+        {
+            // A connection that is gone already is told by its events.
+            let _ = io.shutdown(Shutdown::Write);
+        }
+    }
+
     fn answer(&mut self, id: SocketId, said: Said) {
-        let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = self.session(id) else { return };
         match (said, session.state) {
             (Said::Close, State::Open) => {
                 session.state = State::Answered;

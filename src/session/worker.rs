@@ -117,7 +117,7 @@ impl Worker {
         })
     }
 
-    fn session(&mut self, id: SocketId) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, id: SocketId) -> Option<&mut Session> {
         self.sessions.get_mut(id as usize)?.as_mut()
     }
 
@@ -190,8 +190,9 @@ impl Worker {
     fn write(&mut self, id: SocketId) {
         let sent = self.shard.flush(id);
         if sent && self.session(id).is_some_and(|session| session.state == State::Answered) {
-            self.drop_socket(id);
+            return self.drop_socket(id);
         }
+        self.end_deaf(id);
     }
 
     /// Starts to close: out of every channel and of the count at once, then the close frame.
@@ -207,14 +208,6 @@ impl Worker {
     /// However slow the client, its connection ends in time.
     pub(super) fn await_goodbye(&mut self, key: Key) {
         self.goodbyes.push_back((self.now + self.timing.close, key));
-    }
-
-    /// [`Worker::close`] for a client whose bytes have no meaning any more.
-    pub(super) fn close_deaf(&mut self, id: SocketId, close: &'static Close) {
-        self.close(id, close);
-        if let Some(session) = self.session(id) {
-            session.deaf = true;
-        }
     }
 
     pub(super) fn count_close(&self, close: &Close) {
