@@ -41,6 +41,23 @@ async fn nonsense_in_a_message_is_answered_and_forgiven() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_has_at_most_16_kib_unless_the_config_says_otherwise() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let mut raw = Raw::open(&node, "channel=public:x").await;
+    for fits in [1, 16 * 1024] {
+        raw.text(&" ".repeat(fits)).await;
+        let answered = async {
+            while !raw.frame(SOON).await.unwrap().payload.starts_with(b"{\"error\":{\"code\":\"bad_request\"") {}
+        };
+        timeout(SOON, answered).await.expect("an answer");
+    }
+    raw.text(&" ".repeat(16 * 1024 + 1)).await;
+    assert_eq!(raw.close_code(SOON).await, Some(1009));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_talks_too_much_is_closed_with_4003() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
