@@ -40,6 +40,8 @@ pub struct Metrics {
     pub store_serving: Gauge,
     /// Times the connection to the store, or the subscription, was lost.
     pub store_lost: Counter,
+    /// Times the store ended the subscription while this node was behind with it.
+    pub store_cut: Counter,
     /// Numbers that this node stated.
     pub statements: Counter,
     /// Dead nodes whose tallies this node withdrew.
@@ -68,6 +70,7 @@ impl Metrics {
         r.register("store_up", "1 while the store answers and the subscription is live", self.store_up.clone());
         r.register("store_serving", "1 while this process serves the embedded store", self.store_serving.clone());
         r.register("store_lost", "Times the store or the subscription was lost", self.store_lost.clone());
+        r.register("store_cut", "Times the store ended a subscription that was behind", self.store_cut.clone());
         r.register("statements", "Numbers that this node stated", self.statements.clone());
         r.register("reaped", "Dead nodes whose tallies this node withdrew", self.reaped.clone());
         r.register("repaired", "Totals that a repair of this node changed", self.repaired.clone());

@@ -132,6 +132,24 @@ async fn a_socket_may_have_64_channels_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_config_says_how_many_channels_a_socket_may_have() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("LIMITS__CHANNELS_PER_CLIENT", "2").start().await;
+    node.ready().await;
+    let client = Client::open(&node, "channel=page:/a&channel=page:/b&watch=page:/c").await;
+    let refused = client.until("the error", SOON, |m| m.iter().find(|m| !m["error"].is_null()).cloned()).await;
+    assert_eq!(
+        (&refused["error"]["code"], &refused["error"]["channel"]),
+        (&"too_many_channels".into(), &"page:/c".into())
+    );
+    client.unsubscribe("page:/a").await;
+    assert_eq!(client.watch("page:/c").await["watching"], "page:/c");
+    assert_eq!(client.subscribe("page:/d").await["error"]["code"], "too_many_channels");
+    client.shows("page:/b", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn channel_names_in_the_address_are_percent_encoded() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;

@@ -91,7 +91,8 @@ async fn what_is_refused_is_told_as_to_a_socket() {
 async fn a_listener_is_kept_alive_by_comments_and_hears_why_it_ends() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let node = Node::on(&redis.url()).set("SESSION__PING", "200ms").set("SESSION__PONG", "300ms").start().await;
+    let often = Node::on(&redis.url()).set("SESSION__PING", "200ms").set("SESSION__PONG", "300ms");
+    let mut node = often.set("SESSION__CLOSE", "60s").start().await;
     node.ready().await;
     let mut stream = Stream::open(&node, "", &[]).await;
     for _ in 0..5 {
@@ -106,6 +107,8 @@ async fn a_listener_is_kept_alive_by_comments_and_hears_why_it_ends() {
     assert!(stream.line().await.contains("\"code\":1012"));
     let mut rest = Vec::new();
     timeout(SOON, stream.lines.read_to_end(&mut rest)).await.expect("the stream ends").unwrap();
+    assert_eq!(node.exit(SOON).await.code(), Some(0));
+    assert_eq!(node.log.lines_with("goodbye"), Vec::<String>::new(), "it has nothing to say, and keeps nobody waiting");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,51 +1,14 @@
-//! A client that breaks the protocol is closed with the code for it; one that only asks for nonsense
-//! is told so and stays.
+//! A client that only asks for nonsense is told so and stays; one that talks too much is closed.
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
-use crate::support::wire::{BINARY, CLOSE, CONTINUATION, FINAL, PING, TEXT, masked};
-use crate::support::{SOON, beside_others};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_broken_rule_has_its_close_code() {
-    let _turn = beside_others().await;
-    let redis = Redis::start().await;
-    let node = Node::start(&redis.url()).await;
-    let witness = Client::join(&node, &["users:count"]).await;
-    let unmasked = b"\x81\x02{}".to_vec();
-    let close = |code: u16| masked(FINAL | CLOSE, &code.to_be_bytes());
-    let cases: [(&str, Vec<u8>, u16); 13] = [
-        ("an unmasked frame", unmasked, 1002),
-        ("a reserved bit", masked(FINAL | 0x40 | TEXT, b"{}"), 1002),
-        ("an unknown opcode", masked(FINAL | 0x3, b"{}"), 1002),
-        ("an unknown control opcode", masked(FINAL | 0xB, b""), 1002),
-        ("a continuation of nothing", masked(FINAL | CONTINUATION, b"{}"), 1002),
-        ("a fragmented ping", masked(PING, b""), 1002),
-        ("a ping that is too long", masked(FINAL | PING, &[0; 126]), 1002),
-        ("a text within a text", [masked(TEXT, b"{"), masked(FINAL | TEXT, b"}")].concat(), 1002),
-        ("a binary message", masked(FINAL | BINARY, b"{}"), 1003),
-        ("a text that is not UTF-8", masked(FINAL | TEXT, b"{\"\xff\":1}"), 1007),
-        ("a message over the limit", masked(FINAL | TEXT, &vec![b' '; 16 * 1024 + 1]), 1009),
-        ("a close that no client may send", close(1005), 1002),
-        ("a plain close", close(1000), 1000),
-    ];
-    for (what, bytes, code) in cases {
-        let mut raw = Raw::open(&node, "channel=users:count").await;
-        raw.send(&bytes).await;
-        assert_eq!(raw.close_code(SOON).await, Some(code), "{what}");
-    }
-    let mut pieces = Raw::open(&node, "channel=users:count").await;
-    for piece in [TEXT, CONTINUATION, CONTINUATION, CONTINUATION, CONTINUATION] {
-        pieces.send(&masked(piece, &[b' '; 4_000])).await;
-    }
-    assert_eq!(pieces.close_code(SOON).await, Some(1009), "a message that grows over the limit");
-    witness.shows("users:count", 1).await;
-    assert_eq!(witness.closed(), None);
-}
+use crate::support::wire::{BINARY, CLOSE, CONTINUATION, FINAL, TEXT, masked};
+use crate::support::{SOON, alone, beside_others, eventually, same};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_in_a_message_is_answered_and_forgiven() {
@@ -78,22 +41,20 @@ async fn nonsense_in_a_message_is_answered_and_forgiven() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_in_pieces_is_read_as_one() {
+async fn a_message_has_at_most_16_kib_unless_the_config_says_otherwise() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
     let node = Node::start(&redis.url()).await;
     let mut raw = Raw::open(&node, "channel=public:x").await;
-    let whole = b"{\"subscribe\":[\"public:pieces\"]}";
-    raw.send(&masked(TEXT, &whole[..5])).await;
-    raw.send(&masked(FINAL | PING, b"in between")).await;
-    raw.send(&masked(CONTINUATION, &whole[5..9])).await;
-    raw.send(&masked(FINAL | CONTINUATION, &whole[9..])).await;
-    loop {
-        let frame = raw.frame(SOON).await.unwrap();
-        if frame.opcode == TEXT && frame.payload == b"{\"subscribed\":\"public:pieces\"}" {
-            return;
-        }
+    for fits in [1, 16 * 1024] {
+        raw.text(&" ".repeat(fits)).await;
+        let answered = async {
+            while !raw.frame(SOON).await.unwrap().payload.starts_with(b"{\"error\":{\"code\":\"bad_request\"") {}
+        };
+        timeout(SOON, answered).await.expect("an answer");
     }
+    raw.text(&" ".repeat(16 * 1024 + 1)).await;
+    assert_eq!(raw.close_code(SOON).await, Some(1009));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,4 +69,51 @@ async fn a_client_that_talks_too_much_is_closed_with_4003() {
     chatty.send(&message.repeat(200)).await;
     assert_eq!(chatty.close_code(SOON).await, Some(4003));
     calm.shows("users:count", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_talks_without_pause_keeps_nobody_else_waiting() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("SERVER__WORKERS", "1").start().await;
+    node.ready().await;
+    let calm = Client::join(&node, &["users:count"]).await;
+    // One never ends its message and says nothing in it; the other is not understood at all.
+    let endless = (masked(TEXT, b"{"), masked(CONTINUATION, b"").repeat(100_000));
+    let garbage = (Vec::new(), vec![0xff; 1 << 20]);
+    let floods = [endless, garbage].map(|(first, more)| {
+        let open = Raw::open(&node, "channel=users:count");
+        async move {
+            let mut raw = open.await;
+            raw.send(&first).await;
+            tokio::spawn(async move { while raw.offer(&more).await {} })
+        }
+    });
+    let floods = futures_util::future::join_all(floods).await;
+    for round in 0..20 {
+        let channel = format!("public:{round}");
+        assert_eq!(calm.subscribe(&channel).await["subscribed"], channel);
+    }
+    // Neither can keep it up.
+    for flood in floods {
+        timeout(SOON * 2, flood).await.expect("the server hangs up").unwrap();
+    }
+    calm.shows("users:count", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_closed_for_what_it_sent_waits_for_no_end() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("SESSION__CLOSE", "60s").start().await;
+    node.ready().await;
+    let mut raw = Raw::open(&node, "channel=users:count").await;
+    // As a browser does: it hears the code, says goodbye, and leaves the end to the server.
+    raw.send(&masked(FINAL | BINARY, &[0; 100_000])).await;
+    assert_eq!(raw.close_code(SOON).await, Some(1003));
+    raw.send(&masked(FINAL | CLOSE, &1003_u16.to_be_bytes())).await;
+    let end = raw.frame(SOON).await.unwrap_err();
+    assert!(!end.contains("no frame within"), "{end}");
+    drop(raw);
+    eventually("it is gone", SOON, || async { same("sockets", node.metric("headcount_sockets").await?, 0) }).await;
 }

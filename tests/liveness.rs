@@ -6,7 +6,6 @@ use crate::support::client::Client;
 use crate::support::node::{Node, Setup};
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
-use crate::support::wire::{self, FINAL, PING, PONG};
 use crate::support::{SOON, beside_others, stays};
 
 const COUNT: &str = "users:count";
@@ -57,20 +56,4 @@ async fn a_server_that_wakes_after_a_freeze_closes_nobody() {
     })
     .await;
     clients[1].shows(COUNT, 2).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ping_is_answered_with_its_payload() {
-    let _turn = beside_others().await;
-    let redis = Redis::start().await;
-    let node = Node::start(&redis.url()).await;
-    let mut raw = Raw::open(&node, "channel=public:x").await;
-    raw.send(&wire::masked(FINAL | PING, b"are you there")).await;
-    loop {
-        let frame = raw.frame(SOON).await.unwrap();
-        if frame.opcode == PONG {
-            assert_eq!(frame.payload, b"are you there");
-            return;
-        }
-    }
 }

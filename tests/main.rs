@@ -6,6 +6,7 @@
 mod support;
 
 mod assets;
+mod autobahn;
 mod behind;
 mod browsers;
 mod channels;

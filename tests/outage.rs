@@ -168,3 +168,28 @@ async fn an_interrupted_subscription_tells_every_channels_sockets_of_the_gap() {
     redis.revive().await;
     client.until("told of the second gap", SOON, |m| (gaps(m) == 2).then_some(())).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_waited_for_its_turn_does_not_come_after_a_newer_one() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let slowly = Node::on(&redis.url()).set("LIMITS__PUSHES_PER_SECOND", "1").set("CENSUS__QUIET", "5s");
+    let node = slowly.start().await;
+    node.ready().await;
+    let first = Client::join(&node, &[COUNT]).await;
+    first.shows(COUNT, 1).await;
+    let _second = Client::join(&node, &[COUNT]).await;
+    first.shows(COUNT, 2).await;
+    // Its number waits for the next second, and before that the subscription is made anew.
+    let third = Client::join(&node, &[COUNT]).await;
+    eventually("it is counted", SOON, || async { same("GET", redis.get(COUNT).await?, Some(3)) }).await;
+    redis.must::<i64>(&["INCRBY", COUNT, "10"]).await;
+    redis.must::<i64>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    settles("13 everywhere, for good", SOON, HOLD * 2, || async {
+        first.sees(COUNT, 13)?;
+        third.sees(COUNT, 13)
+    })
+    .await;
+    let told: Vec<i64> = first.messages().iter().filter_map(|message| message["data"].as_i64()).collect();
+    assert!(told.is_sorted(), "{told:?}");
+}

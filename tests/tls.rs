@@ -95,6 +95,30 @@ async fn a_client_that_hangs_up_leaves_the_count_and_one_that_is_closed_hears_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_closed_for_what_it_sends_hears_why_while_it_still_sends() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let certificate = Certificate::make();
+    let (_node, address) = start_with(&redis, &certificate, "[session]\nclose = \"60s\"\n").await;
+    for _ in 0..5 {
+        let mut socket = certificate.socket(address, "").await;
+        for _ in 0..20 {
+            socket.send(Message::binary(vec![0; 20_000])).await.unwrap();
+        }
+        let read = async {
+            let mut code = None;
+            while let Some(Ok(message)) = socket.next().await {
+                if let Message::Close(close) = message {
+                    code = close.map(|close| u16::from(close.code));
+                }
+            }
+            code
+        };
+        assert_eq!(timeout(SOON, read).await, Ok(Some(1003)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_nothing_is_closed_and_others_do_not_wait() {
     let _turn = alone().await;
     let redis = Redis::start().await;

@@ -3,14 +3,15 @@
 //! Wanted channels are stated by [`Feed::want`] and [`Feed::leave`]; a task makes the connection
 //! follow, and after every reconnect subscribes to all of them anew. The queue is bounded: when the
 //! fan-out falls behind, the connection is no longer read, and TCP carries the pressure back to the
-//! store. If the store then cuts the connection, that is a lost subscription like any other.
+//! store. If the store then cuts the connection, that is told as an error; what follows is the same as
+//! with any lost subscription.
 
 use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{sleep, timeout};
 
 use super::retry::Backoff;
@@ -29,6 +31,12 @@ use crate::metrics::Metrics;
 const QUEUE_BYTES: usize = 4 << 20;
 /// Events that may wait, counted beside the bytes.
 const QUEUE_EVENTS: usize = 16_384;
+/// Bytes that are read without once having to wait for the store: where so much lies ready, this node
+/// is behind. The kernel alone holds more before a store's own limit is reached.
+const BEHIND: usize = 256 << 10;
+/// A connection that ends within this time after it was behind ended for that, if the store takes the
+/// next one.
+const RECENTLY: Duration = Duration::from_secs(2);
 /// Channels in one SUBSCRIBE.
 const BATCH: usize = 512;
 /// Between two checks that the connection is alive.
@@ -65,6 +73,10 @@ struct Queue {
     bytes: usize,
     /// How many events came in all.
     came: u64,
+    /// Bytes read since there was nothing to read.
+    unbroken: usize,
+    /// When that was last as much as [`BEHIND`].
+    behind: Option<Instant>,
     reader: Option<Waker>,
 }
 
@@ -113,6 +125,22 @@ impl Inbox {
             reader.wake();
         }
         mem::take(&mut queue.events)
+    }
+
+    /// So much was read; or nothing was there.
+    fn read(&self, bytes: Option<usize>) {
+        let mut queue = self.lock();
+        queue.unbroken = bytes.map_or(0, |bytes| queue.unbroken + bytes);
+        if queue.unbroken >= BEHIND {
+            queue.behind = Some(Instant::now());
+        }
+    }
+
+    /// Whether this node was behind just now; asked once a connection.
+    fn was_behind(&self) -> bool {
+        let mut queue = self.lock();
+        queue.unbroken = 0;
+        queue.behind.take().is_some_and(|at| at.elapsed() < RECENTLY)
     }
 
     fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
@@ -202,18 +230,27 @@ impl Feed {
         let mut backoff = Backoff::default();
         // Said at the first attempt too, since before it nobody knows.
         let mut down = false;
+        let mut cut: Option<String> = None;
         loop {
             let why = match shared.connect().await {
                 Ok(mut connection) => {
+                    if let Some(why) = cut.take() {
+                        shared.say_cut(&why);
+                    }
                     backoff.reset();
                     shared.inbox.push(Event::Up);
                     down = false;
                     shared.forget_told();
                     let why = shared.follow(&mut connection).await;
                     shared.metrics.store_lost.inc();
+                    cut = shared.inbox.was_behind().then(|| why.clone());
                     why
                 }
-                Err(why) => why,
+                Err(why) => {
+                    // A store that is gone had its own reasons.
+                    cut = None;
+                    why
+                }
             };
             tracing::debug!(store = shared.shown, why, "no subscription");
             if !std::mem::replace(&mut down, true) {
@@ -234,6 +271,17 @@ impl Shared {
         let mut wanted = self.lock();
         wanted.told.clear();
         wanted.changes = wanted.channels.clone();
+    }
+
+    /// Says that a connection ended because this node did not keep up.
+    fn say_cut(&self, why: &str) {
+        self.metrics.store_cut.inc();
+        tracing::error!(
+            store = self.shown,
+            why,
+            "the store ended the subscription while this node was behind with it, as over its \
+             client-output-buffer-limit for pubsub; messages were missed: publish less, or raise that limit"
+        );
     }
 
     /// Tells the connection what changed until it breaks; returns why.
@@ -393,7 +441,14 @@ struct Gated {
 impl AsyncRead for Gated {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         std::task::ready!(self.inbox.poll_room(cx));
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        // Without a budget, nothing says whether anything is there.
+        let (before, could) = (buf.filled().len(), has_budget_remaining());
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        match polled {
+            Poll::Pending if could => self.inbox.read(None),
+            _ => self.inbox.read(Some(buf.filled().len() - before)),
+        }
+        polled
     }
 }
 

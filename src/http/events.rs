@@ -78,7 +78,7 @@ pub(super) fn start(
 }
 
 async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patience: Patience) {
-    let (mut from_hub, mut out, mut ignored) = (Vec::new(), head, [0; 64]);
+    let (mut from_hub, mut out, mut ignored, mut closed) = (Vec::new(), head, [0; 64], false);
     loop {
         let send = async {
             client.write_all(out.as_bytes()).await?;
@@ -86,6 +86,10 @@ async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patie
         };
         if !matches!(timeout(patience.write, send).await, Ok(Ok(()))) {
             return;
+        }
+        if closed {
+            // It has no goodbye of its own to wait for.
+            break;
         }
         if from_hub.is_empty() {
             // An idle connection has no buffer.
@@ -107,7 +111,8 @@ async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patie
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => break,
         }
-        let (taken, pings) = translate(&from_hub, &mut out);
+        let (taken, pings);
+        (taken, pings, closed) = translate(&from_hub, &mut out);
         from_hub.drain(..taken);
         for _ in 0..pings {
             // Read whenever the session runs.
@@ -119,9 +124,10 @@ async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patie
     let _ = timeout(patience.close, client.shutdown()).await;
 }
 
-/// Turns whole frames into events. Returns the bytes that they took, and how many were pings.
-fn translate(frames: &[u8], out: &mut String) -> (usize, usize) {
-    let (mut taken, mut pings) = (0, 0);
+/// Turns whole frames into events. Returns the bytes that they took, how many were pings, and whether
+/// the last was a close.
+fn translate(frames: &[u8], out: &mut String) -> (usize, usize, bool) {
+    let (mut taken, mut pings, mut closed) = (0, 0, false);
     while let Some((code, payload, length)) = unframe(&frames[taken..]) {
         taken += length;
         match code {
@@ -130,6 +136,7 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize) {
                 out.push_str(":\n\n");
             }
             opcode::CLOSE => {
+                closed = true;
                 let (code, reason) = payload
                     .split_first_chunk()
                     .map_or((1005, &[][..]), |(code, reason)| (u16::from_be_bytes(*code), reason));
@@ -152,7 +159,7 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize) {
             }
         }
     }
-    (taken, pings)
+    (taken, pings, closed)
 }
 
 #[cfg(test)]
@@ -168,7 +175,7 @@ mod tests {
         let whole = frames.len();
         frames.extend(&frame(opcode::TEXT, &[b'x'; 300])[..200]);
         let mut out = String::new();
-        assert_eq!(translate(&frames, &mut out), (whole, 1));
+        assert_eq!(translate(&frames, &mut out), (whole, 1, true));
         let close = "retry: 1020\nevent: close\ndata: {\"code\":1012,\"reason\":\"bye in 20 ms\"}\n\n";
         assert_eq!(out, format!("data: {{\"data\":\ndata: 1}}\n\n:\n\n{close}"));
     }

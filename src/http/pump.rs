@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink, split};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
@@ -78,22 +78,27 @@ pub fn pair() -> io::Result<(StdStream, UnixStream)> {
 }
 
 async fn carry(client: impl AsyncRead + AsyncWrite, hub: UnixStream, patience: Patience) {
-    let (from_client, to_client) = split(client);
+    let (mut from_client, to_client) = split(client);
     let (from_hub, to_hub) = hub.into_split();
     // Once the client has ended its side, the hub has that long to end the other.
     let incoming = async {
-        inward(from_client, to_hub).await;
+        inward(&mut from_client, to_hub).await;
         sleep(patience.close).await;
     };
-    tokio::select! {
-        () = outward(from_hub, to_client, patience) => {}
-        () = incoming => {}
+    let ended = tokio::select! {
+        ended = outward(from_hub, to_client, patience) => ended,
+        () = incoming => false,
+    };
+    if ended {
+        // What the client still sends is taken in until it ends too: a reset would overtake the end,
+        // and what was said before it.
+        let _ = timeout(patience.close, copy(&mut from_client, &mut sink())).await;
     }
 }
 
-/// To the client, until the hub hangs up or the client takes nothing for too long. An idle
-/// connection has no buffer.
-async fn outward(hub: OwnedReadHalf, mut client: impl AsyncWrite + Unpin, patience: Patience) {
+/// To the client, until the hub hangs up or the client takes nothing for too long; returns whether the
+/// client was told the end. An idle connection has no buffer.
+async fn outward(hub: OwnedReadHalf, mut client: impl AsyncWrite + Unpin, patience: Patience) -> bool {
     while hub.readable().await.is_ok() {
         let mut buffer = Vec::with_capacity(OUT);
         match hub.try_read_buf(&mut buffer) {
@@ -107,14 +112,14 @@ async fn outward(hub: OwnedReadHalf, mut client: impl AsyncWrite + Unpin, patien
             client.flush().await
         };
         if !matches!(timeout(patience.write, send).await, Ok(Ok(()))) {
-            return;
+            return false;
         }
     }
-    let _ = timeout(patience.close, client.shutdown()).await;
+    matches!(timeout(patience.close, client.shutdown()).await, Ok(Ok(())))
 }
 
 /// From the client, until either side ends.
-async fn inward(mut client: impl AsyncRead + Unpin, mut hub: OwnedWriteHalf) {
+async fn inward(client: &mut (impl AsyncRead + Unpin), mut hub: OwnedWriteHalf) {
     let mut buffer = [0; IN];
     while let Ok(n @ 1..) = client.read(&mut buffer).await {
         // The hub reads whenever it runs; it hangs up when it has had enough.

@@ -214,10 +214,13 @@ impl Shard {
     fn live(&mut self, name: &str, total: Option<i64>, gap: bool) {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
-        let news = total.is_some() && channel.total != total;
+        let news = total.filter(|_| channel.total != total).map(|total| message::count(name, total));
         (channel.live, channel.greeting) = (true, None);
-        if total.is_some() {
+        if let Some(frame) = &news {
             channel.total = total;
+            // Whoever is behind, and a value that waits for its time, must not bring an older one after it.
+            channel.newest[Slot::Value as usize] = Some(frame.clone());
+            channel.pace.overtake(frame.clone());
         }
         let every = channel.every;
         for id in channel.members.clone() {
@@ -227,8 +230,8 @@ impl Shard {
             } else if gap && every {
                 let watch = self.place(id, index).is_some_and(|(_, watch)| watch);
                 self.send(id, message::joined(name, watch, None, true));
-            } else if let (true, Some(total)) = (news, total) {
-                self.send(id, message::count(name, total));
+            } else if let Some(frame) = &news {
+                self.send(id, frame.clone());
             }
         }
     }

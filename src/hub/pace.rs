@@ -52,6 +52,11 @@ impl Pace {
         Some(self.push(frame, now, interval))
     }
 
+    /// Everybody was told a newer value than the one that is kept.
+    pub fn overtake(&mut self, frame: Bytes) {
+        (self.pending, self.joined, self.pushed) = (None, false, Some(frame));
+    }
+
     /// Nothing is pushed before `until`, even if the interval ends earlier.
     pub fn rest(&mut self, until: Instant) {
         self.not_before = self.not_before.max(Some(until));
@@ -95,6 +100,15 @@ mod tests {
         pace.rest(start + TENTH * 3);
         assert_eq!(pace.due(start + TENTH, TENTH), None);
         assert_eq!(pace.due(start + TENTH * 3, TENTH), Some(value("2")));
+    }
+
+    #[test]
+    fn a_value_that_was_overtaken_is_never_pushed() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        pace.offer(value("1"), start, TENTH);
+        pace.offer(value("2"), start, TENTH);
+        pace.overtake(value("3"));
+        assert_eq!((pace.wake(), pace.due(start + TENTH, TENTH)), (None, None));
     }
 
     #[test]

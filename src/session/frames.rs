@@ -19,6 +19,9 @@ pub enum Said {
     Ping(Vec<u8>),
     /// A pong.
     Pong,
+    /// A fragment without content: no part of a message is smaller, and each is one of those that a
+    /// client may send a second, or one message could go on for ever.
+    Nothing,
     /// A close frame.
     Close,
 }
@@ -36,6 +39,11 @@ impl Partial {
     /// Puts the bytes that were read behind those that were left.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Puts back what was taken and is no whole frame yet.
+    pub fn put_back(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
     }
 
     /// Takes what is left of a frame, to go on with it.
@@ -76,6 +84,15 @@ fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, &'static C
     let mut cursor = Cursor::new(bytes);
     match FrameHeader::parse(&mut cursor) {
         Ok(Some((header, length))) => {
+            // One length, one form: the shortest, and no sign.
+            let shortest = match bytes.get(1).map(|byte| byte & 0x7f) {
+                Some(126) => length >= 126,
+                Some(127) => length > 0xffff && length >> 63 == 0,
+                _ => true,
+            };
+            if !shortest {
+                return Err(&close::PROTOCOL);
+            }
             let length = usize::try_from(length).map_err(|_| &close::TOO_BIG)?;
             Ok(Some((header, cursor.position() as usize, length)))
         }
@@ -117,7 +134,7 @@ fn read(header: &FrameHeader, payload: &[u8], partial: &mut Partial) -> Result<O
             text.extend_from_slice(payload);
             if !header.is_final {
                 partial.text = Some(text);
-                return Ok(None);
+                return Ok(payload.is_empty().then_some(Said::Nothing));
             }
             Said::Text(String::from_utf8(text).map_err(|_| &close::NOT_UTF8)?)
         }
@@ -207,6 +224,9 @@ mod tests {
             // The length is refused as soon as the header is there, before any of the payload.
             (vec![0x81, 0xfe, 0x10, 0, 1, 2, 3, 4], 1009),
             (vec![0x81, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+            (vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002),
+            (vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0], 1002),
+            (vec![0x81, 0xfe, 0, 125, 1, 2, 3, 4], 1002),
         ] {
             let code_of = all(bytes.clone(), 1000).map_err(|close| close.code);
             assert_eq!(code_of, Err(code), "{bytes:?}");

@@ -1,5 +1,6 @@
 //! What a worker does with what a client says: one message in, replies and joins out.
 
+use std::net::Shutdown;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,7 +40,7 @@ impl Allowance {
 impl Worker {
     /// Reads what has arrived in `bytes`, behind what was left of an earlier frame.
     pub(super) fn hear(&mut self, id: SocketId, bytes: &mut [u8]) {
-        let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = self.session(id) else { return };
         session.pinged = false;
         if session.deaf {
             return;
@@ -47,46 +48,73 @@ impl Worker {
         let mut partial = session.partial.take().unwrap_or_default();
         let mut joined = partial.take_bytes();
         let result = if joined.is_empty() {
-            self.hear_all(id, bytes, &mut partial)
+            self.hear_all(id, bytes, &mut partial).map(|taken| partial.extend(&bytes[taken..]))
         } else {
             joined.extend_from_slice(bytes);
-            self.hear_all(id, &mut joined, &mut partial)
+            self.hear_all(id, &mut joined, &mut partial).map(|taken| match taken {
+                // However small the pieces that a frame comes in, none of it is copied again.
+                0 => partial.put_back(joined),
+                _ => partial.extend(&joined[taken..]),
+            })
         };
         if let Err(close) = result {
             return self.close_deaf(id, close);
         }
         if !partial.is_empty()
-            && let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut)
+            && let Some(session) = self.session(id)
         {
             session.partial = Some(partial);
         }
     }
 
-    fn hear_all(&mut self, id: SocketId, bytes: &mut [u8], partial: &mut Partial) -> Result<(), &'static Close> {
-        let mut rest = bytes;
+    /// Returns how many bytes it took.
+    fn hear_all(&mut self, id: SocketId, bytes: &mut [u8], partial: &mut Partial) -> Result<usize, &'static Close> {
+        let mut all = 0;
         loop {
-            let (said, taken) = frames::next(rest, partial, self.limits.message)?;
-            rest = &mut rest[taken..];
-            let Some(said) = said else { break };
+            let (said, taken) = frames::next(&mut bytes[all..], partial, self.limits.message)?;
+            all += taken;
+            let Some(said) = said else { return Ok(all) };
             let (now, rate) = (self.now, self.limits.messages_per_second);
-            let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return Ok(()) };
+            let Some(session) = self.session(id) else { return Ok(all) };
             if !session.allowance.take(rate, now) {
                 return Err(&close::TOO_MANY);
             }
             self.answer(id, said);
         }
-        partial.extend(rest);
-        Ok(())
+    }
+
+    /// [`Worker::close`] for a client whose bytes have no meaning any more.
+    fn close_deaf(&mut self, id: SocketId, close: &'static Close) {
+        self.close(id, close);
+        if let Some(session) = self.session(id) {
+            session.deaf = true;
+        }
+        self.end_deaf(id);
+    }
+
+    /// Ends our side to a client whose goodbye would not be understood, once the close frame is sent:
+    /// for that it waits. What it still sends is read until it ends its own, or the frame would be lost.
+    pub(super) fn end_deaf(&mut self, id: SocketId) {
+        if self.session(id).is_some_and(|session| session.deaf)
+            && self.shard.flush(id)
+            && let Some(io) = self.shard.io(id)
+        {
+            // A connection that is gone already is told by its events.
+            let _ = io.shutdown(Shutdown::Write);
+        }
     }
 
     fn answer(&mut self, id: SocketId, said: Said) {
-        let Some(session) = self.sessions.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = self.session(id) else { return };
         match (said, session.state) {
             (Said::Close, State::Open) => {
                 session.state = State::Answered;
+                let key = (id, session.generation);
                 self.count_close(&close::NORMAL);
                 if self.shard.send_last(id, close::NORMAL.frame()) {
                     self.drop_socket(id);
+                } else {
+                    self.await_goodbye(key);
                 }
             }
             (Said::Close, _) => {
@@ -95,7 +123,7 @@ impl Worker {
                     self.drop_socket(id);
                 }
             }
-            (_, State::Closing | State::Answered) | (Said::Pong, State::Open) => {}
+            (_, State::Closing | State::Answered) | (Said::Pong | Said::Nothing, State::Open) => {}
             (Said::Ping(payload), State::Open) => self.shard.send(id, frame(opcode::PONG, &payload)),
             (Said::Text(text), State::Open) => match request::parse(&text) {
                 Ok(request) => self.carry_out(id, request),

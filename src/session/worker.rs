@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mio::{Events, Token};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::close::{self, Close};
@@ -62,6 +63,8 @@ pub struct Session {
     pub deaf: bool,
     /// A ping was sent and nothing heard since.
     pub pinged: bool,
+    /// Waits in [`Worker::unread`].
+    pub unread: bool,
     pub partial: Option<Box<Partial>>,
     pub allowance: Allowance,
     /// Given up with the session.
@@ -82,6 +85,8 @@ pub struct Worker {
     clock: Clock,
     deadlines: Deadlines,
     goodbyes: VecDeque<(Duration, Key)>,
+    /// Sockets that may have more to read, once everybody else had their turn.
+    unread: Vec<Key>,
     generation: u32,
     drain: Option<(Drain, Vec<Key>)>,
     /// When memory is given back.
@@ -112,13 +117,14 @@ impl Worker {
             clock: Clock::new(Instant::now()),
             deadlines: Deadlines::default(),
             goodbyes: VecDeque::new(),
+            unread: Vec::new(),
             generation: 0,
             drain: None,
             shrink_at: None,
         })
     }
 
-    fn session(&mut self, id: SocketId) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, id: SocketId) -> Option<&mut Session> {
         self.sessions.get_mut(id as usize)?.as_mut()
     }
 
@@ -132,6 +138,7 @@ impl Worker {
             state: State::Open,
             deaf: false,
             pinged: false,
+            unread: false,
             partial: None,
             allowance: Allowance::new(self.limits.messages_per_second, self.now),
             _seat: attach.seat,
@@ -161,7 +168,8 @@ impl Worker {
         }
     }
 
-    /// Reads a socket until it has nothing more.
+    /// Reads a socket once: whoever sends faster than it is read keeps nobody else waiting. What is
+    /// left is for the next turn. `ended`: up to the end, which is told only once.
     fn read(&mut self, id: SocketId, ended: bool, buffer: &mut [u8]) {
         loop {
             let Some(io) = self.shard.io(id) else { return };
@@ -170,9 +178,10 @@ impl Worker {
                 Ok(n) => {
                     self.hear(id, &mut buffer[..n]);
                     // A short read emptied it; only an end is still to be read.
-                    if n < buffer.len() && !ended {
-                        return;
+                    if n == buffer.len() || ended {
+                        self.read_on(id);
                     }
+                    return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -181,11 +190,20 @@ impl Worker {
         }
     }
 
+    fn read_on(&mut self, id: SocketId) {
+        if let Some(session) = self.session(id).filter(|session| !session.unread) {
+            session.unread = true;
+            let key = (id, session.generation);
+            self.unread.push(key);
+        }
+    }
+
     fn write(&mut self, id: SocketId) {
         let sent = self.shard.flush(id);
         if sent && self.session(id).is_some_and(|session| session.state == State::Answered) {
-            self.drop_socket(id);
+            return self.drop_socket(id);
         }
+        self.end_deaf(id);
     }
 
     /// Starts to close: out of every channel and of the count at once, then the close frame.
@@ -200,21 +218,17 @@ impl Worker {
     }
 
     fn close_with(&mut self, id: SocketId, close: &'static Close, frame: Bytes) {
-        let by = self.now + self.timing.close;
         let Some(session) = self.session(id).filter(|session| session.state == State::Open) else { return };
         session.state = State::Closing;
         let key = (id, session.generation);
         self.count_close(close);
         self.shard.send_last(id, frame);
-        self.goodbyes.push_back((by, key));
+        self.await_goodbye(key);
     }
 
-    /// [`Worker::close`] for a client whose bytes have no meaning any more.
-    pub(super) fn close_deaf(&mut self, id: SocketId, close: &'static Close) {
-        self.close(id, close);
-        if let Some(session) = self.session(id) {
-            session.deaf = true;
-        }
+    /// However slow the client, its connection ends in time.
+    pub(super) fn await_goodbye(&mut self, key: Key) {
+        self.goodbyes.push_back((self.now + self.timing.close, key));
     }
 
     pub(super) fn count_close(&self, close: &Close) {
@@ -266,12 +280,20 @@ impl Worker {
     }
 
     fn handle(&mut self, events: &Events, buffer: &mut [u8]) {
+        for key in std::mem::take(&mut self.unread) {
+            if let Some(session) = self.alive(key) {
+                session.unread = false;
+                // If it has ended meanwhile, nobody tells again.
+                self.read(key.0, true, buffer);
+            }
+        }
         for event in events {
             let (id, ended) = (event.token().0 as SocketId, event.is_read_closed() || event.is_error());
             if event.is_writable() {
                 self.write(id);
             }
-            if event.is_readable() || ended {
+            let had_its_turn = self.session(id).is_some_and(|session| session.unread);
+            if (event.is_readable() || ended) && !had_its_turn {
                 self.read(id, ended, buffer);
             }
         }
@@ -366,6 +388,7 @@ pub async fn run(
             waited = worker.watched.wait(&mut events) => waited?,
             Some(delivery) = deliveries.recv() => batch.push(delivery),
             Some(attach) = attaches.recv() => worker.take_in(attach),
+            () = yield_now(), if !worker.unread.is_empty() => {}
             () = sleep(pause) => {}
         }
         let now = Instant::now();

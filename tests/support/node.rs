@@ -169,6 +169,13 @@ impl Node {
         http::request(self.address, "GET", path, &[]).await
     }
 
+    /// A number that the node counts of itself, by its whole name, labels and all.
+    pub async fn metric(&self, name: &str) -> Result<i64, String> {
+        let text = self.get("/metrics").await?.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).ok_or_else(|| format!("no {name} in:\n{text}"))
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("the node runs");
@@ -240,6 +247,14 @@ impl Node {
         let mut rest = String::new();
         timeout(SOON, self.stdout.read_to_string(&mut rest)).await.expect("the output ends").unwrap();
         rest
+    }
+
+    /// The most resident memory that the process had so far, in bytes.
+    pub fn most_memory(&self) -> u64 {
+        let pid = self.child.id().expect("the node runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// The CPU time that the process has used, user and system.

@@ -41,6 +41,12 @@ impl Raw {
         timeout(SOON, stream.write_all(bytes)).await.expect("the server takes bytes").unwrap();
     }
 
+    /// Sends bytes as they are; false where the server has hung up.
+    pub async fn offer(&mut self, bytes: &[u8]) -> bool {
+        let (_, stream) = self.stream.get_mut();
+        timeout(SOON, stream.write_all(bytes)).await.expect("the server takes bytes").is_ok()
+    }
+
     /// Sends a whole, well-formed text message.
     pub async fn text(&mut self, text: &str) {
         self.send(&wire::masked(wire::FINAL | wire::TEXT, text.as_bytes())).await;
@@ -51,6 +57,19 @@ impl Raw {
         match timeout(within, wire::read_frame(&mut self.stream)).await {
             Ok(frame) => frame.map_err(|why| why.to_string()),
             Err(_) => Err(format!("no frame within {within:?}")),
+        }
+    }
+
+    /// Ends this side, and waits for the server to end its own; an error if it has anything left to say.
+    pub async fn ends(&mut self, within: Duration) -> Result<(), String> {
+        let (_, stream) = self.stream.get_mut();
+        // The server may have been faster.
+        let _ = stream.shutdown().await;
+        match timeout(within, wire::read_frame(&mut self.stream)).await {
+            Ok(Ok(frame)) => Err(format!("{frame:?} after the end")),
+            Ok(Err(why)) if why.kind() == std::io::ErrorKind::InvalidData => Err(why.to_string()),
+            Ok(Err(_)) => Ok(()),
+            Err(_) => Err(format!("no end within {within:?}")),
         }
     }
 

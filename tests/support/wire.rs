@@ -72,9 +72,12 @@ pub fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Reads one frame. An end of the stream is an error.
+/// Reads one frame. An end of the stream is an error, and so is a frame that no server may send.
 pub async fn read_frame<R: AsyncRead + Unpin>(stream: &mut R) -> std::io::Result<Frame> {
     let first = stream.read_u8().await?;
+    if first & 0xF0 != FINAL {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("a frame begins with {first:#x}")));
+    }
     let length = match stream.read_u8().await? {
         126 => usize::from(stream.read_u16().await?),
         127 => usize::try_from(stream.read_u64().await?).map_err(std::io::Error::other)?,
