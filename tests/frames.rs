@@ -81,15 +81,12 @@ async fn a_client_that_talks_without_pause_keeps_nobody_else_waiting() {
     // One never ends its message and says nothing in it; the other is not understood at all.
     let endless = (masked(TEXT, b"{"), masked(CONTINUATION, b"").repeat(100_000));
     let garbage = (Vec::new(), vec![0xff; 1 << 20]);
-    let floods = [endless, garbage].map(|(first, more)| {
-        let open = Raw::open(&node, "channel=users:count");
-        async move {
-            let mut raw = open.await;
-            raw.send(&first).await;
-            tokio::spawn(async move { while raw.offer(&more).await {} })
-        }
-    });
-    let floods = futures_util::future::join_all(floods).await;
+    let mut floods = Vec::new();
+    for (first, more) in [endless, garbage] {
+        let mut raw = Raw::open(&node, "channel=users:count").await;
+        raw.send(&first).await;
+        floods.push(tokio::spawn(async move { while raw.offer(&more).await {} }));
+    }
     for round in 0..20 {
         let channel = format!("public:{round}");
         assert_eq!(calm.subscribe(&channel).await["subscribed"], channel);
