@@ -1,20 +1,20 @@
 //! Tells the binary what it was built from: the commit and the features, for `--version`.
 //!
-//! The commit is `HEADCOUNT_COMMIT` where that is set (a build from an archive knows no history),
+//! The commit is `BUILD_COMMIT` where that is set (a build from an archive knows no history),
 //! else what git says, and only in a release: a development build would otherwise be compiled anew
-//! after every commit.
+//! after every commit. The names are none of the configuration's: `cargo run` hands them on to the binary.
 
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=HEADCOUNT_COMMIT");
-    println!("cargo::rustc-env=HEADCOUNT_COMMIT={}", commit().unwrap_or_else(|| "unknown".into()));
-    println!("cargo::rustc-env=HEADCOUNT_FEATURES={}", features());
+    println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
+    println!("cargo::rustc-env=BUILD_COMMIT={}", commit().unwrap_or_else(|| "unknown".into()));
+    println!("cargo::rustc-env=BUILD_FEATURES={}", features());
 }
 
 fn commit() -> Option<String> {
-    if let Ok(commit) = std::env::var("HEADCOUNT_COMMIT") {
+    if let Ok(commit) = std::env::var("BUILD_COMMIT") {
         return Some(commit);
     }
     if std::env::var("PROFILE").as_deref() != Ok("release") {

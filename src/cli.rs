@@ -11,9 +11,9 @@ use crate::config::Overrides;
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\ncommit: ",
-    env!("HEADCOUNT_COMMIT"),
+    env!("BUILD_COMMIT"),
     "\nfeatures: ",
-    env!("HEADCOUNT_FEATURES"),
+    env!("BUILD_FEATURES"),
     "\nkeys: headcount:v1",
 );
 
