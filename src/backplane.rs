@@ -7,9 +7,11 @@
 
 pub mod commands;
 pub mod feed;
+pub mod inbox;
 pub mod keys;
 mod retry;
 
 pub use commands::{Commands, Error, Link, Peer};
-pub use feed::{Event, Feed, Inbox};
+pub use feed::Feed;
+pub use inbox::{Event, Inbox};
 pub use keys::Keys;
