@@ -22,8 +22,8 @@ use crate::config::{Deliver, Limits, Rules};
 use crate::memory;
 use crate::metrics::Metrics;
 
-/// Sockets that have gone, at least, before the tables are looked at for what they have over.
-const GONE: usize = 512;
+/// Sockets that have gone before the memory that they took is given back.
+const GONE: usize = 1024;
 
 /// A socket's number on its worker. It is used anew after the socket is gone.
 pub type SocketId = u32;
@@ -98,8 +98,8 @@ pub struct Shard {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) sockets: Slab<Socket>,
-    /// The most sockets since the tables were last made smaller.
-    peak: usize,
+    /// Sockets that have gone since memory was last given back.
+    gone: usize,
     pub(super) channels: Slab<Channel>,
     /// Most channels have gone.
     emptied: bool,
@@ -120,7 +120,7 @@ impl Shard {
             limits,
             metrics,
             sockets: Slab::new(),
-            peak: 0,
+            gone: 0,
             channels: Slab::new(),
             emptied: false,
             by_name: HashMap::new(),
@@ -139,9 +139,7 @@ impl Shard {
             outbox.push_rest(head);
             outbox
         });
-        let id = self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), closing: false });
-        self.peak = self.peak.max(self.sockets.len());
-        id as SocketId
+        self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), closing: false }) as SocketId
     }
 
     /// The connection of a socket, for reading and for registering.
@@ -305,17 +303,18 @@ impl Shard {
         // Its number may be another's by the time the doomed are closed.
         self.doomed.retain(|(doomed, _)| *doomed != id);
         self.metrics.sockets.dec();
+        self.gone += 1;
         Some(socket.io)
     }
 
-    /// Whether an eighth of the largest crowd has gone, or most channels: [`Shard::shrink`] is worth it.
+    /// Whether many sockets have gone, or most channels: [`Shard::shrink`] is worth it.
     pub fn many_gone(&self) -> bool {
-        self.emptied || self.peak >= self.sockets.len() + self.peak / 8 + GONE
+        self.emptied || self.gone >= GONE
     }
 
     /// Makes the tables smaller. Returns where the sockets' numbers end then.
     pub fn shrink(&mut self) -> usize {
-        (self.emptied, self.peak) = (false, self.sockets.len());
+        (self.emptied, self.gone) = (false, 0);
         self.sockets.shrink_to_fit();
         self.sockets.capacity()
     }

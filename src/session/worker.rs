@@ -38,8 +38,9 @@ const TAKE_IN: usize = 64;
 const BUFFER: usize = 64 << 10;
 /// The longest sleep: the worker's clock wants to be looked at.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
-/// From the time when many have gone until their memory is given back.
-const SHRINK: Duration = Duration::from_secs(1);
+/// From the time when many have gone until their memory is given back: what they set off in the store is
+/// done by then.
+const SHRINK: Duration = Duration::from_secs(5);
 /// The sleep while sockets are being closed one after another.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
