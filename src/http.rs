@@ -93,6 +93,11 @@ impl App {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// Connections that are open and have not become a client: being answered, or waiting for a request.
+    pub fn connections(&self) -> usize {
+        self.open.held()
+    }
+
     /// Connections of clients, whatever they have become.
     fn clients(&self) -> usize {
         self.open.held() + usize::try_from(self.metrics.sockets.get()).unwrap_or(0)

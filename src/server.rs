@@ -39,6 +39,9 @@ use workers::Workers;
 /// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
 /// withdrawing what is left.
 const CLOSING: f64 = 0.7;
+/// How long a stop waits for answers to requests that have come, at most; and how often it looks.
+const ANSWER: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(5);
 /// Even a drain of no time leaves this long to withdraw the tallies.
 const WITHDRAW: Duration = Duration::from_millis(500);
 /// The longest wait for a worker to take a new configuration.
@@ -300,8 +303,16 @@ impl Node {
         }
         self.app.drain();
         accepting.shutdown().await;
+        let start = Instant::now();
+        let answered = async {
+            while self.app.connections() > 0 {
+                sleep(LOOK).await;
+            }
+        };
+        // Not all will: a browser keeps a connection open for its next request.
+        let _ = timeout(ANSWER.min(drain), answered).await;
         tracing::info!("no more clients are taken; closing the sockets");
-        self.drain(drain).await;
+        self.drain(drain.saturating_sub(start.elapsed())).await;
         Ok(())
     }
 
