@@ -100,7 +100,7 @@ impl App {
 
     /// Connections of clients, whatever they have become.
     fn clients(&self) -> usize {
-        self.open.held() + usize::try_from(self.metrics.sockets.get()).unwrap_or(0)
+        self.connections() + usize::try_from(self.metrics.sockets.get()).unwrap_or(0)
     }
 
     /// Descriptors that clients take: one each, and a pair more where one carries its bytes.

@@ -39,8 +39,8 @@ use workers::Workers;
 /// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
 /// withdrawing what is left.
 const CLOSING: f64 = 0.7;
-/// How long a stop waits for answers to requests that have come, at most; and how often it looks.
-const ANSWER: Duration = Duration::from_millis(300);
+/// The part of the drain for which requests that have come are waited for, at most; and how often it looks.
+const ANSWERING: f64 = 0.1;
 const LOOK: Duration = Duration::from_millis(5);
 /// Even a drain of no time leaves this long to withdraw the tallies.
 const WITHDRAW: Duration = Duration::from_millis(500);
@@ -304,14 +304,14 @@ impl Node {
         self.app.drain();
         accepting.shutdown().await;
         let start = Instant::now();
+        tracing::info!("no more clients are taken; closing the sockets");
         let answered = async {
             while self.app.connections() > 0 {
                 sleep(LOOK).await;
             }
         };
-        // Not all will: a browser keeps a connection open for its next request.
-        let _ = timeout(ANSWER.min(drain), answered).await;
-        tracing::info!("no more clients are taken; closing the sockets");
+        // Not all will be: a browser keeps a connection open for its next request.
+        let _ = timeout(drain.mul_f64(ANSWERING), answered).await;
         self.drain(drain.saturating_sub(start.elapsed())).await;
         Ok(())
     }

@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::support::client::Client;
+use crate::support::http::read_reply;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::wire::pause_in;
@@ -121,6 +124,29 @@ async fn a_stopping_server_takes_nobody_in() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_has_begun_is_answered_before_the_server_ends() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let mut node = Node::on(&redis.url()).set("SERVER__DRAIN", "60s").start().await;
+    node.ready().await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        let mut socket = TcpStream::connect(node.address).await.unwrap();
+        // The first answer shows that the server has taken the connection.
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\nGET /healthz HTTP/1.1\r\n").await.unwrap();
+        assert_eq!(read_reply(&mut socket).await.unwrap().status, 200);
+        sockets.push(socket);
+    }
+    node.signal(Signal::TERM);
+    node.says(&["no more clients are taken"]).await;
+    for mut socket in sockets {
+        socket.write_all(b"Host: here\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert_eq!(read_reply(&mut socket).await.unwrap().status, 200);
+    }
+    assert_eq!(node.exit(SOON).await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -279,8 +279,9 @@ impl Shard {
             self.by_name.remove(&channel.name);
             memory::shrink(&mut self.by_name);
             if self.channels.capacity() > memory::SMALL && self.channels.len() < self.channels.capacity() / 4 {
+                let before = self.channels.capacity();
                 self.channels.shrink_to_fit();
-                self.emptied = true;
+                self.emptied |= self.channels.capacity() < before;
             }
             self.registry.leave(self.index, &channel.name);
         } else if channel.members.capacity() > 64 && channel.members.len() < channel.members.capacity() / 4 {

@@ -35,4 +35,4 @@ io.on("connection", async (socket) => {
 await redis.setNX(CHANNEL, "0");
 await subscriber.subscribe(CHANNEL, (message) => io.emit(CHANNEL, message));
 
-http.listen(port, "127.0.0.1", () => console.log(http.address().port));
+http.listen(port, "0.0.0.0", () => console.log(http.address().port));
