@@ -16,7 +16,10 @@ pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     }
 }
 
-/// Gives free pages back to the system, as far as its allocator can. Takes a millisecond or so.
+/// Gives free pages back to the system, as far as its allocator can.
+///
+/// It looks at each free piece of memory, and nobody gets any meanwhile: beside an embedded store of
+/// 310 MiB, half of whose million keys had been deleted, requests waited 11 to 16 ms once.
 pub fn trim() {
     #[cfg(target_env = "gnu")]
     {
