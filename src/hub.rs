@@ -10,6 +10,7 @@ mod fanout;
 pub mod message;
 mod outbox;
 mod pace;
+pub mod queue;
 pub mod registry;
 pub mod router;
 pub mod shard;
@@ -23,9 +24,6 @@ use crate::config::Config;
 pub use registry::Registry;
 pub use router::Router;
 pub use shard::{Doom, JoinError, Shard, SocketId};
-
-/// Deliveries that may wait for one worker. Beyond, the router waits, and with it the feed.
-pub const DELIVERIES: usize = 1024;
 
 /// What the router hands to a worker.
 #[derive(Debug, Clone)]
@@ -69,4 +67,14 @@ pub enum Delivery {
     Config(Arc<Config>),
     /// Close every socket, spread over this time.
     Drain(Duration),
+}
+
+impl Delivery {
+    /// Bytes of its frame.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message { frame, .. } | Self::Latest { frame, .. } => frame.len(),
+            _ => 0,
+        }
+    }
 }

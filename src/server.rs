@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
@@ -23,6 +23,7 @@ use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{Lane, accept};
 use crate::http::listen::Listener;
+use crate::hub::queue::{Room, Sender};
 use crate::hub::{Delivery, Registry, Router};
 use crate::log::Threshold;
 use crate::metrics::Metrics;
@@ -190,7 +191,7 @@ struct Node {
     app: Arc<App>,
     registry: Arc<Registry>,
     lanes: Vec<Lane>,
-    deliveries: Vec<mpsc::Sender<Delivery>>,
+    deliveries: Vec<Sender>,
     census: Census,
     counting: JoinSet<()>,
     hosting: JoinSet<Result<(), StoreError>>,
@@ -236,6 +237,7 @@ impl Node {
             census: census.clone(),
             link,
             shards: deliveries.clone(),
+            room: Room::default(),
             metrics: metrics.clone(),
             store: config.redis.shown(),
             subscribed: false,
@@ -275,7 +277,7 @@ impl Node {
         self.registry.configure(config.channels.clone(), config.limits.client_buffer);
         self.app.configure(config.clone());
         for worker in &self.deliveries {
-            if timeout(CONFIGURE, worker.send(Delivery::Config(config.clone()))).await.is_err() {
+            if timeout(CONFIGURE, worker.send(Delivery::Config(config.clone()).into())).await.is_err() {
                 tracing::error!("a worker is stuck and did not take the new configuration");
             }
         }
@@ -321,7 +323,7 @@ impl Node {
         let start = Instant::now();
         let end = start + over.max(WITHDRAW);
         for worker in &self.deliveries {
-            let _ = worker.send(Delivery::Drain(over.mul_f64(CLOSING))).await;
+            let _ = worker.send(Delivery::Drain(over.mul_f64(CLOSING)).into()).await;
         }
         let sockets_end = end - (over / 10).max(WITHDRAW / 2);
         let all_closed = async { while self.workers.join_next().await.is_some() {} };

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+use super::queue::{Queued, Room, Sender};
 use super::registry::{Entry, Inner, Registry};
 use super::{Delivery, message};
 use crate::backplane::{Event, Feed, Keys, Link};
@@ -28,7 +29,9 @@ pub struct Router {
     /// The state of the connection for commands.
     pub link: watch::Receiver<Link>,
     /// One sender a worker.
-    pub shards: Vec<mpsc::Sender<Delivery>>,
+    pub shards: Vec<Sender>,
+    /// What may be on its way to them.
+    pub room: Room,
     /// What is counted.
     pub metrics: Metrics,
     /// The store's name in the log.
@@ -71,9 +74,11 @@ impl Router {
     }
 
     async fn send(&self, shards: u64, delivery: Delivery) -> bool {
+        let room = self.room.take(delivery.bytes()).await;
         for (index, shard) in self.shards.iter().enumerate() {
+            let queued = || Queued { delivery: delivery.clone(), room: room.clone() };
             // A worker takes from its queue whenever it runs; it is gone only when the node stops.
-            if shards & 1 << index != 0 && shard.send(delivery.clone()).await.is_err() {
+            if shards & 1 << index != 0 && shard.send(queued()).await.is_err() {
                 return false;
             }
         }

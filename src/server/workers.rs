@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::http::accept::Lane;
-use crate::hub::{DELIVERIES, Delivery, Registry, Shard};
+use crate::hub::queue::{Sender, queue};
+use crate::hub::{Registry, Shard};
 use crate::metrics::Metrics;
 use crate::session::{ATTACHES, Pulse, Worker, run};
 
@@ -21,7 +22,7 @@ const MAX_WORKERS: usize = 64;
 #[derive(Default)]
 pub struct Workers {
     pub lanes: Vec<Lane>,
-    pub deliveries: Vec<mpsc::Sender<Delivery>>,
+    pub deliveries: Vec<Sender>,
     pub pulses: Vec<Pulse>,
     pub running: JoinSet<()>,
 }
@@ -35,7 +36,7 @@ impl Workers {
         let mut all = Self::default();
         for index in 0..config.server.workers.clamp(1, MAX_WORKERS) {
             let (attach_sender, attaches) = mpsc::channel(ATTACHES);
-            let (delivery_sender, deliveries) = mpsc::channel(DELIVERIES);
+            let (delivery_sender, deliveries) = queue();
             let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
             let pulse = Pulse::default();
             all.pulses.push(pulse.clone());

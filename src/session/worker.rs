@@ -24,6 +24,7 @@ use super::watched::Watched;
 use super::{Attach, Pulse};
 use crate::config::{Config, Limits, Session as Timing};
 use crate::hub::message::{frame, opcode, state};
+use crate::hub::queue::Receiver;
 use crate::hub::{Delivery, Doom, Registry, Shard, SocketId};
 use crate::memory;
 use crate::metrics::{Metrics, Reason};
@@ -377,17 +378,20 @@ impl Worker {
 pub async fn run(
     mut worker: Worker,
     mut attaches: mpsc::Receiver<Attach>,
-    mut deliveries: mpsc::Receiver<Delivery>,
+    mut deliveries: Receiver,
     pulse: Pulse,
 ) -> io::Result<()> {
     let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; BUFFER]);
-    let mut batch = Vec::new();
+    let (mut batch, mut rooms) = (Vec::new(), Vec::new());
     loop {
         pulse.beat();
         let pause = worker.sleep();
         tokio::select! {
             waited = worker.watched.wait(&mut events) => waited?,
-            Some(delivery) = deliveries.recv() => batch.push(delivery),
+            Some(queued) = deliveries.recv() => {
+                batch.push(queued.delivery);
+                rooms.extend(queued.room);
+            }
             Some(attach) = attaches.recv() => worker.take_in(attach),
             () = yield_now(), if !worker.unread.is_empty() => {}
             () = sleep(pause) => {}
@@ -407,8 +411,9 @@ pub async fn run(
             worker.take_in(attach);
         }
         while batch.len() < BATCH {
-            let Ok(delivery) = deliveries.try_recv() else { break };
-            batch.push(delivery);
+            let Ok(queued) = deliveries.try_recv() else { break };
+            batch.push(queued.delivery);
+            rooms.extend(queued.room);
         }
         for delivery in &batch {
             match delivery {
@@ -418,6 +423,7 @@ pub async fn run(
             }
         }
         worker.shard.deliver(&mut batch, now);
+        rooms.clear();
         worker.shard.tick(now);
         worker.drain_some();
         worker.say_goodbye();
