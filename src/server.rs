@@ -199,8 +199,8 @@ struct Node {
     workers: JoinSet<()>,
     pulses: Vec<Pulse>,
     metrics: Metrics,
-    /// Ends with the node.
-    _background: JoinSet<()>,
+    /// The connections to the store and the task between them and the workers. Ends with the node.
+    background: JoinSet<()>,
 }
 
 impl Node {
@@ -257,7 +257,7 @@ impl Node {
             workers,
             pulses,
             metrics,
-            _background: background,
+            background,
         })
     }
 
@@ -336,6 +336,8 @@ impl Node {
             Ok(()) => tracing::info!(took = ?start.elapsed(), "stopped"),
             Err(_) => tracing::warn!("stopped, but the store did not answer; other nodes withdraw what is left"),
         }
+        // The end of this node's own store is no fault that it should tell of.
+        self.background.shutdown().await;
         // Last, and in one step: until now the other nodes used it.
         self.stop_store.send_replace(true);
         let _ = timeout_at((end + WITHDRAW).into(), self.hosting.join_next()).await;
