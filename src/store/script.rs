@@ -101,6 +101,9 @@ pub struct Vm {
     pub exhausted: bool,
 }
 
+/// What is made without a look at the engine's limit of memory is smaller than this, in bytes.
+const UNGUARDED: usize = 16 << 10;
+
 /// How many instructions pass between two looks at the clock.
 const CLOCK_EVERY: u32 = 20_000;
 
@@ -218,10 +221,26 @@ impl Vm {
             }
             Ok(table)
         };
-        let mut results: MultiValue = self.run.call((function, list(keys)?, list(argv)?))?;
+        let small = [keys, argv]
+            .iter()
+            .all(|list| list.iter().map(|item| size_of::<Value>() + item.len()).sum::<usize>() < UNGUARDED);
+        let (keys, argv) = unguarded(&self.lua, small, || Ok((list(keys)?, list(argv)?)))?;
+        let mut results: MultiValue = self.run.call((function, keys, argv))?;
         let passed = matches!(results.pop_front(), Some(Value::Boolean(true)));
         Ok((passed, results.pop_front().unwrap_or(Value::Nil)))
     }
+}
+
+/// Makes values, small ones without the engine's limit of memory, for which each would take a protected
+/// call. Whatever the script makes next meets the limit.
+fn unguarded<T>(lua: &Lua, small: bool, make: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+    if !small {
+        return make();
+    }
+    let limit = lua.set_memory_limit(0)?;
+    let made = make();
+    lua.set_memory_limit(limit)?;
+    made
 }
 
 /// The error reply for what a script has thrown: the text, the script, the line.

@@ -162,7 +162,8 @@ fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Result<Va
         Err(Fail::Block(block)) if block.null_array => session.out.null_array(),
         Err(Fail::Block(_)) => session.out.null(),
     }
-    convert::to_lua(lua, &session.out.buf).map(Ok)
+    let wire = &session.out.buf;
+    super::unguarded(lua, wire.len() < super::UNGUARDED, || convert::to_lua(lua, wire)).map(Ok)
 }
 
 fn run(session: &mut Session, args: &MultiValue) -> Result<(), Fail> {
