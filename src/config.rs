@@ -106,6 +106,11 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
+    /// Whether the address is this machine's own.
+    pub fn is_loopback(&self) -> bool {
+        value::is_loopback(&self.url)
+    }
+
     /// The address as it may be shown: without user and password.
     pub fn shown(&self) -> String {
         value::without_password(&self.url)
@@ -306,7 +311,8 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
         options: crate::store::Options {
             path: reader.folder("store.path"),
             fsync: reader.fsync("store.fsync"),
-            password: reader.store_password(),
+            // One password for what is one store.
+            password: reader.store_password().or_else(|| value::password(&redis.url)),
             max_memory: reader.size("store.max_memory"),
             max_clients: reader.int("store.max_clients") as usize,
             max_bulk: reader.size("store.max_bulk"),

@@ -52,6 +52,8 @@ pub struct App {
     carried: Tally,
     /// That there are no more descriptors was logged.
     told_full: AtomicBool,
+    /// That there are as many clients as may be was logged, since there were clearly fewer.
+    told_many: AtomicBool,
 }
 
 impl App {
@@ -70,6 +72,7 @@ impl App {
             open: Tally::default(),
             carried: Tally::default(),
             told_full: AtomicBool::new(false),
+            told_many: AtomicBool::new(false),
         }
     }
 

@@ -57,6 +57,7 @@ fn check(loaded: &Loaded) -> ExitCode {
 
 fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
     let threshold = log::start(&loaded.config.log);
+    let json = loaded.config.log.format == config::LogFormat::Json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
@@ -66,7 +67,7 @@ fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
         let server = server::Server::bind(loaded, overrides, threshold).await?;
         let store = server.store();
         for listen in server.addresses() {
-            announce(&listen, &channel, &store);
+            announce(&listen, &channel, &store, json);
         }
         server.run().await
     });
@@ -75,12 +76,16 @@ fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
     match ended {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(signal)) => ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)),
+        Err(error @ server::Error::NoTls) => {
+            failed(&error);
+            ExitCode::from(CANNOT_BE_USED)
+        }
         Err(error) => failed(&error),
     }
 }
 
-/// The one line that a person can click.
-fn announce(listen: &Listen, channel: &str, store: &str) {
+/// The one line that a person can click; where the log is for machines, an object of its own.
+fn announce(listen: &Listen, channel: &str, store: &str, json: bool) {
     let version = env!("CARGO_PKG_VERSION");
     let place = match listen.address() {
         Some(address) => {
@@ -91,7 +96,11 @@ fn announce(listen: &Listen, channel: &str, store: &str) {
         }
         None => listen.to_string(),
     };
-    let line = format!("headcount {version}: {place} shows {channel}, kept in {store}\n");
+    let mut line = format!("headcount {version}: {place} shows {channel}, kept in {store}");
+    if json {
+        line = serde_json::json!({ "message": line }).to_string();
+    }
+    line.push('\n');
     let _ = std::io::stdout().write_all(line.as_bytes());
 }
 

@@ -22,7 +22,7 @@ pub struct Reason {
 /// Every metric of this node. Cloning shares the values.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// Open WebSocket connections.
+    /// Open WebSocket connections and event streams.
     pub sockets: Gauge,
     /// WebSocket connections closed, by reason.
     pub closed: Family<Reason, Counter>,
@@ -50,7 +50,7 @@ pub struct Metrics {
     pub repaired: Counter,
     /// Times this node's own lease ended and it took a new id.
     pub lease_lost: Counter,
-    /// Statements that the store refused, such as over a key that holds no integer.
+    /// Statements and heartbeats that the store refused, such as over a key that holds no integer.
     pub refused: Counter,
     /// Requests that were answered with an error before they became a socket.
     pub rejected: Counter,
@@ -61,8 +61,8 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut registry = Registry::with_prefix("headcount");
         let r = &mut registry;
-        r.register("sockets", "Open WebSocket connections", self.sockets.clone());
-        r.register("closed", "WebSocket connections closed, by reason", self.closed.clone());
+        r.register("sockets", "Open WebSocket connections and event streams", self.sockets.clone());
+        r.register("closed", "WebSocket connections and event streams closed, by reason", self.closed.clone());
         r.register("channels", "Channels that clients of this node have joined or watch", self.channels.clone());
         r.register("messages", "Messages that came from the store", self.messages.clone());
         r.register("deliveries", "Messages given to a socket", self.deliveries.clone());
@@ -75,7 +75,7 @@ impl Metrics {
         r.register("reaped", "Dead nodes whose tallies this node withdrew", self.reaped.clone());
         r.register("repaired", "Totals that a repair of this node changed", self.repaired.clone());
         r.register("lease_lost", "Times this node's own lease ended", self.lease_lost.clone());
-        r.register("refused", "Statements that the store refused", self.refused.clone());
+        r.register("refused", "Statements and heartbeats that the store refused", self.refused.clone());
         r.register("rejected", "Requests that were answered with an error", self.rejected.clone());
         let mut text = String::new();
         // Writing to a String cannot fail.

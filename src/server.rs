@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use humantime::format_duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
@@ -54,7 +55,7 @@ const TLS: &str = "tls";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; free it, or set server.listen or PORT to another")]
+    #[error("cannot listen on {address}: {error}; {}", way_out(.error))]
     Listen {
         /// The address or path.
         address: String,
@@ -69,6 +70,12 @@ pub enum Error {
         /// What is wrong with it.
         error: io::Error,
     },
+    /// TLS was asked for, and the service manager holds no socket for it.
+    #[error(
+        "server.listen has an address with tls:, and none of the service manager's sockets is for TLS: put \
+         FileDescriptorName=tls into the [Socket] of its unit, or take that address out of server.listen"
+    )]
+    NoTls,
     /// The store's URL cannot be used.
     #[error("redis.url cannot be used: {0}")]
     Store(#[from] redis::RedisError),
@@ -81,6 +88,17 @@ pub enum Error {
     /// The kernel gave no thread, epoll or signal handler.
     #[error("the system gave this process too little to run: {0}")]
     System(#[from] io::Error),
+}
+
+/// What helps when an address cannot be listened on.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "a port below 1024 is for root, or for systemd to hold (headcount.socket); or set server.listen or PORT \
+             to another"
+        }
+        _ => "free it, or set server.listen or PORT to another",
+    }
 }
 
 /// A server that listens.
@@ -154,7 +172,8 @@ impl Server {
         };
         supervising.shutdown().await;
         let config::Server { notice, drain, .. } = self.reload.loaded.config.server;
-        tracing::info!(signal, ?notice, ?drain, "stopping");
+        let (shown, over) = (format_duration(notice), format_duration(drain));
+        tracing::info!(signal, notice = %shown, drain = %over, "stopping");
         tokio::select! {
             left = node.leave(notice, drain, accepting) => left.map(|()| None),
             number = self.signals.stop() => {
@@ -176,7 +195,17 @@ fn listeners(config: &Config) -> Result<Vec<Listener>, Error> {
                 if tls && config.tls.is_none() { Err(io::Error::other("it needs tls.certificate")) } else { Ok(()) };
             usable.and_then(|()| Listener::inherit(socket, tls)).map_err(|error| Error::Inherit { name, error })
         };
-        return held.into_iter().map(take).collect();
+        // Whoever asks for TLS must not be served without it.
+        if config.server.listen.iter().any(|one| one.tls) && held.iter().all(|(_, name)| name != TLS) {
+            return Err(Error::NoTls);
+        }
+        let taken: Vec<Listener> = held.into_iter().map(take).collect::<Result<_, _>>()?;
+        let addresses: Vec<String> = taken.iter().map(|listener| listener.at.to_string()).collect();
+        tracing::info!(
+            addresses = addresses.join(", "),
+            "listening where the service manager does, not on server.listen"
+        );
+        return Ok(taken);
     }
     let all = &config.server.listen;
     let open = |one: &Listen| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
-use crate::support::node::{Scratch, headcount};
+use crate::support::node::{Node, Scratch, headcount};
 use crate::support::redis::Redis;
 use crate::support::{SOON, beside_others};
 
@@ -137,4 +137,19 @@ async fn a_port_that_is_taken_is_said_to_be() {
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains(&address), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_json_log_every_line_that_is_printed_is_an_object() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let mut node = Node::on(&redis.url()).set("LOG__FORMAT", "json").start().await;
+    node.ready().await;
+    node.signal(rustix::process::Signal::TERM);
+    node.exit(SOON).await;
+    let (out, log) = (node.line.clone() + &node.rest_of_output().await, node.log.text());
+    for line in out.lines().chain(log.lines()) {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok_and(|it| it.is_object()), "{line:?}");
+    }
+    assert!(out.contains("http://localhost") || out.contains("http://127.0.0.1"), "{out}");
 }

@@ -176,8 +176,11 @@ async fn a_store_that_others_could_reach_needs_a_password_and_always_means_alway
 async fn a_password_is_asked_of_everybody_and_said_by_every_node() {
     let _turn = beside_others().await;
     let port = free_port();
-    let setup = || auto("127.0.0.1", port).set("STORE__PASSWORD", "open sesame");
-    let nodes = [setup().start().await, setup().start().await];
+    // Whichever way it is said: it is one store.
+    let file = Scratch::write("password", "open sesame");
+    let of_the_store = auto("127.0.0.1", port).set("STORE__PASSWORD", "open sesame");
+    let of_the_address = auto("127.0.0.1", port).set("REDIS__PASSWORD_FILE", file.0.to_str().unwrap());
+    let nodes = [of_the_address.start().await, of_the_store.start().await];
     nodes[0].ready().await;
     nodes[1].ready().await;
     let refused = run::<String>(port, &["PING"]).await.unwrap_err();

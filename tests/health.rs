@@ -34,3 +34,26 @@ async fn a_redis_that_may_evict_keys_is_warned_of() {
     .await;
     assert_eq!(calm.log.lines_with("evict"), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_let_a_server_count_is_told_of_until_it_does() {
+    let _turn = beside_others().await;
+    let redis = Redis::start_real().await;
+    let may = "+@read +@write +@pubsub +@scripting +@connection +info +time";
+    let user: Vec<_> = "ACL SETUSER headcount on >secret ~* &*".split(' ').chain(may.split(' ')).collect();
+    redis.must::<()>(&user).await;
+    let node = Node::start(&redis.url().replace("redis://", "redis://headcount:secret@")).await;
+    let client = Client::open(&node, "").await;
+    client.shows("users:count", 1).await;
+
+    redis.must::<()>(&["ACL", "SETUSER", "headcount", "-@scripting"]).await;
+    node.says(&["ERROR", "refuses the heartbeat"]).await;
+    let reply = node.get("/readyz").await.unwrap();
+    assert_eq!((reply.status, reply.text().starts_with("refused: ")), (503, true), "{}", reply.text());
+    assert!(node.metric("headcount_refused_total").await.unwrap() > 0);
+
+    redis.must::<()>(&["ACL", "SETUSER", "headcount", "+@scripting"]).await;
+    node.says(&["INFO", "allows the heartbeat again"]).await;
+    node.ready().await;
+    client.shows("users:count", 1).await;
+}

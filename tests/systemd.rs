@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixDatagram;
 use tokio::time::timeout;
 
+use crate::support::certificate::Certificate;
 use crate::support::node::{Node, Scratch, headcount};
 use crate::support::redis::Redis;
 use crate::support::{SOON, beside_others};
@@ -149,14 +150,10 @@ async fn signs_of_life_come_in_half_the_time_that_the_watchdog_has_and_end_when_
     manager.hears("WATCHDOG=1").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_socket_that_the_manager_holds_is_served_in_place_of_the_configured_address() {
-    let _turn = beside_others().await;
-    let redis = Redis::start().await;
-    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = held.local_addr().unwrap();
-    // As the manager does it: the socket is descriptor 3, and the process knows that it is meant.
-    let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web exec \"$0\" --port 1";
+/// A command for a server that is handed this socket under a name, as the manager does it: the socket is
+/// descriptor 3, and the process knows that it is meant.
+fn handed(held: &std::net::TcpListener, name: &str) -> tokio::process::Command {
+    let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=$1 exec \"$0\" --port 1";
     let plain = headcount();
     let mut command = tokio::process::Command::new("sh");
     for (name, value) in plain.as_std().get_envs() {
@@ -165,10 +162,19 @@ async fn a_socket_that_the_manager_holds_is_served_in_place_of_the_configured_ad
             None => command.env_remove(name),
         };
     }
-    command.args(["-c", script, env!("CARGO_BIN_EXE_headcount")]).env("REDIS_URL", redis.url());
+    command.args(["-c", script, env!("CARGO_BIN_EXE_headcount"), name]);
     command.stdin(std::os::fd::OwnedFd::from(held.try_clone().unwrap()));
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).kill_on_drop(true);
-    let mut child = command.spawn().unwrap();
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_the_manager_holds_is_served_in_place_of_the_configured_address() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap();
+    let mut child = handed(&held, "web").env("REDIS_URL", redis.url()).spawn().unwrap();
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     timeout(SOON, stdout.read_line(&mut line)).await.expect("a line in time").unwrap();
@@ -178,4 +184,18 @@ async fn a_socket_that_the_manager_holds_is_served_in_place_of_the_configured_ad
     // While no server runs, connections wait in the socket.
     child.kill().await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_that_is_to_speak_tls_does_not_start_on_a_socket_without_it() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let certificate = Certificate::make();
+    let mut command = handed(&held, "web");
+    command.env("HEADCOUNT_SERVER__LISTEN", "tls:0.0.0.0:443");
+    command.env("HEADCOUNT_TLS__CERTIFICATE", &certificate.pem.0).env("HEADCOUNT_TLS__KEY", &certificate.key.0);
+    let output = command.stderr(std::process::Stdio::piped()).output();
+    let output = timeout(SOON, output).await.expect("it ends by itself").unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("FileDescriptorName=tls"), "{said}");
 }

@@ -118,6 +118,7 @@ pub(super) struct Desk {
     values: Mutex<HashMap<Arc<str>, Value>>,
     fresh: Notify,
     subscription: AtomicBool,
+    refused: AtomicBool,
     closing: AtomicBool,
     rules: Mutex<Option<Arc<Rules>>>,
 }
@@ -139,6 +140,15 @@ impl Census {
     pub fn subscription(&self, up: bool) {
         self.desk.subscription.store(up, Ordering::Release);
         self.desk.work.notify_one();
+    }
+
+    /// Whether the store does not let this node count, though it answers.
+    pub fn is_refused(&self) -> bool {
+        self.desk.refused.load(Ordering::Acquire)
+    }
+
+    pub(super) fn refused(&self, refused: bool) {
+        self.desk.refused.store(refused, Ordering::Release);
     }
 
     /// Puts other rules into effect: which channels are set up as 0, and which go with their last tally.

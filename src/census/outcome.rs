@@ -73,7 +73,10 @@ impl Task {
                     tracing::debug!(node = id.as_str(), "the lease is held");
                 }
                 (self.lease.end, self.lease.held) = (Some(end), true);
-                self.beat_refused = false;
+                if std::mem::take(&mut self.beat_refused) {
+                    self.census.refused(false);
+                    tracing::info!("the store allows the heartbeat again");
+                }
                 if taken {
                     self.look_at_all();
                 }
@@ -91,7 +94,9 @@ impl Task {
                 self.rotate();
             }
             Err(Error::Refused(why)) => {
+                self.metrics.refused.inc();
                 if !std::mem::replace(&mut self.beat_refused, true) {
+                    self.census.refused(true);
                     tracing::error!(why, "the store refuses the heartbeat: nothing is counted until it allows it");
                 }
             }

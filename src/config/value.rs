@@ -100,6 +100,14 @@ pub fn has_password(url: &str) -> bool {
     authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || rest.contains("pass=")
 }
 
+/// The password that a store's address has for whoever says no user's name.
+pub fn password(url: &str) -> Option<String> {
+    let info = redis::IntoConnectionInfo::into_connection_info(url).ok()?;
+    let settings = info.redis_settings();
+    let of_all = settings.username().is_none_or(|user| user.is_empty() || user == "default");
+    settings.password().filter(|_| of_all).map(str::to_owned)
+}
+
 /// A store's address with this password, unless it has one of its own.
 pub fn with_password(url: String, password: Option<&str>) -> String {
     let (Some(password), Some((scheme, rest)), false) = (password, url.split_once("://"), has_password(&url)) else {

@@ -1,5 +1,7 @@
 //! Who may have a socket or a stream of events: by origin, query, address, and how full it is.
 
+use std::sync::atomic::Ordering;
+
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::{Request, StatusCode};
@@ -44,9 +46,16 @@ fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
     if app.draining() {
         return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")));
     }
-    if app.clients() > config.limits.clients {
+    let (clients, limit) = (app.clients(), config.limits.clients);
+    if clients > limit {
+        if !app.told_many.swap(true, Ordering::Relaxed) {
+            tracing::warn!(limit, "full: as many clients as limits.clients allows; further ones get 503");
+        }
         let why = "the server has as many clients as limits.clients allows";
         return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
+    }
+    if clients < limit - limit / 10 && app.told_many.load(Ordering::Relaxed) {
+        app.told_many.store(false, Ordering::Relaxed);
     }
     Ok(query)
 }
@@ -56,7 +65,8 @@ fn seat(app: &App, connection: &Connection, request: &Request<Incoming>) -> Resu
     let config = app.config();
     let (trusted, written) = (&config.server.trusted_proxies, config.server.forwarded_header);
     let client = peer::client(connection.peer, request.headers(), trusted, written);
-    tracing::debug!(?client, path = request.uri().path(), query = request.uri().query(), "a client comes in");
+    let shown = client.map(tracing::field::display);
+    tracing::debug!(client = shown, path = request.uri().path(), query = request.uri().query(), "a client comes in");
     match (client, config.limits.clients_per_address) {
         (Some(client), Some(limit)) => app.seats.take(client, limit).map(Some).ok_or_else(|| {
             let why = "this address has as many clients as limits.clients_per_address allows";

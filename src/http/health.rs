@@ -12,12 +12,17 @@ pub fn health() -> Reply {
     fresh(plain(StatusCode::OK, "ok\n"))
 }
 
-/// Whether this node should get clients: the store is reachable, and the subscription is live.
+/// Whether this node should get clients: the store is reachable and lets it count, and the subscription is
+/// live.
 pub fn ready(app: &App) -> Reply {
     let (status, text) = match (app.leaving(), app.registry.store_up()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "leaving: the server is stopping\n"),
+        (false, Some(true)) if app.registry.refused() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "refused: the store does not let this server count; the log says why\n")
+        }
         (false, Some(true)) => (StatusCode::OK, "ready\n"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store is out of reach\n"),
+        (false, None) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store has not answered yet\n"),
+        (false, Some(false)) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store is out of reach\n"),
     };
     fresh(plain(status, text))
 }

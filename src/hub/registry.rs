@@ -75,6 +75,11 @@ impl Registry {
         self.with(|inner| inner.up)
     }
 
+    /// Whether the store is in reach and does not let this node count.
+    pub fn refused(&self) -> bool {
+        self.census.is_refused()
+    }
+
     /// A worker has its first client on a channel. Counted and delivered is by the newest rules.
     pub(super) fn enter(&self, shard: u8, name: &Arc<str>) -> Snapshot {
         self.with(|inner| {

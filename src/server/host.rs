@@ -41,6 +41,8 @@ pub struct Host {
     options: crate::store::Options,
     /// Host and port; None if the store is not reached by TCP.
     address: Option<(String, u16)>,
+    /// The address is this machine's own, so that this node would serve there.
+    local: bool,
     /// Remembers that another store was seen at the address, over a restart if there is a folder.
     seen: bool,
     memory: Option<PathBuf>,
@@ -64,7 +66,8 @@ impl Host {
         let seen = remembered.is_some_and(|text| text.trim() == config.redis.shown());
         let (embedded, mut options) = (config.store.embedded, config.store.options.clone());
         options.max_clients = options.max_clients.min(descriptors);
-        Self { embedded, options, address, seen, memory, stop: watch::Sender::new(false), metrics }
+        let local = embedded == Embedded::Auto && config.redis.is_loopback();
+        Self { embedded, options, address, local, seen, memory, stop: watch::Sender::new(false), metrics }
     }
 
     /// Ends the store when it is sent: its listener and connections close last and in one step.
@@ -99,6 +102,13 @@ impl Host {
         shown: String,
     ) -> Result<(), StoreError> {
         let mut stop = self.stop.subscribe();
+        if self.seen && self.local {
+            tracing::info!(
+                remembered = self.remembered(),
+                "another store was seen at redis.url: this server waits for it; to have it serve its own one, remove \
+                 that file, or set store.embedded to \"always\""
+            );
+        }
         loop {
             if let Some(store) = serving.take() {
                 let ended = store.await.unwrap_or(Err(StoreError::Ended));
@@ -138,10 +148,21 @@ impl Host {
         }
     }
 
+    /// Where it is remembered that another store was seen.
+    fn remembered(&self) -> String {
+        self.memory.as_ref().map_or("until this process ends".to_owned(), |file| file.display().to_string())
+    }
+
     /// Another store was seen: from now on this node waits for it.
     fn note(&mut self, ours: Option<bool>, shown: &str) {
         if ours != Some(false) || std::mem::replace(&mut self.seen, true) {
             return;
+        }
+        if self.local {
+            tracing::info!(
+                remembered = self.remembered(),
+                "the store is another's: this server waits for it from now on, and never takes its address"
+            );
         }
         if let Some(file) = &self.memory
             && let Err(error) = std::fs::write(file, shown)

@@ -43,6 +43,7 @@ fn tell(Changes { live, restart }: &Changes) {
         tracing::warn!(keys = restart.join(", "), "these keys changed and wait for a restart");
     }
     match live.as_slice() {
+        [] if restart.is_empty() => tracing::info!("reloaded: nothing changed"),
         [] => tracing::info!("reloaded: nothing else changed"),
         changed => tracing::info!(keys = changed.join(", "), "reloaded: these keys changed"),
     }

@@ -55,6 +55,7 @@ impl Supervisor {
 
     fn status(&self) -> String {
         let store = match self.registry.store_up() {
+            Some(true) if self.registry.refused() => "the store does not let this server count",
             Some(true) => "the store is live",
             Some(false) => "the store is out of reach",
             None => "the store has not answered yet",

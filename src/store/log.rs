@@ -7,8 +7,9 @@
 //! A write that fails is told: commands that write are refused with `MISCONF` until it succeeds, and
 //! under [`Fsync::Always`] those whose changes are not on disk lose their connection, not get an OK.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
@@ -27,6 +28,8 @@ use syncer::Syncer;
 
 /// The log's name in its folder.
 const FILE: &str = "headcount.aof";
+/// The file whose lock says that the folder is in use.
+const LOCK: &str = "lock";
 /// The name of the file that a rewrite writes.
 const NEW_FILE: &str = "headcount.aof.new";
 /// Smaller logs are not worth a rewrite.
@@ -152,8 +155,15 @@ impl Log {
     }
 }
 
+/// How files are made: the data is for the server's user only.
+fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600);
+    options
+}
+
 fn lock(folder: &Path) -> io::Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+    let file = private().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }

@@ -121,7 +121,7 @@ impl Setup {
         let Some(address) = address_in(&line) else {
             panic!("no address on the first line of output: {read:?} {line:?}; the log:\n{}", log.text());
         };
-        Node { child, address, stdout, log, config: self.config }
+        Node { child, address, line, stdout, log, config: self.config }
     }
 }
 
@@ -136,6 +136,8 @@ fn address_in(line: &str) -> Option<SocketAddr> {
 pub struct Node {
     child: Child,
     pub address: SocketAddr,
+    /// The first line of its output.
+    pub line: String,
     stdout: BufReader<ChildStdout>,
     pub log: Log,
     config: Option<Scratch>,

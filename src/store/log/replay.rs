@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{FILE, Log, NEW_FILE, Syncer, Wanted, lock};
+use super::{FILE, LOCK, Log, NEW_FILE, Syncer, Wanted, lock, private};
 use crate::store::StoreError;
 use crate::store::blob::Blob;
 use crate::store::command::{Flags, Run, find};
@@ -30,12 +30,11 @@ impl Log {
         fs::create_dir_all(folder).map_err(at(folder))?;
         let lock = lock(folder).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => StoreError::Locked { path: folder.to_owned() },
-            _ => StoreError::Folder { path: folder.to_owned(), source },
+            _ => StoreError::Folder { path: folder.join(LOCK), source },
         })?;
         let _ = fs::remove_file(folder.join(NEW_FILE));
         let path = folder.join(FILE);
-        let mut file =
-            File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
+        let mut file = private().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
         let good = replay(&mut file, &path, data)?;
         let size = file.metadata().map_err(at(&path))?.len();
         if good < size {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use super::{FILE, Log, NEW_FILE};
+use super::{FILE, Log, NEW_FILE, private};
 use crate::store::journal::Journal;
 use crate::store::keyspace::Keyspace;
 
@@ -43,7 +43,7 @@ impl Rewrite {
 impl Log {
     /// Starts a rewrite with the keys as they are now.
     pub fn begin_rewrite(&mut self, keys: &mut Keyspace) {
-        let file = File::options().create(true).truncate(true).write(true).open(self.folder.join(NEW_FILE));
+        let file = private().create(true).truncate(true).write(true).open(self.folder.join(NEW_FILE));
         let file = match file {
             Ok(file) => Arc::new(file),
             Err(error) => return self.give_up_rewrite(keys, &error),
