@@ -352,7 +352,7 @@ impl Node {
         let start = Instant::now();
         let end = start + over.max(WITHDRAW);
         for worker in &self.deliveries {
-            let _ = worker.send(Delivery::Drain(over.mul_f64(CLOSING)).into()).await;
+            let _ = timeout_at(end.into(), worker.send(Delivery::Drain(over.mul_f64(CLOSING)).into())).await;
         }
         let sockets_end = end - (over / 10).max(WITHDRAW / 2);
         let all_closed = async { while self.workers.join_next().await.is_some() {} };
@@ -366,7 +366,7 @@ impl Node {
             Err(_) => tracing::warn!("stopped, but the store did not answer; other nodes withdraw what is left"),
         }
         // The end of this node's own store is no fault that it should tell of.
-        self.background.shutdown().await;
+        self.background.abort_all();
         // Last, and in one step: until now the other nodes used it.
         self.stop_store.send_replace(true);
         let _ = timeout_at((end + WITHDRAW).into(), self.hosting.join_next()).await;
