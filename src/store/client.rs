@@ -1,10 +1,11 @@
 //! One connection: what it has sent, what it is to get, and what it has asked to be.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 
 use super::blob::Blob;
 use super::failure::Block;
@@ -188,17 +189,17 @@ impl Client {
         self.monitor || self.is_subscriber()
     }
 
-    /// Sends what it can without waiting.
+    /// Sends what it can without waiting; in place, as the fan-out does, for many subscribers.
     pub fn flush(&mut self) -> Flushed {
         while self.sent < self.reply.buf.len() {
-            match self.socket.write(&self.reply.buf[self.sent..]) {
+            match send(&self.socket, &self.reply.buf[self.sent..], SendFlags::NOSIGNAL) {
                 Ok(0) => return Flushed::Broken,
                 Ok(sent) => self.sent += sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Errno::WOULDBLOCK) => {
                     self.forget_sent();
                     return Flushed::Partly;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(Errno::INTR) => {}
                 Err(_) => return Flushed::Broken,
             }
         }
