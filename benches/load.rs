@@ -202,6 +202,8 @@ impl Load {
             io.set_nonblocking(true)?;
             epoll::add(&self.epoll, &io, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
             self.clients.push(Client { io, open: false, got: 0, rest: Vec::new() });
+            // Whoever comes after something was expected is waited for, too.
+            self.waiting += usize::from(self.target > 0);
             while self.clients.len() >= self.open + window {
                 self.pump(Duration::from_millis(100))?;
                 self.stuck(start)?;

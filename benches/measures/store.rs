@@ -36,13 +36,13 @@ struct Request {
 }
 
 const REQUESTS: &[Request] = &[
-    Request { name: "PING", args: &["PING"], subscribers: 0, thousands: 200 },
-    Request { name: "SET", args: &["SET", "key:__rand_int__", "value"], subscribers: 0, thousands: 200 },
-    Request { name: "GET", args: &["GET", "key:__rand_int__"], subscribers: 0, thousands: 200 },
-    Request { name: "INCR", args: &["INCR", "counter:__rand_int__"], subscribers: 0, thousands: 200 },
-    Request { name: "ZADD", args: &["ZADD", "zset", "__rand_int__", "m:__rand_int__"], subscribers: 0, thousands: 200 },
-    Request { name: "ZRANGE of 10", args: &["ZRANGE", "zset", "100", "109"], subscribers: 0, thousands: 200 },
-    Request { name: "PUBLISH to 1", args: &["PUBLISH", "news", "hello"], subscribers: 1, thousands: 200 },
+    Request { name: "PING", args: &["PING"], subscribers: 0, thousands: 60 },
+    Request { name: "SET", args: &["SET", "key:__rand_int__", "value"], subscribers: 0, thousands: 60 },
+    Request { name: "GET", args: &["GET", "key:__rand_int__"], subscribers: 0, thousands: 60 },
+    Request { name: "INCR", args: &["INCR", "counter:__rand_int__"], subscribers: 0, thousands: 60 },
+    Request { name: "ZADD", args: &["ZADD", "zset", "__rand_int__", "m:__rand_int__"], subscribers: 0, thousands: 60 },
+    Request { name: "ZRANGE of 10", args: &["ZRANGE", "zset", "100", "109"], subscribers: 0, thousands: 60 },
+    Request { name: "PUBLISH to 1", args: &["PUBLISH", "news", "hello"], subscribers: 1, thousands: 60 },
     Request { name: "PUBLISH to 100", args: &["PUBLISH", "news", "hello"], subscribers: 100, thousands: 10 },
     Request {
         name: "EVALSHA of the count",
