@@ -111,6 +111,11 @@ impl Redis {
         value::is_loopback(&self.url)
     }
 
+    /// The password that is said there by whoever says no user's name.
+    pub fn password(&self) -> Option<String> {
+        value::password(&self.url)
+    }
+
     /// The address as it may be shown: without user and password.
     pub fn shown(&self) -> String {
         value::without_password(&self.url)
@@ -311,8 +316,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
         options: crate::store::Options {
             path: reader.folder("store.path"),
             fsync: reader.fsync("store.fsync"),
-            // One password for what is one store.
-            password: reader.store_password().or_else(|| value::password(&redis.url)),
+            password: reader.store_password(),
             max_memory: reader.size("store.max_memory"),
             max_clients: reader.int("store.max_clients") as usize,
             max_bulk: reader.size("store.max_bulk"),
@@ -321,7 +325,8 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
             ..crate::store::Options::default()
         },
     };
-    if store.embedded == Embedded::Always && store.options.password.is_none() && !value::is_loopback(&redis.url) {
+    let guarded = store.options.password.is_some() || redis.password().is_some();
+    if store.embedded == Embedded::Always && !guarded && !redis.is_loopback() {
         reader.reject("store.embedded", "needs store.password where redis.url is not this machine's own address");
     }
     let redis = Redis { url: value::with_password(redis.url, store.options.password.as_deref()), ..redis };

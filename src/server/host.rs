@@ -66,6 +66,8 @@ impl Host {
         let seen = remembered.is_some_and(|text| text.trim() == config.redis.shown());
         let (embedded, mut options) = (config.store.embedded, config.store.options.clone());
         options.max_clients = options.max_clients.min(descriptors);
+        // One password for what is one store.
+        options.password = options.password.or_else(|| config.redis.password());
         let local = embedded == Embedded::Auto && config.redis.is_loopback();
         Self { embedded, options, address, local, seen, memory, stop: watch::Sender::new(false), metrics }
     }
