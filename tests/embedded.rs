@@ -129,6 +129,7 @@ async fn a_real_redis_that_restarts_finds_its_port_free_also_after_a_restart_of_
     node.crash().await;
     let node = auto("127.0.0.1", redis.port()).set("SERVER__STATE_DIR", folder.to_str().unwrap()).start().await;
     stays("the port is free for a node that was started anew", HOLD * 2, free).await;
+    node.says(&["another store was seen", "other-store", "store.embedded"]).await;
     redis.revive().await;
     node.ready().await;
     let client = Client::open(&node, "").await;

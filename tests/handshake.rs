@@ -66,7 +66,11 @@ async fn a_full_server_says_503_and_takes_the_next_when_one_leaves() {
     node.ready().await;
     let first = Client::open(&node, "").await;
     let _second = Client::open(&node, "").await;
-    assert_eq!(ask(&node, "GET", "/ws", &UPGRADE).await.status, 503);
+    for _ in 0..2 {
+        assert_eq!(ask(&node, "GET", "/ws", &UPGRADE).await.status, 503);
+    }
+    node.says(&["WARN", "full", "limits.clients"]).await;
+    assert_eq!(node.log.lines_with("limits.clients allows").len(), 1, "{}", node.log.text());
     assert_eq!(ask(&node, "GET", "/", &[]).await.status, 200);
     first.close().await;
     crate::support::eventually("room", crate::support::SOON, || Client::try_open(node.address, "")).await;
