@@ -5,13 +5,13 @@
 //! what the numbers mean, nor which kind of Redis it talks to: the embedded store is one like any
 //! other. The rule: every wait has a deadline, and every key name is in [`keys`].
 
-pub mod commands;
-pub mod feed;
+mod backoff;
+pub mod client;
 pub mod inbox;
 pub mod keys;
-mod retry;
+pub mod subscriber;
 
-pub use commands::{Commands, Error, Link, Peer};
-pub use feed::Feed;
+pub use client::{Client, Error, Link, Peer};
 pub use inbox::{Event, Inbox};
 pub use keys::Keys;
+pub use subscriber::Subscriber;

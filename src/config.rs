@@ -38,7 +38,7 @@ pub struct Config {
     /// The store that this node may serve itself.
     pub store: Store,
     /// The timing of the count.
-    pub census: Census,
+    pub presence: Presence,
     /// Bounds on what one client, or all of them, may take.
     pub limits: Limits,
     /// How silent clients are found.
@@ -142,9 +142,9 @@ pub struct Store {
     pub options: crate::store::Options,
 }
 
-/// `[census]`
+/// `[presence]`
 #[derive(Debug, Clone, PartialEq)]
-pub struct Census {
+pub struct Presence {
     /// Between two renewals of this node's lease.
     pub heartbeat: Duration,
     /// How long a lease lasts after its last renewal.
@@ -330,16 +330,17 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
         reader.reject("store.embedded", "needs store.password where redis.url is not this machine's own address");
     }
     let redis = Redis { url: value::with_password(redis.url, store.options.password.as_deref()), ..redis };
-    let census = Census {
-        heartbeat: reader.duration("census.heartbeat"),
-        lease: reader.duration("census.lease"),
-        grace: reader.duration("census.grace"),
-        repair: reader.duration("census.repair"),
-        quiet: reader.duration("census.quiet"),
-        batch: reader.duration("census.batch"),
+    let presence = Presence {
+        heartbeat: reader.duration("presence.heartbeat"),
+        lease: reader.duration("presence.lease"),
+        grace: reader.duration("presence.grace"),
+        repair: reader.duration("presence.repair"),
+        quiet: reader.duration("presence.quiet"),
+        batch: reader.duration("presence.batch"),
     };
-    if census.lease < census.heartbeat * 3 {
-        reader.reject("census.lease", "must be at least three times census.heartbeat, or one lost heartbeat ends it");
+    if presence.lease < presence.heartbeat * 3 {
+        reader
+            .reject("presence.lease", "must be at least three times presence.heartbeat, or one lost heartbeat ends it");
     }
     let limits = Limits {
         clients: reader.int("limits.clients") as usize,
@@ -360,7 +361,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     let channels = Arc::new(reader.channels());
     let unseen = reader.unseen.take().unwrap_or_default();
     let effective = reader.finish()?;
-    let config = Config { server, tls, redis, store, census, limits, session, log, channels };
+    let config = Config { server, tls, redis, store, presence, limits, session, log, channels };
     Ok(Loaded { config, effective, unseen })
 }
 

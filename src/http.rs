@@ -5,15 +5,15 @@
 //! in one line of plain text.
 
 pub mod accept;
-mod admit;
+mod admission;
 mod assets;
+mod bridge;
+mod client_ip;
 mod connection;
 mod events;
 mod handshake;
 mod health;
-pub mod listen;
-mod peer;
-mod pump;
+mod proxy_protocol;
 mod query;
 pub mod routes;
 
@@ -28,7 +28,7 @@ use hyper::{Response, StatusCode};
 use crate::config::Config;
 use crate::hub::Registry;
 use crate::metrics::Metrics;
-use crate::session::seat::{Seats, Tally};
+use crate::net::conn_limits::{HeldCount, IpLimiter};
 use assets::Assets;
 
 /// A response whose body is in memory.
@@ -43,13 +43,13 @@ pub struct App {
     leaving: AtomicBool,
     draining: AtomicBool,
     /// Sockets by address.
-    seats: Arc<Seats>,
+    per_address: Arc<IpLimiter>,
     /// Descriptors that clients may take.
     descriptors: usize,
     /// Connections that are open and have not become a socket.
-    open: Tally,
+    open: HeldCount,
     /// Clients whose bytes pass through a pair of sockets.
-    carried: Tally,
+    carried: HeldCount,
     /// That there are no more descriptors was logged.
     told_full: AtomicBool,
     /// That there are as many clients as may be was logged, since there were clearly fewer.
@@ -67,10 +67,10 @@ impl App {
             assets,
             leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            seats: Arc::default(),
+            per_address: Arc::default(),
             descriptors,
-            open: Tally::default(),
-            carried: Tally::default(),
+            open: HeldCount::default(),
+            carried: HeldCount::default(),
             told_full: AtomicBool::new(false),
             told_many: AtomicBool::new(false),
         }

@@ -5,15 +5,15 @@
 //! The rules: a message is framed once and every socket gets the same bytes; no task is woken and
 //! nothing is allocated for a socket that can take them at once; a client that cannot has a bound.
 
-mod configure;
 mod fanout;
-pub mod message;
-mod outbox;
-mod pace;
+mod pacer;
 pub mod queue;
 pub mod registry;
 pub mod router;
+mod rule_change;
+mod send_queue;
 pub mod shard;
+pub mod ws_frame;
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::config::Config;
 
 pub use registry::Registry;
 pub use router::Router;
-pub use shard::{Doom, JoinError, Shard, SocketId};
+pub use shard::{CloseReason, JoinError, Shard, SocketId};
 
 /// What the router hands to a worker.
 #[derive(Debug, Clone)]

@@ -4,16 +4,16 @@
 //! what comes back comes through channels and handles:
 //!
 //! ```text
-//! main → server → http → session → hub → census → backplane → (RESP) → store
+//! main → server → http → session → hub → presence → backplane → (RESP) → store
 //! ```
 //!
 //! - [`cli`], [`config`], [`log`]: what a person sets, as typed values; [`manual`]: how they read it.
-//! - [`server`], [`shutdown`], [`systemd`]: start from right to left, stop from left to right, and
+//! - [`server`], [`signals`], [`systemd`]: start from right to left, stop from left to right, and
 //!   keep the service manager told.
 //! - [`http`]: the accept loop, the routes, the page, the WebSocket handshake.
 //! - [`session`]: one client from open to close.
 //! - [`hub`]: channels and their subscribers on this node; the fan-out.
-//! - [`census`]: how many are here, over all nodes, and how the count heals.
+//! - [`presence`]: how many are here, over all nodes, and how the count heals.
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
 //! - [`metrics`]: what a node counts about itself; [`memory`]: giving it back.
@@ -32,7 +32,6 @@
 //!   is more than an addition gets another path beside `/ws`.
 
 pub mod backplane;
-pub mod census;
 pub mod cli;
 pub mod config;
 pub mod http;
@@ -41,8 +40,10 @@ pub mod log;
 pub mod manual;
 pub mod memory;
 pub mod metrics;
+pub mod net;
+pub mod presence;
 pub mod server;
 pub mod session;
-pub mod shutdown;
+pub mod signals;
 pub mod store;
 pub mod systemd;

@@ -70,7 +70,7 @@ fn outside(roff: &mut Roff) {
     entry(
         roff,
         vec![bold("HEADCOUNT_SECTION__KEY")],
-        "Any key of the file, such as HEADCOUNT_CENSUS__REPAIR=5s for repair in [census].",
+        "Any key of the file, such as HEADCOUNT_PRESENCE__REPAIR=5s for repair in [presence].",
     );
     roff.control("SH", ["SIGNALS"]);
     entry(

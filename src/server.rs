@@ -3,10 +3,10 @@
 //! One thread a worker, each with a runtime of its own; the first also accepts connections and
 //! talks to the store. The rule: this file alone knows all layers.
 
-mod descriptors;
-mod host;
+mod embedded_store;
+mod fd_budget;
 mod reload;
-mod supervise;
+mod watchdog;
 mod workers;
 
 use std::io;
@@ -18,24 +18,24 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::backplane::{Commands, Feed, Keys};
-use crate::census::{Census, census};
+use crate::backplane::{Client, Keys, Subscriber};
 use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
-use crate::http::accept::{Lane, accept};
-use crate::http::listen::Listener;
-use crate::hub::queue::{Room, Sender};
+use crate::http::accept::{WorkerHandle, accept};
+use crate::hub::queue::{ByteBudget, Sender};
 use crate::hub::{Delivery, Registry, Router};
 use crate::log::Threshold;
 use crate::metrics::Metrics;
+use crate::net::listener::Listener;
+use crate::presence::{Presence, presence};
 use crate::session::Pulse;
-use crate::shutdown::{Asked, Signals};
+use crate::signals::{Asked, Signals};
 use crate::store::StoreError;
 use crate::systemd::{self, Manager};
-use descriptors::Descriptors;
-use host::{Host, Serving};
+use embedded_store::{EmbeddedStore, Serving};
+use fd_budget::FdBudget;
 use reload::Reload;
-use supervise::{Supervisor, see_out};
+use watchdog::{Watchdog, see_out};
 use workers::Workers;
 
 /// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
@@ -104,11 +104,11 @@ fn way_out(error: &io::Error) -> &'static str {
 /// A server that listens.
 pub struct Server {
     reload: Reload,
-    descriptors: Descriptors,
+    descriptors: FdBudget,
     listeners: Vec<Listener>,
     signals: Signals,
     metrics: Metrics,
-    host: Host,
+    host: EmbeddedStore,
     serving: Option<Serving>,
 }
 
@@ -119,10 +119,10 @@ impl Server {
     /// See [`Error`].
     pub async fn bind(loaded: Loaded, overrides: Overrides, threshold: Threshold) -> Result<Self, Error> {
         let config = &loaded.config;
-        let descriptors = Descriptors::raise(config);
+        let descriptors = FdBudget::raise(config);
         let listeners = listeners(config)?;
         let metrics = Metrics::default();
-        let mut host = Host::new(config, descriptors.store, metrics.clone());
+        let mut host = EmbeddedStore::new(config, descriptors.store, metrics.clone());
         let serving = host.start().await?;
         let reload = Reload { loaded, overrides, threshold };
         Ok(Self { reload, descriptors, listeners, signals: Signals::new()?, metrics, host, serving })
@@ -219,9 +219,9 @@ fn listeners(config: &Config) -> Result<Vec<Listener>, Error> {
 struct Node {
     app: Arc<App>,
     registry: Arc<Registry>,
-    lanes: Vec<Lane>,
+    lanes: Vec<WorkerHandle>,
     deliveries: Vec<Sender>,
-    census: Census,
+    presence: Presence,
     counting: JoinSet<()>,
     hosting: JoinSet<Result<(), StoreError>>,
     stop_store: watch::Sender<bool>,
@@ -237,19 +237,19 @@ impl Node {
         config: &Config,
         descriptors: usize,
         metrics: Metrics,
-        host: Host,
+        host: EmbeddedStore,
         serving: Option<Serving>,
     ) -> Result<Self, Error> {
         let mut background = JoinSet::new();
 
         let keys = Keys::new(&config.redis.key_prefix);
-        let commands = Commands::new(&config.redis, metrics.clone())?;
-        let feed = Feed::new(&config.redis, metrics.clone())?;
+        let commands = Client::new(&config.redis, metrics.clone())?;
+        let feed = Subscriber::new(&config.redis, metrics.clone())?;
         let link = commands.link();
 
-        let (census, count) =
-            census(config.census.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
-        let registry = Arc::new(Registry::new(census.clone(), config.channels.clone(), config.limits.client_buffer));
+        let (presence, count) =
+            presence(config.presence.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
+        let registry = Arc::new(Registry::new(presence.clone(), config.channels.clone(), config.limits.client_buffer));
 
         let (mut hosting, stop_store) = (JoinSet::new(), host.stopper());
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
@@ -263,10 +263,10 @@ impl Node {
             registry: registry.clone(),
             feed,
             keys,
-            census: census.clone(),
+            presence: presence.clone(),
             link,
             shards: deliveries.clone(),
-            room: Room::default(),
+            room: ByteBudget::default(),
             metrics: metrics.clone(),
             store: config.redis.shown(),
             subscribed: false,
@@ -279,7 +279,7 @@ impl Node {
             registry,
             lanes,
             deliveries,
-            census,
+            presence,
             counting,
             hosting,
             stop_store,
@@ -290,8 +290,8 @@ impl Node {
         })
     }
 
-    fn supervisor(&self, manager: Manager) -> Supervisor {
-        Supervisor {
+    fn supervisor(&self, manager: Manager) -> Watchdog {
+        Watchdog {
             manager,
             watchdog: systemd::watchdog(),
             workers: self.pulses.clone(),
@@ -359,7 +359,7 @@ impl Node {
         if timeout_at(sockets_end.into(), all_closed).await.is_err() {
             tracing::warn!("some clients did not say goodbye in time; their connections end with the process");
         }
-        self.census.close();
+        self.presence.close();
         let withdrawn = async { while self.counting.join_next().await.is_some() {} };
         match timeout_at(end.into(), withdrawn).await {
             Ok(()) => tracing::info!(took = ?start.elapsed(), "stopped"),

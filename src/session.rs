@@ -5,14 +5,13 @@
 //! idle session holds no buffer and no task. The rule: what a client sends wrong is answered, and
 //! disturbs nobody else.
 
-pub mod close;
+pub mod close_code;
 mod drain;
 mod frames;
-mod liveness;
+mod keepalive;
+mod poller;
+mod protocol;
 mod request;
-pub mod seat;
-mod talk;
-mod watched;
 mod worker;
 
 use std::net::TcpStream;
@@ -21,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use seat::{Held, Seat};
+use crate::net::conn_limits::{Held, IpPermit};
 pub use worker::{Worker, run};
 
 /// Connections that may wait to be taken in by a worker.
@@ -29,12 +28,12 @@ pub const ATTACHES: usize = 256;
 
 /// A connection that has become a WebSocket.
 #[derive(Debug)]
-pub struct Attach {
+pub struct NewClient {
     /// The connection, non-blocking: a stream socket of any family, since only `send`, `recv` and
     /// `shutdown` are called on it.
     pub io: TcpStream,
     /// Its place among the clients of its address, where that has a limit.
-    pub seat: Option<Box<Seat>>,
+    pub seat: Option<Box<IpPermit>>,
     /// Its place among the connections that have not become a socket; given up when it has.
     pub open: Held,
     /// What it is sent before anything else.

@@ -4,10 +4,10 @@
 //! if asked, in a log on disk. It knows nothing of channels, counts or sessions: to them it is a Redis
 //! like any other.
 //!
-//! Read it in this order: `resp` and `reply` are the protocol; `blob`, `value`, `zset` (with `ranks`)
+//! Read it in this order: `resp` and `reply` are the protocol; `small_bytes`, `value`, `zset` (with `score_index`)
 //! and `keyspace` the data, pure, with `now` as an argument; `command` is the table of commands, the
 //! bodies beside it by data type; `script` runs Lua; `server`, `client`, `dispatch`, `blocking` and
-//! `event_loop` bring requests to their commands; `journal` and `log` write down what they changed.
+//! `event_loop` bring requests to their commands; `aof` writes down what they changed.
 //!
 //! The store serves on a thread of its own, in a plain loop over epoll, not as tasks of the runtime
 //! that calls it. Commands run one at a time in any case. So there is nothing to gain from tasks, and
@@ -24,37 +24,36 @@ use mio::Waker;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot, watch};
 
+mod aof;
 mod args;
-mod blob;
 mod blocking;
 mod client;
 mod command;
 mod data;
+mod decimal;
 mod dispatch;
+mod error;
 mod event_loop;
-mod failure;
 mod glob;
-mod journal;
 mod keyspace;
-mod log;
-mod longdouble;
+mod lazyfree;
 mod number;
 mod pubsub;
-mod ranks;
 mod reply;
 mod resp;
+mod score_index;
 mod script;
 mod server;
 mod settings;
-mod trash;
+mod small_bytes;
 mod value;
 mod zset;
 
 pub use settings::{Fsync, Options};
 
+use aof::Aof;
 use data::Data;
 use event_loop::EventLoop;
-use log::Log;
 use server::{Contents, Server};
 
 /// Why a store could not be opened or could not go on.
@@ -120,7 +119,7 @@ impl Store {
     pub fn open(options: Options) -> Result<Self, StoreError> {
         let mut data = Data::new();
         let log = match &options.path {
-            Some(folder) => Some(Log::open(folder, options.fsync, &mut data)?),
+            Some(folder) => Some(Aof::open(folder, options.fsync, &mut data)?),
             None => None,
         };
         let contents = Contents { data, scripts: Default::default(), log, options };

@@ -27,7 +27,7 @@ async fn check_names_all_five_mistakes_of_a_file() {
     let file = Scratch::write(
         "mistakes.toml",
         "[server]\ndrain = \"soon\"\nworkers = \"many\"\n\
-         [census]\nheartbeat = \"0s\"\nhartbeat = \"1s\"\n\
+         [presence]\nheartbeat = \"0s\"\nhartbeat = \"1s\"\n\
          [[channels]]\npattern = \"a:*\"\ncount = \"sockets\"\ndeliver = \"sometimes\"\n",
     );
     let path = file.0.to_str().unwrap();
@@ -54,10 +54,11 @@ async fn a_start_refuses_what_check_refuses() {
 
 #[tokio::test]
 async fn a_mistake_in_the_environment_is_named_as_the_variable() {
-    let output = run(&["check"], &[("HEADCOUNT_CENSUS__REPAIR", "never"), ("HEADCOUNT_CENSUS__NONSENSE", "1")]).await;
+    let output =
+        run(&["check"], &[("HEADCOUNT_PRESENCE__REPAIR", "never"), ("HEADCOUNT_PRESENCE__NONSENSE", "1")]).await;
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
-    for needle in ["environment", "HEADCOUNT_CENSUS__REPAIR", "never", "HEADCOUNT_CENSUS__NONSENSE"] {
+    for needle in ["environment", "HEADCOUNT_PRESENCE__REPAIR", "never", "HEADCOUNT_PRESENCE__NONSENSE"] {
         assert!(text.contains(needle), "{needle:?} is not named in:\n{text}");
     }
 }
@@ -74,13 +75,13 @@ async fn the_commented_default_file_changes_nothing() {
 async fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
     let file = Scratch::write(
         "levels.toml",
-        "[log]\nlevel = \"debug\"\n[census]\nrepair = \"31s\"\n[server]\ndrain = \"7s\"\n",
+        "[log]\nlevel = \"debug\"\n[presence]\nrepair = \"31s\"\n[server]\ndrain = \"7s\"\n",
     );
     let path = file.0.to_str().unwrap();
     let level = |text: &str| text.lines().find(|line| line.starts_with("log.level = ")).expect("a level").to_owned();
     let from_file = stdout(&run(&["check", "--config", path], &[]).await);
     assert!(level(&from_file).contains("debug") && from_file.contains("31s"), "{from_file}");
-    let environment = [("HEADCOUNT_LOG__LEVEL", "warn"), ("HEADCOUNT_CENSUS__REPAIR", "41s")];
+    let environment = [("HEADCOUNT_LOG__LEVEL", "warn"), ("HEADCOUNT_PRESENCE__REPAIR", "41s")];
     let from_environment = stdout(&run(&["check", "--config", path], &environment).await);
     assert!(level(&from_environment).contains("warn") && from_environment.contains("41s"), "{from_environment}");
     let from_flag = stdout(&run(&["check", "--config", path, "--log-level", "error"], &environment).await);

@@ -16,17 +16,17 @@ const COUNT: &str = "users:count";
 const TALLY: &str = "headcount:v1:{users:count}:tally";
 const NODES: &str = "headcount:v1:nodes";
 
-const STATE: &str = include_str!("../src/census/state.lua");
-const REPAIR: &str = include_str!("../src/census/repair.lua");
-const HEARTBEAT: &str = include_str!("../src/census/heartbeat.lua");
+const STATE: &str = include_str!("../src/presence/state.lua");
+const REPAIR: &str = include_str!("../src/presence/repair.lua");
+const HEARTBEAT: &str = include_str!("../src/presence/heartbeat.lua");
 
 /// A node with short times, so that what is to heal heals within the test.
 async fn quick(redis: &Redis) -> Node {
     let node = Node::on(&redis.url())
-        .set("CENSUS__HEARTBEAT", "100ms")
-        .set("CENSUS__LEASE", "600ms")
-        .set("CENSUS__GRACE", "100ms")
-        .set("CENSUS__REPAIR", "500ms")
+        .set("PRESENCE__HEARTBEAT", "100ms")
+        .set("PRESENCE__LEASE", "600ms")
+        .set("PRESENCE__GRACE", "100ms")
+        .set("PRESENCE__REPAIR", "500ms")
         .start()
         .await;
     node.ready().await;
@@ -291,8 +291,8 @@ async fn the_last_value_is_pushed_to_one_who_joined_in_between_though_the_others
     // One push a second, and no reading of the key that would repair what pacing left out.
     let node = Node::on(&redis.url())
         .set("LIMITS__PUSHES_PER_SECOND", "1")
-        .set("CENSUS__QUIET", "60s")
-        .set("CENSUS__REPAIR", "1h")
+        .set("PRESENCE__QUIET", "60s")
+        .set("PRESENCE__REPAIR", "1h")
         .start()
         .await;
     node.ready().await;

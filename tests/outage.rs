@@ -173,7 +173,7 @@ async fn an_interrupted_subscription_tells_every_channels_sockets_of_the_gap() {
 async fn a_value_that_waited_for_its_turn_does_not_come_after_a_newer_one() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let slowly = Node::on(&redis.url()).set("LIMITS__PUSHES_PER_SECOND", "1").set("CENSUS__QUIET", "5s");
+    let slowly = Node::on(&redis.url()).set("LIMITS__PUSHES_PER_SECOND", "1").set("PRESENCE__QUIET", "5s");
     let node = slowly.start().await;
     node.ready().await;
     let first = Client::join(&node, &[COUNT]).await;

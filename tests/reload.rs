@@ -127,7 +127,7 @@ async fn what_a_crashed_server_had_counted_is_withdrawn_by_the_rules_that_are_in
         let redis = Redis::start_real().await;
         // Not repaired meanwhile, which would hide it.
         let start = async || {
-            let node = Node::on(&redis.url()).set("CENSUS__REPAIR", "1h").config(&channels(before)).start().await;
+            let node = Node::on(&redis.url()).set("PRESENCE__REPAIR", "1h").config(&channels(before)).start().await;
             node.ready().await;
             node
         };

@@ -20,7 +20,7 @@ const CLIENTS: &str = "50";
 /// The keys, members and numbers that it draws from.
 const SPACE: &str = "100000";
 /// The script that states a node's number on a channel.
-const SCRIPT: &str = include_str!("../../src/census/state.lua");
+const SCRIPT: &str = include_str!("../../src/presence/state.lua");
 /// Keys, and members of the sorted set, whose memory is measured.
 const MILLION: usize = 1_000_000;
 /// How many of them go over the wire at once.

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use super::App;
 use super::connection::open;
-use super::listen::Listener;
-use crate::session::Attach;
+use crate::net::listener::Listener;
+use crate::session::NewClient;
 
 /// Connections beyond `limits.clients` that are answered, if only to say that the server is full.
 const SPARE: usize = 256;
@@ -25,15 +25,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a worker runs, and how it takes in upgraded connections.
 #[derive(Clone)]
-pub struct Lane {
+pub struct WorkerHandle {
     /// The runtime of the worker's thread.
     pub runtime: Handle,
     /// To its session.
-    pub attaches: mpsc::Sender<Attach>,
+    pub attaches: mpsc::Sender<NewClient>,
 }
 
 /// Accepts connections and gives them to the lanes in turn. Runs until it is dropped.
-pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<Lane>) {
+pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>) {
     let mut complained: Option<Instant> = None;
     let mut turn = 0;
     loop {
@@ -58,7 +58,14 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<Lane>) {
 }
 
 /// Serves a connection on the thread of its lane; the first lane's is this one.
-fn hand_out(app: &Arc<App>, lane: &Lane, same_thread: bool, stream: TcpStream, peer: Option<IpAddr>, tls: bool) {
+fn hand_out(
+    app: &Arc<App>,
+    lane: &WorkerHandle,
+    same_thread: bool,
+    stream: TcpStream,
+    peer: Option<IpAddr>,
+    tls: bool,
+) {
     let (app, attaches, held) = (app.clone(), lane.attaches.clone(), app.open.hold());
     if same_thread {
         tokio::spawn(open(app, held, attaches, stream, peer, tls));

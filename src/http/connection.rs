@@ -20,12 +20,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::peer::proxied;
-use super::pump::{self, Patience};
+use super::bridge::{self, Patience};
+use super::proxy_protocol::proxied;
 use super::query::Query;
 use super::{App, events, routes};
-use crate::session::Attach;
-use crate::session::seat::{Held, Seat};
+use crate::net::conn_limits::{Held, IpPermit};
+use crate::session::NewClient;
 
 /// hyper's buffer for one request; the smallest that it takes.
 const REQUEST_BUFFER: usize = 8 << 10;
@@ -53,7 +53,7 @@ pub struct Taken {
 /// What a client has taken, and gives up when it is gone.
 pub struct Places {
     /// Its place among the clients of its address, where that has a limit.
-    pub seat: Option<Box<Seat>>,
+    pub seat: Option<Box<IpPermit>>,
     /// The pair of sockets that carries its bytes, where one does.
     pub pair: Option<Held>,
 }
@@ -110,7 +110,7 @@ impl Stream for TcpStream {
 
 impl Stream for TlsStream<TcpStream> {
     fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream> {
-        pump::start(self, patience, pair)
+        bridge::start(self, patience, pair)
     }
 
     fn socket(&self) -> &TcpStream {
@@ -122,7 +122,7 @@ impl Stream for TlsStream<TcpStream> {
 pub async fn open(
     app: Arc<App>,
     held: Held,
-    attaches: mpsc::Sender<Attach>,
+    attaches: mpsc::Sender<NewClient>,
     mut stream: TcpStream,
     mut peer: Option<IpAddr>,
     tls: bool,
@@ -148,7 +148,7 @@ pub async fn open(
     }
 }
 
-async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<Attach>, stream: impl Stream) {
+async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<NewClient>, stream: impl Stream) {
     let (config, connection) = (connection.app.config(), Arc::new(connection));
     let patience = Patience::of(&config.session);
     let service = service_fn(|request| ready(routes::answer(connection.clone(), request)));
@@ -176,5 +176,5 @@ async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<Attach
     let Ok(io) = io else { return };
     let Query { channels: subscribe, watch, reconnect } = query;
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches.send(Attach { io, seat: places.seat, open, head, early, subscribe, watch, reconnect }).await;
+    let _ = attaches.send(NewClient { io, seat: places.seat, open, head, early, subscribe, watch, reconnect }).await;
 }

@@ -18,12 +18,12 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::Reply;
-use super::admit::admit;
+use super::admission::admit;
+use super::bridge::{self, Patience};
 use super::connection::{Connection, Kind, Stream, Taken};
-use super::pump::{self, Patience};
-use crate::hub::message::{opcode, unframe};
-use crate::session::close;
-use crate::session::seat::Held;
+use crate::hub::ws_frame::{opcode, unframe};
+use crate::net::conn_limits::Held;
+use crate::session::close_code;
 
 /// The longest and the shortest that a client is asked to wait before it connects again, in
 /// milliseconds: not all at once.
@@ -67,7 +67,7 @@ pub(super) fn start(
     patience: Patience,
     held: Option<Held>,
 ) -> io::Result<StdStream> {
-    let (hubs, ours) = pump::pair()?;
+    let (hubs, ours) = bridge::pair()?;
     // A unix socket's end is known at once, and it has no such option.
     let _ = SockRef::from(client.socket()).set_tcp_user_timeout(Some(patience.gone));
     tokio::spawn(async move {
@@ -142,7 +142,7 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize, bool) {
                     .map_or((1005, &[][..]), |(code, reason)| (u16::from_be_bytes(*code), reason));
                 let reason = String::from_utf8_lossy(reason);
                 // A browser waits that long before each further try too, so it is no less than usual.
-                if let Some(pause) = close::pause(&reason) {
+                if let Some(pause) = close_code::pause(&reason) {
                     out.push_str(&format!("retry: {}\n", u128::from(RETRY.start) + pause.as_millis()));
                 }
                 let reason = serde_json::Value::from(reason);
@@ -165,7 +165,7 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::message::frame;
+    use crate::hub::ws_frame::frame;
 
     #[test]
     fn frames_become_events_and_half_a_frame_waits() {

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Request, StatusCode, Version};
 
-use super::admit::admit;
+use super::admission::admit;
 use super::connection::{Connection, Kind, Taken};
 use super::{App, Reply};
 

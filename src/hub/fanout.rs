@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::outbox::{Outbox, Slot, Wrote, write};
-use super::shard::{Doom, Shard, SocketId};
-use super::{Delivery, message};
+use super::send_queue::{QueuedFrame, SendQueue, Wrote, write};
+use super::shard::{CloseReason, Shard, SocketId};
+use super::{Delivery, ws_frame};
 
 /// Paced pushes take at most one part in so many of a worker's time: without that bound, the pushes of
 /// a large and busy channel would take all of it, and a storm of joins would cost the square of itself.
@@ -24,7 +24,7 @@ enum Behind {
     /// They wait, up to the client's bound.
     Wait,
     /// Only the newest is sent, when the socket can take it.
-    Newest(Slot),
+    Newest(QueuedFrame),
 }
 
 impl Shard {
@@ -49,7 +49,7 @@ impl Shard {
                 Delivery::Refused { channel } => {
                     self.expel(&channel, "refused", "the channel's key in the store is not a count of ours");
                 }
-                Delivery::Store { up } => self.send_all(&message::state(up)),
+                Delivery::Store { up } => self.send_all(&ws_frame::state(up)),
                 Delivery::Message { .. } | Delivery::Config(_) | Delivery::Drain(_) => {}
             }
         }
@@ -64,8 +64,8 @@ impl Shard {
         let behind = if channel.every {
             Behind::Wait
         } else {
-            channel.newest[Slot::Text as usize] = frames.last().cloned();
-            Behind::Newest(Slot::Text)
+            channel.newest[QueuedFrame::Text as usize] = frames.last().cloned();
+            Behind::Newest(QueuedFrame::Text)
         };
         self.fan_out(index, &frames, behind);
     }
@@ -92,9 +92,9 @@ impl Shard {
 
     fn push_value(&mut self, index: u32, frame: Bytes) {
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
-        channel.newest[Slot::Value as usize] = Some(frame.clone());
+        channel.newest[QueuedFrame::Value as usize] = Some(frame.clone());
         let start = Instant::now();
-        self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(Slot::Value));
+        self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(QueuedFrame::Value));
         // The channels whose values wait share the time among them.
         let sharing = self.waiting.len() as u32 + 1;
         let rest = start.elapsed().saturating_mul(PUSH_SHARE.saturating_mul(sharing)).min(LONGEST_REST);
@@ -142,7 +142,7 @@ impl Shard {
             let Some(socket) = self.sockets.get_mut(id as usize) else { continue };
             if let Some(outbox) = &mut socket.outbox {
                 if hold(outbox, index, frames, behind) > limit {
-                    self.doomed.push((id, Doom::Slow));
+                    self.doomed.push((id, CloseReason::Slow));
                 }
                 continue;
             }
@@ -152,10 +152,10 @@ impl Shard {
                     blocked += 1;
                     let outbox = socket.outbox.insert(Box::default());
                     if hold_rest(outbox, index, frames, sent, behind) > limit {
-                        self.doomed.push((id, Doom::Slow));
+                        self.doomed.push((id, CloseReason::Slow));
                     }
                 }
-                Wrote::Gone => self.doomed.push((id, Doom::Gone)),
+                Wrote::Gone => self.doomed.push((id, CloseReason::Gone)),
             }
         }
         self.metrics.deliveries.inc_by((channel.members.len() * frames.len()) as u64);
@@ -176,7 +176,7 @@ impl Shard {
                 Wrote::All => {}
                 Wrote::Some(_) => return false,
                 Wrote::Gone => {
-                    self.doomed.push((id, Doom::Gone));
+                    self.doomed.push((id, CloseReason::Gone));
                     return false;
                 }
             }
@@ -203,9 +203,9 @@ impl Shard {
         channel.pace.join();
         let gap = place.again && channel.every;
         let frame = if place.watch || gap {
-            message::joined(&channel.name, place.watch, channel.total, gap)
+            ws_frame::joined(&channel.name, place.watch, channel.total, gap)
         } else {
-            let make = || message::joined(&channel.name, false, channel.total, false);
+            let make = || ws_frame::joined(&channel.name, false, channel.total, false);
             channel.greeting.get_or_insert_with(make).clone()
         };
         self.send(id, frame);
@@ -214,12 +214,12 @@ impl Shard {
     fn live(&mut self, name: &str, total: Option<i64>, gap: bool) {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
-        let news = total.filter(|_| channel.total != total).map(|total| message::count(name, total));
+        let news = total.filter(|_| channel.total != total).map(|total| ws_frame::count(name, total));
         (channel.live, channel.greeting) = (true, None);
         if let Some(frame) = &news {
             channel.total = total;
             // Whoever is behind, and a value that waits for its time, must not bring an older one after it.
-            channel.newest[Slot::Value as usize] = Some(frame.clone());
+            channel.newest[QueuedFrame::Value as usize] = Some(frame.clone());
             channel.pace.overtake(frame.clone());
         }
         let every = channel.every;
@@ -229,7 +229,7 @@ impl Shard {
                 self.greet(index, id);
             } else if gap && every {
                 let watch = self.place(id, index).is_some_and(|(_, watch)| watch);
-                self.send(id, message::joined(name, watch, None, true));
+                self.send(id, ws_frame::joined(name, watch, None, true));
             } else if let Some(frame) = &news {
                 self.send(id, frame.clone());
             }
@@ -250,7 +250,7 @@ impl Shard {
 }
 
 /// Adds frames behind what waits already. Returns the bytes that wait.
-fn hold(outbox: &mut Outbox, channel: u32, frames: &[Bytes], behind: Behind) -> usize {
+fn hold(outbox: &mut SendQueue, channel: u32, frames: &[Bytes], behind: Behind) -> usize {
     match behind {
         Behind::Wait => frames.iter().for_each(|frame| outbox.push(frame.clone())),
         Behind::Newest(slot) => outbox.mark(channel, slot),
@@ -259,7 +259,7 @@ fn hold(outbox: &mut Outbox, channel: u32, frames: &[Bytes], behind: Behind) -> 
 }
 
 /// Keeps what a socket did not take of frames of which it took `sent` bytes.
-fn hold_rest(outbox: &mut Outbox, channel: u32, frames: &[Bytes], mut sent: usize, behind: Behind) -> usize {
+fn hold_rest(outbox: &mut SendQueue, channel: u32, frames: &[Bytes], mut sent: usize, behind: Behind) -> usize {
     for (index, frame) in frames.iter().enumerate() {
         if sent >= frame.len() {
             sent -= frame.len();

@@ -41,15 +41,15 @@ pub fn queue() -> (Sender, Receiver) {
 
 /// The room that frames on their way to all workers have.
 #[derive(Debug)]
-pub struct Room(Arc<Semaphore>);
+pub struct ByteBudget(Arc<Semaphore>);
 
-impl Default for Room {
+impl Default for ByteBudget {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(BYTES as usize)))
     }
 }
 
-impl Room {
+impl ByteBudget {
     /// Waits until there is room for so many bytes; more than there ever is take all of it.
     pub async fn take(&self, bytes: usize) -> Option<Arc<OwnedSemaphorePermit>> {
         let bytes = u32::try_from(bytes).unwrap_or(BYTES).min(BYTES);
@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_waits_for_room_and_one_larger_than_all_goes_alone() {
-        let room = Room::default();
+        let room = ByteBudget::default();
         let first = room.take(BYTES as usize - 1).await;
         assert!(room.take(1).await.is_some(), "what fits goes at once");
         let mut huge = pin!(room.take(usize::MAX));

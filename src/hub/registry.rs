@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::census::{Census, Channel};
 use crate::config::{Deliver, Rules};
+use crate::presence::{ChannelHandle, Presence};
 
 /// One channel on this node.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct ChannelRecord {
     /// A bit for each worker that has clients on it.
     pub shards: u64,
     /// Subscribed in the store, as far as asked for.
@@ -28,7 +28,7 @@ pub(super) struct Entry {
     /// The newest value of a count.
     pub total: Option<i64>,
     /// The handle that counts it, for a channel that is counted.
-    pub presence: Option<Arc<Channel>>,
+    pub presence: Option<Arc<ChannelHandle>>,
     /// It delivers every message, not just the latest.
     pub every: bool,
     changed: bool,
@@ -39,35 +39,35 @@ pub(super) struct Entry {
 pub(super) struct Snapshot {
     pub live: bool,
     pub total: Option<i64>,
-    pub presence: Option<Arc<Channel>>,
+    pub presence: Option<Arc<ChannelHandle>>,
 }
 
 /// The table. The router works through what changed in it.
 pub struct Registry {
-    pub(super) census: Census,
+    pub(super) presence: Presence,
     inner: Mutex<Inner>,
     work: Notify,
 }
 
 #[derive(Default)]
 pub(super) struct Inner {
-    pub channels: HashMap<Arc<str>, Entry>,
+    pub channels: HashMap<Arc<str>, ChannelRecord>,
     /// Which channels exist, and how they deliver.
     pub rules: Arc<Rules>,
     /// Frames longer than this cannot be held for anybody.
     pub max_frame: usize,
     /// Handles of channels that are not counted any more, and the workers that still have them.
-    pub retired: HashMap<Arc<str>, (Arc<Channel>, u64)>,
+    pub retired: HashMap<Arc<str>, (Arc<ChannelHandle>, u64)>,
     pub changed: Vec<Arc<str>>,
     /// Whether the store is in reach; None before that is known.
     pub up: Option<bool>,
 }
 
 impl Registry {
-    /// An empty table over a census, for these rules.
-    pub fn new(census: Census, rules: Arc<Rules>, max_frame: usize) -> Self {
+    /// An empty table over a presence, for these rules.
+    pub fn new(presence: Presence, rules: Arc<Rules>, max_frame: usize) -> Self {
         let inner = Inner { rules, max_frame, ..Inner::default() };
-        Self { census, inner: Mutex::new(inner), work: Notify::new() }
+        Self { presence, inner: Mutex::new(inner), work: Notify::new() }
     }
 
     /// Whether the store is in reach; None before that is known.
@@ -77,7 +77,7 @@ impl Registry {
 
     /// Whether the store is in reach and does not let this node count.
     pub fn refused(&self) -> bool {
-        self.census.is_refused()
+        self.presence.is_refused()
     }
 
     /// A worker has its first client on a channel. Counted and delivered is by the newest rules.
@@ -87,10 +87,10 @@ impl Registry {
             let entry = channels.entry(name.clone()).or_insert_with(|| {
                 let rule = rules.find(name);
                 let counted = rule.filter(|rule| rule.counted);
-                Entry {
-                    presence: counted.map(|_| self.census.channel(name.clone())),
+                ChannelRecord {
+                    presence: counted.map(|_| self.presence.channel(name.clone())),
                     every: rule.is_some_and(|rule| rule.deliver == Deliver::Every),
-                    ..Entry::default()
+                    ..ChannelRecord::default()
                 }
             });
             entry.shards |= 1 << shard;

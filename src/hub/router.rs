@@ -1,6 +1,6 @@
 //! The task between the store and the workers: each message goes to the workers that want it.
 //!
-//! It follows the registry with subscriptions, the feed with deliveries, and the census with
+//! It follows the registry with subscriptions, the feed with deliveries, and the presence with
 //! values. It waits for a worker that is behind, and with it the feed waits, down to the store.
 
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::queue::{Queued, Room, Sender};
-use super::registry::{Entry, Inner, Registry};
-use super::{Delivery, message};
-use crate::backplane::{Event, Feed, Keys, Link};
-use crate::census::{Census, Reading, Value};
+use super::queue::{ByteBudget, Queued, Sender};
+use super::registry::{ChannelRecord, Inner, Registry};
+use super::{Delivery, ws_frame};
+use crate::backplane::{Event, Keys, Link, Subscriber};
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::presence::{Presence, Reading, Value};
 
 /// See the module.
 pub struct Router {
     /// The table of channels.
     pub registry: Arc<Registry>,
     /// The subscription.
-    pub feed: Feed,
+    pub feed: Subscriber,
     /// Key and channel names.
     pub keys: Keys,
     /// The count.
-    pub census: Census,
+    pub presence: Presence,
     /// The state of the connection for commands.
     pub link: watch::Receiver<Link>,
     /// One sender a worker.
     pub shards: Vec<Sender>,
     /// What may be on its way to them.
-    pub room: Room,
+    pub room: ByteBudget,
     /// What is counted.
     pub metrics: Metrics,
     /// The store's name in the log.
@@ -48,14 +48,14 @@ type Addressed = (u64, Delivery);
 impl Router {
     /// Runs until the workers are gone.
     pub async fn run(mut self) {
-        let (inbox, registry, census) = (self.feed.inbox(), self.registry.clone(), self.census.clone());
+        let (inbox, registry, presence) = (self.feed.inbox(), self.registry.clone(), self.presence.clone());
         self.link.mark_changed();
         loop {
             let out = tokio::select! {
                 // What came first goes first: an acknowledgement before a reading of the same channel.
                 biased;
                 events = inbox.take() => events.into_iter().filter_map(|event| self.event(event)).collect(),
-                values = census.values() => values.into_iter().filter_map(|(name, value)| self.value(&name, value)).collect(),
+                values = presence.values() => values.into_iter().filter_map(|(name, value)| self.value(&name, value)).collect(),
                 () = registry.work() => {
                     self.follow_interest();
                     Vec::new()
@@ -115,13 +115,13 @@ impl Router {
         match event {
             Event::Up => {
                 self.subscribed = true;
-                self.census.subscription(true);
+                self.presence.subscription(true);
                 self.store_changed()
             }
             Event::Down(why) => {
                 self.subscribed = false;
                 self.why = why;
-                self.census.subscription(false);
+                self.presence.subscription(false);
                 self.registry.with(|inner| {
                     for entry in inner.channels.values_mut() {
                         entry.missed |= entry.subscribed;
@@ -158,13 +158,13 @@ impl Router {
         self.registry.with(|inner| {
             let max_frame = inner.max_frame;
             let (channel, entry) = get(inner, name)?;
-            let integer = entry.presence.as_ref().and_then(|_| message::integer(payload));
+            let integer = entry.presence.as_ref().and_then(|_| ws_frame::integer(payload));
             if let (Some(total), Some(presence)) = (integer, &entry.presence) {
                 presence.heard();
                 entry.total = Some(total);
                 return Some((entry.shards, count(entry, channel, total)));
             }
-            let frame = message::message(name, payload);
+            let frame = ws_frame::message(name, payload);
             if frame.len() > max_frame {
                 tracing::error!(
                     channel = name,
@@ -240,16 +240,16 @@ impl Router {
 }
 
 /// The delivery of a count: the first one makes the channel live, and is told with that.
-fn count(entry: &mut Entry, channel: Arc<str>, total: i64) -> Delivery {
+fn count(entry: &mut ChannelRecord, channel: Arc<str>, total: i64) -> Delivery {
     if std::mem::replace(&mut entry.live, true) {
-        let frame = message::count(&channel, total);
+        let frame = ws_frame::count(&channel, total);
         return Delivery::Latest { channel, total: Some(total), frame };
     }
     entry.missed = false;
     Delivery::Live { channel, total: Some(total), gap: false }
 }
 
-fn get<'a>(inner: &'a mut Inner, name: &str) -> Option<(Arc<str>, &'a mut Entry)> {
+fn get<'a>(inner: &'a mut Inner, name: &str) -> Option<(Arc<str>, &'a mut ChannelRecord)> {
     let (name, _) = inner.channels.get_key_value(name)?;
     let name = name.clone();
     let entry = inner.channels.get_mut(&name)?;

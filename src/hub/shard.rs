@@ -12,15 +12,15 @@ use mio::net::TcpStream;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::message;
-use super::outbox::{Outbox, Wrote, write};
-use super::pace::Pace;
+use super::pacer::Pacer;
 use super::registry::Registry;
-use crate::census;
+use super::send_queue::{SendQueue, Wrote, write};
+use super::ws_frame;
 use crate::config::channels::check_name;
 use crate::config::{Deliver, Limits, Rules};
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::presence;
 
 /// Sockets that have gone before the memory that they took is given back.
 const GONE: usize = 1024;
@@ -30,7 +30,7 @@ pub type SocketId = u32;
 
 /// Why the hub wants a socket closed. The session closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doom {
+pub enum CloseReason {
     /// More bytes wait for it than a client may have.
     Slow,
     /// The connection is gone.
@@ -67,21 +67,21 @@ pub(super) struct Membership {
 /// The sending half of a client's connection.
 pub(super) struct Socket {
     pub io: TcpStream,
-    pub outbox: Option<Box<Outbox>>,
+    pub outbox: Option<Box<SendQueue>>,
     pub places: SmallVec<[Membership; 1]>,
     /// Is being closed: gets its close frame, and nothing else.
     pub closing: bool,
 }
 
 /// One channel on this worker.
-pub(super) struct Channel {
+pub(super) struct LocalChannel {
     pub name: Arc<str>,
     pub members: Vec<SocketId>,
     pub live: bool,
     pub total: Option<i64>,
     pub every: bool,
-    pub presence: Option<Arc<census::Channel>>,
-    pub pace: Pace,
+    pub presence: Option<Arc<presence::ChannelHandle>>,
+    pub pace: Pacer,
     /// Waits in the list of paces that will be due.
     pub paced: bool,
     /// The newest value and the newest text, for those who are behind.
@@ -100,13 +100,13 @@ pub struct Shard {
     pub(super) sockets: Slab<Socket>,
     /// Sockets that have gone since memory was last given back.
     gone: usize,
-    pub(super) channels: Slab<Channel>,
+    pub(super) channels: Slab<LocalChannel>,
     /// Most channels have gone.
     emptied: bool,
     pub(super) by_name: HashMap<Arc<str>, u32>,
     /// Channels with a value that waits for its time.
     pub(super) waiting: Vec<u32>,
-    pub(super) doomed: Vec<(SocketId, Doom)>,
+    pub(super) doomed: Vec<(SocketId, CloseReason)>,
     pub(super) scratch: Vec<u8>,
 }
 
@@ -135,7 +135,7 @@ impl Shard {
     pub fn attach(&mut self, io: TcpStream, head: Bytes) -> SocketId {
         self.metrics.sockets.inc();
         let outbox = (!head.is_empty()).then(|| {
-            let mut outbox = Box::<Outbox>::default();
+            let mut outbox = Box::<SendQueue>::default();
             outbox.push_rest(head);
             outbox
         });
@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// The sockets that the hub found slow or gone since the last call.
-    pub fn take_doomed(&mut self) -> Vec<(SocketId, Doom)> {
+    pub fn take_doomed(&mut self) -> Vec<(SocketId, CloseReason)> {
         std::mem::take(&mut self.doomed)
     }
 
@@ -207,7 +207,7 @@ impl Shard {
     fn answer_anyway(&mut self, channel: u32, id: SocketId) {
         let live = self.channels.get(channel as usize).is_some_and(|channel| channel.live);
         if !live && self.registry.store_up() == Some(false) {
-            self.send(id, message::state(false));
+            self.send(id, ws_frame::state(false));
         }
     }
 
@@ -228,14 +228,14 @@ impl Shard {
     fn open(&mut self, name: &str, every: bool) -> u32 {
         let name: Arc<str> = name.into();
         let snapshot = self.registry.enter(self.index, &name);
-        let channel = self.channels.insert(Channel {
+        let channel = self.channels.insert(LocalChannel {
             name: name.clone(),
             members: Vec::new(),
             live: snapshot.live,
             total: snapshot.total,
             every,
             presence: snapshot.presence,
-            pace: Pace::default(),
+            pace: Pacer::default(),
             paced: false,
             newest: [None, None],
             greeting: None,
@@ -325,7 +325,7 @@ impl Shard {
         let Some(channel) = self.by_name.get(name).and_then(|channel| self.channels.get(*channel as usize)) else {
             return;
         };
-        let frame = message::error(code, Some(name), why);
+        let frame = ws_frame::error(code, Some(name), why);
         for id in channel.members.clone() {
             self.leave(id, name);
             self.send(id, frame.clone());
@@ -338,7 +338,7 @@ impl Shard {
         if let Some(outbox) = &mut socket.outbox {
             outbox.push(frame);
             if outbox.bytes() > self.limits.client_buffer {
-                self.doomed.push((id, Doom::Slow));
+                self.doomed.push((id, CloseReason::Slow));
             }
             return;
         }
@@ -349,7 +349,7 @@ impl Shard {
                 let outbox = socket.outbox.insert(Box::default());
                 if n > 0 { outbox.push_rest(frame.slice(n..)) } else { outbox.push(frame) }
             }
-            Wrote::Gone => self.doomed.push((id, Doom::Gone)),
+            Wrote::Gone => self.doomed.push((id, CloseReason::Gone)),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::http::accept::Lane;
+use crate::http::accept::WorkerHandle;
 use crate::hub::queue::{Sender, queue};
 use crate::hub::{Registry, Shard};
 use crate::metrics::Metrics;
@@ -21,7 +21,7 @@ const MAX_WORKERS: usize = 64;
 /// The ways to the workers, and what they run in.
 #[derive(Default)]
 pub struct Workers {
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<WorkerHandle>,
     pub deliveries: Vec<Sender>,
     pub pulses: Vec<Pulse>,
     pub running: JoinSet<()>,
@@ -58,7 +58,7 @@ impl Workers {
                 });
                 handle
             };
-            all.lanes.push(Lane { runtime, attaches: attach_sender });
+            all.lanes.push(WorkerHandle { runtime, attaches: attach_sender });
             all.deliveries.push(delivery_sender);
         }
         Ok(all)

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use hyper_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use hyper_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::close::{self, Close};
+use super::close_code::{self, Close};
 
 /// What a client said.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,31 +91,31 @@ fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, &'static C
                 _ => true,
             };
             if !shortest {
-                return Err(&close::PROTOCOL);
+                return Err(&close_code::PROTOCOL);
             }
-            let length = usize::try_from(length).map_err(|_| &close::TOO_BIG)?;
+            let length = usize::try_from(length).map_err(|_| &close_code::TOO_BIG)?;
             Ok(Some((header, cursor.position() as usize, length)))
         }
         Ok(None) => Ok(None),
-        Err(_) => Err(&close::PROTOCOL),
+        Err(_) => Err(&close_code::PROTOCOL),
     }
 }
 
 /// What a header alone can be wrong about, so that nothing is buffered for a frame that is refused.
 fn check(header: &FrameHeader, length: usize, partial: &Partial, max: usize) -> Result<(), &'static Close> {
     if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_none() {
-        return Err(&close::PROTOCOL);
+        return Err(&close_code::PROTOCOL);
     }
     match header.opcode {
-        OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => Err(&close::PROTOCOL),
-        OpCode::Control(_) if !header.is_final || length > 125 => Err(&close::PROTOCOL),
+        OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => Err(&close_code::PROTOCOL),
+        OpCode::Control(_) if !header.is_final || length > 125 => Err(&close_code::PROTOCOL),
         OpCode::Control(_) => Ok(()),
         // A continuation needs a beginning, and a beginning an end before the next one.
-        OpCode::Data(Data::Continue) if partial.text.is_none() => Err(&close::PROTOCOL),
-        OpCode::Data(Data::Text | Data::Binary) if partial.text.is_some() => Err(&close::PROTOCOL),
-        OpCode::Data(Data::Binary) => Err(&close::BINARY),
+        OpCode::Data(Data::Continue) if partial.text.is_none() => Err(&close_code::PROTOCOL),
+        OpCode::Data(Data::Text | Data::Binary) if partial.text.is_some() => Err(&close_code::PROTOCOL),
+        OpCode::Data(Data::Binary) => Err(&close_code::BINARY),
         OpCode::Data(_) if partial.text.as_ref().map_or(0, Vec::len).saturating_add(length) > max => {
-            Err(&close::TOO_BIG)
+            Err(&close_code::TOO_BIG)
         }
         OpCode::Data(_) => Ok(()),
     }
@@ -136,7 +136,7 @@ fn read(header: &FrameHeader, payload: &[u8], partial: &mut Partial) -> Result<O
                 partial.text = Some(text);
                 return Ok(payload.is_empty().then_some(Said::Nothing));
             }
-            Said::Text(String::from_utf8(text).map_err(|_| &close::NOT_UTF8)?)
+            Said::Text(String::from_utf8(text).map_err(|_| &close_code::NOT_UTF8)?)
         }
     }))
 }
@@ -144,12 +144,12 @@ fn read(header: &FrameHeader, payload: &[u8], partial: &mut Partial) -> Result<O
 fn check_close(payload: &[u8]) -> Result<(), &'static Close> {
     match payload {
         [] => Ok(()),
-        [_] => Err(&close::PROTOCOL),
+        [_] => Err(&close_code::PROTOCOL),
         [a, b, reason @ ..] => {
             if !CloseCode::from(u16::from_be_bytes([*a, *b])).is_allowed() {
-                return Err(&close::PROTOCOL);
+                return Err(&close_code::PROTOCOL);
             }
-            std::str::from_utf8(reason).map(|_| ()).map_err(|_| &close::NOT_UTF8)
+            std::str::from_utf8(reason).map(|_| ()).map_err(|_| &close_code::NOT_UTF8)
         }
     }
 }

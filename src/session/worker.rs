@@ -13,21 +13,21 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::close::{self, Close};
+use super::close_code::{self, Close};
 use super::drain::Drain;
 use super::frames::Partial;
-use super::liveness::{Clock, Deadlines, Due, Key};
+use super::keepalive::{Clock, Deadlines, Due, Key};
+use super::poller::Poller;
+use super::protocol::TokenBucket;
 use super::request::Request;
-use super::seat::Seat;
-use super::talk::Allowance;
-use super::watched::Watched;
-use super::{Attach, Pulse};
+use super::{NewClient, Pulse};
 use crate::config::{Config, Limits, Session as Timing};
-use crate::hub::message::{frame, opcode, state};
 use crate::hub::queue::Receiver;
-use crate::hub::{Delivery, Doom, Registry, Shard, SocketId};
+use crate::hub::ws_frame::{frame, opcode, state};
+use crate::hub::{CloseReason, Delivery, Registry, Shard, SocketId};
 use crate::memory;
 use crate::metrics::{Metrics, Reason};
+use crate::net::conn_limits::IpPermit;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
@@ -68,9 +68,9 @@ pub struct Session {
     /// Waits in [`Worker::unread`].
     pub unread: bool,
     pub partial: Option<Box<Partial>>,
-    pub allowance: Allowance,
+    pub allowance: TokenBucket,
     /// Given up with the session.
-    _seat: Option<Box<Seat>>,
+    _seat: Option<Box<IpPermit>>,
 }
 
 /// See the module.
@@ -83,7 +83,7 @@ pub struct Worker {
     registry: std::sync::Arc<Registry>,
     timing: Timing,
     metrics: Metrics,
-    watched: Watched,
+    watched: Poller,
     clock: Clock,
     deadlines: Deadlines,
     goodbyes: VecDeque<(Duration, Key)>,
@@ -115,7 +115,7 @@ impl Worker {
             registry,
             timing,
             metrics,
-            watched: Watched::new()?,
+            watched: Poller::new()?,
             clock: Clock::new(Instant::now()),
             deadlines: Deadlines::default(),
             goodbyes: VecDeque::new(),
@@ -130,7 +130,7 @@ impl Worker {
         self.sessions.get_mut(id as usize)?.as_mut()
     }
 
-    fn take_in(&mut self, attach: Attach) {
+    fn take_in(&mut self, attach: NewClient) {
         let id = self.shard.attach(mio::net::TcpStream::from_std(attach.io), attach.head);
         // From now on it is counted among the sockets.
         drop(attach.open);
@@ -142,7 +142,7 @@ impl Worker {
             pinged: false,
             unread: false,
             partial: None,
-            allowance: Allowance::new(self.limits.messages_per_second, self.now),
+            allowance: TokenBucket::new(self.limits.messages_per_second, self.now),
             _seat: attach.seat,
         };
         if self.sessions.len() <= id as usize {
@@ -162,7 +162,7 @@ impl Worker {
         if self.registry.store_up() == Some(false) {
             self.shard.send(id, state(false));
         }
-        let Attach { subscribe, watch, reconnect, early, .. } = attach;
+        let NewClient { subscribe, watch, reconnect, early, .. } = attach;
         self.carry_out(id, Request { unsubscribe: Vec::new(), subscribe, watch, reconnect });
         self.write(id);
         if !early.is_empty() {
@@ -216,7 +216,7 @@ impl Worker {
     /// [`Worker::close`] for a client that is to connect again after a pause of its own.
     fn send_elsewhere(&mut self, id: SocketId) {
         let pause = self.drain.as_ref().map(|(drain, _)| drain.pause(fastrand::f64())).unwrap_or_default();
-        self.close_with(id, &close::RESTART, close::RESTART.frame_after(pause));
+        self.close_with(id, &close_code::RESTART, close_code::RESTART.frame_after(pause));
     }
 
     fn close_with(&mut self, id: SocketId, close: &'static Close, frame: Bytes) {
@@ -239,7 +239,7 @@ impl Worker {
 
     fn drop_gone(&mut self, id: SocketId) {
         if self.session(id).is_some_and(|session| session.state == State::Open) {
-            self.count_close(&close::GONE);
+            self.count_close(&close_code::GONE);
         }
         self.drop_socket(id);
     }
@@ -256,8 +256,8 @@ impl Worker {
     fn close_doomed(&mut self) {
         for (id, doom) in self.shard.take_doomed() {
             match doom {
-                Doom::Slow => self.close(id, &close::SLOW),
-                Doom::Gone => self.drop_gone(id),
+                CloseReason::Slow => self.close(id, &close_code::SLOW),
+                CloseReason::Gone => self.drop_gone(id),
             }
         }
     }
@@ -312,7 +312,7 @@ impl Worker {
                     self.deadlines.pong_by(pong_by, key);
                     self.shard.send(key.0, frame(opcode::PING, &[]));
                 }
-                Due::Pong if session.pinged => self.close(key.0, &close::NO_PONG),
+                Due::Pong if session.pinged => self.close(key.0, &close_code::NO_PONG),
                 Due::Pong => {}
             }
         }
@@ -377,7 +377,7 @@ impl Worker {
 /// Runs a worker until it was told to drain and its last socket is gone.
 pub async fn run(
     mut worker: Worker,
-    mut attaches: mpsc::Receiver<Attach>,
+    mut attaches: mpsc::Receiver<NewClient>,
     mut deliveries: Receiver,
     pulse: Pulse,
 ) -> io::Result<()> {

@@ -1,26 +1,26 @@
 //! Reading a command's arguments: numbers, option words, ranges of positions, cursors.
 
-use super::failure::{BAD_CURSOR, Fail, NOT_A_FLOAT, NOT_AN_INTEGER, NOT_POSITIVE, SYNTAX};
+use super::error::{BAD_CURSOR, CommandError, NOT_A_FLOAT, NOT_AN_INTEGER, NOT_POSITIVE, SYNTAX};
 use super::number::{parse_float, parse_int};
 use super::resp::Args;
 
 /// An argument as an integer.
-pub fn int(arg: &[u8]) -> Result<i64, Fail> {
+pub fn int(arg: &[u8]) -> Result<i64, CommandError> {
     parse_int(arg).ok_or(NOT_AN_INTEGER)
 }
 
 /// An argument as a double.
-pub fn float(arg: &[u8]) -> Result<f64, Fail> {
+pub fn float(arg: &[u8]) -> Result<f64, CommandError> {
     parse_float(arg).ok_or(NOT_A_FLOAT)
 }
 
 /// An argument as a count that must not be negative.
-pub fn count(arg: &[u8]) -> Result<usize, Fail> {
+pub fn count(arg: &[u8]) -> Result<usize, CommandError> {
     parse_int(arg).and_then(|value| usize::try_from(value).ok()).ok_or(NOT_POSITIVE)
 }
 
 /// An argument as an integer of at least `low`, or the error given.
-pub fn at_least(low: i64, arg: &[u8], error: Fail) -> Result<usize, Fail> {
+pub fn at_least(low: i64, arg: &[u8], error: CommandError) -> Result<usize, CommandError> {
     match parse_int(arg) {
         Some(value) if value >= low => Ok(value as usize),
         _ => Err(error),
@@ -52,7 +52,7 @@ impl<'a, 'b> Cursor<'a, 'b> {
     }
 
     /// The value of the option that was just read.
-    pub fn value(&mut self) -> Result<&'a [u8], Fail> {
+    pub fn value(&mut self) -> Result<&'a [u8], CommandError> {
         self.next().ok_or(SYNTAX)
     }
 
@@ -87,7 +87,7 @@ pub struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     /// Reads the cursor at `at` and what follows; `TYPE` is for keys alone.
-    pub fn parse(args: &Args<'a>, at: usize, of_keys: bool) -> Result<Self, Fail> {
+    pub fn parse(args: &Args<'a>, at: usize, of_keys: bool) -> Result<Self, CommandError> {
         let text = std::str::from_utf8(args[at]).map_err(|_| BAD_CURSOR)?;
         let mut scan = Self { cursor: text.parse().map_err(|_| BAD_CURSOR)?, count: 10, pattern: None, kind: None };
         let mut cursor = Cursor::new(args, at + 1);

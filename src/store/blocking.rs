@@ -5,19 +5,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::blob::Blob;
 use super::client::Blocked;
 use super::command;
-use super::failure::{Block, Fail, WRONGTYPE};
+use super::error::{Block, CommandError, WRONGTYPE};
 use super::pubsub::Slot;
 use super::reply::Reply;
 use super::resp::ArgList;
 use super::server::Server;
+use super::small_bytes::SmallBytes;
 
 /// The lines of waiting clients.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    lines: HashMap<(usize, Blob), Vec<Slot>>,
+    lines: HashMap<(usize, SmallBytes), Vec<Slot>>,
     deadlines: BTreeSet<(u64, Slot)>,
 }
 
@@ -35,7 +35,7 @@ impl Server {
             return;
         };
         let db = client.db;
-        let args = args.iter().map(|arg| Blob::new(arg)).collect();
+        let args = args.iter().map(|arg| SmallBytes::new(arg)).collect();
         for key in &block.keys {
             let line = self.waiting.lines.entry((db, key.clone())).or_default();
             if !line.contains(&slot) {
@@ -114,12 +114,12 @@ impl Server {
         client.blocked = Some(blocked);
         match outcome {
             Ok(()) => client.reply.buf.append(&mut out.buf),
-            Err(Fail::Block(_)) => return,
+            Err(CommandError::Block(_)) => return,
             // The key is there but of another type, which a waiting client does not mind.
-            Err(Fail::Error(text)) if matches!(&WRONGTYPE, Fail::Error(wrong) if *wrong == text) => {
+            Err(CommandError::Error(text)) if matches!(&WRONGTYPE, CommandError::Error(wrong) if *wrong == text) => {
                 return;
             }
-            Err(Fail::Error(text)) => client.reply.error(&text),
+            Err(CommandError::Error(text)) => client.reply.error(&text),
         }
         self.unblock(slot);
         self.schedule(slot);

@@ -7,11 +7,11 @@ use mio::net::TcpStream;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-use super::blob::Blob;
-use super::failure::Block;
+use super::error::Block;
 use super::pubsub::{Kind, Slot};
 use super::reply::Reply;
 use super::resp::Decoder;
+use super::small_bytes::SmallBytes;
 
 /// An empty output buffer larger than this is given back.
 const KEPT_OUTPUT: usize = 16 * 1024;
@@ -34,7 +34,7 @@ pub enum ReplyMode {
 #[derive(Debug, Default)]
 pub struct Transaction {
     /// The commands, each with its arguments.
-    pub queue: Vec<Vec<Blob>>,
+    pub queue: Vec<Vec<SmallBytes>>,
     /// What the queue takes.
     pub bytes: usize,
     /// Whether one of them was refused, which spoils the whole.
@@ -45,7 +45,7 @@ pub struct Transaction {
 #[derive(Debug)]
 pub struct Blocked {
     /// The command to run again.
-    pub args: Vec<Blob>,
+    pub args: Vec<SmallBytes>,
     /// What it waits for.
     pub block: Block,
 }
@@ -82,13 +82,13 @@ pub struct Client {
     /// The commands it has queued, after `MULTI`.
     pub transaction: Option<Transaction>,
     /// What it watches: database, key, version.
-    pub watching: Vec<(usize, Blob, u64)>,
+    pub watching: Vec<(usize, SmallBytes, u64)>,
     /// Its channels.
-    pub channels: HashSet<Blob>,
+    pub channels: HashSet<SmallBytes>,
     /// Its patterns.
-    pub patterns: HashSet<Blob>,
+    pub patterns: HashSet<SmallBytes>,
     /// Its shard channels.
-    pub shards: HashSet<Blob>,
+    pub shards: HashSet<SmallBytes>,
     /// What it waits for, if it does.
     pub blocked: Option<Blocked>,
     /// Whether it gets replies.
@@ -163,7 +163,7 @@ impl Client {
     }
 
     /// The subscriptions of one kind.
-    pub fn names(&mut self, kind: Kind) -> &mut HashSet<Blob> {
+    pub fn names(&mut self, kind: Kind) -> &mut HashSet<SmallBytes> {
         match kind {
             Kind::Channel => &mut self.channels,
             Kind::Pattern => &mut self.patterns,

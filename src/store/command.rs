@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use super::args::is;
 use super::data::Data;
-use super::failure::{Fail, Outcome};
+use super::error::{CommandError, Outcome};
 use super::keyspace::Keyspace;
 use super::pubsub::Slot;
 use super::reply::Reply;
@@ -170,12 +170,12 @@ fn hash(name: &[u8]) -> usize {
 }
 
 /// The error for a command with too few or too many arguments.
-pub fn wrong_arity(name: &str) -> Fail {
-    Fail::new(format!("ERR wrong number of arguments for '{name}' command"))
+pub fn wrong_arity(name: &str) -> CommandError {
+    CommandError::new(format!("ERR wrong number of arguments for '{name}' command"))
 }
 
 /// The error for a subcommand that does not exist or has the wrong number of arguments.
-pub fn unknown_subcommand(command: &str, args: &Args) -> Fail {
+pub fn unknown_subcommand(command: &str, args: &Args) -> CommandError {
     let known: &[(&str, &[&str])] = &[
         ("OBJECT", &["encoding", "refcount", "idletime", "freq", "help"]),
         ("MEMORY", &["usage", "doctor", "stats", "purge", "help"]),
@@ -198,7 +198,7 @@ pub fn unknown_subcommand(command: &str, args: &Args) -> Fail {
         let full = format!("{}|{}", command.to_lowercase(), shown.to_lowercase());
         return wrong_arity(&full);
     }
-    Fail::new(format!("ERR unknown subcommand '{shown}'. Try {command} HELP."))
+    CommandError::new(format!("ERR unknown subcommand '{shown}'. Try {command} HELP."))
 }
 
 /// Draws positions out of `len`: up to `count` different ones, or exactly `-count` with repetition.
@@ -250,13 +250,13 @@ fn introspect(_: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             found.into_iter().for_each(|command| document(command, out));
         }
         [_, what, call @ ..] if is(what, "GETKEYS") && call.len() > 1 => {
-            let command = find(call[0]).ok_or(Fail::new("ERR Invalid command specified"))?;
+            let command = find(call[0]).ok_or(CommandError::new("ERR Invalid command specified"))?;
             if !command.takes(call.len()) {
-                return Err(Fail::new("ERR Invalid number of arguments specified for command"));
+                return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
             }
             let keys = command.keys_of(call);
             if keys.is_empty() {
-                return Err(Fail::new("ERR The command has no key arguments"));
+                return Err(CommandError::new("ERR The command has no key arguments"));
             }
             out.bulks(keys.into_iter());
         }

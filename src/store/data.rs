@@ -4,7 +4,7 @@
 //! [`Data::call`]; it notes what they changed. `Data` is handed as a whole to the script that runs.
 
 use super::command::{Command, Flags, Run};
-use super::failure::{Fail, Outcome};
+use super::error::{CommandError, Outcome};
 use super::keyspace::Keyspace;
 use super::pubsub::PubSub;
 use super::reply::Reply;
@@ -30,13 +30,13 @@ impl Data {
         let (changes, db) = (self.keys.changes, self.keys.selected);
         let writing = command.flags.has(Flags::WRITE);
         if writing && self.keys.journal.is_full() {
-            return Err(Fail::new("OOM one script or transaction may not change so much"));
+            return Err(CommandError::new("OOM one script or transaction may not change so much"));
         }
         self.keys.writing = writing;
         let outcome = match command.run {
             Run::Keys(run) => run(&mut self.keys, args, out),
             Run::Data(run) => run(self, args, out),
-            Run::Server(_) => Err(Fail::new("ERR This Redis command is not allowed from script")),
+            Run::Server(_) => Err(CommandError::new("ERR This Redis command is not allowed from script")),
         };
         self.keys.writing = false;
         if self.keys.changes != changes {

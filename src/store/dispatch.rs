@@ -1,14 +1,14 @@
 //! From an argument list to a reply: the ladder of guards, then the command.
 
-use super::blob::Blob;
 use super::client::{ReplyMode, Transaction};
 use super::command::{self, Command, Flags, Run};
+use super::error::{CommandError, NOAUTH, OOM, Outcome};
 use super::event_loop::UNREAD;
-use super::failure::{Fail, NOAUTH, OOM, Outcome};
 use super::pubsub::{Kind, Slot};
 use super::reply::Reply;
 use super::resp::Args;
 use super::server::Server;
+use super::small_bytes::SmallBytes;
 
 /// Messages of one round are tried to be sent at its end, whatever the limit, as long as they are not
 /// more than this.
@@ -52,12 +52,12 @@ impl Server {
         let mark = out.buf.len();
         match self.call(slot, command, args, out) {
             Ok(()) => {}
-            Err(Fail::Error(text)) => {
+            Err(CommandError::Error(text)) => {
                 out.buf.truncate(mark);
                 out.error(&text);
                 self.stats.error(&text);
             }
-            Err(Fail::Block(block)) => self.block(slot, args, *block),
+            Err(CommandError::Block(block)) => self.block(slot, args, *block),
         }
         if !self.data.pubsub.outbox.is_empty() {
             self.deliver(Some((slot, mark, out)));
@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// The guards, in the order of Redis.
-    fn admit(&mut self, slot: Slot, args: &Args) -> Result<&'static Command, Fail> {
+    fn admit(&mut self, slot: Slot, args: &Args) -> Result<&'static Command, CommandError> {
         let command = command::find(args[0]).ok_or_else(|| self.unknown(slot, args))?;
         if !command.takes(args.len()) {
             return Err(command::wrong_arity(command.name));
@@ -123,28 +123,28 @@ impl Server {
         if command.flags.has(Flags::WRITE)
             && let Some(problem) = self.log_problem()
         {
-            return Err(Fail::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
+            return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
         }
         if client.is_subscriber() && !client.reply.resp3 && !command.flags.has(Flags::WHILE_SUBSCRIBED) {
             let name = String::from_utf8_lossy(args[0]).to_lowercase();
-            return Err(Fail::new(format!(
+            return Err(CommandError::new(format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
                  RESET are allowed in this context"
             )));
         }
         if client.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
-            return Err(Fail::new("ERR Command not allowed inside a transaction"));
+            return Err(CommandError::new("ERR Command not allowed inside a transaction"));
         }
         Ok(command)
     }
 
-    fn refuse(&mut self, slot: Slot, args: &Args, fail: Fail, out: &mut Reply) {
+    fn refuse(&mut self, slot: Slot, args: &Args, fail: CommandError, out: &mut Reply) {
         if let Some(client) = self.clients.get_mut(slot)
             && let Some(transaction) = &mut client.transaction
         {
             transaction.failed = true;
         }
-        let Fail::Error(mut text) = fail else { return };
+        let CommandError::Error(mut text) = fail else { return };
         if text.is_empty() {
             return;
         }
@@ -161,13 +161,13 @@ impl Server {
     }
 
     /// An error for a name that is no command; a browser that posts here is cut off.
-    fn unknown(&mut self, slot: Slot, args: &Args) -> Fail {
+    fn unknown(&mut self, slot: Slot, args: &Args) -> CommandError {
         if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
             tracing::warn!("a client speaks HTTP to the store, perhaps a browser made to attack it; it is cut off");
             if let Some(client) = self.clients.get_mut(slot) {
                 client.closing = true;
             }
-            return Fail::Error("".into());
+            return CommandError::Error("".into());
         }
         let shown = |arg: &[u8], limit: usize| String::from_utf8_lossy(&arg[..arg.len().min(limit)]).into_owned();
         let mut tail = String::new();
@@ -177,7 +177,7 @@ impl Server {
             }
             tail.push_str(&format!("'{}' ", shown(arg, 128 - tail.len())));
         }
-        Fail::new(format!("ERR unknown command '{}', with args beginning with: {tail}", shown(args[0], 128)))
+        CommandError::new(format!("ERR unknown command '{}', with args beginning with: {tail}", shown(args[0], 128)))
     }
 
     /// Hands out what the last command has published. A client that published to itself gets the
@@ -192,7 +192,7 @@ impl Server {
             for slot in direct {
                 self.deliver_to(slot, &parts, &mut frames, &mut own);
             }
-            let matching: Vec<(Blob, Vec<Slot>)> = self
+            let matching: Vec<(SmallBytes, Vec<Slot>)> = self
                 .data
                 .pubsub
                 .matching(channel, message.kind)
@@ -256,7 +256,7 @@ impl Frames {
 }
 
 fn enqueue(transaction: &mut Transaction, args: &Args, limit: usize, out: &mut Reply) {
-    transaction.bytes += args.iter().map(|arg| arg.len() + size_of::<Blob>()).sum::<usize>();
+    transaction.bytes += args.iter().map(|arg| arg.len() + size_of::<SmallBytes>()).sum::<usize>();
     if transaction.bytes > limit {
         transaction.failed = true;
         transaction.queue = Vec::new();
@@ -264,7 +264,7 @@ fn enqueue(transaction: &mut Transaction, args: &Args, limit: usize, out: &mut R
         return;
     }
     if !transaction.failed {
-        transaction.queue.push(args.iter().map(|arg| Blob::new(arg)).collect());
+        transaction.queue.push(args.iter().map(|arg| SmallBytes::new(arg)).collect());
     }
     out.simple("QUEUED");
 }

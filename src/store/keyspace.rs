@@ -3,7 +3,7 @@
 //! Pure: commands and `now` go in, nothing is read from a clock, a socket or a disk. A key that has
 //! expired is gone for every reader from that millisecond on; [`Keyspace::expire_due`] removes what
 //! nobody asks for. All changes to values pass through [`Keyspace::edit`], [`Keyspace::insert`] and
-//! [`Keyspace::remove`], which keep the count of memory, hand big values to [`Trash`], and preserve
+//! [`Keyspace::remove`], which keep the count of memory, hand big values to [`LazyFree`], and preserve
 //! what a running rewrite of the log has yet to save. A command that has changed a key says so with
 //! [`Keyspace::changed`], which wakes watchers and blocked clients.
 
@@ -11,19 +11,19 @@ use std::collections::{BTreeSet, HashMap};
 
 use indexmap::IndexMap;
 
-use super::blob::Blob;
-use super::failure::{Fail, WRONGTYPE};
-use super::journal::Journal;
-use super::trash::Trash;
+use super::aof::journal::Journal;
+use super::error::{CommandError, WRONGTYPE};
+use super::lazyfree::LazyFree;
+use super::small_bytes::SmallBytes;
 use super::value::{Collection, Value};
 
 mod edit;
-mod notice;
-mod saving;
+mod notify;
+mod snapshot;
 
 pub use edit::Edit;
 
-use saving::Saving;
+use snapshot::Saving;
 
 /// How many databases there are to `SELECT`.
 pub const DATABASES: usize = 16;
@@ -44,13 +44,13 @@ struct Item {
 /// One database.
 #[derive(Debug, Default)]
 struct Db {
-    items: IndexMap<Blob, Item>,
+    items: IndexMap<SmallBytes, Item>,
     /// The keys that expire, by when.
-    expiring: BTreeSet<(u64, Blob)>,
+    expiring: BTreeSet<(u64, SmallBytes)>,
     /// Keys under `WATCH`, each with how often and when it was last changed.
-    watched: HashMap<Blob, Watch>,
+    watched: HashMap<SmallBytes, Watch>,
     /// Keys that blocked clients wait for, each with how many.
-    awaited: HashMap<Blob, usize>,
+    awaited: HashMap<SmallBytes, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -80,9 +80,9 @@ pub struct Keyspace {
     /// What is to be written to the log.
     pub journal: Journal,
     /// Where big values go to be freed.
-    pub trash: Trash,
+    pub trash: LazyFree,
     /// Awaited keys that have changed, each with its database.
-    pub ready: Vec<(usize, Blob)>,
+    pub ready: Vec<(usize, SmallBytes)>,
     /// Counts what watchers are told of, which is more than `changes`: keys also expire.
     version: u64,
     used: usize,
@@ -131,7 +131,7 @@ impl Keyspace {
     }
 
     /// The value of a key as a collection of one type.
-    pub fn read<T: Collection>(&mut self, key: &[u8]) -> Result<Option<&T>, Fail> {
+    pub fn read<T: Collection>(&mut self, key: &[u8]) -> Result<Option<&T>, CommandError> {
         match self.get(key) {
             None => Ok(None),
             Some(value) => T::of(value).map(Some).ok_or(WRONGTYPE),
@@ -147,7 +147,7 @@ impl Keyspace {
     }
 
     /// The value of a key as a collection of one type, to be changed.
-    pub fn write<T: Collection>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, Fail> {
+    pub fn write<T: Collection>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, CommandError> {
         let Some(index) = self.find(key) else {
             return Ok(None);
         };
@@ -160,7 +160,7 @@ impl Keyspace {
     }
 
     /// As [`Self::write`], with an empty collection put there if the key is missing.
-    pub fn write_or_create<T: Collection>(&mut self, key: &[u8]) -> Result<Edit<'_, T>, Fail> {
+    pub fn write_or_create<T: Collection>(&mut self, key: &[u8]) -> Result<Edit<'_, T>, CommandError> {
         if self.find(key).is_none() {
             self.insert(key, T::default().into_value());
         }
@@ -181,11 +181,11 @@ impl Keyspace {
                 self.used -= old.footprint();
                 self.trash.throw(old);
                 if expired != 0 {
-                    self.dbs[self.selected].expiring.remove(&(expired, Blob::new(key)));
+                    self.dbs[self.selected].expiring.remove(&(expired, SmallBytes::new(key)));
                 }
             }
             None => {
-                let name = Blob::new(key);
+                let name = SmallBytes::new(key);
                 self.used += SLOT + name.heap_size();
                 let item = Item { value, expires: 0, epoch: self.epoch };
                 self.dbs[self.selected].items.insert(name, item);
@@ -229,10 +229,10 @@ impl Keyspace {
         let db = &mut self.dbs[self.selected];
         let old = std::mem::replace(&mut db.items[index].expires, at);
         if old != 0 {
-            db.expiring.remove(&(old, Blob::new(key)));
+            db.expiring.remove(&(old, SmallBytes::new(key)));
         }
         if at != 0 {
-            db.expiring.insert((at, Blob::new(key)));
+            db.expiring.insert((at, SmallBytes::new(key)));
         }
     }
 
@@ -252,7 +252,7 @@ impl Keyspace {
             let db = std::mem::take(&mut self.dbs[index].items);
             self.dbs[index].expiring.clear();
             self.touch_all(|key| db.contains_key(key));
-            let size = |(key, item): (&Blob, &Item)| SLOT + key.heap_size() + item.value.footprint();
+            let size = |(key, item): (&SmallBytes, &Item)| SLOT + key.heap_size() + item.value.footprint();
             self.used -= db.iter().map(size).sum::<usize>();
             self.trash.throw_all(db.into_iter().map(|(key, item)| (key, item.value)).collect());
         }

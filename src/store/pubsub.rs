@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use indexmap::IndexSet;
 
-use super::blob::Blob;
-use super::failure::Fail;
+use super::error::CommandError;
 use super::glob;
+use super::small_bytes::SmallBytes;
 
 /// The slot of a client in the server's table.
 pub type Slot = usize;
@@ -41,14 +41,14 @@ impl Kind {
 #[derive(Debug)]
 pub struct Message {
     /// Where it was published.
-    pub channel: Blob,
+    pub channel: SmallBytes,
     /// What was published.
-    pub payload: Blob,
+    pub payload: SmallBytes,
     /// [`Kind::Channel`] or [`Kind::Shard`].
     pub kind: Kind,
 }
 
-type Names = HashMap<Blob, IndexSet<Slot>>;
+type Names = HashMap<SmallBytes, IndexSet<Slot>>;
 
 /// All subscriptions; see the module's text.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ const OUTGOING: usize = 256 << 20;
 impl PubSub {
     /// Adds a subscription that the client does not have yet.
     pub fn subscribe(&mut self, kind: Kind, name: &[u8], slot: Slot) {
-        self.names_mut(kind).entry(Blob::new(name)).or_default().insert(slot);
+        self.names_mut(kind).entry(SmallBytes::new(name)).or_default().insert(slot);
     }
 
     /// Ends a subscription.
@@ -83,15 +83,15 @@ impl PubSub {
     }
 
     /// Notes a message; says how many will get it. What nobody listens to is not noted.
-    pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: Kind) -> Result<usize, Fail> {
+    pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: Kind) -> Result<usize, CommandError> {
         let direct = self.names(kind).get(channel).map_or(0, IndexSet::len);
         let receivers = direct + self.matching(channel, kind).map(|(_, slots)| slots.len()).sum::<usize>();
         if receivers > 0 {
             if self.outgoing > OUTGOING {
-                return Err(Fail::new("OOM one script or transaction may not publish so much"));
+                return Err(CommandError::new("OOM one script or transaction may not publish so much"));
             }
             self.outgoing += channel.len() + payload.len() + size_of::<Message>();
-            let message = Message { channel: Blob::new(channel), payload: Blob::new(payload), kind };
+            let message = Message { channel: SmallBytes::new(channel), payload: SmallBytes::new(payload), kind };
             self.outbox.push(message);
         }
         Ok(receivers)
@@ -103,7 +103,7 @@ impl PubSub {
     }
 
     /// The patterns that a channel matches, each with its clients.
-    pub fn matching(&self, channel: &[u8], kind: Kind) -> impl Iterator<Item = (&Blob, &IndexSet<Slot>)> {
+    pub fn matching(&self, channel: &[u8], kind: Kind) -> impl Iterator<Item = (&SmallBytes, &IndexSet<Slot>)> {
         self.patterns.iter().filter(move |(pattern, _)| kind == Kind::Channel && glob::matches(pattern, channel))
     }
 

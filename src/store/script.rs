@@ -15,13 +15,13 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use sha1::{Digest, Sha1};
 
-use super::blob::Blob;
 use super::data::Data;
-use super::failure::{Fail, Outcome};
+use super::error::{CommandError, Outcome};
 use super::number::hex;
 use super::reply::Reply;
 use super::resp::Args;
 use super::settings::Options;
+use super::small_bytes::SmallBytes;
 
 mod bridge;
 mod cjson;
@@ -30,14 +30,14 @@ mod convert;
 /// Scripts by the lower case hexadecimal SHA-1 of their source.
 #[derive(Debug, Default)]
 pub struct Scripts {
-    sources: HashMap<Blob, Blob>,
+    sources: HashMap<SmallBytes, SmallBytes>,
 }
 
 impl Scripts {
     /// Keeps a script; returns its SHA-1.
-    pub fn load(&mut self, source: &[u8]) -> Blob {
-        let name = Blob::new(sha1_hex(source).as_bytes());
-        self.sources.entry(name.clone()).or_insert_with(|| Blob::new(source));
+    pub fn load(&mut self, source: &[u8]) -> SmallBytes {
+        let name = SmallBytes::new(sha1_hex(source).as_bytes());
+        self.sources.entry(name.clone()).or_insert_with(|| SmallBytes::new(source));
         name
     }
 
@@ -94,7 +94,7 @@ pub struct Vm {
     session: Shared,
     environment: Table,
     run: Function,
-    compiled: HashMap<Blob, Function>,
+    compiled: HashMap<SmallBytes, Function>,
     time: Duration,
     memory: usize,
     /// Whether a script has used up the memory, garbage that the engine does not get rid of included.
@@ -166,9 +166,9 @@ impl Vm {
                 mlua::Error::SyntaxError { message, .. } => message,
                 other => other.to_string(),
             };
-            Fail::new(format!("ERR Error compiling script (new function): {text}"))
+            CommandError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
-        self.compiled.insert(Blob::new(name), function);
+        self.compiled.insert(SmallBytes::new(name), function);
         Ok(())
     }
 
@@ -183,7 +183,7 @@ impl Vm {
         out: &mut Reply,
     ) -> Outcome {
         let Some(function) = self.compiled.get(name) else {
-            return Err(super::failure::NOSCRIPT);
+            return Err(super::error::NOSCRIPT);
         };
         *self.session.borrow_mut() = Some(Session {
             data: std::mem::take(data),
@@ -207,7 +207,7 @@ impl Vm {
             Err(error) => {
                 // Only the engine's own failures, such as a lack of memory, come this way.
                 self.exhausted = true;
-                return Err(Fail::new(format!("ERR {error} script: {}", String::from_utf8_lossy(name))));
+                return Err(CommandError::new(format!("ERR {error} script: {}", String::from_utf8_lossy(name))));
             }
         }
         Ok(())
@@ -244,17 +244,17 @@ fn unguarded<T>(lua: &Lua, small: bool, make: impl FnOnce() -> mlua::Result<T>) 
 }
 
 /// The error reply for what a script has thrown: the text, the script, the line.
-fn explain(problem: &Value, name: &[u8]) -> Fail {
+fn explain(problem: &Value, name: &[u8]) -> CommandError {
     let name = String::from_utf8_lossy(name);
     let Value::Table(table) = problem else {
-        return Fail::new(format!("ERR unknown error script: {name}"));
+        return CommandError::new(format!("ERR unknown error script: {name}"));
     };
     let text = match table.raw_get::<Value>("err") {
         Ok(Value::String(text)) => text.to_string_lossy(),
         _ => "ERR unknown error".to_owned(),
     };
     match table.raw_get::<Option<i64>>("line") {
-        Ok(Some(line)) => Fail::new(format!("{text} script: {name}, on @user_script:{line}.")),
-        _ => Fail::new(format!("{text} script: {name}")),
+        Ok(Some(line)) => CommandError::new(format!("{text} script: {name}, on @user_script:{line}.")),
+        _ => CommandError::new(format!("{text} script: {name}")),
     }
 }

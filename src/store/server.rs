@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::aof::Aof;
 use super::blocking::Waiting;
 use super::client::Clients;
 use super::data::Data;
-use super::log::Log;
 use super::number::hex;
 use super::pubsub::Slot;
 use super::resp::Args;
@@ -28,7 +28,7 @@ pub struct Contents {
     /// The scripts that were loaded.
     pub scripts: Scripts,
     /// The log, if there is one.
-    pub log: Option<Log>,
+    pub log: Option<Aof>,
     /// How the store was opened.
     pub options: Options,
 }
@@ -105,7 +105,7 @@ pub struct Server {
     pub address: Option<SocketAddr>,
     /// Drawn at each start.
     pub run_id: String,
-    pub(super) log: Option<Log>,
+    pub(super) log: Option<Aof>,
     pub(super) scheduled: Vec<Slot>,
     pub(super) doomed: Vec<Slot>,
     /// Closing clients that have not fetched everything: until when they may, slot, number.

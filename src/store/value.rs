@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::blob::Blob;
 use super::number::parse_int;
+use super::small_bytes::SmallBytes;
 use super::zset::Zset;
 
 /// The value of a key.
@@ -18,7 +18,7 @@ pub enum Value {
     /// A string that is a canonical integer.
     Int(i64),
     /// Any other string.
-    Text(Blob),
+    Text(SmallBytes),
     /// A string that is written to in place.
     #[expect(clippy::box_collection, reason = "a vector beside the box would make every value larger")]
     Growing(Box<Vec<u8>>),
@@ -37,7 +37,7 @@ impl Value {
     pub fn string(bytes: &[u8]) -> Self {
         match parse_int(bytes) {
             Some(number) => Self::Int(number),
-            None => Self::Text(Blob::new(bytes)),
+            None => Self::Text(SmallBytes::new(bytes)),
         }
     }
 
@@ -142,7 +142,7 @@ collection!(Zset);
 #[derive(Debug, Default, Clone)]
 pub struct List {
     /// The elements, read and written by position.
-    pub items: VecDeque<Blob>,
+    pub items: VecDeque<SmallBytes>,
     heap: usize,
 }
 
@@ -153,7 +153,7 @@ impl List {
     }
 
     /// Adds an element in front or at the end.
-    pub fn push(&mut self, front: bool, item: Blob) {
+    pub fn push(&mut self, front: bool, item: SmallBytes) {
         self.heap += item.heap_size();
         if front {
             self.items.push_front(item);
@@ -163,7 +163,7 @@ impl List {
     }
 
     /// Takes the first or the last element.
-    pub fn pop(&mut self, front: bool) -> Option<Blob> {
+    pub fn pop(&mut self, front: bool) -> Option<SmallBytes> {
         let item = if front { self.items.pop_front() } else { self.items.pop_back() }?;
         self.heap -= item.heap_size();
         Some(item)
@@ -171,7 +171,7 @@ impl List {
 
     /// Counts anew what the elements take, after they were changed in another way.
     pub fn recount(&mut self) {
-        self.heap = self.items.iter().map(Blob::heap_size).sum();
+        self.heap = self.items.iter().map(SmallBytes::heap_size).sum();
     }
 
     fn footprint(&self) -> usize {
@@ -182,7 +182,7 @@ impl List {
 /// Fields with values, in the order of their first insertion until one is removed.
 #[derive(Debug, Default, Clone)]
 pub struct Hash {
-    fields: IndexMap<Blob, Blob>,
+    fields: IndexMap<SmallBytes, SmallBytes>,
     heap: usize,
     outgrown: bool,
 }
@@ -210,7 +210,7 @@ impl Hash {
 
     /// Sets a field; says whether it is new.
     pub fn insert(&mut self, field: &[u8], value: &[u8]) -> bool {
-        let value = Blob::new(value);
+        let value = SmallBytes::new(value);
         self.heap += value.heap_size();
         self.outgrown |= value.len() > 64 || field.len() > 64;
         if let Some(slot) = self.fields.get_mut(field) {
@@ -218,7 +218,7 @@ impl Hash {
             *slot = value;
             return false;
         }
-        let field = Blob::new(field);
+        let field = SmallBytes::new(field);
         self.heap += field.heap_size();
         self.fields.insert(field, value);
         self.outgrown |= self.fields.len() > 512;
@@ -248,7 +248,7 @@ impl Hash {
 /// Strings, each once.
 #[derive(Debug, Default, Clone)]
 pub struct Set {
-    members: IndexSet<Blob>,
+    members: IndexSet<SmallBytes>,
     heap: usize,
     outgrown: bool,
 }
@@ -280,7 +280,7 @@ impl Set {
             return false;
         }
         self.outgrown |= self.members.len() >= 512 || parse_int(member).is_none();
-        let member = Blob::new(member);
+        let member = SmallBytes::new(member);
         self.heap += member.heap_size();
         self.members.insert(member)
     }
@@ -297,7 +297,7 @@ impl Set {
     }
 
     /// Takes the member at a position out.
-    pub fn remove_at(&mut self, position: usize) -> Option<Blob> {
+    pub fn remove_at(&mut self, position: usize) -> Option<SmallBytes> {
         let member = self.members.swap_remove_index(position)?;
         self.heap -= member.heap_size();
         Some(member)

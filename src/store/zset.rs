@@ -1,12 +1,12 @@
 //! A sorted set: members with scores, found by name in O(1) and by rank or range in O(log n).
 //!
-//! The table of members is the truth; [`Ranks`] keeps their order by position in it. Both change
+//! The table of members is the truth; [`ScoreIndex`] keeps their order by position in it. Both change
 //! together here and nowhere else.
 
 use std::ops::Range;
 
-use super::blob::Blob;
-use super::ranks::{Members, Ranks};
+use super::score_index::{Members, ScoreIndex};
+use super::small_bytes::SmallBytes;
 
 /// Up to so many members Redis would use its compact form, which `OBJECT ENCODING` tells.
 const COMPACT_LEN: usize = 128;
@@ -16,7 +16,7 @@ const COMPACT_MEMBER: usize = 64;
 #[derive(Debug, Default, Clone)]
 pub struct Zset {
     members: Members,
-    ranks: Ranks,
+    ranks: ScoreIndex,
     heap: usize,
     outgrown: bool,
 }
@@ -50,7 +50,7 @@ impl Zset {
             }
             return Some(old);
         }
-        let name = Blob::new(member);
+        let name = SmallBytes::new(member);
         self.heap += name.heap_size();
         let (position, _) = self.members.insert_full(name, score);
         self.ranks.insert(&self.members, score, position as u32);

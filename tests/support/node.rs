@@ -64,7 +64,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Sets a key by its environment variable: `set("CENSUS__REPAIR", "1s")`.
+    /// Sets a key by its environment variable: `set("PRESENCE__REPAIR", "1s")`.
     pub fn set(mut self, key: &str, value: &str) -> Setup {
         self.environment.push((format!("HEADCOUNT_{key}"), value.into()));
         self

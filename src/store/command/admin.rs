@@ -1,7 +1,7 @@
 //! The server: its configuration, its log, who looks on.
 
 use crate::store::args::{int, is};
-use crate::store::failure::{Fail, Outcome};
+use crate::store::error::{CommandError, Outcome};
 use crate::store::glob;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -29,9 +29,13 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
                 let name = String::from_utf8_lossy(pair[0]).to_lowercase();
                 settings.set(&name, pair[1]).map_err(|reason| {
                     if reason.is_empty() {
-                        Fail::new(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+                        CommandError::new(format!(
+                            "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+                        ))
                     } else {
-                        Fail::new(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
+                        CommandError::new(format!(
+                            "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+                        ))
                     }
                 })?;
             }
@@ -44,7 +48,7 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
             out.ok();
         }
         [_, what] if is(what, "REWRITE") => {
-            return Err(Fail::new("ERR The server is running without a config file"));
+            return Err(CommandError::new("ERR The server is running without a config file"));
         }
         _ => return Err(super::unknown_subcommand("CONFIG", args)),
     }
@@ -55,7 +59,7 @@ const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not 
 
 fn rewrite(server: &mut Server, at_once: bool) -> Outcome {
     if !server.has_log() {
-        return Err(Fail::new(NOT_KEPT));
+        return Err(CommandError::new(NOT_KEPT));
     }
     server.request_rewrite(at_once);
     Ok(())
@@ -104,16 +108,16 @@ pub fn role(_: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
 
 pub fn wait(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
     int(args[1])?;
-    let timeout = int(args[2]).map_err(|_| Fail::new("ERR timeout is not an integer or out of range"))?;
+    let timeout = int(args[2]).map_err(|_| CommandError::new("ERR timeout is not an integer or out of range"))?;
     if timeout < 0 {
-        return Err(crate::store::failure::TIMEOUT_NEGATIVE);
+        return Err(crate::store::error::TIMEOUT_NEGATIVE);
     }
     out.int(0);
     Ok(())
 }
 
 pub fn cluster_disabled(_: &mut Server, _: Slot, _: &Args, _: &mut Reply) -> Outcome {
-    Err(Fail::new("ERR This instance has cluster support disabled"))
+    Err(CommandError::new("ERR This instance has cluster support disabled"))
 }
 
 pub fn slowlog(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {

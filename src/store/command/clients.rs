@@ -2,7 +2,7 @@
 
 use crate::store::args::is;
 use crate::store::client::{Client, ReplyMode};
-use crate::store::failure::{Fail, NOT_AN_INTEGER, Outcome, SYNTAX};
+use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -77,12 +77,14 @@ fn set_info(client: &mut Client, attribute: &[u8], value: &[u8]) -> Outcome {
         () if is(attribute, "LIB-VER") => &mut client.library.1,
         () => {
             let attribute = String::from_utf8_lossy(attribute);
-            return Err(Fail::new(format!("ERR Unrecognized option '{attribute}'")));
+            return Err(CommandError::new(format!("ERR Unrecognized option '{attribute}'")));
         }
     };
     if !valid_name(value) {
         let attribute = String::from_utf8_lossy(attribute).to_lowercase();
-        return Err(Fail::new(format!("ERR {attribute} cannot contain spaces, newlines or special characters.")));
+        return Err(CommandError::new(format!(
+            "ERR {attribute} cannot contain spaces, newlines or special characters."
+        )));
     }
     *slot = String::from_utf8_lossy(value).into_owned();
     Ok(())
@@ -134,10 +136,10 @@ fn check_type(arg: &[u8]) -> Outcome {
         return Ok(());
     }
     let arg = String::from_utf8_lossy(arg);
-    Err(Fail::new(format!("ERR Unknown client type '{arg}'")))
+    Err(CommandError::new(format!("ERR Unknown client type '{arg}'")))
 }
 
-fn list(server: &Server, filter: &Args, _resp3: bool) -> Result<String, Fail> {
+fn list(server: &Server, filter: &Args, _resp3: bool) -> Result<String, CommandError> {
     let mut wanted: Box<dyn Fn(&Client) -> bool> = Box::new(|_| true);
     match filter {
         [] => {}
@@ -149,7 +151,7 @@ fn list(server: &Server, filter: &Args, _resp3: bool) -> Result<String, Fail> {
         [word, ids @ ..] if is(word, "ID") && !ids.is_empty() => {
             let mut numbers = Vec::new();
             for id in ids {
-                numbers.push(parse_int(id).ok_or(Fail::new("ERR Invalid client ID"))?);
+                numbers.push(parse_int(id).ok_or(CommandError::new("ERR Invalid client ID"))?);
             }
             wanted = Box::new(move |client| numbers.contains(&(client.id as i64)));
         }
@@ -171,7 +173,7 @@ struct KillFilter {
 }
 
 impl KillFilter {
-    fn parse(args: &Args) -> Result<Self, Fail> {
+    fn parse(args: &Args) -> Result<Self, CommandError> {
         let mut filter = Self { skip_me: true, ..Self::default() };
         for pair in args.chunks(2) {
             let [word, value] = pair else {
@@ -181,7 +183,7 @@ impl KillFilter {
             match () {
                 () if is(word, "ID") => {
                     let id = parse_int(value).filter(|id| *id > 0);
-                    let id = id.ok_or(Fail::new("ERR client-id should be greater than 0"))?;
+                    let id = id.ok_or(CommandError::new("ERR client-id should be greater than 0"))?;
                     filter.id = Some(id as u64);
                 }
                 () if is(word, "TYPE") => {
@@ -192,7 +194,7 @@ impl KillFilter {
                 () if is(word, "LADDR") => filter.local = Some(text),
                 () if is(word, "USER") => {
                     if text != "default" {
-                        return Err(Fail::new(format!("ERR No such user '{text}'")));
+                        return Err(CommandError::new(format!("ERR No such user '{text}'")));
                     }
                     filter.user = Some(text);
                 }
@@ -239,7 +241,7 @@ fn kill(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcom
         }
     }
     match (old_form, doomed.is_empty()) {
-        (true, true) => return Err(Fail::new("ERR No such client")),
+        (true, true) => return Err(CommandError::new("ERR No such client")),
         (true, false) => out.ok(),
         (false, _) => out.len(doomed.len()),
     }
@@ -253,7 +255,7 @@ fn unblock(server: &mut Server, id: &[u8], how: &Args, out: &mut Reply) -> Outco
         [word] if is(word, "TIMEOUT") => false,
         [word] if is(word, "ERROR") => true,
         _ => {
-            return Err(Fail::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+            return Err(CommandError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
     };
     let found = server

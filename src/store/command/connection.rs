@@ -2,7 +2,7 @@
 
 use crate::store::args::{Cursor, is};
 use crate::store::client::ReplyMode;
-use crate::store::failure::{Fail, Outcome, SYNTAX};
+use crate::store::error::{CommandError, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::number::parse_int;
 use crate::store::pubsub::{Kind, Slot};
@@ -88,7 +88,7 @@ fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outco
         Some(expected) => same(expected.as_bytes(), password),
     };
     if user != b"default" || !right {
-        return Err(Fail::new(WRONGPASS));
+        return Err(CommandError::new(WRONGPASS));
     }
     if let Some(client) = server.clients.get_mut(slot) {
         client.authenticated = true;
@@ -99,7 +99,7 @@ fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outco
 pub fn auth(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
         [_, _] if server.settings.password.is_none() => {
-            return Err(Fail::new(
+            return Err(CommandError::new(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
             ));
@@ -120,7 +120,7 @@ pub fn valid_name(name: &[u8]) -> bool {
 /// Names a client, if the name is one.
 pub fn set_name(server: &mut Server, slot: Slot, name: &[u8]) -> Outcome {
     if !valid_name(name) {
-        return Err(Fail::new("ERR Client names cannot contain spaces, newlines or special characters."));
+        return Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."));
     }
     if let Some(client) = server.clients.get_mut(slot) {
         client.name = String::from_utf8_lossy(name).into_owned();
@@ -132,9 +132,10 @@ pub fn hello(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
     let mut resp3 = None;
     let mut name = None;
     if let Some(version) = args.get(1) {
-        let version = parse_int(version).ok_or(Fail::new("ERR Protocol version is not an integer or out of range"))?;
+        let version =
+            parse_int(version).ok_or(CommandError::new("ERR Protocol version is not an integer or out of range"))?;
         if !(2..=3).contains(&version) {
-            return Err(Fail::new("NOPROTO unsupported protocol version"));
+            return Err(CommandError::new("NOPROTO unsupported protocol version"));
         }
         resp3 = Some(version == 3);
     }
@@ -151,14 +152,14 @@ pub fn hello(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
             name = Some(given);
         } else {
             let word = String::from_utf8_lossy(word);
-            return Err(Fail::new(format!("ERR Syntax error in HELLO option '{word}'")));
+            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{word}'")));
         }
     }
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
     if !client.authenticated {
-        return Err(Fail::new(
+        return Err(CommandError::new(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
              <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
              RESP protocol version at the same time",

@@ -1,17 +1,17 @@
 //! Hashes.
 
 use crate::store::args::{Scan, int, is};
-use crate::store::failure::{BAD_COUNT, Fail, NAN_OR_INFINITY, Outcome, SYNTAX};
+use crate::store::decimal;
+use crate::store::error::{BAD_COUNT, CommandError, NAN_OR_INFINITY, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
-use crate::store::longdouble;
 use crate::store::number::parse_int;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::value::Hash;
 
-fn pairs(keys: &mut Keyspace, args: &Args, name: &str) -> Result<usize, Fail> {
+fn pairs(keys: &mut Keyspace, args: &Args, name: &str) -> Result<usize, CommandError> {
     if !args.len().is_multiple_of(2) {
-        return Err(Fail::new(format!("ERR wrong number of arguments for '{name}' command")));
+        return Err(CommandError::new(format!("ERR wrong number of arguments for '{name}' command")));
     }
     let mut hash = keys.write_or_create::<Hash>(args[1])?;
     let new = args[2..].chunks_exact(2).filter(|pair| hash.insert(pair[0], pair[1])).count();
@@ -120,10 +120,10 @@ pub fn hvals(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 pub fn hincrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let step = int(args[3])?;
     let old = match keys.read::<Hash>(args[1])?.and_then(|hash| hash.get(args[2])) {
-        Some(text) => parse_int(text).ok_or(Fail::new("ERR hash value is not an integer"))?,
+        Some(text) => parse_int(text).ok_or(CommandError::new("ERR hash value is not an integer"))?,
         None => 0,
     };
-    let overflow = Fail::new("ERR increment or decrement would overflow");
+    let overflow = CommandError::new("ERR increment or decrement would overflow");
     let sum = old.checked_add(step).ok_or(overflow)?;
     keys.write_or_create::<Hash>(args[1])?.insert(args[2], sum.to_string().as_bytes());
     keys.changed(args[1]);
@@ -133,12 +133,12 @@ pub fn hincrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 pub fn hincrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     if crate::store::args::float(args[3])?.is_infinite() {
-        return Err(Fail::new("ERR value is NaN or Infinity"));
+        return Err(CommandError::new("ERR value is NaN or Infinity"));
     }
     let old = keys.read::<Hash>(args[1])?.and_then(|hash| hash.get(args[2]));
-    let sum = longdouble::sum(old.unwrap_or(b"0"), args[3]).map_err(|problem| match problem {
-        longdouble::Problem::NotANumber => Fail::new("ERR hash value is not a float"),
-        longdouble::Problem::Infinite => NAN_OR_INFINITY,
+    let sum = decimal::sum(old.unwrap_or(b"0"), args[3]).map_err(|problem| match problem {
+        decimal::Problem::NotANumber => CommandError::new("ERR hash value is not a float"),
+        decimal::Problem::Infinite => NAN_OR_INFINITY,
     })?;
     keys.write_or_create::<Hash>(args[1])?.insert(args[2], sum.as_bytes());
     keys.changed(args[1]);
@@ -164,7 +164,7 @@ pub fn hrandfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
         _ => return Err(SYNTAX),
     };
     if with_values && !(i64::MIN / 2..=i64::MAX / 2).contains(&count) {
-        return Err(Fail::new("ERR value is out of range"));
+        return Err(CommandError::new("ERR value is out of range"));
     }
     if count == i64::MIN {
         return Err(BAD_COUNT);

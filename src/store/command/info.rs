@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::store::args::is;
-use crate::store::failure::Outcome;
+use crate::store::error::Outcome;
 use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;

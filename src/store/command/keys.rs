@@ -1,12 +1,12 @@
 //! Keys whatever their type: existence, names, expiry, scanning.
 
 use crate::store::args::{Cursor, Scan, int, is};
-use crate::store::blob::Blob;
-use crate::store::failure::{BAD_DB_INDEX, Fail, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
+use crate::store::error::{BAD_DB_INDEX, CommandError, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
 use crate::store::glob;
 use crate::store::keyspace::{DATABASES, Keyspace};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+use crate::store::small_bytes::SmallBytes;
 
 /// What a time is given in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub enum Unit {
 }
 
 /// The millisecond that a command's time stands for; refuses what does not fit.
-pub fn deadline(number: i64, unit: Unit, relative: bool, now: u64, command: &str) -> Result<i64, Fail> {
-    let invalid = || Fail::new(format!("ERR invalid expire time in '{command}' command"));
+pub fn deadline(number: i64, unit: Unit, relative: bool, now: u64, command: &str) -> Result<i64, CommandError> {
+    let invalid = || CommandError::new(format!("ERR invalid expire time in '{command}' command"));
     let scale = if unit == Unit::Seconds { 1000 } else { 1 };
     let milliseconds = number.checked_mul(scale).ok_or_else(invalid)?;
     if !relative {
@@ -70,7 +70,7 @@ struct Condition {
 }
 
 impl Condition {
-    fn parse(args: &Args) -> Result<Self, Fail> {
+    fn parse(args: &Args) -> Result<Self, CommandError> {
         let mut condition = Self::default();
         for word in &args[3..] {
             match () {
@@ -80,15 +80,15 @@ impl Condition {
                 () if is(word, "LT") => condition.earlier = true,
                 () => {
                     let word = String::from_utf8_lossy(word);
-                    return Err(Fail::new(format!("ERR Unsupported option {word}")));
+                    return Err(CommandError::new(format!("ERR Unsupported option {word}")));
                 }
             }
         }
         if condition.none && (condition.some || condition.later || condition.earlier) {
-            return Err(Fail::new("ERR NX and XX, GT or LT options at the same time are not compatible"));
+            return Err(CommandError::new("ERR NX and XX, GT or LT options at the same time are not compatible"));
         }
         if condition.later && condition.earlier {
-            return Err(Fail::new("ERR GT and LT options at the same time are not compatible"));
+            return Err(CommandError::new("ERR GT and LT options at the same time are not compatible"));
         }
         Ok(condition)
     }
@@ -236,7 +236,7 @@ fn move_key(keys: &mut Keyspace, from: &[u8], to: &[u8]) {
     }
 }
 
-fn db_index(arg: &[u8], error: Fail) -> Result<usize, Fail> {
+fn db_index(arg: &[u8], error: CommandError) -> Result<usize, CommandError> {
     let index = crate::store::number::parse_int(arg).ok_or(error)?;
     usize::try_from(index).ok().filter(|index| *index < DATABASES).ok_or(BAD_DB_INDEX)
 }
@@ -300,8 +300,8 @@ pub fn move_to(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn swapdb(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let one = db_index(args[1], Fail::new("ERR invalid first DB index"))?;
-    let other = db_index(args[2], Fail::new("ERR invalid second DB index"))?;
+    let one = db_index(args[1], CommandError::new("ERR invalid first DB index"))?;
+    let other = db_index(args[2], CommandError::new("ERR invalid second DB index"))?;
     keys.swap(one, other);
     out.ok();
     Ok(())
@@ -355,7 +355,7 @@ pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         // Nothing is evicted, so nobody keeps the time of the last access.
         () if is(what, "IDLETIME") => out.int(0),
         () if is(what, "FREQ") => {
-            return Err(Fail::new(
+            return Err(CommandError::new(
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
                  Please note that when switching between policies at runtime LRU and LFU data \
                  will take some time to adjust.",
@@ -378,7 +378,7 @@ pub fn memory(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
                 }
                 _ => return Err(SYNTAX),
             }
-            let name = Blob::new(key).heap_size();
+            let name = SmallBytes::new(key).heap_size();
             match keys.get(key) {
                 Some(value) => out.len(value.footprint() + name + 64),
                 None => out.null(),

@@ -1,18 +1,18 @@
 //! Lists: moving elements between them, taking from several, and waiting for an element.
 
 use crate::store::args::{at_least, float, is};
-use crate::store::blob::Blob;
-use crate::store::failure::{
-    Block, COUNT_NOT_POSITIVE, Fail, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_FLOAT,
+use crate::store::error::{
+    Block, COUNT_NOT_POSITIVE, CommandError, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_FLOAT,
 };
 use crate::store::keyspace::Keyspace;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+use crate::store::small_bytes::SmallBytes;
 use crate::store::value::List;
 
 use super::lists::take;
 
-fn side(arg: &[u8]) -> Result<bool, Fail> {
+fn side(arg: &[u8]) -> Result<bool, CommandError> {
     match () {
         () if is(arg, "LEFT") => Ok(true),
         () if is(arg, "RIGHT") => Ok(false),
@@ -21,7 +21,7 @@ fn side(arg: &[u8]) -> Result<bool, Fail> {
 }
 
 /// Moves one element; `None` if the source is missing.
-fn shift(keys: &mut Keyspace, from: &[u8], to: &[u8], ends: (bool, bool)) -> Result<Option<Blob>, Fail> {
+fn shift(keys: &mut Keyspace, from: &[u8], to: &[u8], ends: (bool, bool)) -> Result<Option<SmallBytes>, CommandError> {
     if keys.read::<List>(from)?.is_none() {
         return Ok(None);
     }
@@ -54,7 +54,7 @@ pub fn rpoplpush(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 /// When a wait of so many seconds ends; `None` is never.
-pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, Fail> {
+pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, CommandError> {
     let seconds = float(seconds).map_err(|_| TIMEOUT_NOT_FLOAT)?;
     if seconds < 0.0 {
         return Err(TIMEOUT_NEGATIVE);
@@ -64,15 +64,15 @@ pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, Fail> {
         return Err(TIMEOUT_NEGATIVE);
     }
     if milliseconds >= i64::MAX as f64 - now as f64 {
-        return Err(Fail::new("ERR timeout is out of range"));
+        return Err(CommandError::new("ERR timeout is out of range"));
     }
     Ok((milliseconds > 0.0).then_some(now + milliseconds as u64))
 }
 
 /// Makes the client wait for one of `names`.
-pub fn wait(names: &Args, until: Option<u64>, null_array: bool) -> Fail {
-    let keys = names.iter().map(|name| Blob::new(name)).collect();
-    Fail::Block(Box::new(Block { keys, until, null_array }))
+pub fn wait(names: &Args, until: Option<u64>, null_array: bool) -> CommandError {
+    let keys = names.iter().map(|name| SmallBytes::new(name)).collect();
+    CommandError::Block(Box::new(Block { keys, until, null_array }))
 }
 
 fn blocking_pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {
@@ -119,8 +119,8 @@ fn blocking_move(keys: &mut Keyspace, args: &Args, out: &mut Reply, ends: (bool,
 pub fn parse_multi_pop<'a, 'b, T>(
     args: &'b Args<'a>,
     at: usize,
-    end: impl Fn(&[u8]) -> Result<T, Fail>,
-) -> Result<(&'b Args<'a>, T, usize), Fail> {
+    end: impl Fn(&[u8]) -> Result<T, CommandError>,
+) -> Result<(&'b Args<'a>, T, usize), CommandError> {
     let number = at_least(1, args[at], NUMKEYS_NOT_POSITIVE)?;
     let names_end = number.checked_add(at + 1).ok_or(SYNTAX)?;
     let (Some(names), Some(word)) = (args.get(at + 1..names_end), args.get(names_end)) else {
@@ -135,7 +135,13 @@ pub fn parse_multi_pop<'a, 'b, T>(
     Ok((names, end, count))
 }
 
-fn multi_pop(keys: &mut Keyspace, names: &Args, front: bool, count: usize, out: &mut Reply) -> Result<bool, Fail> {
+fn multi_pop(
+    keys: &mut Keyspace,
+    names: &Args,
+    front: bool,
+    count: usize,
+    out: &mut Reply,
+) -> Result<bool, CommandError> {
     for name in names {
         if let Some(taken) = take(keys, name, front, count)? {
             out.array(2);

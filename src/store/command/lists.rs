@@ -1,17 +1,17 @@
 //! Lists: their ends, their elements by position and by value.
 
 use crate::store::args::{at_least, count as parse_count, int, is, positions};
-use crate::store::blob::Blob;
-use crate::store::failure::{Fail, NO_SUCH_KEY, OUT_OF_RANGE, Outcome, SYNTAX};
+use crate::store::error::{CommandError, NO_SUCH_KEY, OUT_OF_RANGE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+use crate::store::small_bytes::SmallBytes;
 use crate::store::value::List;
 
 fn push(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {
     let mut list = keys.write_or_create::<List>(args[1])?;
     for item in &args[2..] {
-        list.push(front, Blob::new(item));
+        list.push(front, SmallBytes::new(item));
     }
     out.len(list.len());
     drop(list);
@@ -44,11 +44,16 @@ pub fn rpushx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 /// Takes up to `count` elements from one end, if there is such a list.
-pub fn take(keys: &mut Keyspace, key: &[u8], front: bool, count: usize) -> Result<Option<Vec<Blob>>, Fail> {
+pub fn take(
+    keys: &mut Keyspace,
+    key: &[u8],
+    front: bool,
+    count: usize,
+) -> Result<Option<Vec<SmallBytes>>, CommandError> {
     let Some(mut list) = keys.write::<List>(key)? else {
         return Ok(None);
     };
-    let taken: Vec<Blob> = (0..count).map_while(|_| list.pop(front)).collect();
+    let taken: Vec<SmallBytes> = (0..count).map_while(|_| list.pop(front)).collect();
     drop(list);
     if !taken.is_empty() {
         keys.remove_if_empty(key);
@@ -127,7 +132,7 @@ pub fn lindex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 pub fn lset(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let mut list = keys.write::<List>(args[1])?.ok_or(NO_SUCH_KEY)?;
     let index = place(int(args[2])?, list.len()).ok_or(OUT_OF_RANGE)?;
-    list.items[index] = Blob::new(args[3]);
+    list.items[index] = SmallBytes::new(args[3]);
     list.recount();
     drop(list);
     keys.changed(args[1]);
@@ -149,7 +154,7 @@ pub fn linsert(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         out.int(-1);
         return Ok(());
     };
-    list.items.insert(pivot + after, Blob::new(args[4]));
+    list.items.insert(pivot + after, SmallBytes::new(args[4]));
     list.recount();
     out.len(list.len());
     drop(list);
@@ -166,13 +171,13 @@ pub fn lrem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     };
     let mut left = if count == 0 { u64::MAX } else { count.unsigned_abs() };
     let before = list.len();
-    let mut keep = |item: &Blob| {
+    let mut keep = |item: &SmallBytes| {
         let hit = left > 0 && **item == *wanted;
         left -= u64::from(hit);
         !hit
     };
     if count < 0 {
-        let mut kept: std::collections::VecDeque<Blob> = std::mem::take(&mut list.items);
+        let mut kept: std::collections::VecDeque<SmallBytes> = std::mem::take(&mut list.items);
         kept.make_contiguous().reverse();
         kept.retain(&mut keep);
         kept.make_contiguous().reverse();
@@ -217,17 +222,17 @@ pub fn lpos(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             () if is(word, "RANK") => {
                 rank = int(value)?;
                 if rank == 0 {
-                    return Err(Fail::new(
+                    return Err(CommandError::new(
                         "ERR RANK can't be zero: use 1 to start from the first match, 2 from the \
                          second ... or use negative to start from the end of the list",
                     ));
                 }
             }
             () if is(word, "COUNT") => {
-                count = Some(at_least(0, value, Fail::new("ERR COUNT can't be negative"))?);
+                count = Some(at_least(0, value, CommandError::new("ERR COUNT can't be negative"))?);
             }
             () if is(word, "MAXLEN") => {
-                limit = at_least(0, value, Fail::new("ERR MAXLEN can't be negative"))?;
+                limit = at_least(0, value, CommandError::new("ERR MAXLEN can't be negative"))?;
             }
             () => return Err(SYNTAX),
         }

@@ -1,14 +1,14 @@
 //! Subscriptions and messages.
 
 use crate::store::args::is;
-use crate::store::blob::Blob;
 use crate::store::data::Data;
-use crate::store::failure::{Fail, Outcome};
+use crate::store::error::{CommandError, Outcome};
 use crate::store::glob;
 use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::Server;
+use crate::store::small_bytes::SmallBytes;
 
 /// Channels, patterns or shard channels that one client may listen to.
 const MOST_NAMES: usize = 1 << 20;
@@ -53,9 +53,9 @@ fn join(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kin
     };
     for name in &args[1..] {
         if client.names(kind).len() >= MOST_NAMES && !client.names(kind).contains(*name) {
-            return Err(Fail::new("ERR a client may not listen to so many names"));
+            return Err(CommandError::new("ERR a client may not listen to so many names"));
         }
-        if client.names(kind).insert(Blob::new(name)) {
+        if client.names(kind).insert(SmallBytes::new(name)) {
             server.data.pubsub.subscribe(kind, name, slot);
         }
         acknowledge(out, word, Some(name), client.subscriptions(kind));
@@ -67,9 +67,9 @@ fn leave(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Ki
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
-    let names: Vec<Blob> = match &args[1..] {
+    let names: Vec<SmallBytes> = match &args[1..] {
         [] => client.names(kind).iter().cloned().collect(),
-        names => names.iter().map(|name| Blob::new(name)).collect(),
+        names => names.iter().map(|name| SmallBytes::new(name)).collect(),
     };
     for name in &names {
         if client.names(kind).remove(name) {

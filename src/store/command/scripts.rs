@@ -1,7 +1,7 @@
 //! Lua scripts: running, loading, forgetting.
 
 use crate::store::args::is;
-use crate::store::failure::{Fail, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
+use crate::store::error::{CommandError, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -50,31 +50,31 @@ fn eval_name(server: &mut Server, args: &Args, out: &mut Reply, read_only: bool)
 }
 
 /// The keys and the other arguments of a call.
-fn split<'a, 'b>(args: &'b Args<'a>) -> Result<(&'b Args<'a>, &'b Args<'a>), Fail> {
+fn split<'a, 'b>(args: &'b Args<'a>) -> Result<(&'b Args<'a>, &'b Args<'a>), CommandError> {
     let number = parse_int(args[2]).ok_or(NOT_AN_INTEGER)?;
     if number < 0 {
-        return Err(Fail::new("ERR Number of keys can't be negative"));
+        return Err(CommandError::new("ERR Number of keys can't be negative"));
     }
     if number as usize > args.len() - 3 {
-        return Err(Fail::new("ERR Number of keys can't be greater than number of args"));
+        return Err(CommandError::new("ERR Number of keys can't be greater than number of args"));
     }
     Ok(args[3..].split_at(number as usize))
 }
 
-fn engine<'a>(vm: &'a mut Option<Vm>, settings: &crate::store::settings::Options) -> Result<&'a mut Vm, Fail> {
+fn engine<'a>(vm: &'a mut Option<Vm>, settings: &crate::store::settings::Options) -> Result<&'a mut Vm, CommandError> {
     if vm.is_none() {
-        let new = Vm::new(settings).map_err(|error| Fail::new(format!("ERR no script engine: {error}")))?;
+        let new = Vm::new(settings).map_err(|error| CommandError::new(format!("ERR no script engine: {error}")))?;
         *vm = Some(new);
     }
     vm.as_mut().ok_or(NOSCRIPT)
 }
 
-fn load(server: &mut Server, source: &[u8]) -> Result<crate::store::blob::Blob, Fail> {
+fn load(server: &mut Server, source: &[u8]) -> Result<crate::store::small_bytes::SmallBytes, CommandError> {
     if server.scripts.len() >= KEPT_SCRIPTS {
         server.scripts.clear();
         server.vm = None;
     }
-    let name = crate::store::blob::Blob::new(crate::store::script::sha1_hex(source).as_bytes());
+    let name = crate::store::small_bytes::SmallBytes::new(crate::store::script::sha1_hex(source).as_bytes());
     engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
     Ok(server.scripts.load(source))
 }
@@ -104,7 +104,7 @@ pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
         }
         [_, what, how @ ..] if is(what, "FLUSH") && how.len() < 2 => {
             if how.first().is_some_and(|how| !is(how, "SYNC") && !is(how, "ASYNC")) {
-                return Err(Fail::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
+                return Err(CommandError::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
             }
             server.scripts.clear();
             server.vm = None;
@@ -112,7 +112,7 @@ pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
         }
         // A script runs alone and ends by itself, so by the time this is read none is running.
         [_, what] if is(what, "KILL") => {
-            return Err(Fail::new("NOTBUSY No scripts in execution right now."));
+            return Err(CommandError::new("NOTBUSY No scripts in execution right now."));
         }
         [_, what, mode] if is(what, "DEBUG") => {
             if !is(mode, "NO") {

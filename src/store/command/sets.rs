@@ -1,7 +1,7 @@
 //! Sets.
 
 use crate::store::args::{Scan, at_least, count as parse_count, int, is};
-use crate::store::failure::{BAD_COUNT, Fail, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
+use crate::store::error::{BAD_COUNT, CommandError, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -165,7 +165,7 @@ enum Join {
     Difference,
 }
 
-fn join(keys: &mut Keyspace, names: &Args, how: Join) -> Result<Set, Fail> {
+fn join(keys: &mut Keyspace, names: &Args, how: Join) -> Result<Set, CommandError> {
     for name in names {
         keys.read::<Set>(name)?;
     }
@@ -247,12 +247,12 @@ pub fn sdiffstore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
 pub fn sintercard(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let number = at_least(1, args[1], NUMKEYS_NOT_POSITIVE)?;
     if number > args.len() - 2 {
-        return Err(Fail::new("ERR Number of keys can't be greater than number of args"));
+        return Err(CommandError::new("ERR Number of keys can't be greater than number of args"));
     }
     let (names, options) = args[2..].split_at(number);
     let limit = match options {
         [] => 0,
-        [word, limit] if is(word, "LIMIT") => at_least(0, limit, crate::store::failure::LIMIT_NEGATIVE)?,
+        [word, limit] if is(word, "LIMIT") => at_least(0, limit, crate::store::error::LIMIT_NEGATIVE)?,
         _ => return Err(SYNTAX),
     };
     let both = join(keys, names, Join::Intersection)?.len();

@@ -1,15 +1,15 @@
 //! Strings and counters.
 
 use crate::store::args::{Cursor, int, is, positions};
-use crate::store::blob::Blob;
-use crate::store::failure::{
-    Fail, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, STRING_TOO_LONG, SYNTAX, WRONGTYPE,
+use crate::store::decimal;
+use crate::store::error::{
+    CommandError, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, STRING_TOO_LONG, SYNTAX, WRONGTYPE,
 };
 use crate::store::keyspace::Keyspace;
-use crate::store::longdouble;
 use crate::store::number::parse_int;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 
 use super::keys::{Unit, deadline};
@@ -28,7 +28,7 @@ fn reply_string(keys: &mut Keyspace, key: &[u8], out: &mut Reply) -> Outcome {
 }
 
 /// The string at a key, empty if there is none.
-fn string(keys: &mut Keyspace, key: &[u8]) -> Result<Vec<u8>, Fail> {
+fn string(keys: &mut Keyspace, key: &[u8]) -> Result<Vec<u8>, CommandError> {
     match keys.get(key) {
         None => Ok(Vec::new()),
         Some(value) => Ok(value.as_string().ok_or(WRONGTYPE)?.into_owned()),
@@ -54,7 +54,7 @@ pub fn getdel(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 /// The end that an option word such as `EX` with its number stands for; `None`: another word.
-fn expiry_option(word: &[u8], command: &str, cursor: &mut Cursor, now: u64) -> Result<Option<u64>, Fail> {
+fn expiry_option(word: &[u8], command: &str, cursor: &mut Cursor, now: u64) -> Result<Option<u64>, CommandError> {
     let (unit, relative) = match () {
         () if is(word, "EX") => (Unit::Seconds, true),
         () if is(word, "PX") => (Unit::Milliseconds, true),
@@ -64,7 +64,7 @@ fn expiry_option(word: &[u8], command: &str, cursor: &mut Cursor, now: u64) -> R
     };
     let number = int(cursor.value()?)?;
     if number <= 0 {
-        return Err(Fail::new(format!("ERR invalid expire time in '{command}' command")));
+        return Err(CommandError::new(format!("ERR invalid expire time in '{command}' command")));
     }
     Ok(Some(deadline(number, unit, relative, now, command)?.max(1) as u64))
 }
@@ -132,7 +132,7 @@ struct SetOptions {
 }
 
 impl SetOptions {
-    fn parse(args: &Args, now: u64) -> Result<Self, Fail> {
+    fn parse(args: &Args, now: u64) -> Result<Self, CommandError> {
         let mut options = Self::default();
         let mut cursor = Cursor::new(args, 3);
         while let Some(word) = cursor.next() {
@@ -209,7 +209,7 @@ pub fn psetex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 fn set_with_ttl(keys: &mut Keyspace, args: &Args, out: &mut Reply, unit: Unit, name: &str) -> Outcome {
     let number = int(args[2])?;
     if number <= 0 {
-        return Err(Fail::new(format!("ERR invalid expire time in '{name}' command")));
+        return Err(CommandError::new(format!("ERR invalid expire time in '{name}' command")));
     }
     let at = deadline(number, unit, true, keys.now, name)?;
     put_until(keys, args[1], args[3], at as u64);
@@ -235,7 +235,7 @@ pub fn mset(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 pub fn msetnx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     if args.len().is_multiple_of(2) {
-        return Err(Fail::new("ERR wrong number of arguments for 'msetnx' command"));
+        return Err(CommandError::new("ERR wrong number of arguments for 'msetnx' command"));
     }
     if args[1..].iter().step_by(2).any(|key| keys.contains(key)) {
         out.int(0);
@@ -248,7 +248,7 @@ pub fn msetnx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 fn mset_pairs(keys: &mut Keyspace, args: &Args, name: &str) -> Outcome {
     if args.len().is_multiple_of(2) {
-        return Err(Fail::new(format!("ERR wrong number of arguments for '{name}' command")));
+        return Err(CommandError::new(format!("ERR wrong number of arguments for '{name}' command")));
     }
     for pair in args[1..].chunks_exact(2) {
         put(keys, pair[0], pair[1]);
@@ -266,7 +266,7 @@ pub fn strlen(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 /// Changes the bytes of a string in place; says how many there are then.
-fn grow(keys: &mut Keyspace, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Result<usize, Fail> {
+fn grow(keys: &mut Keyspace, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Result<usize, CommandError> {
     let Some(mut value) = keys.edit(key) else {
         let mut bytes = Vec::new();
         change(&mut bytes);
@@ -308,7 +308,7 @@ pub fn append(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 pub fn setrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let (key, patch) = (args[1], args[3]);
-    let offset = usize::try_from(int(args[2])?).map_err(|_| Fail::new("ERR offset is out of range"))?;
+    let offset = usize::try_from(int(args[2])?).map_err(|_| CommandError::new("ERR offset is out of range"))?;
     let length = match keys.get(key) {
         None => 0,
         Some(value) => value.as_string().ok_or(WRONGTYPE)?.len(),
@@ -364,7 +364,7 @@ pub fn incrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn decrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let step = int(args[2])?.checked_neg().ok_or(Fail::new("ERR decrement would overflow"))?;
+    let step = int(args[2])?.checked_neg().ok_or(CommandError::new("ERR decrement would overflow"))?;
     add(keys, args[1], step, out)
 }
 
@@ -388,11 +388,11 @@ fn add(keys: &mut Keyspace, key: &[u8], step: i64, out: &mut Reply) -> Outcome {
 pub fn incrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let old = string(keys, args[1])?;
     let old = if old.is_empty() && !keys.contains(args[1]) { b"0".to_vec() } else { old };
-    let sum = longdouble::sum(&old, args[2]).map_err(|problem| match problem {
-        longdouble::Problem::NotANumber => NOT_A_FLOAT,
-        longdouble::Problem::Infinite => NAN_OR_INFINITY,
+    let sum = decimal::sum(&old, args[2]).map_err(|problem| match problem {
+        decimal::Problem::NotANumber => NOT_A_FLOAT,
+        decimal::Problem::Infinite => NAN_OR_INFINITY,
     })?;
-    let text = Value::Text(Blob::new(sum.as_bytes()));
+    let text = Value::Text(SmallBytes::new(sum.as_bytes()));
     if let Some(mut value) = keys.edit(args[1]) {
         *value = text;
     } else {

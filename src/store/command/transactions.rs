@@ -1,13 +1,13 @@
 //! Commands that run together, and keys that must not change meanwhile.
 
-use crate::store::blob::Blob;
 use crate::store::client::Transaction;
 use crate::store::command::find;
-use crate::store::failure::{EXECABORT, Fail, Outcome};
+use crate::store::error::{CommandError, EXECABORT, Outcome};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::server::Server;
+use crate::store::small_bytes::SmallBytes;
 
 /// Keys that one client may watch.
 const MOST_WATCHED: usize = 4096;
@@ -17,7 +17,7 @@ pub fn multi(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outc
         return Ok(());
     };
     if client.transaction.is_some() {
-        return Err(Fail::new("ERR MULTI calls can not be nested"));
+        return Err(CommandError::new("ERR MULTI calls can not be nested"));
     }
     client.transaction = Some(Transaction::default());
     out.ok();
@@ -28,7 +28,7 @@ pub fn discard(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Ou
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
-    client.transaction.take().ok_or(Fail::new("ERR DISCARD without MULTI"))?;
+    client.transaction.take().ok_or(CommandError::new("ERR DISCARD without MULTI"))?;
     release_watches(server, slot);
     out.ok();
     Ok(())
@@ -39,16 +39,16 @@ pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
         return Ok(());
     };
     if client.transaction.is_some() {
-        return Err(Fail::new("ERR WATCH inside MULTI is not allowed"));
+        return Err(CommandError::new("ERR WATCH inside MULTI is not allowed"));
     }
     for key in &args[1..] {
         let watched = client.watching.iter().any(|(db, name, _)| *db == client.db && **name == **key);
         if !watched && client.watching.len() >= MOST_WATCHED {
-            return Err(Fail::new("ERR a client may not watch so many keys"));
+            return Err(CommandError::new("ERR a client may not watch so many keys"));
         }
         if !watched {
             let version = server.data.keys.watch(key);
-            client.watching.push((client.db, Blob::new(key), version));
+            client.watching.push((client.db, SmallBytes::new(key), version));
         }
     }
     out.ok();
@@ -77,7 +77,7 @@ pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
-    let transaction = client.transaction.take().ok_or(Fail::new("ERR EXEC without MULTI"))?;
+    let transaction = client.transaction.take().ok_or(CommandError::new("ERR EXEC without MULTI"))?;
     let changed = release_watches(server, slot);
     if transaction.failed {
         return Err(EXECABORT);
@@ -99,13 +99,13 @@ fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     let mark = out.buf.len();
     match server.call(slot, command, args, out) {
         Ok(()) => {}
-        Err(Fail::Error(text)) => {
+        Err(CommandError::Error(text)) => {
             out.buf.truncate(mark);
             out.error(&text);
             server.stats.error(&text);
         }
         // Nobody waits inside a transaction.
-        Err(Fail::Block(block)) if block.null_array => out.null_array(),
-        Err(Fail::Block(_)) => out.null(),
+        Err(CommandError::Block(block)) if block.null_array => out.null_array(),
+        Err(CommandError::Block(_)) => out.null(),
     }
 }

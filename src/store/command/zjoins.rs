@@ -3,12 +3,12 @@
 use indexmap::IndexMap;
 
 use crate::store::args::{at_least, is};
-use crate::store::blob::Blob;
-use crate::store::failure::{Fail, LIMIT_NEGATIVE, NOT_AN_INTEGER, Outcome, SYNTAX, WRONGTYPE};
+use crate::store::error::{CommandError, LIMIT_NEGATIVE, NOT_AN_INTEGER, Outcome, SYNTAX, WRONGTYPE};
 use crate::store::keyspace::Keyspace;
 use crate::store::number::{parse_float, parse_int};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 use crate::store::zset::Zset;
 
@@ -49,11 +49,11 @@ struct Query<'a, 'b> {
 }
 
 impl<'a, 'b> Query<'a, 'b> {
-    fn parse(args: &'b Args<'a>, at: usize, how: Join, store: bool, command: &str) -> Result<Self, Fail> {
+    fn parse(args: &'b Args<'a>, at: usize, how: Join, store: bool, command: &str) -> Result<Self, CommandError> {
         let number = parse_int(args[at]).ok_or(NOT_AN_INTEGER)?;
         if number < 1 {
             let text = format!("ERR at least 1 input key is needed for '{command}' command");
-            return Err(Fail::new(text));
+            return Err(CommandError::new(text));
         }
         let number = number as usize;
         let names = args.get(at + 1..).and_then(|rest| rest.get(..number)).ok_or(SYNTAX)?;
@@ -63,7 +63,7 @@ impl<'a, 'b> Query<'a, 'b> {
             rest = match () {
                 () if how != Join::Difference && is(word, "WEIGHTS") && tail.len() >= number => {
                     for (weight, text) in query.weights.iter_mut().zip(tail) {
-                        *weight = parse_float(text).ok_or(Fail::new("ERR weight value is not a float"))?;
+                        *weight = parse_float(text).ok_or(CommandError::new("ERR weight value is not a float"))?;
                     }
                     &tail[number..]
                 }
@@ -81,12 +81,12 @@ impl<'a, 'b> Query<'a, 'b> {
         Ok(query)
     }
 
-    fn run(&self, keys: &mut Keyspace, how: Join) -> Result<Zset, Fail> {
+    fn run(&self, keys: &mut Keyspace, how: Join) -> Result<Zset, CommandError> {
         let mut inputs = Vec::with_capacity(self.names.len());
         for name in self.names {
             inputs.push(members(keys, name)?);
         }
-        let mut result: IndexMap<Blob, f64> = IndexMap::new();
+        let mut result: IndexMap<SmallBytes, f64> = IndexMap::new();
         for (nth, (input, weight)) in inputs.into_iter().zip(&self.weights).enumerate() {
             let weighted = input.into_iter().map(|(member, score)| {
                 (member, if how == Join::Difference { score } else { zero_if_nan(score * weight) })
@@ -120,7 +120,7 @@ impl<'a, 'b> Query<'a, 'b> {
     }
 }
 
-fn aggregate(arg: &[u8]) -> Result<Aggregate, Fail> {
+fn aggregate(arg: &[u8]) -> Result<Aggregate, CommandError> {
     match () {
         () if is(arg, "SUM") => Ok(Aggregate::Sum),
         () if is(arg, "MIN") => Ok(Aggregate::Min),
@@ -130,11 +130,11 @@ fn aggregate(arg: &[u8]) -> Result<Aggregate, Fail> {
 }
 
 /// The members of a sorted set, or of a set with 1 for a score.
-fn members(keys: &mut Keyspace, name: &[u8]) -> Result<Vec<(Blob, f64)>, Fail> {
+fn members(keys: &mut Keyspace, name: &[u8]) -> Result<Vec<(SmallBytes, f64)>, CommandError> {
     match keys.get(name) {
         None => Ok(Vec::new()),
-        Some(Value::Zset(zset)) => Ok(zset.iter().map(|(m, s)| (Blob::new(m), s)).collect()),
-        Some(Value::Set(set)) => Ok(set.iter().map(|m| (Blob::new(m), 1.0)).collect()),
+        Some(Value::Zset(zset)) => Ok(zset.iter().map(|(m, s)| (SmallBytes::new(m), s)).collect()),
+        Some(Value::Set(set)) => Ok(set.iter().map(|m| (SmallBytes::new(m), 1.0)).collect()),
         Some(_) => Err(WRONGTYPE),
     }
 }
@@ -180,7 +180,7 @@ pub fn zdiffstore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
 pub fn zintercard(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let number = parse_int(args[1]).ok_or(NOT_AN_INTEGER)?;
     if number < 1 {
-        return Err(Fail::new("ERR at least 1 input key is needed for 'zintercard' command"));
+        return Err(CommandError::new("ERR at least 1 input key is needed for 'zintercard' command"));
     }
     let number = number as usize;
     if number > args.len() - 2 {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::store::args::{Cursor, int, is, positions};
-use crate::store::failure::{BAD_LEX_RANGE, Fail, MIN_OR_MAX_NOT_FLOAT, Outcome, SYNTAX};
+use crate::store::error::{BAD_LEX_RANGE, CommandError, MIN_OR_MAX_NOT_FLOAT, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::number::parse_float;
 use crate::store::reply::Reply;
@@ -38,7 +38,7 @@ enum Ends<'a> {
     Lex(LexEnd<'a>, LexEnd<'a>),
 }
 
-fn score_end(arg: &[u8]) -> Result<ScoreEnd, Fail> {
+fn score_end(arg: &[u8]) -> Result<ScoreEnd, CommandError> {
     let (text, outside) = match arg {
         [b'(', rest @ ..] => (rest, true),
         rest => (rest, false),
@@ -46,7 +46,7 @@ fn score_end(arg: &[u8]) -> Result<ScoreEnd, Fail> {
     Ok((parse_float(text).ok_or(MIN_OR_MAX_NOT_FLOAT)?, outside))
 }
 
-fn lex_end(arg: &[u8]) -> Result<LexEnd<'_>, Fail> {
+fn lex_end(arg: &[u8]) -> Result<LexEnd<'_>, CommandError> {
     match arg {
         [b'-'] => Ok(LexEnd::Lowest),
         [b'+'] => Ok(LexEnd::Highest),
@@ -57,7 +57,7 @@ fn lex_end(arg: &[u8]) -> Result<LexEnd<'_>, Fail> {
 }
 
 impl<'a> Ends<'a> {
-    fn parse(by: By, min: &'a [u8], max: &'a [u8]) -> Result<Self, Fail> {
+    fn parse(by: By, min: &'a [u8], max: &'a [u8]) -> Result<Self, CommandError> {
         Ok(match by {
             By::Rank => Self::Rank(int(min)?, int(max)?),
             By::Score => Self::Score(score_end(min)?, score_end(max)?),
@@ -145,7 +145,7 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     /// Reads the two ends at `at` and the options behind them. `fixed`: an older command that says
     /// by its name what the ends are; `None`: the options say so.
-    fn parse(args: &Args<'a>, at: usize, fixed: Option<(By, bool)>, store: bool) -> Result<Self, Fail> {
+    fn parse(args: &Args<'a>, at: usize, fixed: Option<(By, bool)>, store: bool) -> Result<Self, CommandError> {
         let (mut by, mut reverse) = fixed.unwrap_or((By::Rank, false));
         let (mut limit, mut with_scores) = (None, false);
         let mut cursor = Cursor::new(args, at + 2);
@@ -162,12 +162,12 @@ impl<'a> Query<'a> {
             }
         }
         if limit.is_some() && by == By::Rank {
-            return Err(Fail::new(
+            return Err(CommandError::new(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
             ));
         }
         if with_scores && by == By::Lex {
-            return Err(Fail::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
+            return Err(CommandError::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
         }
         let swap = reverse && by != By::Rank;
         let (min, max) = if swap { (args[at + 1], args[at]) } else { (args[at], args[at + 1]) };

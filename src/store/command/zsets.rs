@@ -1,7 +1,7 @@
 //! Sorted sets: members, scores and ranks, and taking from the ends.
 
 use crate::store::args::{Scan, count as parse_count, float, int, is};
-use crate::store::failure::{BAD_COUNT, Fail, Outcome, SYNTAX};
+use crate::store::error::{BAD_COUNT, CommandError, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::number::format_double;
 use crate::store::reply::Reply;
@@ -42,19 +42,19 @@ impl AddOptions {
 
     fn check(&self, pairs: usize) -> Outcome {
         if self.only_new && self.only_old {
-            return Err(Fail::new("ERR XX and NX options at the same time are not compatible"));
+            return Err(CommandError::new("ERR XX and NX options at the same time are not compatible"));
         }
         if (self.greater && self.less) || (self.only_new && (self.greater || self.less)) {
-            return Err(Fail::new("ERR GT, LT, and/or NX options at the same time are not compatible"));
+            return Err(CommandError::new("ERR GT, LT, and/or NX options at the same time are not compatible"));
         }
         if self.increment && pairs > 1 {
-            return Err(Fail::new("ERR INCR option supports a single increment-element pair"));
+            return Err(CommandError::new("ERR INCR option supports a single increment-element pair"));
         }
         Ok(())
     }
 
     /// Applies one pair; the score that the member then has, unless the options forbid it.
-    fn apply(&self, zset: &mut Zset, score: f64, member: &[u8]) -> Result<Applied, Fail> {
+    fn apply(&self, zset: &mut Zset, score: f64, member: &[u8]) -> Result<Applied, CommandError> {
         let Some(old) = zset.score(member) else {
             if self.only_old {
                 return Ok(Applied::Refused);
@@ -67,7 +67,7 @@ impl AddOptions {
         }
         let score = if self.increment { old + score } else { score };
         if score.is_nan() {
-            return Err(Fail::new(NAN));
+            return Err(CommandError::new(NAN));
         }
         if (self.greater && score <= old) || (self.less && score >= old) {
             return Ok(Applied::Refused);
@@ -209,7 +209,7 @@ pub fn zrem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 type Popped = Vec<(Vec<u8>, f64)>;
 
 /// Takes up to `count` members from one end, if there is such a set.
-fn take(keys: &mut Keyspace, key: &[u8], max: bool, count: usize) -> Result<Option<Popped>, Fail> {
+fn take(keys: &mut Keyspace, key: &[u8], max: bool, count: usize) -> Result<Option<Popped>, CommandError> {
     let Some(mut zset) = keys.write::<Zset>(key)? else {
         return Ok(None);
     };
@@ -280,7 +280,7 @@ pub fn bzpopmax(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     blocking_pop(keys, args, out, true)
 }
 
-fn end(arg: &[u8]) -> Result<bool, Fail> {
+fn end(arg: &[u8]) -> Result<bool, CommandError> {
     match () {
         () if is(arg, "MIN") => Ok(false),
         () if is(arg, "MAX") => Ok(true),
@@ -288,7 +288,13 @@ fn end(arg: &[u8]) -> Result<bool, Fail> {
     }
 }
 
-fn multi_pop(keys: &mut Keyspace, names: &Args, max: bool, count: usize, out: &mut Reply) -> Result<bool, Fail> {
+fn multi_pop(
+    keys: &mut Keyspace,
+    names: &Args,
+    max: bool,
+    count: usize,
+    out: &mut Reply,
+) -> Result<bool, CommandError> {
     for name in names {
         if let Some(taken) = take(keys, name, max, count)? {
             out.array(2);
@@ -339,7 +345,7 @@ pub fn zrandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         return Err(BAD_COUNT);
     }
     if with_scores && !(i64::MIN / 2..=i64::MAX / 2).contains(&count) {
-        return Err(Fail::new("ERR value is out of range"));
+        return Err(CommandError::new("ERR value is out of range"));
     }
     let Some(zset) = keys.read::<Zset>(key)? else {
         out.array(0);

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Session, Shared, cjson, convert, sha1_hex};
 use crate::store::command::{Flags, Run, find};
-use crate::store::failure::{Fail, OOM};
+use crate::store::error::{CommandError, OOM};
 use crate::store::number::format_double;
 use crate::store::resp::ArgList;
 use crate::store::server::REDIS_VERSION;
@@ -158,17 +158,17 @@ fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Result<Va
     session.out.buf.clear();
     match run(session, args) {
         Ok(()) => {}
-        Err(Fail::Error(text)) => return Ok(Err(text.into_owned())),
-        Err(Fail::Block(block)) if block.null_array => session.out.null_array(),
-        Err(Fail::Block(_)) => session.out.null(),
+        Err(CommandError::Error(text)) => return Ok(Err(text.into_owned())),
+        Err(CommandError::Block(block)) if block.null_array => session.out.null_array(),
+        Err(CommandError::Block(_)) => session.out.null(),
     }
     let wire = &session.out.buf;
     super::unguarded(lua, wire.len() < super::UNGUARDED, || convert::to_lua(lua, wire)).map(Ok)
 }
 
-fn run(session: &mut Session, args: &MultiValue) -> Result<(), Fail> {
+fn run(session: &mut Session, args: &MultiValue) -> Result<(), CommandError> {
     if args.is_empty() {
-        return Err(Fail::new("ERR Please specify at least one argument for this redis lib call"));
+        return Err(CommandError::new("ERR Please specify at least one argument for this redis lib call"));
     }
     let mut owned: SmallVec<[Argument; 8]> = SmallVec::new();
     for arg in args {
@@ -177,24 +177,24 @@ fn run(session: &mut Session, args: &MultiValue) -> Result<(), Fail> {
             Value::Integer(number) => Argument::Printed(number.to_string()),
             Value::Number(number) => Argument::Printed(format_double(*number)),
             _ => {
-                return Err(Fail::new("ERR Lua redis lib command arguments must be strings or integers"));
+                return Err(CommandError::new("ERR Lua redis lib command arguments must be strings or integers"));
             }
         });
     }
     let args: ArgList = owned.iter().map(Argument::bytes).collect();
-    let command = find(args[0]).ok_or(Fail::new("ERR Unknown Redis command called from script"))?;
+    let command = find(args[0]).ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
     if !command.takes(args.len()) {
-        return Err(Fail::new("ERR Wrong number of args calling Redis command from script"));
+        return Err(CommandError::new("ERR Wrong number of args calling Redis command from script"));
     }
     if command.flags.has(Flags::NO_SCRIPT) || matches!(command.run, Run::Server(_)) {
-        return Err(Fail::new("ERR This Redis command is not allowed from script"));
+        return Err(CommandError::new("ERR This Redis command is not allowed from script"));
     }
     if command.flags.has(Flags::WRITE) {
         if session.read_only {
-            return Err(Fail::new("ERR Write commands are not allowed from read-only scripts."));
+            return Err(CommandError::new("ERR Write commands are not allowed from read-only scripts."));
         }
         if let Some(problem) = &session.log_problem {
-            return Err(Fail::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
+            return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
         }
     }
     if command.flags.has(Flags::DENY_OOM) && session.out_of_memory {

@@ -1,0 +1,110 @@
+//! Rules that change while channels are open: first the table of all workers, then each worker.
+//!
+//! A channel that is no longer allowed loses its members, who are told. One that begins or ceases to
+//! be counted gets another handle, and each worker moves its members over. Which channels are set up
+//! as 0 is the presence' business, which gets the rules too.
+
+use std::sync::Arc;
+
+use super::registry::{Inner, Registry, Snapshot};
+use super::shard::{Shard, SocketId};
+use crate::config::{Config, Deliver, Rules};
+
+impl Registry {
+    /// Puts other rules into effect, before the workers learn of them.
+    pub fn configure(&self, rules: Arc<Rules>, max_frame: usize) {
+        self.with(|inner| {
+            inner.rules = rules.clone();
+            inner.max_frame = max_frame;
+            let Inner { channels, retired, .. } = inner;
+            for (name, entry) in channels.iter_mut() {
+                // One that no rule names ends when its members are sent away.
+                let Some(rule) = rules.find(name) else { continue };
+                entry.every = rule.deliver == Deliver::Every;
+                match (rule.counted, entry.presence.take()) {
+                    (false, Some(old)) => {
+                        retired.insert(name.clone(), (old, entry.shards));
+                        (entry.total, entry.live) = (None, entry.subscribed);
+                    }
+                    (true, None) => {
+                        let old = retired.remove(name).map(|(old, _)| old);
+                        let presence = old.unwrap_or_else(|| self.presence.channel(name.clone()));
+                        if entry.subscribed {
+                            presence.live();
+                        }
+                        (entry.presence, entry.live) = (Some(presence), false);
+                    }
+                    (_, same) => entry.presence = same,
+                }
+            }
+            self.presence.configure(rules);
+        });
+    }
+
+    /// How a channel stands under the newest rules.
+    fn look(&self, name: &str) -> Option<Snapshot> {
+        self.with(|inner| {
+            let entry = inner.channels.get(name)?;
+            Some(Snapshot { live: entry.live, total: entry.total, presence: entry.presence.clone() })
+        })
+    }
+}
+
+impl Inner {
+    /// A worker does not use the handle from before any more.
+    pub fn let_go(&mut self, shard: u8, name: &str) {
+        let Some((_, shards)) = self.retired.get_mut(name) else { return };
+        *shards &= !(1 << shard);
+        if *shards == 0
+            && let Some((before, _)) = self.retired.remove(name)
+        {
+            before.release();
+        }
+    }
+}
+
+impl Shard {
+    /// Puts another configuration into effect, for the members of open channels too.
+    pub fn configure(&mut self, config: &Config) {
+        (self.rules, self.limits) = (config.channels.clone(), config.limits.clone());
+        let open: Vec<(Arc<str>, u32)> = self.by_name.iter().map(|(name, index)| (name.clone(), *index)).collect();
+        for (name, index) in open {
+            match self.rules.find(&name).map(|rule| rule.deliver == Deliver::Every) {
+                Some(every) => self.follow(&name, index, every),
+                None => self.expel(&name, "forbidden", "the server's [[channels]] do not allow this channel any more"),
+            }
+        }
+    }
+
+    /// Moves a channel to what the table says of it now.
+    fn follow(&mut self, name: &str, index: u32, every: bool) {
+        let (Some(channel), Some(now)) = (self.channels.get_mut(index as usize), self.registry.look(name)) else {
+            return;
+        };
+        channel.every = every;
+        let same = match (&channel.presence, &now.presence) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if same {
+            return;
+        }
+        let before = std::mem::replace(&mut channel.presence, now.presence.clone());
+        (channel.live, channel.total, channel.greeting) = (now.live, now.total, None);
+        let members = channel.members.clone();
+        let counted = members.iter().filter(|id| self.counts(**id, index)).count();
+        for _ in 0..counted {
+            before.as_ref().inspect(|presence| presence.leave());
+            now.presence.as_ref().inspect(|presence| presence.join());
+        }
+        for id in members {
+            self.greet(index, id);
+        }
+        self.registry.with(|inner| inner.let_go(self.index, name));
+    }
+
+    fn counts(&self, id: SocketId, channel: u32) -> bool {
+        let places = self.sockets.get(id as usize).map(|socket| socket.places.as_slice()).unwrap_or_default();
+        places.iter().any(|place| place.channel == channel && !place.watch)
+    }
+}

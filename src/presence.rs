@@ -1,0 +1,39 @@
+//! How many are here: this node's tallies, its lease, and the sum over all nodes.
+//!
+//! In: joins and leaves of this node's sockets, and what its subscription brings. Out: statements
+//! to the store, and the channels' totals as [`Value`]s. It does not know sockets, nor how a value
+//! reaches them. The rule: a node states what it has, under a lease; stating twice changes nothing,
+//! and whoever notices withdraws what a dead node stated. So every retry is safe, and no count is
+//! wrong for longer than a lease.
+
+mod channel;
+mod channel_state;
+mod lease;
+mod reap;
+mod scripts;
+mod task;
+mod transitions;
+
+use std::sync::Arc;
+
+pub use channel::{ChannelHandle, Presence, Reading, Value};
+use scripts::Scripts;
+use task::Task;
+
+use crate::backplane::{Client, Keys};
+use crate::config::{self, Rules};
+use crate::metrics::Metrics;
+
+/// Makes the handle, and the task that works for it until [`Presence::close`] is carried out.
+pub fn presence(
+    config: config::Presence,
+    rules: Arc<Rules>,
+    commands: Client,
+    keys: Keys,
+    metrics: Metrics,
+) -> (Presence, impl Future<Output = ()> + Send) {
+    let handle = Presence::default();
+    let scripts = Scripts::new(commands, keys);
+    let task = Task::new(handle.clone(), config, rules, scripts, metrics);
+    (handle, task.run())
+}

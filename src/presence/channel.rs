@@ -1,0 +1,212 @@
+//! The handles that others hold: a channel's tally on this node, and the totals that come back.
+//!
+//! Both directions are mailboxes that merge: a channel is in the mailbox at most once however often
+//! it changes, so they are bounded by the number of channels and nobody ever waits to post.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::config::Rules;
+
+/// What happened to a channel since the task last looked.
+pub(super) mod flag {
+    pub const QUEUED: u8 = 1;
+    /// Its number here may have changed.
+    pub const TALLY: u8 = 2;
+    /// Its subscription was acknowledged.
+    pub const LIVE: u8 = 4;
+    /// An integer arrived on it.
+    pub const HEARD: u8 = 8;
+    /// Nobody on this node has it any more.
+    pub const RELEASED: u8 = 16;
+}
+
+/// A counted channel on this node.
+pub struct ChannelHandle {
+    name: Arc<str>,
+    here: AtomicU64,
+    heard: AtomicU64,
+    flags: AtomicU8,
+    shared: Arc<Shared>,
+}
+
+impl ChannelHandle {
+    /// One more is here.
+    pub fn join(self: &Arc<Self>) {
+        self.here.fetch_add(1, Ordering::Relaxed);
+        self.mark(flag::TALLY);
+    }
+
+    /// One less is here.
+    pub fn leave(self: &Arc<Self>) {
+        self.here.fetch_sub(1, Ordering::Relaxed);
+        self.mark(flag::TALLY);
+    }
+
+    /// Its subscription was acknowledged: from now on every change arrives, so its value is due.
+    pub fn live(self: &Arc<Self>) {
+        self.mark(flag::LIVE);
+    }
+
+    /// An integer arrived on it. Readings that were under way are older than it.
+    pub fn heard(self: &Arc<Self>) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.mark(flag::HEARD);
+    }
+
+    /// Nobody on this node has it any more.
+    pub fn release(self: &Arc<Self>) {
+        self.mark(flag::RELEASED);
+    }
+
+    /// How many integers have arrived; tells whether a [`Value`] is older than one of them.
+    pub fn times_heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn here(&self) -> u64 {
+        self.here.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_flags(&self) -> u8 {
+        self.flags.swap(0, Ordering::AcqRel)
+    }
+
+    fn mark(self: &Arc<Self>, bit: u8) {
+        let before = self.flags.fetch_or(bit | flag::QUEUED, Ordering::AcqRel);
+        if before & flag::QUEUED == 0 {
+            lock(&self.shared.changed).push(self.clone());
+            self.shared.work.notify_one();
+        }
+    }
+}
+
+/// What the store says of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// The total.
+    Total(i64),
+    /// The key holds no integer; the channel carries messages, but no count for now.
+    Unknown,
+    /// The key belongs to somebody else: the channel is not to be joined.
+    Refused,
+}
+
+/// A reading, and how many integers had arrived before it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// See [`ChannelHandle::times_heard`]: with a different number there now, this reading is stale.
+    pub heard: u64,
+    /// What was read.
+    pub reading: Reading,
+}
+
+/// The mailboxes between the presence' task and everybody else.
+#[derive(Default)]
+pub(super) struct Shared {
+    changed: Mutex<Vec<Arc<ChannelHandle>>>,
+    work: Notify,
+    values: Mutex<HashMap<Arc<str>, Value>>,
+    fresh: Notify,
+    subscription: AtomicBool,
+    refused: AtomicBool,
+    closing: AtomicBool,
+    rules: Mutex<Option<Arc<Rules>>>,
+}
+
+/// A handle to the presence. Clones share it.
+#[derive(Clone, Default)]
+pub struct Presence {
+    shared: Arc<Shared>,
+}
+
+impl Presence {
+    /// A channel's handle on this node. At most one handle of a name is in use at a time.
+    pub fn channel(&self, name: Arc<str>) -> Arc<ChannelHandle> {
+        let shared = self.shared.clone();
+        Arc::new(ChannelHandle { name, here: 0.into(), heard: 0.into(), flags: 0.into(), shared })
+    }
+
+    /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.
+    pub fn subscription(&self, up: bool) {
+        self.shared.subscription.store(up, Ordering::Release);
+        self.shared.work.notify_one();
+    }
+
+    /// Whether the store does not let this node count, though it answers.
+    pub fn is_refused(&self) -> bool {
+        self.shared.refused.load(Ordering::Acquire)
+    }
+
+    pub(super) fn refused(&self, refused: bool) {
+        self.shared.refused.store(refused, Ordering::Release);
+    }
+
+    /// Puts other rules into effect: which channels are set up as 0, and which go with their last tally.
+    pub fn configure(&self, rules: Arc<Rules>) {
+        *lock(&self.shared.rules) = Some(rules);
+        self.shared.work.notify_one();
+    }
+
+    /// Asks the task to withdraw what is left and to end.
+    pub fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        self.shared.work.notify_one();
+    }
+
+    /// Waits for readings, and takes the newest of each channel. Cancel safe.
+    pub async fn values(&self) -> HashMap<Arc<str>, Value> {
+        loop {
+            let values = mem::take(&mut *lock(&self.shared.values));
+            if !values.is_empty() {
+                return values;
+            }
+            self.shared.fresh.notified().await;
+        }
+    }
+
+    pub(super) fn hand_on(&self, name: Arc<str>, value: Value) {
+        lock(&self.shared.values).insert(name, value);
+        self.shared.fresh.notify_one();
+    }
+
+    pub(super) async fn work(&self) {
+        self.shared.work.notified().await;
+    }
+
+    pub(super) fn changed(&self) -> Vec<Arc<ChannelHandle>> {
+        mem::take(&mut *lock(&self.shared.changed))
+    }
+
+    /// Rules that were put into effect since the last look.
+    pub(super) fn new_rules(&self) -> Option<Arc<Rules>> {
+        lock(&self.shared.rules).take()
+    }
+
+    pub(super) fn subscribed(&self) -> bool {
+        self.shared.subscription.load(Ordering::Acquire)
+    }
+
+    pub(super) fn closing(&self) -> bool {
+        self.shared.closing.load(Ordering::Acquire)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for ChannelHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelHandle").field("name", &self.name).field("here", &self.here()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,232 @@
+//! Who serves the store: somebody else, or this process.
+//!
+//! A node serves its embedded store at the address of `redis.url` only when nobody listens there, the
+//! address is this machine's own, and no store but ours was ever seen there: a real Redis that
+//! restarts must find its port free. Whoever fails to listen connects instead, so that of many that
+//! start at once one serves. The backplane does not know: it finds a Redis at the address.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::backplane::Link;
+use crate::config::{Config, Embedded};
+use crate::metrics::Metrics;
+use crate::net::listener::tcp;
+use crate::store::{Store, StoreError};
+
+/// The longest wait for somebody at the address to take a connection. One that takes longer is
+/// somebody.
+const PROBE: Duration = Duration::from_millis(500);
+/// Between two looks at an address where nobody serves, plus as much again at random, so that
+/// several nodes that lost their store do not all look at once.
+const LOOK: Duration = Duration::from_millis(50);
+/// Between two attempts to open a store that another process keeps.
+const LOCKED: Duration = Duration::from_millis(500);
+/// Connections that the kernel holds for the store.
+const BACKLOG: u32 = 1024;
+/// What is written in the state folder once another store was seen.
+const SEEN: &str = "other-store";
+
+/// Hosts the embedded store, if it is this node's turn.
+pub struct EmbeddedStore {
+    embedded: Embedded,
+    options: crate::store::Options,
+    /// EmbeddedStore and port; None if the store is not reached by TCP.
+    address: Option<(String, u16)>,
+    /// The address is this machine's own, so that this node would serve there.
+    local: bool,
+    /// Remembers that another store was seen at the address, over a restart if there is a folder.
+    seen: bool,
+    memory: Option<PathBuf>,
+    stop: watch::Sender<bool>,
+    metrics: Metrics,
+}
+
+/// A store that is being served.
+pub type Serving = JoinHandle<Result<(), StoreError>>;
+
+impl EmbeddedStore {
+    /// For this configuration, with descriptors for so many clients of the store; nothing is served yet.
+    pub fn new(config: &Config, descriptors: usize, metrics: Metrics) -> Self {
+        let info = config.redis.url.as_str().into_connection_info();
+        let address = info.ok().and_then(|info| match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Some((host.clone(), *port)),
+            _ => None,
+        });
+        let memory = config.server.state_dir.as_ref().map(|folder| folder.join(SEEN));
+        let remembered = memory.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let seen = remembered.is_some_and(|text| text.trim() == config.redis.shown());
+        let (embedded, mut options) = (config.store.embedded, config.store.options.clone());
+        options.max_clients = options.max_clients.min(descriptors);
+        // One password for what is one store.
+        options.password = options.password.or_else(|| config.redis.password());
+        let local = embedded == Embedded::Auto && config.redis.is_loopback();
+        Self { embedded, options, address, local, seen, memory, stop: watch::Sender::new(false), metrics }
+    }
+
+    /// Ends the store when it is sent: its listener and connections close last and in one step.
+    pub fn stopper(&self) -> watch::Sender<bool> {
+        self.stop.clone()
+    }
+
+    /// Serves the store now if that is to be done at once; so the first line can say so.
+    ///
+    /// # Errors
+    /// `always`, and the address cannot be listened on; or the store's folder cannot be used.
+    pub async fn start(&mut self) -> Result<Option<Serving>, StoreError> {
+        match self.embedded {
+            Embedded::Never => Ok(None),
+            Embedded::Auto => self.try_serve_or_wait().await,
+            Embedded::Always => {
+                let address = self.addresses().await.first().copied();
+                let address = address.ok_or_else(|| StoreError::Serve(io::ErrorKind::AddrNotAvailable.into()))?;
+                self.serve(tcp(address, BACKLOG, false).map_err(StoreError::Serve)?).await.map(Some)
+            }
+        }
+    }
+
+    /// Watches the store, and serves it when it is this node's turn. Ends when the store was stopped.
+    ///
+    /// # Errors
+    /// The store's folder cannot be used, or its log is damaged.
+    pub async fn run(
+        mut self,
+        mut serving: Option<Serving>,
+        mut link: watch::Receiver<Link>,
+        shown: String,
+    ) -> Result<(), StoreError> {
+        let mut stop = self.stop.subscribe();
+        if self.seen && self.local {
+            tracing::info!(
+                remembered = self.remembered(),
+                "another store was seen at redis.url: this server waits for it; to have it serve its own one, remove \
+                 that file, or set store.embedded to \"always\""
+            );
+        }
+        loop {
+            if let Some(store) = serving.take() {
+                let ended = store.await.unwrap_or(Err(StoreError::Ended));
+                self.metrics.store_serving.set(0);
+                if *stop.borrow() || self.embedded == Embedded::Always {
+                    return ended;
+                }
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the embedded store ended; looking for another");
+                }
+            }
+            let state = link.borrow_and_update().clone();
+            if let Link::Up(peer) = &state {
+                self.note(peer.ours, &shown);
+            }
+            let look = match state {
+                Link::Down(_) if self.embedded == Embedded::Auto && !self.seen => LOOK.mul_f64(1.0 + fastrand::f64()),
+                _ => Duration::MAX,
+            };
+            let stopped = async { stop.wait_for(|stop| *stop).await.is_ok() };
+            tokio::select! {
+                changed = link.changed() => if changed.is_err() { return Ok(()) },
+                _ = stopped => return Ok(()),
+                () = sleep(look) => serving = self.try_serve_or_wait().await?,
+            }
+        }
+    }
+
+    /// Another process may hold the folder for a moment longer than the address.
+    async fn try_serve_or_wait(&self) -> Result<Option<Serving>, StoreError> {
+        match self.try_serve().await {
+            Err(StoreError::Locked { .. }) => {
+                sleep(LOCKED).await;
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// Where it is remembered that another store was seen.
+    fn remembered(&self) -> String {
+        self.memory.as_ref().map_or("until this process ends".to_owned(), |file| file.display().to_string())
+    }
+
+    /// Another store was seen: from now on this node waits for it.
+    fn note(&mut self, ours: Option<bool>, shown: &str) {
+        if ours != Some(false) || std::mem::replace(&mut self.seen, true) {
+            return;
+        }
+        if self.local {
+            tracing::info!(
+                remembered = self.remembered(),
+                "the store is another's: this server waits for it from now on, and never takes its address"
+            );
+        }
+        if let Some(file) = &self.memory
+            && let Err(error) = std::fs::write(file, shown)
+        {
+            tracing::warn!(file = %file.display(), %error, "cannot remember over a restart that another store was seen");
+        }
+    }
+
+    /// Serves the store if nobody else does, and nobody else is to.
+    async fn try_serve(&self) -> Result<Option<Serving>, StoreError> {
+        if self.seen {
+            return Ok(None);
+        }
+        let addresses = self.addresses().await;
+        let Some(&first) = addresses.first() else { return Ok(None) };
+        if !addresses.iter().all(|address| address.ip().is_loopback()) {
+            return Ok(None);
+        }
+        for &address in &addresses {
+            if !refused(address).await {
+                return Ok(None);
+            }
+        }
+        match tcp(first, BACKLOG, false) {
+            Ok(listener) => self.serve(listener).await.map(Some),
+            // Somebody was faster.
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn serve(&self, listener: TcpListener) -> Result<Serving, StoreError> {
+        let options = self.options.clone();
+        // A long log takes its time; the sockets of this node do not wait for it.
+        let opening = tokio::task::spawn_blocking(|| Store::open(options));
+        let store = opening.await.unwrap_or(Err(StoreError::Ended))?;
+        let stop = self.stop.subscribe();
+        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let kept = self.options.path.as_ref().map_or("in memory".to_owned(), |path| path.display().to_string());
+        tracing::info!(address, kept, "serving the embedded store");
+        self.metrics.store_serving.set(1);
+        Ok(tokio::spawn(async move { store.serve(listener, stop).await }))
+    }
+
+    /// What the name resolves to; IPv4 first, so that all nodes of a machine agree on the first.
+    async fn addresses(&self) -> Vec<SocketAddr> {
+        let Some((host, port)) = &self.address else { return Vec::new() };
+        let mut addresses: Vec<SocketAddr> = match timeout(PROBE, lookup_host((host.as_str(), *port))).await {
+            Ok(Ok(found)) => found.collect(),
+            _ => Vec::new(),
+        };
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        addresses.dedup();
+        addresses
+    }
+}
+
+/// Whether nobody listens there. Whoever takes a connection, or takes long, is somebody.
+async fn refused(address: SocketAddr) -> bool {
+    match timeout(PROBE, TcpStream::connect(address)).await {
+        Ok(Err(error)) => [io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrNotAvailable].contains(&error.kind()),
+        // A connection to a free port of the machine's own range may meet itself.
+        Ok(Ok(stream)) => stream.local_addr().is_ok_and(|local| local == address),
+        Err(_) => false,
+    }
+}

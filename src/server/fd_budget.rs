@@ -1,0 +1,77 @@
+//! Who gets how many of the process' descriptors: clients, the embedded store, the server itself.
+//!
+//! The rule: the shares are in all no more than the system allows, and each has its bound, so that the
+//! kernel never has to refuse one.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Config, Embedded};
+use crate::http::accept::ANSWERED;
+
+/// What the server needs beside its clients, with some to spare: listeners, the store's connections,
+/// files while they are read or written.
+const OWN: usize = 64;
+/// What each worker needs of those: its runtime, and its own epoll.
+const A_WORKER: usize = 6;
+/// The embedded store's part of all is at most one in so many.
+const STORE_PART: usize = 8;
+
+/// The shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FdBudget {
+    /// For clients of the server.
+    pub clients: usize,
+    /// For clients of the embedded store, should this node serve it.
+    pub store: usize,
+}
+
+impl FdBudget {
+    /// Raises the limit as far as the system allows, and shares out what there is.
+    pub fn raise(config: &Config) -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        let all = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |all| all as usize);
+        let shares = Self::share(all, config);
+        if shares.clients < config.limits.clients {
+            tracing::info!(
+                descriptors = shares.clients,
+                wanted = config.limits.clients,
+                "the limit of open files allows fewer clients than limits.clients; raise it (LimitNOFILE) for more"
+            );
+        }
+        shares
+    }
+
+    fn share(all: usize, config: &Config) -> Self {
+        let store = match config.store.embedded {
+            Embedded::Never => 0,
+            _ => config.store.options.max_clients.min(all / STORE_PART),
+        };
+        let own = OWN + A_WORKER * config.server.workers + ANSWERED;
+        Self { clients: all.saturating_sub(own + store), store }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::config::{Overrides, load_from};
+
+    fn shares(all: usize, variables: &[(&str, &str)]) -> FdBudget {
+        let mut env: HashMap<_, _> =
+            variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        env.insert("HEADCOUNT_SERVER__WORKERS".into(), "2".into());
+        FdBudget::share(all, &load_from(&Overrides::default(), env).unwrap().config)
+    }
+
+    #[test]
+    fn the_store_gets_what_it_may_have_but_never_most_of_all() {
+        assert_eq!(shares(131_072, &[]), FdBudget { clients: 131_072 - 10_000 - 140, store: 10_000 });
+        assert_eq!(shares(1_024, &[]), FdBudget { clients: 1_024 - 128 - 140, store: 128 });
+        let never = [("HEADCOUNT_STORE__EMBEDDED", "never")];
+        assert_eq!(shares(1_024, &never), FdBudget { clients: 1_024 - 140, store: 0 });
+        assert_eq!(shares(100, &never).clients, 0);
+    }
+}

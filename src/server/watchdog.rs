@@ -1,0 +1,82 @@
+//! Keeps the service manager told: how the node is, that every worker still works, and that a stop is
+//! on its way however long it takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::hub::Registry;
+use crate::metrics::Metrics;
+use crate::session::Pulse;
+use crate::systemd::Manager;
+
+/// Between two looks; shorter where the manager's patience is.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long the manager is to wait for another word of a node that stops, beyond its own limit.
+const EXTENSION: Duration = Duration::from_secs(20);
+/// Looks within the manager's patience: two signs of life, each of which may need two looks.
+const LOOKS: u32 = 4;
+
+/// What is looked at.
+pub struct Watchdog {
+    pub manager: Manager,
+    pub watchdog: Option<Duration>,
+    pub workers: Vec<Pulse>,
+    pub metrics: Metrics,
+    pub registry: Arc<Registry>,
+}
+
+impl Watchdog {
+    /// Runs until it is dropped.
+    pub async fn run(self) {
+        if !self.manager.listens() {
+            return;
+        }
+        let look = self.watchdog.map_or(LOOK, |patience| LOOK.min(patience / LOOKS)).max(Duration::from_millis(1));
+        let mut looks = interval(look);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut status, mut beats) = (String::new(), vec![None; self.workers.len()]);
+        loop {
+            looks.tick().await;
+            let now = self.status();
+            if now != status {
+                self.manager.status(&now);
+                status = now;
+            }
+            // One worker that is stuck is enough to be started anew.
+            let moved = |(pulse, before): (&Pulse, &Option<u64>)| pulse.ended() || Some(pulse.beats()) != *before;
+            if self.watchdog.is_some() && self.workers.iter().zip(&beats).all(moved) {
+                self.manager.alive();
+                beats = self.workers.iter().map(|pulse| Some(pulse.beats())).collect();
+            }
+        }
+    }
+
+    fn status(&self) -> String {
+        let store = match self.registry.store_up() {
+            Some(true) if self.registry.refused() => "the store does not let this server count",
+            Some(true) => "the store is live",
+            Some(false) => "the store is out of reach",
+            None => "the store has not answered yet",
+        };
+        format!("{}; {store}", clients(&self.metrics))
+    }
+}
+
+/// Tells the manager that a stop goes on, so that one that takes longer than its limit is not cut
+/// short, and one that hangs is. Runs until it is dropped.
+pub async fn see_out<T>(manager: Manager, metrics: Metrics) -> T {
+    manager.stopping();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        manager.extend(EXTENSION, &format!("stopping; {} left", clients(&metrics)));
+    }
+}
+
+fn clients(metrics: &Metrics) -> String {
+    let clients = metrics.sockets.get();
+    format!("{clients} client{}", if clients == 1 { "" } else { "s" })
+}

@@ -1,0 +1,57 @@
+//! A worker's own epoll, as one descriptor in the runtime's.
+//!
+//! The runtime would keep a record of its own, and a waker, for each socket that is registered with
+//! it. Nested, it keeps one for all of them.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use tokio::io::unix::AsyncFd;
+
+struct Epoll(Poll);
+
+impl AsRawFd for Epoll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// The sockets of a worker. Each is told once when it becomes readable or writable.
+pub struct Poller(AsyncFd<Epoll>);
+
+impl Poller {
+    /// An empty set. Needs a runtime.
+    pub fn new() -> io::Result<Self> {
+        let epoll = Epoll(Poll::new()?);
+        // SAFETY: `Epoll` owns its descriptor and never replaces it, and `AsyncFd` owns the `Epoll`:
+        // the descriptor stays open and the same until it is dropped with both.
+        #[expect(unsafe_code)]
+        let watched = unsafe { AsyncFd::register_with_interest(epoll, tokio::io::Interest::READABLE) };
+        Ok(Self(watched?))
+    }
+
+    /// Adds a socket. It leaves when its descriptor is closed.
+    pub fn add(&self, io: &mut TcpStream, token: Token) -> io::Result<()> {
+        self.0.get_ref().0.registry().register(io, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Waits for events and takes them. Cancel safe.
+    pub async fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut ready = self.0.readable_mut().await?;
+        match ready.get_inner_mut().0.poll(events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            // What did not fit is still ready.
+            _ if events.iter().count() == events.capacity() => ready.retain_ready(),
+            _ => ready.clear_ready(),
+        }
+        Ok(())
+    }
+
+    /// Takes the events that are there.
+    pub fn take(&mut self, events: &mut Events) -> io::Result<()> {
+        self.0.get_mut().0.poll(events, Some(Duration::ZERO))
+    }
+}

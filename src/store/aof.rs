@@ -1,0 +1,245 @@
+//! The log on disk: every change in the order in which it was made, as commands in RESP.
+//!
+//! One file in a folder that one process at a time may use. What a round of the loop changed is
+//! appended before its replies leave; how soon it is forced onto the disk, [`Fsync`] says. When the
+//! file has doubled since it was last rewritten it is rewritten. Being plain RESP, `redis-cli --pipe < headcount.aof` loads it into any Redis.
+//!
+//! A write that fails is told: commands that write are refused with `MISCONF` until it succeeds, and
+//! under [`Fsync::Always`] those whose changes are not on disk lose their connection, not get an OK.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
+
+use super::client::Client;
+use super::pubsub::Slot;
+use super::server::Server;
+use super::settings::Fsync;
+
+pub mod journal;
+mod replay;
+mod rewrite;
+mod syncer;
+
+use rewrite::Rewrite;
+use syncer::Syncer;
+
+/// The log's name in its folder.
+const FILE: &str = "headcount.aof";
+/// The file whose lock says that the folder is in use.
+const LOCK: &str = "lock";
+/// The name of the file that a rewrite writes.
+const NEW_FILE: &str = "headcount.aof.new";
+/// Smaller logs are not worth a rewrite.
+const SMALL: u64 = 1 << 20;
+/// Milliseconds between two syncs, and until a failed write is tried again.
+const SECOND: u64 = 1000;
+
+/// A log that is open; see the module's text.
+#[derive(Debug)]
+pub struct Aof {
+    folder: PathBuf,
+    file: Arc<File>,
+    /// Held for its lock.
+    _lock: File,
+    size: u64,
+    /// How large it was when it was last rewritten.
+    base: u64,
+    fsync: Fsync,
+    pending: Vec<u8>,
+    problem: Option<String>,
+    retry_at: Option<u64>,
+    unsynced_since: Option<u64>,
+    syncer: Syncer,
+    rewrite: Option<Rewrite>,
+    wanted: Wanted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    Rewrite,
+    RewriteAtOnce,
+}
+
+impl Aof {
+    /// Changes when the log is forced onto the disk.
+    pub fn set_fsync(&mut self, fsync: Fsync) {
+        self.fsync = fsync;
+    }
+
+    /// When the log needs attention.
+    pub fn next_time(&self, now: u64) -> Option<u64> {
+        let rewrite = self.rewrite.as_ref().map(|rewrite| rewrite.next_time(now));
+        let sync = match self.fsync {
+            Fsync::EverySecond => self.unsynced_since.map(|since| since + SECOND),
+            Fsync::Always | Fsync::No => None,
+        };
+        let wanted = (self.wanted != Wanted::Nothing).then_some(now);
+        [rewrite, sync, self.retry_at, wanted].into_iter().flatten().min()
+    }
+
+    /// Writes what is ready. Says whether it is as safe as the settings demand.
+    fn append(&mut self, ready: &mut Vec<u8>, now: u64) -> bool {
+        self.pending.append(ready);
+        let retry = self.retry_at.is_some_and(|at| at <= now);
+        if self.pending.is_empty() && !retry {
+            return true;
+        }
+        if self.retry_at.is_some() && !retry {
+            return false;
+        }
+        match self.write() {
+            Ok(()) => {
+                if self.problem.take().is_some() {
+                    tracing::info!("the store's log can be written again");
+                }
+                self.retry_at = None;
+                true
+            }
+            Err(error) => {
+                if self.problem.is_none() {
+                    tracing::error!(%error, "the store's log cannot be written; changes are refused");
+                }
+                self.problem = Some(error.to_string());
+                self.retry_at = Some(now + SECOND);
+                false
+            }
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut file = &*self.file;
+        if let Err(error) = file.write_all(&self.pending) {
+            // Whatever part was written would look like damage to the next start.
+            file.set_len(self.size)?;
+            file.seek(SeekFrom::Start(self.size))?;
+            return Err(error);
+        }
+        self.size += self.pending.len() as u64;
+        self.pending.clear();
+        if self.fsync == Fsync::Always { file.sync_data() } else { Ok(()) }
+    }
+
+    /// Syncs in the background once a second.
+    fn sync(&mut self, wrote: bool, now: u64) {
+        if self.fsync != Fsync::EverySecond {
+            self.unsynced_since = None;
+            return;
+        }
+        if wrote && self.unsynced_since.is_none() {
+            self.unsynced_since = Some(now);
+        }
+        if let Some(running) = &self.syncer.running {
+            match running.try_recv() {
+                Err(TryRecvError::Empty) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the store's log cannot be forced onto the disk");
+                    self.problem = Some(error.to_string());
+                    self.retry_at = Some(now + SECOND);
+                }
+                Ok(Ok(())) | Err(TryRecvError::Disconnected) => {}
+            }
+            self.syncer.running = None;
+        }
+        if self.unsynced_since.is_some_and(|since| since + SECOND <= now) {
+            self.syncer.running = self.syncer.start(&self.file);
+            self.unsynced_since = None;
+        }
+    }
+
+    fn has_doubled(&self) -> bool {
+        self.size > SMALL && self.size / 2 > self.base
+    }
+}
+
+/// How files are made: the data is for the server's user only.
+fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600);
+    options
+}
+
+fn lock(folder: &Path) -> io::Result<File> {
+    let file = private().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
+impl Server {
+    /// Why changes cannot be written down, if they cannot.
+    pub fn log_problem(&self) -> Option<String> {
+        self.log.as_ref()?.problem.clone()
+    }
+
+    /// Whether anything is kept on disk.
+    pub fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Whether the log is being rewritten.
+    pub fn is_rewriting(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.rewrite.is_some())
+    }
+
+    /// How large the log is, in bytes.
+    pub fn log_size(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.size)
+    }
+
+    /// Has the log rewritten, in steps after this round or whole before the round's replies leave.
+    pub fn request_rewrite(&mut self, at_once: bool) {
+        if let Some(log) = &mut self.log {
+            log.wanted = if at_once { Wanted::RewriteAtOnce } else { Wanted::Rewrite };
+        }
+    }
+
+    /// Writes down what the round has changed, and does the log's other business.
+    pub fn write_log(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        let now = self.data.keys.now;
+        let keys = &mut self.data.keys;
+        let wrote = !keys.journal.ready.is_empty();
+        log.write_to_new(keys);
+        let safe = log.append(&mut keys.journal.ready, now);
+        log.sync(wrote, now);
+        let wanted = std::mem::replace(&mut log.wanted, Wanted::Nothing);
+        if log.rewrite.is_none() && (log.has_doubled() || wanted != Wanted::Nothing) {
+            log.begin_rewrite(keys);
+        }
+        if log.rewrite.is_some() && log.continue_rewrite(keys, wanted == Wanted::RewriteAtOnce) {
+            self.stats.last_save = now;
+        }
+        if wrote && !safe && log.fsync == Fsync::Always {
+            self.drop_unsafe();
+        }
+    }
+
+    /// Closes the connections of those who would be told of a change that is not on disk.
+    fn drop_unsafe(&mut self) {
+        let answered = |client: &Client| client.pending() > 0;
+        let slots: Vec<Slot> =
+            self.scheduled.iter().copied().filter(|slot| self.clients.get(*slot).is_some_and(answered)).collect();
+        for slot in slots {
+            if let Some(client) = self.clients.get_mut(slot) {
+                client.reply.buf.truncate(client.sent);
+            }
+            self.doom(slot);
+        }
+    }
+
+    /// Forces the log onto the disk at the end.
+    pub fn close_log(&mut self) {
+        self.data.keys.journal.commit();
+        self.write_log();
+        if let Some(log) = &mut self.log {
+            log.drop_rewrite(&mut self.data.keys);
+            if let Err(error) = log.file.sync_data() {
+                tracing::error!(%error, "the store's log could not be forced onto the disk at the end");
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What commands leave behind for the log: each change once, as a command in RESP.
+//!
+//! A command is noted as it was given, unless its body says what it came to (`SPOP` is noted as
+//! `SREM`, a relative expiry as an absolute one). What one transaction or script does stays together
+//! between `MULTI` and `EXEC`. Nothing is kept while there is no log.
+
+use std::ops::Range;
+
+use crate::store::number::format_double;
+use crate::store::resp::{ArgList, Args, encode};
+use crate::store::value::Value;
+
+/// Elements that one command of a snapshot carries.
+const BATCH: usize = 64;
+/// Bytes of a string that one command of a snapshot carries.
+const CHUNK: usize = 1 << 20;
+/// Beyond this a round's changes are written down before more is run.
+const LARGE: usize = 4 << 20;
+/// Beyond this a script or transaction may change no more.
+const FULL: usize = 256 << 20;
+
+/// Changes that are not yet in the log; see the module's text.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// Whether there is a log at all.
+    pub enabled: bool,
+    /// Complete units, ready to be written.
+    pub ready: Vec<u8>,
+    /// The state of keys, for a rewrite that is running.
+    pub saved: Vec<u8>,
+    unit: Vec<u8>,
+    commands: usize,
+    unit_db: Option<usize>,
+    log_db: Option<usize>,
+    saved_db: Option<usize>,
+    /// The database that was in force before what is ready.
+    ready_db: Option<usize>,
+    overridden: bool,
+}
+
+impl Journal {
+    /// Notes a command that has changed something, unless its body has already said what.
+    pub fn record(&mut self, db: usize, args: &Args) {
+        if self.enabled && !std::mem::take(&mut self.overridden) {
+            self.append(db, args);
+        }
+    }
+
+    /// Notes what a command came to, in place of the command itself. May be called several times.
+    pub fn instead(&mut self, db: usize, args: &Args) {
+        if self.enabled {
+            self.overridden = true;
+            self.append(db, args);
+        }
+    }
+
+    /// Forgets that the running command has spoken for itself; it has ended.
+    pub fn next_command(&mut self) {
+        self.overridden = false;
+    }
+
+    /// Notes that a key is gone because its time was up.
+    pub fn record_expiry(&mut self, db: usize, key: &[u8]) {
+        if self.enabled {
+            self.append(db, &[b"DEL", key]);
+        }
+    }
+
+    /// Ends what belongs together and makes it ready to be written.
+    pub fn commit(&mut self) {
+        if self.commands == 0 {
+            return;
+        }
+        if self.ready.is_empty() {
+            self.ready_db = self.log_db;
+        }
+        let together = self.commands > 1;
+        if together {
+            encode(&[b"MULTI"], &mut self.ready);
+        }
+        self.ready.append(&mut self.unit);
+        if together {
+            encode(&[b"EXEC"], &mut self.ready);
+        }
+        self.log_db = self.unit_db;
+        self.commands = 0;
+    }
+
+    /// Makes the next unit name its database, for a log that has just been begun.
+    pub fn new_log(&mut self) {
+        self.log_db = None;
+    }
+
+    /// Starts the snapshot of a rewrite.
+    pub fn begin_snapshot(&mut self) {
+        self.saved.clear();
+        self.saved_db = None;
+    }
+
+    fn append(&mut self, db: usize, args: &Args) {
+        let current = if self.commands == 0 { self.log_db } else { self.unit_db };
+        if current != Some(db) {
+            encode(&[b"SELECT", db.to_string().as_bytes()], &mut self.unit);
+            if self.commands > 0 {
+                self.commands += 1;
+            }
+        }
+        encode(args, &mut self.unit);
+        self.unit_db = Some(db);
+        self.commands += 1;
+    }
+
+    /// Notes the state of a key, from a position in its value until about `limit` bytes wait to be
+    /// written. Returns the position to go on from, if the value is not through.
+    pub fn snapshot(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        value: &Value,
+        expires: u64,
+        from: usize,
+        limit: usize,
+    ) -> Option<usize> {
+        if self.saved_db != Some(db) {
+            encode(&[b"SELECT", db.to_string().as_bytes()], &mut self.saved);
+            self.saved_db = Some(db);
+        }
+        let text = value.as_string();
+        let (length, step) = text.as_ref().map_or((value.elements(), BATCH), |text| (text.len().max(1), CHUNK));
+        let mut at = from;
+        while at < length {
+            if at > from && self.saved.len() >= limit {
+                return Some(at);
+            }
+            let end = (at + step).min(length);
+            match &text {
+                Some(text) if at == 0 => encode(&[b"SET", key, &text[..end.min(text.len())]], &mut self.saved),
+                Some(text) => encode(&[b"APPEND", key, &text[at..end]], &mut self.saved),
+                None => elements(key, value, at..end, &mut self.saved),
+            }
+            at = end;
+        }
+        if expires != 0 {
+            encode(&[b"PEXPIREAT", key, expires.to_string().as_bytes()], &mut self.saved);
+        }
+        None
+    }
+
+    /// Takes what a rewritten log is to get: states of keys, then the changes, which came after.
+    pub fn for_new_log(&mut self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.saved);
+        if !self.ready.is_empty() {
+            if let Some(db) = self.ready_db {
+                encode(&[b"SELECT", db.to_string().as_bytes()], &mut out);
+            }
+            out.extend_from_slice(&self.ready);
+            self.saved_db = None;
+        }
+        out
+    }
+
+    /// Whether so much waits that it should be written before more is run.
+    pub fn is_large(&self) -> bool {
+        self.ready.len() + self.saved.len() > LARGE
+    }
+
+    /// Whether one script or transaction has changed so much that it must end.
+    pub fn is_full(&self) -> bool {
+        self.unit.len() + self.saved.len() > FULL
+    }
+}
+
+/// A command that adds some of a collection's elements.
+fn elements(key: &[u8], value: &Value, range: Range<usize>, out: &mut Vec<u8>) {
+    let command: &[u8] = match value {
+        Value::List(_) => b"RPUSH",
+        Value::Set(_) => b"SADD",
+        Value::Hash(_) => b"HSET",
+        _ => b"ZADD",
+    };
+    let scores: Vec<String>;
+    let mut args: ArgList = [command, key].into_iter().collect();
+    match value {
+        Value::Int(_) | Value::Text(_) | Value::Growing(_) => return,
+        Value::List(list) => args.extend(list.items.range(range).map(|item| &**item)),
+        Value::Set(set) => args.extend(range.filter_map(|at| set.at(at))),
+        Value::Hash(hash) => args.extend(range.filter_map(|at| hash.at(at)).flat_map(|(field, value)| [field, value])),
+        Value::Zset(zset) => {
+            scores = zset.range(range.clone(), false).map(|(_, score)| format_double(score)).collect();
+            let members = zset.range(range, false).map(|(member, _)| member);
+            args.extend(scores.iter().zip(members).flat_map(|(score, member)| [score.as_bytes(), member]));
+        }
+    }
+    encode(&args, out);
+}
