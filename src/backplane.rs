@@ -7,11 +7,13 @@
 
 mod backoff;
 pub mod client;
+mod error;
 pub mod inbox;
 pub mod keys;
 pub mod subscriber;
 
-pub use client::{Client, Error, Link, Peer};
+pub use client::{Client, Link, Peer};
+pub use error::Error;
 pub use inbox::{Event, Inbox};
 pub use keys::Keys;
 pub use subscriber::Subscriber;

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, ScriptInvocation};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult, ScriptInvocation, Value};
 use tokio::sync::{Notify, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
+use super::error::{Error, describe};
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -31,20 +33,6 @@ pub struct Peer {
     pub name: String,
     /// Whether it is an embedded store of ours; None if it does not tell.
     pub ours: Option<bool>,
-}
-
-/// Why a command has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The store is out of reach; the command was not sent.
-    #[error("the store is out of reach")]
-    Down,
-    /// The connection broke or the deadline passed; the command may have been carried out.
-    #[error("the connection to the store was lost: {0}")]
-    Lost(String),
-    /// The store answered with an error, and the connection lives on.
-    #[error("the store refused: {0}")]
-    Refused(String),
 }
 
 /// A handle to the store; clones share one connection.
@@ -106,8 +94,10 @@ impl Client {
                             shared.went_up(Peer::read(&info));
                         }
                         // One that does not let us ask may still let us count.
-                        Err(Error::Refused(_)) => shared.went_up(Peer { name: "a store".to_owned(), ours: None }),
-                        Err(_) => {}
+                        Err(Error::Refused(_) | Error::Key(_) | Error::Reply(_)) => {
+                            shared.went_up(Peer { name: "a store".to_owned(), ours: None });
+                        }
+                        Err(Error::Down | Error::Lost(_)) => {}
                     }
                     shared.broken.notified().await;
                 }
@@ -124,7 +114,7 @@ impl Client {
     pub async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         let (epoch, mut connection) = self.shared.get()?;
         let answer = timeout(self.shared.response_timeout, command.query_async(&mut connection)).await;
-        self.shared.judge(epoch, answer)
+        convert(self.shared.judge(epoch, answer)?)
     }
 
     /// Runs a script by its hash, and loads it where the store does not know it yet.
@@ -134,7 +124,7 @@ impl Client {
     pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Error> {
         let (epoch, mut connection) = self.shared.get()?;
         let answer = timeout(self.shared.response_timeout, script.invoke_async(&mut connection)).await;
-        self.shared.judge(epoch, answer)
+        convert(self.shared.judge(epoch, answer)?)
     }
 }
 
@@ -146,7 +136,7 @@ impl Shared {
         let connecting = self.redis.get_multiplexed_async_connection_with_config(&config);
         match timeout(self.connect_timeout, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(describe(&error)),
             Err(_) => Err(format!("no answer within {:?}", self.connect_timeout)),
         }
     }
@@ -161,15 +151,11 @@ impl Shared {
     }
 
     /// Tells an answer from a broken connection, and has the latter replaced once.
-    fn judge<T>(
-        &self,
-        epoch: u64,
-        answer: Result<Result<T, redis::RedisError>, tokio::time::error::Elapsed>,
-    ) -> Result<T, Error> {
-        let why = match answer {
+    fn judge(&self, epoch: u64, answer: Result<RedisResult<Value>, Elapsed>) -> Result<Value, Error> {
+        let why = match answer.map(|answer| answer.map_err(|error| Error::of(&error))) {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) if is_refusal(&error) => return Err(Error::Refused(error.to_string())),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(Error::Lost(why))) => why,
+            Ok(Err(answered)) => return Err(answered),
             Err(_) => format!("no answer within {:?}", self.response_timeout),
         };
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,16 +181,10 @@ impl Shared {
     }
 }
 
-/// An error that the store answered with, and after which it goes on answering.
-fn is_refusal(error: &redis::RedisError) -> bool {
-    use redis::{ErrorKind, ServerErrorKind};
-    // A replica, a loading or a stuck server is no store to count in: connect anew, by name.
-    let elsewhere = [ServerErrorKind::ReadOnly, ServerErrorKind::BusyLoading, ServerErrorKind::MasterDown];
-    match error.kind() {
-        ErrorKind::Server(kind) => !elsewhere.contains(&kind),
-        ErrorKind::Extension => true,
-        _ => false,
-    }
+/// The reply as what was asked for. One that is something else arrived all the same: it is no reason to
+/// give up the connection that everybody shares.
+fn convert<T: FromRedisValue>(value: Value) -> Result<T, Error> {
+    T::from_redis_value(value).map_err(|error| Error::Reply(error.to_string()))
 }
 
 impl Peer {

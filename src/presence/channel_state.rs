@@ -69,6 +69,8 @@ pub struct ChannelState {
     not_before: Instant,
     settle: Option<Instant>,
     repair: Instant,
+    /// The store refused the last step: before this, no other is begun.
+    rest: Option<Instant>,
 }
 
 impl ChannelState {
@@ -92,6 +94,7 @@ impl ChannelState {
             not_before: now,
             settle: None,
             repair: now + spread(repair),
+            rest: None,
         }
     }
 
@@ -139,7 +142,7 @@ impl ChannelState {
 
     /// What is to be done now, if anything.
     pub fn step(&self, now: Now) -> Option<Step> {
-        if self.busy {
+        if self.busy || self.rest.is_some_and(|until| now.at < until) {
             return None;
         }
         if self.unset {
@@ -165,6 +168,9 @@ impl ChannelState {
 
     /// When to look again, if nothing happens before.
     pub fn next(&self, now: Instant) -> Instant {
+        if let Some(until) = self.rest.filter(|until| *until > now) {
+            return until;
+        }
         let mut next = self.repair;
         if let Some(settle) = self.settle.filter(|_| self.live) {
             next = next.min(settle);
@@ -188,7 +194,7 @@ impl ChannelState {
 
     /// A step begins.
     pub fn begin(&mut self, step: Step, now: Instant, batch: Duration, repair: Duration) {
-        self.busy = true;
+        (self.busy, self.rest) = (true, None);
         match step {
             Step::State => {
                 self.not_before = now + batch;
@@ -198,6 +204,11 @@ impl ChannelState {
             Step::Repair => self.repair = now + spread(repair),
             Step::Unlist | Step::Unset => {}
         }
+    }
+
+    /// The store as a whole refused a step: leave it alone for a while.
+    pub fn rest_until(&mut self, until: Instant) {
+        self.rest = Some(until);
     }
 
     /// A statement was refused: do not ask again at once, but have the total looked at.

@@ -17,8 +17,9 @@ pub async fn reap(scripts: Scripts, rules: Arc<Rules>, id: NodeId) -> Result<usi
         let exact = rules.stands(channel);
         match scripts.repair(channel, exact, std::slice::from_ref(&id)).await {
             // A key that holds something else keeps no tally of ours from being withdrawn.
-            Ok(_) | Err(Error::Refused(_)) => {}
-            Err(lost) => return Err(lost),
+            Ok(_) => {}
+            Err(error) if error.is_of_one_key() => {}
+            Err(error) => return Err(error),
         }
     }
     scripts.strike(&id).await?;

@@ -93,7 +93,7 @@ impl Task {
                 }
                 self.rotate();
             }
-            Err(Error::Refused(why)) => {
+            Err(Error::Refused(why) | Error::Key(why) | Error::Reply(why)) => {
                 self.metrics.refused.inc();
                 if !std::mem::replace(&mut self.beat_refused, true) {
                     self.presence.refused(true);
@@ -139,12 +139,20 @@ impl Task {
         }
         let answer = match result {
             // A key that holds something else was not set up by us.
-            Ok(_) | Err(Error::Refused(_)) if done.step == Step::Unset => {
+            Ok(_) | Err(Error::Key(_) | Error::Reply(_)) if done.step == Step::Unset => {
                 entry.unset = false;
                 return;
             }
             Ok(answer) => answer,
-            Err(Error::Refused(why)) => return self.refused(name, done.step, &why),
+            Err(Error::Key(why) | Error::Reply(why)) => return self.refused(name, done.step, &why),
+            // The store's matter, and no channel's: nobody is sent away, and it is tried again.
+            Err(Error::Refused(why)) => {
+                tracing::debug!(channel = &**name, step = ?done.step, why, "the store refuses; trying again");
+                self.metrics.refused.inc();
+                entry.unread |= done.step == Step::Read;
+                entry.rest_until(Instant::now() + REFUSED);
+                return;
+            }
             // The link's change says it once for all; what is not confirmed is stated again.
             Err(Error::Down | Error::Lost(_)) => {
                 entry.unread |= done.step == Step::Read;

@@ -1,0 +1,126 @@
+//! Why a command has no result, and whom that concerns: one key, the store, or the connection.
+
+use redis::{ErrorKind, RedisError};
+
+/// Why a command has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no connection to the store; the command was not sent.
+    #[error("the store is out of reach")]
+    Down,
+    /// The connection broke or the deadline passed; the command may have been carried out.
+    #[error("the connection to the store was lost: {0}")]
+    Lost(String),
+    /// The store as a whole refuses, for now: out of memory, read-only, loading, no permission and
+    /// whatever else it may answer. The connection lives on, and the command may be sent again.
+    #[error("the store refuses: {0}")]
+    Refused(String),
+    /// The command failed over what one key holds. Other keys are not concerned.
+    #[error("a key does not hold what it should: {0}")]
+    Key(String),
+    /// The command was carried out, but its reply is not what such a command answers with, as when a
+    /// key holds bytes that are no text. Other keys are not concerned.
+    #[error("the store's reply cannot be read: {0}")]
+    Reply(String),
+}
+
+/// What an error that names one key says. Before version 7, Redis wraps what a command of a script
+/// answers into an error of the script's own, so that only the text tells.
+const ABOUT_A_KEY: [&str; 5] = ["WRONGTYPE", "not an integer", "not a valid float", "not a float", "would overflow"];
+/// What Lua says when a script meets data that it cannot work with.
+const ABOUT_DATA: [&str; 3] = ["attempt to ", "bad argument", "malformed number"];
+
+impl Error {
+    /// Whether this concerns one key only, so that everything else goes on.
+    pub fn is_of_one_key(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Reply(_))
+    }
+
+    /// Tells apart what the store answered and what happened to the connection.
+    pub(super) fn of(error: &RedisError) -> Self {
+        let text = describe(error);
+        match error.kind() {
+            ErrorKind::Server(_) | ErrorKind::Extension if is_about_a_key(&text) => Self::Key(text),
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(text),
+            ErrorKind::UnexpectedReturnType => Self::Reply(text),
+            _ => Self::Lost(text),
+        }
+    }
+}
+
+fn is_about_a_key(text: &str) -> bool {
+    let of_a_script = text.contains("user_script") || text.contains("Error running script");
+    ABOUT_A_KEY.iter().any(|words| text.contains(words))
+        || (of_a_script && ABOUT_DATA.iter().any(|words| text.contains(words)))
+}
+
+/// The error in the words of the store, without those of the library.
+pub(super) fn describe(error: &RedisError) -> String {
+    match (error.kind(), error.code(), error.detail()) {
+        (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), Some(detail)) => format!("{code} {detail}"),
+        (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), None) => code.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{Value, parse_redis_value};
+
+    use super::*;
+
+    /// The error that a line of the store's becomes.
+    fn answered(line: &str) -> Error {
+        let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        Error::of(&Value::extract_error(value).unwrap_err())
+    }
+
+    #[test]
+    fn only_what_a_key_holds_is_the_matter_of_that_key() {
+        for line in [
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "WRONGTYPE Operation against a key holding the wrong kind of value script: 07d, on @user_script:3.",
+            "ERR value is not an integer or out of range",
+            "ERR hash value is not an integer",
+            "ERR increment or decrement would overflow",
+            "ERR Error running script (call to f_1): @user_script:1: WRONGTYPE Operation against a key",
+            "ERR user_script:9: attempt to perform arithmetic on a nil value script: 07d, on @user_script:9.",
+        ] {
+            assert_eq!(answered(line), Error::Key(line.to_owned()), "{line}");
+            assert!(answered(line).is_of_one_key(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_other_error_that_the_store_answers_with_is_the_store_s_own() {
+        for line in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "OOM command not allowed when used memory > 'maxmemory'. script: 07d, on @user_script:1.",
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+            "NOPERM this user has no permissions to run the 'evalsha' command",
+            "READONLY You can't write against a read only replica.",
+            "LOADING Redis is loading the dataset in memory",
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "CLUSTERDOWN Hash slot not served",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "MOVED 3999 127.0.0.1:6381",
+            "NOAUTH Authentication required.",
+            "EXECABORT Transaction discarded because of previous errors.",
+            "ERR max number of clients reached",
+            "ERR unknown command 'EVALSHA', with args beginning with: ",
+            "SOMETHINGNEW that nobody knows yet",
+            "SHORT",
+        ] {
+            assert_eq!(answered(line), Error::Refused(line.to_owned()), "{line}");
+            assert!(!answered(line).is_of_one_key(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_a_lost_connection() {
+        let broken = RedisError::from(std::io::Error::other("broken pipe"));
+        assert_eq!(Error::of(&broken), Error::Lost("broken pipe".to_owned()));
+    }
+}
