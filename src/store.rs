@@ -4,10 +4,17 @@
 //! if asked, in a log on disk. It knows nothing of channels, counts or sessions: to them it is a Redis
 //! like any other.
 //!
-//! Read it in this order: `resp` and `reply` are the protocol; `small_bytes`, `value`, `zset` (with `score_index`)
-//! and `keyspace` the data, pure, with `now` as an argument; `command` is the table of commands, the
-//! bodies beside it by data type; `script` runs Lua; `server`, `client`, `dispatch`, `blocking` and
-//! `event_loop` bring requests to their commands; `aof` writes down what they changed.
+//! Read it in this order, from what knows most to what knows least:
+//!
+//! ```text
+//! event_loop → server (core → input → dispatch → call → commands) → {script, aof} → command → data
+//! ```
+//!
+//! `event_loop` is the only file with sockets and a clock; [`Core`] takes bytes and times and gives
+//! bytes out. `server` holds clients and settings, and the commands that need them; `command` the
+//! table of commands that need only data. Below are `keyspace`, `value`, `zset` (with `score_index`) and
+//! `pubsub`, pure, with the time as an argument, and `resp` and `reply`, the protocol. `script` runs
+//! Lua; `journal` gathers what commands changed, and `aof` writes it down.
 //!
 //! The store serves on a thread of its own, in a plain loop over epoll, not as tasks of the runtime
 //! that calls it. Commands run one at a time in any case. So there is nothing to gain from tasks, and
@@ -26,15 +33,14 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 mod aof;
 mod args;
-mod blocking;
-mod client;
+mod clock;
 mod command;
 mod data;
 mod decimal;
-mod dispatch;
 mod error;
 mod event_loop;
 mod glob;
+mod journal;
 mod keyspace;
 mod lazyfree;
 mod number;
@@ -46,15 +52,17 @@ mod script;
 mod server;
 mod settings;
 mod small_bytes;
+mod table_index;
 mod value;
 mod zset;
 
+pub use clock::Time;
+pub use pubsub::Slot;
+pub use server::{Core, Endpoints};
 pub use settings::{Fsync, Options};
 
-use aof::Aof;
-use data::Data;
 use event_loop::EventLoop;
-use server::{Contents, Server};
+use server::Contents;
 
 /// Why a store could not be opened or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -117,12 +125,7 @@ impl Drop for Stop {
 impl Store {
     /// Opens a store: locks its folder and reads its log, if it has one.
     pub fn open(options: Options) -> Result<Self, StoreError> {
-        let mut data = Data::new();
-        let log = match &options.path {
-            Some(folder) => Some(Aof::open(folder, options.fsync, &mut data)?),
-            None => None,
-        };
-        let contents = Contents { data, scripts: Default::default(), log, options };
+        let contents = Contents::open(options)?;
         Ok(Self { contents: Arc::new(Mutex::new(Some(contents))) })
     }
 
@@ -139,10 +142,10 @@ impl Store {
         let (done, mut ended) = oneshot::channel();
         let run = move || {
             let Some(contents) = place.take() else { return };
-            let mut server = Server::new(contents);
-            let outcome = event_loop.run(&mut server, &flag);
+            let mut core = Core::new(contents, event_loop::now());
+            let outcome = event_loop.run(&mut core, &flag);
+            *place = Some(core.into_contents());
             drop(event_loop);
-            *place = Some(server.into_contents());
             drop(place);
             let _ = done.send(outcome);
         };

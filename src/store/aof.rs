@@ -14,12 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 
-use super::client::Client;
-use super::pubsub::Slot;
-use super::server::Server;
+use super::keyspace::Keyspace;
 use super::settings::Fsync;
 
-pub mod journal;
 mod replay;
 mod rewrite;
 mod syncer;
@@ -58,6 +55,15 @@ pub struct Aof {
     wanted: Wanted,
 }
 
+/// What became of a round in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// Whether changes of the round are not as safe as the settings demand.
+    pub unsafe_changes: bool,
+    /// Whether a rewrite has come to its end.
+    pub rewritten: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Nothing,
@@ -69,6 +75,54 @@ impl Aof {
     /// Changes when the log is forced onto the disk.
     pub fn set_fsync(&mut self, fsync: Fsync) {
         self.fsync = fsync;
+    }
+
+    /// Why changes cannot be written down, if they cannot.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Whether the log is being rewritten.
+    pub fn is_rewriting(&self) -> bool {
+        self.rewrite.is_some()
+    }
+
+    /// How large the log is, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether a change must be on disk before it is acknowledged.
+    pub fn is_strict(&self) -> bool {
+        self.fsync == Fsync::Always
+    }
+
+    /// Has the log rewritten, in steps after this round or whole before the round's replies leave.
+    pub fn request_rewrite(&mut self, at_once: bool) {
+        self.wanted = if at_once { Wanted::RewriteAtOnce } else { Wanted::Rewrite };
+    }
+
+    /// Writes down what the keys have left to be written, and does the log's other business.
+    pub fn write_round(&mut self, keys: &mut Keyspace) -> Round {
+        let now = keys.now;
+        let wrote = !keys.journal.ready.is_empty();
+        self.write_to_new(keys);
+        let safe = self.append(&mut keys.journal.ready, now);
+        self.sync(wrote, now);
+        let wanted = std::mem::replace(&mut self.wanted, Wanted::Nothing);
+        if self.rewrite.is_none() && (self.has_doubled() || wanted != Wanted::Nothing) {
+            self.begin_rewrite(keys);
+        }
+        let rewritten = self.rewrite.is_some() && self.continue_rewrite(keys, wanted == Wanted::RewriteAtOnce);
+        Round { unsafe_changes: wrote && !safe && self.is_strict(), rewritten }
+    }
+
+    /// Forces the log onto the disk at the end.
+    pub fn close(&mut self, keys: &mut Keyspace) {
+        self.drop_rewrite(keys);
+        if let Err(error) = self.file.sync_data() {
+            tracing::error!(%error, "the store's log could not be forced onto the disk at the end");
+        }
     }
 
     /// When the log needs attention.
@@ -167,79 +221,4 @@ fn lock(folder: &Path) -> io::Result<File> {
     let file = private().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
-}
-
-impl Server {
-    /// Why changes cannot be written down, if they cannot.
-    pub fn log_problem(&self) -> Option<String> {
-        self.log.as_ref()?.problem.clone()
-    }
-
-    /// Whether anything is kept on disk.
-    pub fn has_log(&self) -> bool {
-        self.log.is_some()
-    }
-
-    /// Whether the log is being rewritten.
-    pub fn is_rewriting(&self) -> bool {
-        self.log.as_ref().is_some_and(|log| log.rewrite.is_some())
-    }
-
-    /// How large the log is, in bytes.
-    pub fn log_size(&self) -> u64 {
-        self.log.as_ref().map_or(0, |log| log.size)
-    }
-
-    /// Has the log rewritten, in steps after this round or whole before the round's replies leave.
-    pub fn request_rewrite(&mut self, at_once: bool) {
-        if let Some(log) = &mut self.log {
-            log.wanted = if at_once { Wanted::RewriteAtOnce } else { Wanted::Rewrite };
-        }
-    }
-
-    /// Writes down what the round has changed, and does the log's other business.
-    pub fn write_log(&mut self) {
-        let Some(log) = &mut self.log else { return };
-        let now = self.data.keys.now;
-        let keys = &mut self.data.keys;
-        let wrote = !keys.journal.ready.is_empty();
-        log.write_to_new(keys);
-        let safe = log.append(&mut keys.journal.ready, now);
-        log.sync(wrote, now);
-        let wanted = std::mem::replace(&mut log.wanted, Wanted::Nothing);
-        if log.rewrite.is_none() && (log.has_doubled() || wanted != Wanted::Nothing) {
-            log.begin_rewrite(keys);
-        }
-        if log.rewrite.is_some() && log.continue_rewrite(keys, wanted == Wanted::RewriteAtOnce) {
-            self.stats.last_save = now;
-        }
-        if wrote && !safe && log.fsync == Fsync::Always {
-            self.drop_unsafe();
-        }
-    }
-
-    /// Closes the connections of those who would be told of a change that is not on disk.
-    fn drop_unsafe(&mut self) {
-        let answered = |client: &Client| client.pending() > 0;
-        let slots: Vec<Slot> =
-            self.scheduled.iter().copied().filter(|slot| self.clients.get(*slot).is_some_and(answered)).collect();
-        for slot in slots {
-            if let Some(client) = self.clients.get_mut(slot) {
-                client.reply.buf.truncate(client.sent);
-            }
-            self.doom(slot);
-        }
-    }
-
-    /// Forces the log onto the disk at the end.
-    pub fn close_log(&mut self) {
-        self.data.keys.journal.commit();
-        self.write_log();
-        if let Some(log) = &mut self.log {
-            log.drop_rewrite(&mut self.data.keys);
-            if let Err(error) = log.file.sync_data() {
-                tracing::error!(%error, "the store's log could not be forced onto the disk at the end");
-            }
-        }
-    }
 }

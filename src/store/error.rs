@@ -38,6 +38,11 @@ impl CommandError {
     }
 }
 
+/// The error for a command with too few or too many arguments.
+pub fn wrong_arity(name: &str) -> CommandError {
+    CommandError::new(format!("ERR wrong number of arguments for '{name}' command"))
+}
+
 macro_rules! errors {
     ($($name:ident = $text:literal;)*) => {
         $(#[doc = concat!("`", $text, "`")] pub const $name: CommandError = CommandError::fixed($text);)*

@@ -11,8 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use indexmap::IndexMap;
 
-use super::aof::journal::Journal;
+use super::clock::Time;
 use super::error::{CommandError, WRONGTYPE};
+use super::journal::Journal;
 use super::lazyfree::LazyFree;
 use super::small_bytes::SmallBytes;
 use super::value::{Collection, Value};
@@ -98,6 +99,16 @@ impl Keyspace {
     /// Sixteen empty databases.
     pub fn new() -> Self {
         Self { dbs: (0..DATABASES).map(|_| Db::default()).collect(), ..Self::default() }
+    }
+
+    /// Sets the time that the commands after it go by.
+    pub fn set_time(&mut self, now: Time) {
+        (self.now, self.micros) = (now.millis(), now.micros_within());
+    }
+
+    /// The time that commands go by.
+    pub fn time(&self) -> Time {
+        Time::from_micros(self.now * 1000 + self.micros)
     }
 
     /// An estimate of the memory that keys and values take, in bytes.

@@ -4,9 +4,7 @@
 //! for it, in the order in which they did. A publication is only counted and noted here; the server
 //! delivers it when the command that published is through.
 
-use std::collections::HashMap;
-
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 
 use super::error::CommandError;
 use super::glob;
@@ -48,7 +46,7 @@ pub struct Message {
     pub kind: Kind,
 }
 
-type Names = HashMap<SmallBytes, IndexSet<Slot>>;
+type Names = IndexMap<SmallBytes, IndexSet<Slot>>;
 
 /// All subscriptions; see the module's text.
 #[derive(Debug, Default)]
@@ -77,7 +75,7 @@ impl PubSub {
         if let Some(slots) = names.get_mut(name) {
             slots.swap_remove(&slot);
             if slots.is_empty() {
-                names.remove(name);
+                names.swap_remove(name);
             }
         }
     }

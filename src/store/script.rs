@@ -15,6 +15,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use sha1::{Digest, Sha1};
 
+use super::command::Spec;
 use super::data::Data;
 use super::error::{CommandError, Outcome};
 use super::number::hex;
@@ -70,6 +71,7 @@ struct Session {
     out_of_memory: bool,
     /// Why commands that write are refused.
     log_problem: Option<String>,
+    server_spec: fn(&[u8]) -> Option<&'static Spec>,
     out: Reply,
     deadline: Instant,
     /// What one of the store's functions has thrown, and whether scripts see a table.
@@ -86,6 +88,8 @@ pub struct Permission {
     pub out_of_memory: bool,
     /// Why commands that write are refused, if they are.
     pub log_problem: Option<String>,
+    /// Finds commands of the server itself, which no script may call.
+    pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
 }
 
 /// The engine; see the module's text.
@@ -190,6 +194,7 @@ impl Vm {
             read_only: permission.read_only,
             out_of_memory: permission.out_of_memory,
             log_problem: permission.log_problem,
+            server_spec: permission.server_spec,
             out: Reply::default(),
             deadline: Instant::now() + self.time,
             thrown: None,

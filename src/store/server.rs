@@ -1,24 +1,88 @@
 //! The server's state: data, clients, settings, and what is pending for each round of the loop.
 //!
 //! Everything here belongs to one thread, so a command runs alone and needs no lock. The loop that
-//! drives it is in `event_loop`, the way from a request to its command in `dispatch`.
+//! drives it is `core`, the way from a request to its command `input`, `dispatch` and `call`. What
+//! these files do to a server are functions that take it, so that each stands on its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::aof::Aof;
-use super::blocking::Waiting;
-use super::client::Clients;
+use super::clock::Time;
+use super::command::{Command, Spec};
 use super::data::Data;
+use super::error::Outcome;
 use super::number::hex;
 use super::pubsub::Slot;
+use super::reply::Reply;
 use super::resp::Args;
 use super::script::{Scripts, Vm};
 use super::settings::Options;
 
-/// The Redis whose commands, replies and error texts this store keeps to.
-pub const REDIS_VERSION: &str = "7.0.15";
+mod blocking;
+mod call;
+mod client;
+mod commands;
+mod core;
+mod delivery;
+mod dispatch;
+mod input;
+mod monitors;
+mod persistence;
+mod table;
+mod waiting;
+mod watches;
+
+pub use client::Endpoints;
+pub use core::Core;
+
+use client::Clients;
+use waiting::Waiting;
+
+/// Why a subscriber is dropped.
+const UNREAD: &str = "it does not read the messages it asked for";
+/// Why a client is dropped that asked for too much.
+const UNREAD_REPLIES: &str = "a reply that is too large";
+
+/// The body of a command of the server itself, for the client in a slot.
+pub type Body = fn(&mut Server, Slot, &Args, &mut Reply) -> Outcome;
+
+/// A command of the server itself: it needs connections, settings, the log or the script engine.
+pub struct ServerCommand {
+    /// What is true of it.
+    pub spec: Spec,
+    /// What it runs.
+    pub run: Body,
+}
+
+/// A row of one of the two tables of commands.
+#[derive(Clone, Copy)]
+pub enum Row {
+    /// A command that needs only data.
+    Data(&'static Command),
+    /// A command of the server itself.
+    Server(&'static ServerCommand),
+}
+
+impl Row {
+    /// What is true of the command.
+    pub fn spec(self) -> &'static Spec {
+        match self {
+            Self::Data(command) => &command.spec,
+            Self::Server(command) => &command.spec,
+        }
+    }
+}
+
+/// How commands are looked up over both tables, for bodies that tell of other commands or run them.
+pub struct Directory {
+    /// All rows, by name.
+    pub all: fn() -> &'static [Row],
+    /// The row of a name, in any case.
+    pub find: fn(&[u8]) -> Option<Row>,
+    /// What is true of a command of the server itself.
+    pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
+}
 
 /// What outlives the thread that serves: everything but connections and the script engine.
 #[derive(Debug)]
@@ -83,7 +147,7 @@ impl Stats {
 pub struct Server {
     /// Keys and subscriptions; boxed, because a script takes them over while it runs.
     pub data: Box<Data>,
-    /// All connections.
+    /// All clients.
     pub clients: Clients,
     /// What can be set.
     pub settings: Options,
@@ -95,8 +159,6 @@ pub struct Server {
     pub vm: Option<Vm>,
     /// Clients that wait for a key.
     pub waiting: Waiting,
-    /// How many of them there are.
-    pub blocked: usize,
     /// Clients that may go on with what they have sent.
     pub resumed: Vec<Slot>,
     /// How many clients see all commands.
@@ -105,18 +167,19 @@ pub struct Server {
     pub address: Option<SocketAddr>,
     /// Drawn at each start.
     pub run_id: String,
-    pub(super) log: Option<Aof>,
-    pub(super) scheduled: Vec<Slot>,
-    pub(super) doomed: Vec<Slot>,
+    /// Both tables of commands.
+    pub directory: &'static Directory,
+    log: Option<Aof>,
+    /// Clients that have something to be sent, or are to be closed.
+    scheduled: VecDeque<Slot>,
     /// Closing clients that have not fetched everything: until when they may, slot, number.
-    pub(super) lingering: VecDeque<(u64, Slot, u64)>,
-    pub(super) next_id: u64,
-    pub(super) scratch: Vec<u8>,
+    lingering: VecDeque<(u64, Slot, u64)>,
+    next_id: u64,
 }
 
 impl Server {
-    /// A server without connections.
-    pub fn new(contents: Contents) -> Self {
+    /// A server without clients.
+    fn new(contents: Contents, now: Time) -> Self {
         let mut server = Self {
             data: Box::new(contents.data),
             clients: Clients::default(),
@@ -125,43 +188,34 @@ impl Server {
             scripts: contents.scripts,
             vm: None,
             waiting: Waiting::default(),
-            blocked: 0,
             resumed: Vec::new(),
             monitors: 0,
             address: None,
             run_id: hex(&std::array::from_fn::<u8, 20, _>(|_| fastrand::u8(..))),
+            directory: &table::DIRECTORY,
             log: contents.log,
-            scheduled: Vec::new(),
-            doomed: Vec::new(),
+            scheduled: VecDeque::new(),
             lingering: VecDeque::new(),
             next_id: 1,
-            scratch: Vec::new(),
         };
-        server.set_time();
-        server.stats.started = server.data.keys.now;
-        server.stats.last_save = server.data.keys.now;
+        server.data.keys.set_time(now);
+        server.stats.started = now.millis();
+        server.stats.last_save = now.millis();
         server
     }
 
     /// What is to be kept when the thread ends.
-    pub fn into_contents(mut self) -> Contents {
+    fn into_contents(mut self) -> Contents {
         self.data.pubsub = Default::default();
         Contents { data: *self.data, scripts: self.scripts, log: self.log, options: self.settings }
     }
 
-    /// Reads the clock for the commands that follow.
-    pub fn set_time(&mut self) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.data.keys.now = since.as_millis() as u64;
-        self.data.keys.micros = u64::from(since.subsec_micros() % 1000);
-    }
-
-    /// Notes that a client has something to be sent.
+    /// Notes that a client has something to be sent, or is to be closed.
     pub fn schedule(&mut self, slot: Slot) {
         if let Some(client) = self.clients.get_mut(slot)
             && !std::mem::replace(&mut client.scheduled, true)
         {
-            self.scheduled.push(slot);
+            self.scheduled.push_back(slot);
         }
     }
 
@@ -169,13 +223,42 @@ impl Server {
     pub fn doom(&mut self, slot: Slot) {
         if let Some(client) = self.clients.get_mut(slot) {
             client.closing = true;
-            self.doomed.push(slot);
+            client.doomed = true;
+            self.schedule(slot);
         }
+    }
+
+    /// Dooms a client for which more waits than it may have.
+    pub fn drop_reader(&mut self, slot: Slot, what: &str, limit: usize) {
+        let Some(client) = self.clients.get(slot) else { return };
+        if client.closing {
+            return;
+        }
+        tracing::warn!(peer = %client.endpoints.peer, limit, "a client of the store is dropped: {what}");
+        self.stats.dropped_output += 1;
+        self.doom(slot);
     }
 
     /// Whether keys and values take more memory than they may.
     pub fn is_out_of_memory(&self) -> bool {
         self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
+    }
+
+    /// Why changes cannot be written down, if they cannot.
+    pub fn log_problem(&self) -> Option<String> {
+        self.log.as_ref()?.problem().map(str::to_owned)
+    }
+
+    /// The log, if there is one.
+    pub fn log(&self) -> Option<&Aof> {
+        self.log.as_ref()
+    }
+
+    /// Has the log rewritten, in steps after this round or whole before the round's replies leave.
+    pub fn request_rewrite(&mut self, at_once: bool) {
+        if let Some(log) = &mut self.log {
+            log.request_rewrite(at_once);
+        }
     }
 
     /// Passes changed settings on to those that keep a copy.
@@ -191,30 +274,5 @@ impl Server {
     /// What the script engine takes, in bytes.
     pub fn script_memory(&self) -> usize {
         self.vm.as_ref().map_or(0, Vm::used_memory)
-    }
-
-    /// Shows a command to those that look on.
-    pub fn show_to_monitors(&mut self, slot: Slot, args: &Args) {
-        let Some(client) = self.clients.get(slot) else {
-            return;
-        };
-        let keys = &self.data.keys;
-        let mut line =
-            format!("{}.{:06} [{} {}]", keys.now / 1000, keys.now % 1000 * 1000 + keys.micros, client.db, client.peer);
-        for arg in args {
-            line.push_str(&format!(" \"{}\"", arg.escape_ascii()));
-        }
-        let watchers: Vec<Slot> =
-            self.clients.iter().filter(|(_, client)| client.monitor).map(|(slot, _)| slot).collect();
-        for watcher in watchers {
-            if let Some(client) = self.clients.get_mut(watcher) {
-                if client.pending() > self.settings.max_pending_output {
-                    self.drop_reader(watcher, super::event_loop::UNREAD, self.settings.max_pending_output);
-                    continue;
-                }
-                client.reply.simple(&line);
-            }
-            self.schedule(watcher);
-        }
     }
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use super::number::parse_int;
 
+/// The Redis whose commands, replies and error texts this store keeps to.
+pub const REDIS_VERSION: &str = "7.0.15";
+
 /// When the log is forced onto the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fsync {

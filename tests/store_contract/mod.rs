@@ -8,6 +8,7 @@
 mod bounds;
 mod clients;
 mod durability;
+mod in_process;
 mod log;
 mod node;
 mod random;

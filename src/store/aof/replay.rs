@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Aof, FILE, LOCK, NEW_FILE, Syncer, Wanted, lock, private};
 use crate::store::StoreError;
-use crate::store::command::{Flags, Run, find};
+use crate::store::command::{Flags, find};
 use crate::store::data::Data;
 use crate::store::error::CommandError;
 use crate::store::reply::Reply;
@@ -129,11 +129,10 @@ impl Replay<'_> {
     fn apply(&mut self, args: &Args) -> Result<(), String> {
         let shown = String::from_utf8_lossy(args[0]).into_owned();
         let command = find(args[0])
-            .filter(|command| command.takes(args.len()))
-            .filter(|command| command.flags.has(Flags::WRITE) || command.name == "select")
-            .filter(|command| !matches!(command.run, Run::Server(_)))
+            .filter(|command| command.spec.takes(args.len()))
+            .filter(|command| command.spec.flags.has(Flags::WRITE) || command.spec.name == "select")
             .ok_or_else(|| format!("'{shown}' is not a change"))?;
-        match self.data.call(command, args, &mut Reply::default()) {
+        match command.call(self.data, args, &mut Reply::default()) {
             Ok(()) => Ok(()),
             Err(CommandError::Error(text)) => Err(format!("'{shown}' fails: {text}")),
             Err(CommandError::Block(_)) => Err(format!("'{shown}' would wait")),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::{Aof, FILE, NEW_FILE, private};
-use crate::store::aof::journal::Journal;
+use crate::store::journal::Journal;
 use crate::store::keyspace::Keyspace;
 
 /// Bytes that a rewrite saves in one round.

@@ -1,5 +1,6 @@
 //! Hashes.
 
+use super::draw::draw;
 use crate::store::args::{Scan, int, is};
 use crate::store::decimal;
 use crate::store::error::{BAD_COUNT, CommandError, NAN_OR_INFINITY, Outcome, SYNTAX};
@@ -173,7 +174,7 @@ pub fn hrandfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
         out.array(0);
         return Ok(());
     };
-    let chosen = super::draw(count, hash.len());
+    let chosen = draw(count, hash.len());
     out.array(if with_values && !out.resp3 { chosen.len() * 2 } else { chosen.len() });
     for (field, value) in chosen.into_iter().filter_map(|position| hash.at(position)) {
         if with_values && out.resp3 {

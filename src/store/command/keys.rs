@@ -1,5 +1,6 @@
 //! Keys whatever their type: existence, names, expiry, scanning.
 
+use super::unknown_subcommand;
 use crate::store::args::{Cursor, Scan, int, is};
 use crate::store::error::{BAD_DB_INDEX, CommandError, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
 use crate::store::glob;
@@ -340,10 +341,10 @@ pub fn flushall(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let [_, what, key] = args else {
-        return Err(super::unknown_subcommand("OBJECT", args));
+        return Err(unknown_subcommand("OBJECT", args));
     };
     if !["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"].iter().any(|known| is(what, known)) {
-        return Err(super::unknown_subcommand("OBJECT", args));
+        return Err(unknown_subcommand("OBJECT", args));
     }
     let Some(value) = keys.get(key) else {
         out.null();
@@ -361,7 +362,7 @@ pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
                  will take some time to adjust.",
             ));
         }
-        () => return Err(super::unknown_subcommand("OBJECT", args)),
+        () => return Err(unknown_subcommand("OBJECT", args)),
     }
     Ok(())
 }
@@ -395,7 +396,7 @@ pub fn memory(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             out.bulk(b"dataset.bytes");
             out.len(keys.used());
         }
-        _ => return Err(super::unknown_subcommand("MEMORY", args)),
+        _ => return Err(unknown_subcommand("MEMORY", args)),
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Lists: their ends, their elements by position and by value.
 
 use crate::store::args::{at_least, count as parse_count, int, is, positions};
+use crate::store::error::wrong_arity;
 use crate::store::error::{CommandError, NO_SUCH_KEY, OUT_OF_RANGE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::reply::Reply;
@@ -70,7 +71,7 @@ fn pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcom
         [_, key, count] => (key, Some(parse_count(count)?)),
         _ => {
             let name = if front { "lpop" } else { "rpop" };
-            return Err(super::wrong_arity(name));
+            return Err(wrong_arity(name));
         }
     };
     let Some(taken) = take(keys, key, front, count.unwrap_or(1))? else {

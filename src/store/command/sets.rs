@@ -1,5 +1,6 @@
 //! Sets.
 
+use super::draw::draw;
 use crate::store::args::{Scan, at_least, count as parse_count, int, is};
 use crate::store::error::{BAD_COUNT, CommandError, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
@@ -135,7 +136,7 @@ pub fn srandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         (Some(i64::MIN), _) => return Err(BAD_COUNT),
         (Some(_), None) => out.array(0),
         (Some(count), Some(set)) => {
-            let chosen = super::draw(count, set.len());
+            let chosen = draw(count, set.len());
             out.bulks(chosen.iter().map(|&position| set.at(position).unwrap_or_default()));
         }
     }

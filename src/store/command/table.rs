@@ -1,15 +1,12 @@
-//! The table of commands: one row each, by name.
+//! The table of commands that need only data: one row each, by name.
 //!
 //! Name, how many arguments (the name included; negative: at least), flags, where the keys stand
 //! (first, last, step), group, function, what it does. Everything that is told of commands derives
-//! from this.
+//! from this table and its sister in `server`.
 
-use super::Flags;
-use super::Run::{Data, Keys, Server};
-use super::{
-    Command, admin, clients, connection, hashes, info, introspect, keys, list_moves, lists, pubsub, scripts, sets,
-    strings, transactions, zjoins, zranges, zsets,
-};
+use super::spec::Run::{Data, Keys};
+use super::spec::{Command, Flags, Run, Spec};
+use super::{connection, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets};
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
@@ -19,9 +16,6 @@ const BLOCKING: Flags = Flags::BLOCKING;
 const MOVABLE: Flags = Flags::MOVABLE;
 const PUBSUB: Flags = Flags::PUBSUB;
 const NO_SCRIPT: Flags = Flags::NO_SCRIPT;
-const NO_MULTI: Flags = Flags::NO_MULTI;
-const NO_AUTH: Flags = Flags::NO_AUTH;
-const IN_MULTI: Flags = Flags::IN_MULTI;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
 const fn row(
@@ -30,19 +24,16 @@ const fn row(
     flags: Flags,
     keys: [i32; 3],
     group: &'static str,
-    run: super::Run,
+    run: Run,
     summary: &'static str,
 ) -> Command {
-    Command { name, arity, flags, keys, group, run, summary }
+    Command { spec: Spec { name, arity, flags, keys, group, summary }, run }
 }
 
-/// Every command there is.
+/// Every command that needs only data.
 #[rustfmt::skip]
 pub static COMMANDS: &[Command] = &[
     row("append", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::append), "Appends to a string."),
-    row("auth", -2, NO_SCRIPT.and(NO_AUTH), [0, 0, 0], "connection", Server(connection::auth), "Says the password."),
-    row("bgrewriteaof", 1, NO_SCRIPT, [0, 0, 0], "server", Server(admin::bgrewriteaof), "Rewrites the log."),
-    row("bgsave", -1, NO_SCRIPT, [0, 0, 0], "server", Server(admin::bgsave), "Rewrites the log."),
     row("blmove", 6, WRITE.and(DENY_OOM).and(BLOCKING).and(NO_SCRIPT), [1, 2, 1], "list", Keys(list_moves::blmove), "Moves an element between lists, waiting for one."),
     row("blmpop", -5, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "list", Keys(list_moves::blmpop), "Takes elements from the first list that has any, waiting for one."),
     row("blpop", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "list", Keys(list_moves::blpop), "Takes the first element, waiting for one."),
@@ -51,21 +42,12 @@ pub static COMMANDS: &[Command] = &[
     row("bzmpop", -5, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "sorted-set", Keys(zsets::bzmpop), "Takes members from the first sorted set that has any, waiting for one."),
     row("bzpopmax", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "sorted-set", Keys(zsets::bzpopmax), "Takes the highest member, waiting for one."),
     row("bzpopmin", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "sorted-set", Keys(zsets::bzpopmin), "Takes the lowest member, waiting for one."),
-    row("client", -2, NO_SCRIPT, [0, 0, 0], "connection", Server(clients::client), "Tells of connections and sets them up."),
-    row("command", -1, NONE, [0, 0, 0], "server", Keys(introspect), "Tells of commands."),
-    row("config", -2, NO_SCRIPT, [0, 0, 0], "server", Server(admin::config), "Tells and sets the configuration."),
     row("copy", -3, WRITE.and(DENY_OOM), [1, 2, 1], "generic", Keys(keys::copy), "Copies a key."),
     row("dbsize", 1, READ, [0, 0, 0], "generic", Keys(keys::dbsize), "Counts the keys of the selected database."),
     row("decr", 2, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::decr), "Takes one from a counter."),
     row("decrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::decrby), "Takes a number from a counter."),
     row("del", -2, WRITE, [1, -1, 1], "generic", Keys(keys::del), "Removes keys."),
-    row("discard", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", Server(transactions::discard), "Forgets the queued commands."),
     row("echo", 2, NONE, [0, 0, 0], "connection", Keys(connection::echo), "Returns its argument."),
-    row("eval", -3, NO_SCRIPT.and(MOVABLE), [0, 0, 0], "scripting", Server(scripts::eval), "Runs a Lua script."),
-    row("eval_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE), [0, 0, 0], "scripting", Server(scripts::eval_ro), "Runs a Lua script that may only read."),
-    row("evalsha", -3, NO_SCRIPT.and(MOVABLE), [0, 0, 0], "scripting", Server(scripts::evalsha), "Runs a Lua script by its SHA-1."),
-    row("evalsha_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE), [0, 0, 0], "scripting", Server(scripts::evalsha_ro), "Runs a Lua script, which may only read, by its SHA-1."),
-    row("exec", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", Server(transactions::exec), "Runs the queued commands."),
     row("exists", -2, READ, [1, -1, 1], "generic", Keys(keys::exists), "Counts which of the keys exist."),
     row("expire", -3, WRITE, [1, 1, 1], "generic", Keys(keys::expire), "Lets a key end in so many seconds."),
     row("expireat", -3, WRITE, [1, 1, 1], "generic", Keys(keys::expireat), "Lets a key end at a Unix time in seconds."),
@@ -78,7 +60,6 @@ pub static COMMANDS: &[Command] = &[
     row("getrange", 4, READ, [1, 1, 1], "string", Keys(strings::getrange), "Gets a part of a string."),
     row("getset", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::getset), "Sets a string and gets the old one."),
     row("hdel", -3, WRITE, [1, 1, 1], "hash", Keys(hashes::hdel), "Removes fields."),
-    row("hello", -1, NO_SCRIPT.and(NO_AUTH), [0, 0, 0], "connection", Server(connection::hello), "Chooses the protocol."),
     row("hexists", 3, READ, [1, 1, 1], "hash", Keys(hashes::hexists), "Tells whether a field exists."),
     row("hget", 3, READ, [1, 1, 1], "hash", Keys(hashes::hget), "Gets a field."),
     row("hgetall", 2, READ, [1, 1, 1], "hash", Keys(hashes::hgetall), "Gets all fields with their values."),
@@ -97,10 +78,7 @@ pub static COMMANDS: &[Command] = &[
     row("incr", 2, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::incr), "Adds one to a counter."),
     row("incrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::incrby), "Adds a number to a counter."),
     row("incrbyfloat", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::incrbyfloat), "Adds a decimal number to a counter."),
-    row("info", -1, NO_SCRIPT, [0, 0, 0], "server", Server(info::info), "Tells how the server is."),
     row("keys", 2, READ, [0, 0, 0], "generic", Keys(keys::keys), "Lists the keys that match a pattern."),
-    row("lastsave", 1, NO_SCRIPT, [0, 0, 0], "server", Server(admin::lastsave), "Tells when the log was last rewritten."),
-    row("latency", -2, NO_SCRIPT, [0, 0, 0], "server", Server(admin::latency), "Tells of no latency events, for none are recorded."),
     row("lindex", 3, READ, [1, 1, 1], "list", Keys(lists::lindex), "Gets an element by its position."),
     row("linsert", 5, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::linsert), "Inserts an element beside another."),
     row("llen", 2, READ, [1, 1, 1], "list", Keys(lists::llen), "Counts the elements."),
@@ -117,11 +95,9 @@ pub static COMMANDS: &[Command] = &[
     row("ltrim", 4, WRITE, [1, 1, 1], "list", Keys(lists::ltrim), "Keeps a range of elements."),
     row("memory", -2, READ, [2, 2, 1], "generic", Keys(keys::memory), "Tells what a key takes in memory."),
     row("mget", -2, READ, [1, -1, 1], "string", Keys(strings::mget), "Gets several strings."),
-    row("monitor", 1, NO_SCRIPT.and(NO_MULTI), [0, 0, 0], "server", Server(admin::monitor), "Shows every command."),
     row("move", 3, WRITE, [1, 1, 1], "generic", Keys(keys::move_to), "Moves a key to another database."),
     row("mset", -3, WRITE.and(DENY_OOM), [1, -1, 2], "string", Keys(strings::mset), "Sets several strings."),
     row("msetnx", -3, WRITE.and(DENY_OOM), [1, -1, 2], "string", Keys(strings::msetnx), "Sets several strings if none of them exists."),
-    row("multi", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", Server(transactions::multi), "Queues the commands that follow."),
     row("object", -2, READ, [2, 2, 1], "generic", Keys(keys::object), "Tells how a key is represented."),
     row("persist", 2, WRITE, [1, 1, 1], "generic", Keys(keys::persist), "Lets a key not end."),
     row("pexpire", -3, WRITE, [1, 1, 1], "generic", Keys(keys::pexpire), "Lets a key end in so many milliseconds."),
@@ -129,28 +105,19 @@ pub static COMMANDS: &[Command] = &[
     row("pexpiretime", 2, READ, [1, 1, 1], "generic", Keys(keys::pexpiretime), "Tells when a key ends, in milliseconds."),
     row("ping", -1, WHILE_SUBSCRIBED, [0, 0, 0], "connection", Keys(connection::ping), "Answers."),
     row("psetex", 4, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::psetex), "Sets a string that ends in so many milliseconds."),
-    row("psubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", Server(pubsub::psubscribe), "Listens to patterns of channels."),
     row("pttl", 2, READ, [1, 1, 1], "generic", Keys(keys::pttl), "Tells in how many milliseconds a key ends."),
     row("publish", 3, PUBSUB, [0, 0, 0], "pubsub", Data(pubsub::publish), "Sends a message to a channel."),
     row("pubsub", -2, PUBSUB, [0, 0, 0], "pubsub", Data(pubsub::introspect), "Tells who listens to what."),
-    row("punsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", Server(pubsub::punsubscribe), "Listens to patterns no longer."),
-    row("quit", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI), [0, 0, 0], "connection", Server(connection::quit), "Ends the connection."),
     row("randomkey", 1, READ, [0, 0, 0], "generic", Keys(keys::randomkey), "Draws a key."),
-    row("readonly", 1, NO_SCRIPT, [0, 0, 0], "cluster", Server(admin::cluster_disabled), "Is for clusters."),
-    row("readwrite", 1, NO_SCRIPT, [0, 0, 0], "cluster", Server(admin::cluster_disabled), "Is for clusters."),
     row("rename", 3, WRITE, [1, 2, 1], "generic", Keys(keys::rename), "Renames a key."),
     row("renamenx", 3, WRITE, [1, 2, 1], "generic", Keys(keys::renamenx), "Renames a key to a name that is free."),
-    row("reset", 1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI), [0, 0, 0], "connection", Server(connection::reset), "Makes the connection like new."),
-    row("role", 1, NO_SCRIPT, [0, 0, 0], "server", Server(admin::role), "Tells that this is a primary."),
     row("rpop", -2, WRITE, [1, 1, 1], "list", Keys(lists::rpop), "Takes the last elements."),
     row("rpoplpush", 3, WRITE.and(DENY_OOM), [1, 2, 1], "list", Keys(list_moves::rpoplpush), "Moves the last element to the front of a list."),
     row("rpush", -3, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::rpush), "Adds elements at the end."),
     row("rpushx", -3, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::rpushx), "Adds elements at the end of a list that exists."),
     row("sadd", -3, WRITE.and(DENY_OOM), [1, 1, 1], "set", Keys(sets::sadd), "Adds members."),
-    row("save", 1, NO_SCRIPT.and(NO_MULTI), [0, 0, 0], "server", Server(admin::save), "Rewrites the log."),
     row("scan", -2, READ, [0, 0, 0], "generic", Keys(keys::scan), "Goes through the keys step by step."),
     row("scard", 2, READ, [1, 1, 1], "set", Keys(sets::scard), "Counts the members."),
-    row("script", -2, NO_SCRIPT, [0, 0, 0], "scripting", Server(scripts::script), "Loads, tells of and forgets Lua scripts."),
     row("sdiff", -2, READ, [1, -1, 1], "set", Keys(sets::sdiff), "Subtracts sets."),
     row("sdiffstore", -3, WRITE.and(DENY_OOM), [1, -1, 1], "set", Keys(sets::sdiffstore), "Subtracts sets and stores the result."),
     row("select", 2, NONE, [0, 0, 0], "connection", Keys(keys::select), "Selects a database."),
@@ -162,7 +129,6 @@ pub static COMMANDS: &[Command] = &[
     row("sintercard", -3, READ.and(MOVABLE), [0, 0, 0], "set", Keys(sets::sintercard), "Counts what sets have in common."),
     row("sinterstore", -3, WRITE.and(DENY_OOM), [1, -1, 1], "set", Keys(sets::sinterstore), "Intersects sets and stores the result."),
     row("sismember", 3, READ, [1, 1, 1], "set", Keys(sets::sismember), "Tells whether this is a member."),
-    row("slowlog", -2, NO_SCRIPT, [0, 0, 0], "server", Server(admin::slowlog), "Tells of no slow commands, for none are recorded."),
     row("smembers", 2, READ, [1, 1, 1], "set", Keys(sets::smembers), "Gets all members."),
     row("smismember", -3, READ, [1, 1, 1], "set", Keys(sets::smismember), "Tells which are members."),
     row("smove", 4, WRITE, [1, 2, 1], "set", Keys(sets::smove), "Moves a member between sets."),
@@ -171,23 +137,16 @@ pub static COMMANDS: &[Command] = &[
     row("srandmember", -2, READ, [1, 1, 1], "set", Keys(sets::srandmember), "Draws members."),
     row("srem", -3, WRITE, [1, 1, 1], "set", Keys(sets::srem), "Removes members."),
     row("sscan", -3, READ, [1, 1, 1], "set", Keys(sets::sscan), "Goes through the members step by step."),
-    row("ssubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", Server(pubsub::ssubscribe), "Listens to shard channels."),
     row("strlen", 2, READ, [1, 1, 1], "string", Keys(strings::strlen), "Tells the length of a string."),
-    row("subscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", Server(pubsub::subscribe), "Listens to channels."),
     row("substr", 4, READ, [1, 1, 1], "string", Keys(strings::getrange), "Gets a part of a string."),
     row("sunion", -2, READ, [1, -1, 1], "set", Keys(sets::sunion), "Unites sets."),
     row("sunionstore", -3, WRITE.and(DENY_OOM), [1, -1, 1], "set", Keys(sets::sunionstore), "Unites sets and stores the result."),
-    row("sunsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", Server(pubsub::sunsubscribe), "Listens to shard channels no longer."),
     row("swapdb", 3, WRITE, [0, 0, 0], "generic", Keys(keys::swapdb), "Exchanges two databases."),
     row("time", 1, NONE, [0, 0, 0], "server", Keys(connection::time), "Tells the time."),
     row("touch", -2, READ, [1, -1, 1], "generic", Keys(keys::exists), "Counts which of the keys exist."),
     row("ttl", 2, READ, [1, 1, 1], "generic", Keys(keys::ttl), "Tells in how many seconds a key ends."),
     row("type", 2, READ, [1, 1, 1], "generic", Keys(keys::type_of), "Tells the type of a key."),
     row("unlink", -2, WRITE, [1, -1, 1], "generic", Keys(keys::del), "Removes keys."),
-    row("unsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", Server(pubsub::unsubscribe), "Listens to channels no longer."),
-    row("unwatch", 1, NO_SCRIPT, [0, 0, 0], "transactions", Server(transactions::unwatch), "Watches no key any longer."),
-    row("wait", 3, NO_SCRIPT, [0, 0, 0], "generic", Server(admin::wait), "Waits for no replica, for there is none."),
-    row("watch", -2, NO_SCRIPT.and(IN_MULTI), [1, -1, 1], "transactions", Server(transactions::watch), "Lets EXEC fail if a key changes."),
     row("zadd", -4, WRITE.and(DENY_OOM), [1, 1, 1], "sorted-set", Keys(zsets::zadd), "Adds members or sets their scores."),
     row("zcard", 2, READ, [1, 1, 1], "sorted-set", Keys(zsets::zcard), "Counts the members."),
     row("zcount", 4, READ, [1, 1, 1], "sorted-set", Keys(zranges::zcount), "Counts the members in a range of scores."),

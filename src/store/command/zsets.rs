@@ -1,5 +1,6 @@
 //! Sorted sets: members, scores and ranks, and taking from the ends.
 
+use super::draw::draw;
 use crate::store::args::{Scan, count as parse_count, float, int, is};
 use crate::store::error::{BAD_COUNT, CommandError, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
@@ -351,7 +352,7 @@ pub fn zrandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         out.array(0);
         return Ok(());
     };
-    let chosen = super::draw(count, zset.len());
+    let chosen = draw(count, zset.len());
     let entries = chosen.into_iter().filter_map(|position| zset.at_position(position));
     super::zranges::reply(out, entries.collect::<Vec<_>>().into_iter(), with_scores);
     Ok(())

@@ -7,11 +7,11 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic};
 use smallvec::SmallVec;
 
 use super::{Session, Shared, cjson, convert, sha1_hex};
-use crate::store::command::{Flags, Run, find};
+use crate::store::command::{Flags, find};
 use crate::store::error::{CommandError, OOM};
 use crate::store::number::format_double;
 use crate::store::resp::ArgList;
-use crate::store::server::REDIS_VERSION;
+use crate::store::settings::REDIS_VERSION;
 
 const PRELUDE: &str = include_str!("prelude.lua");
 
@@ -182,14 +182,16 @@ fn run(session: &mut Session, args: &MultiValue) -> Result<(), CommandError> {
         });
     }
     let args: ArgList = owned.iter().map(Argument::bytes).collect();
-    let command = find(args[0]).ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
-    if !command.takes(args.len()) {
+    let command = find(args[0]);
+    let spec = command.map(|command| &command.spec).or_else(|| (session.server_spec)(args[0]));
+    let spec = spec.ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
+    if !spec.takes(args.len()) {
         return Err(CommandError::new("ERR Wrong number of args calling Redis command from script"));
     }
-    if command.flags.has(Flags::NO_SCRIPT) || matches!(command.run, Run::Server(_)) {
+    let Some(command) = command.filter(|_| !spec.flags.has(Flags::NO_SCRIPT)) else {
         return Err(CommandError::new("ERR This Redis command is not allowed from script"));
-    }
-    if command.flags.has(Flags::WRITE) {
+    };
+    if spec.flags.has(Flags::WRITE) {
         if session.read_only {
             return Err(CommandError::new("ERR Write commands are not allowed from read-only scripts."));
         }
@@ -197,10 +199,10 @@ fn run(session: &mut Session, args: &MultiValue) -> Result<(), CommandError> {
             return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
         }
     }
-    if command.flags.has(Flags::DENY_OOM) && session.out_of_memory {
+    if spec.flags.has(Flags::DENY_OOM) && session.out_of_memory {
         return Err(OOM);
     }
-    session.data.call(command, &args, &mut session.out)
+    command.call(&mut session.data, &args, &mut session.out)
 }
 
 enum Argument {

@@ -1,13 +1,14 @@
 //! `CLIENT`: who is connected, and what one connection does to another.
 
 use crate::store::args::is;
-use crate::store::client::{Client, ReplyMode};
+use crate::store::command::unknown_subcommand;
 use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::Server;
+use crate::store::server::client::{Client, ReplyMode};
+use crate::store::server::{Server, blocking};
 
 use super::connection::{set_name, valid_name};
 
@@ -66,7 +67,7 @@ pub fn client(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> 
             unblock(server, id, how, out)?;
         }
         [_, what] if is(what, "GETREDIR") => out.int(-1),
-        _ => return Err(super::unknown_subcommand("CLIENT", args)),
+        _ => return Err(unknown_subcommand("CLIENT", args)),
     }
     Ok(())
 }
@@ -104,9 +105,9 @@ fn line(client: &Client, now: u64, resp3: bool) -> String {
          multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem=0 \
          tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         client.id,
-        client.peer,
-        client.local,
-        std::os::fd::AsRawFd::as_raw_fd(&client.socket),
+        client.endpoints.peer,
+        client.endpoints.local,
+        client.endpoints.descriptor,
         client.name,
         now.saturating_sub(client.since) / 1000,
         now.saturating_sub(client.last_active) / 1000,
@@ -212,8 +213,8 @@ impl KillFilter {
     fn hits(&self, client: &Client) -> bool {
         self.id.is_none_or(|id| id == client.id)
             && self.kind.as_deref().is_none_or(|name| name == kind(client))
-            && self.address.as_deref().is_none_or(|text| text == client.peer.to_string())
-            && self.local.as_deref().is_none_or(|text| text == client.local.to_string())
+            && self.address.as_deref().is_none_or(|text| text == client.endpoints.peer.to_string())
+            && self.local.as_deref().is_none_or(|text| text == client.endpoints.local.to_string())
     }
 }
 
@@ -271,7 +272,7 @@ fn unblock(server: &mut Server, id: &[u8], how: &Args, out: &mut Reply) -> Outco
                 client.reply.null_array();
             }
         }
-        server.unblock(slot);
+        blocking::unblock(server, slot);
         server.schedule(slot);
     }
     out.flag(found.is_some());

@@ -1,17 +1,16 @@
-//! One connection: what it has sent, what it is to get, and what it has asked to be.
+//! One client: what it has sent, what it is to get, and what it has asked to be. Sockets are the
+//! event loop's.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use mio::net::TcpStream;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use indexmap::IndexSet;
 
-use super::error::Block;
-use super::pubsub::{Kind, Slot};
-use super::reply::Reply;
-use super::resp::Decoder;
-use super::small_bytes::SmallBytes;
+use crate::store::clock::Time;
+use crate::store::error::Block;
+use crate::store::pubsub::Kind;
+use crate::store::reply::Reply;
+use crate::store::resp::Decoder;
+use crate::store::small_bytes::SmallBytes;
 
 /// An empty output buffer larger than this is given back.
 const KEPT_OUTPUT: usize = 16 * 1024;
@@ -50,17 +49,32 @@ pub struct Blocked {
     pub block: Block,
 }
 
-/// One connection; see the module's text.
+/// The two ends of a client's connection, as `CLIENT LIST` shows them.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoints {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The store's own.
+    pub local: SocketAddr,
+    /// The number of the descriptor, or -1 if there is none.
+    pub descriptor: i32,
+}
+
+impl Endpoints {
+    /// The ends of a client that talks to the store without a socket.
+    pub fn in_process() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { peer: nowhere, local: nowhere, descriptor: -1 }
+    }
+}
+
+/// One client; see the module's text.
 #[derive(Debug)]
 pub struct Client {
     /// The number by which clients know each other.
     pub id: u64,
-    /// The connection itself.
-    pub socket: TcpStream,
-    /// Its far end.
-    pub peer: SocketAddr,
-    /// Its near end.
-    pub local: SocketAddr,
+    /// Where it comes from and where it arrived.
+    pub endpoints: Endpoints,
     /// Bytes that make no complete request yet, or that have to wait.
     pub input: Vec<u8>,
     /// Where in them the reading stands.
@@ -84,21 +98,21 @@ pub struct Client {
     /// What it watches: database, key, version.
     pub watching: Vec<(usize, SmallBytes, u64)>,
     /// Its channels.
-    pub channels: HashSet<SmallBytes>,
+    pub channels: IndexSet<SmallBytes>,
     /// Its patterns.
-    pub patterns: HashSet<SmallBytes>,
+    pub patterns: IndexSet<SmallBytes>,
     /// Its shard channels.
-    pub shards: HashSet<SmallBytes>,
+    pub shards: IndexSet<SmallBytes>,
     /// What it waits for, if it does.
     pub blocked: Option<Blocked>,
     /// Whether it gets replies.
     pub mode: ReplyMode,
     /// Whether it is to be closed as soon as everything is sent.
     pub closing: bool,
+    /// Whether it is to be closed now, whatever waits to be sent.
+    pub doomed: bool,
     /// Whether it has been given a time by which it must have fetched the rest.
     pub lingering: bool,
-    /// Whether bytes may be waiting in the socket that were not read.
-    pub unread: bool,
     /// Whether it sees every command that others send.
     pub monitor: bool,
     /// `CLIENT NO-EVICT` and `CLIENT NO-TOUCH`, kept to be shown.
@@ -111,25 +125,13 @@ pub struct Client {
     pub last_command: &'static str,
 }
 
-/// What became of an attempt to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flushed {
-    /// Everything is sent.
-    All,
-    /// The socket takes no more for now.
-    Partly,
-    /// The connection is broken.
-    Broken,
-}
-
 impl Client {
     /// A client that has just connected.
-    pub fn new(id: u64, socket: TcpStream, peer: SocketAddr, local: SocketAddr, now: u64) -> Self {
+    pub fn new(id: u64, endpoints: Endpoints, now: Time) -> Self {
+        let now = now.millis();
         Self {
             id,
-            socket,
-            peer,
-            local,
+            endpoints,
             input: Vec::new(),
             decoder: Decoder::default(),
             reply: Reply::default(),
@@ -141,14 +143,14 @@ impl Client {
             library: (String::new(), String::new()),
             transaction: None,
             watching: Vec::new(),
-            channels: HashSet::new(),
-            patterns: HashSet::new(),
-            shards: HashSet::new(),
+            channels: IndexSet::new(),
+            patterns: IndexSet::new(),
+            shards: IndexSet::new(),
             blocked: None,
             mode: ReplyMode::On,
             closing: false,
+            doomed: false,
             lingering: false,
-            unread: false,
             monitor: false,
             no_evict: false,
             since: now,
@@ -163,7 +165,7 @@ impl Client {
     }
 
     /// The subscriptions of one kind.
-    pub fn names(&mut self, kind: Kind) -> &mut HashSet<SmallBytes> {
+    pub fn names(&mut self, kind: Kind) -> &mut IndexSet<SmallBytes> {
         match kind {
             Kind::Channel => &mut self.channels,
             Kind::Pattern => &mut self.patterns,
@@ -189,27 +191,19 @@ impl Client {
         self.monitor || self.is_subscriber()
     }
 
-    /// Sends what it can without waiting; in place, as the fan-out does, for many subscribers.
-    pub fn flush(&mut self) -> Flushed {
-        while self.sent < self.reply.buf.len() {
-            match send(&self.socket, &self.reply.buf[self.sent..], SendFlags::NOSIGNAL) {
-                Ok(0) => return Flushed::Broken,
-                Ok(sent) => self.sent += sent,
-                Err(Errno::WOULDBLOCK) => {
-                    self.forget_sent();
-                    return Flushed::Partly;
-                }
-                Err(Errno::INTR) => {}
-                Err(_) => return Flushed::Broken,
+    /// Notes that so many bytes of its output were sent.
+    pub fn note_sent(&mut self, bytes: usize) {
+        self.sent = (self.sent + bytes).min(self.reply.buf.len());
+        if self.sent < self.reply.buf.len() {
+            self.forget_sent();
+        } else {
+            self.sent = 0;
+            if self.reply.buf.capacity() > KEPT_OUTPUT {
+                self.reply.buf = Vec::new();
+            } else {
+                self.reply.buf.clear();
             }
         }
-        self.sent = 0;
-        if self.reply.buf.capacity() > KEPT_OUTPUT {
-            self.reply.buf = Vec::new();
-        } else {
-            self.reply.buf.clear();
-        }
-        Flushed::All
     }
 
     /// Gives back the room of what is sent, for a client that always lags a little behind.
@@ -222,52 +216,5 @@ impl Client {
     }
 }
 
-/// The table of connections, by slot.
-#[derive(Debug, Default)]
-pub struct Clients {
-    slots: Vec<Option<Box<Client>>>,
-    free: Vec<Slot>,
-}
-
-impl Clients {
-    /// The slot that the next client will get.
-    pub fn next_slot(&self) -> Slot {
-        self.free.last().copied().unwrap_or(self.slots.len())
-    }
-
-    /// Takes a client in, at [`Self::next_slot`].
-    pub fn insert(&mut self, client: Client) {
-        match self.free.pop() {
-            Some(slot) => self.slots[slot] = Some(Box::new(client)),
-            None => self.slots.push(Some(Box::new(client))),
-        }
-    }
-
-    /// Takes a client out.
-    pub fn remove(&mut self, slot: Slot) -> Option<Box<Client>> {
-        let client = self.slots.get_mut(slot)?.take()?;
-        self.free.push(slot);
-        Some(client)
-    }
-
-    /// The client in a slot.
-    pub fn get(&self, slot: Slot) -> Option<&Client> {
-        self.slots.get(slot)?.as_deref()
-    }
-
-    /// The client in a slot, to be changed.
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Client> {
-        self.slots.get_mut(slot)?.as_deref_mut()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    /// All of them with their slots.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Client)> {
-        let numbered = self.slots.iter().enumerate();
-        numbered.filter_map(|(slot, client)| Some((slot, client.as_deref()?)))
-    }
-}
+/// All clients, by slot. A slot is used again once its client is gone.
+pub type Clients = slab::Slab<Box<Client>>;

@@ -1,6 +1,7 @@
 //! The server: its configuration, its log, who looks on.
 
 use crate::store::args::{int, is};
+use crate::store::command::unknown_subcommand;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::glob;
 use crate::store::pubsub::Slot;
@@ -50,7 +51,7 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
         [_, what] if is(what, "REWRITE") => {
             return Err(CommandError::new("ERR The server is running without a config file"));
         }
-        _ => return Err(super::unknown_subcommand("CONFIG", args)),
+        _ => return Err(unknown_subcommand("CONFIG", args)),
     }
     Ok(())
 }
@@ -58,7 +59,7 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
 const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not set";
 
 fn rewrite(server: &mut Server, at_once: bool) -> Outcome {
-    if !server.has_log() {
+    if server.log().is_none() {
         return Err(CommandError::new(NOT_KEPT));
     }
     server.request_rewrite(at_once);
@@ -125,7 +126,7 @@ pub fn slowlog(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome
         [_, what, ..] if is(what, "GET") => out.array(0),
         [_, what] if is(what, "LEN") => out.int(0),
         [_, what] if is(what, "RESET") => out.ok(),
-        _ => return Err(super::unknown_subcommand("SLOWLOG", args)),
+        _ => return Err(unknown_subcommand("SLOWLOG", args)),
     }
     Ok(())
 }
@@ -135,7 +136,7 @@ pub fn latency(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome
         [_, what] if is(what, "LATEST") => out.array(0),
         [_, what, _] if is(what, "HISTORY") => out.array(0),
         [_, what, ..] if is(what, "RESET") => out.int(0),
-        _ => return Err(super::unknown_subcommand("LATENCY", args)),
+        _ => return Err(unknown_subcommand("LATENCY", args)),
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Commands that run together, and keys that must not change meanwhile.
 
-use crate::store::client::Transaction;
-use crate::store::command::find;
 use crate::store::error::{CommandError, EXECABORT, Outcome};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
-use crate::store::server::Server;
+use crate::store::server::call::call;
+use crate::store::server::client::Transaction;
+use crate::store::server::{Server, watches};
 use crate::store::small_bytes::SmallBytes;
 
 /// Keys that one client may watch.
@@ -29,7 +29,7 @@ pub fn discard(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Ou
         return Ok(());
     };
     client.transaction.take().ok_or(CommandError::new("ERR DISCARD without MULTI"))?;
-    release_watches(server, slot);
+    watches::release(server, slot);
     out.ok();
     Ok(())
 }
@@ -56,21 +56,9 @@ pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
 }
 
 pub fn unwatch(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    release_watches(server, slot);
+    watches::release(server, slot);
     out.ok();
     Ok(())
-}
-
-/// Ends a client's watches; says whether one of the keys has changed.
-pub fn release_watches(server: &mut Server, slot: Slot) -> bool {
-    let Some(client) = server.clients.get_mut(slot) else {
-        return false;
-    };
-    let mut changed = false;
-    for (db, key, version) in std::mem::take(&mut client.watching) {
-        changed |= server.data.keys.unwatch(db, &key, version);
-    }
-    changed
 }
 
 pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
@@ -78,7 +66,7 @@ pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
         return Ok(());
     };
     let transaction = client.transaction.take().ok_or(CommandError::new("ERR EXEC without MULTI"))?;
-    let changed = release_watches(server, slot);
+    let changed = watches::release(server, slot);
     if transaction.failed {
         return Err(EXECABORT);
     }
@@ -95,9 +83,9 @@ pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
 }
 
 fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
-    let Some(command) = find(args[0]) else { return };
+    let Some(row) = (server.directory.find)(args[0]) else { return };
     let mark = out.buf.len();
-    match server.call(slot, command, args, out) {
+    match call(server, slot, row, args, out) {
         Ok(()) => {}
         Err(CommandError::Error(text)) => {
             out.buf.truncate(mark);

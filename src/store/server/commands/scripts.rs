@@ -1,6 +1,7 @@
 //! Lua scripts: running, loading, forgetting.
 
 use crate::store::args::is;
+use crate::store::command::unknown_subcommand;
 use crate::store::error::{CommandError, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
@@ -80,8 +81,12 @@ fn load(server: &mut Server, source: &[u8]) -> Result<crate::store::small_bytes:
 }
 
 fn run(server: &mut Server, name: &[u8], (keys, argv): (&Args, &Args), out: &mut Reply, read_only: bool) -> Outcome {
-    let permission =
-        Permission { read_only, out_of_memory: server.is_out_of_memory(), log_problem: server.log_problem() };
+    let permission = Permission {
+        read_only,
+        out_of_memory: server.is_out_of_memory(),
+        log_problem: server.log_problem(),
+        server_spec: server.directory.server_spec,
+    };
     let db = server.data.keys.selected;
     let vm = server.vm.as_mut().ok_or(NOSCRIPT)?;
     let outcome = vm.run(name, &mut server.data, permission, keys, argv, out);
@@ -120,7 +125,7 @@ pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
             }
             out.ok();
         }
-        _ => return Err(super::unknown_subcommand("SCRIPT", args)),
+        _ => return Err(unknown_subcommand("SCRIPT", args)),
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
+use crate::store::aof::Aof;
 use crate::store::args::is;
 use crate::store::error::Outcome;
 use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::{REDIS_VERSION, Server};
+use crate::store::server::Server;
+use crate::store::settings::REDIS_VERSION;
 
 type Section = (&'static str, fn(&Server) -> Vec<(String, String)>);
 
@@ -62,7 +64,7 @@ fn server_lines(server: &Server) -> Vec<(String, String)> {
         "process_id" = std::process::id(),
         "run_id" = server.run_id,
         "tcp_port" = server.address.map_or(0, |address| address.port()),
-        "server_time_usec" = server.data.keys.now * 1000,
+        "server_time_usec" = server.data.keys.now * 1000 + server.data.keys.micros,
         "uptime_in_seconds" = uptime,
         "uptime_in_days" = uptime / 86400,
         "hz" = 10,
@@ -75,7 +77,7 @@ fn client_lines(server: &Server) -> Vec<(String, String)> {
         "connected_clients" = server.clients.len(),
         "cluster_connections" = 0,
         "maxclients" = server.settings.max_clients,
-        "blocked_clients" = server.blocked,
+        "blocked_clients" = server.waiting.clients,
         "tracking_clients" = 0,
     }
 }
@@ -100,11 +102,11 @@ fn persistence_lines(server: &Server) -> Vec<(String, String)> {
         "rdb_bgsave_in_progress" = 0,
         "rdb_last_save_time" = server.stats.last_save / 1000,
         "rdb_last_bgsave_status" = "ok",
-        "aof_enabled" = u8::from(server.has_log()),
-        "aof_rewrite_in_progress" = u8::from(server.is_rewriting()),
+        "aof_enabled" = u8::from(server.log().is_some()),
+        "aof_rewrite_in_progress" = u8::from(server.log().is_some_and(Aof::is_rewriting)),
         "aof_last_bgrewrite_status" = "ok",
         "aof_last_write_status" = if server.log_problem().is_some() { "err" } else { "ok" },
-        "aof_current_size" = server.log_size(),
+        "aof_current_size" = server.log().map_or(0, Aof::size),
     }
 }
 

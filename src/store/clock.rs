@@ -1,0 +1,37 @@
+//! Time as the store sees it: a number that somebody passes in.
+//!
+//! Nothing in the store's core reads a clock. The event loop reads it once a round and hands it down,
+//! so that a test or a simulation can hand down any time it likes.
+
+/// A point in time, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    micros: u64,
+}
+
+impl Time {
+    /// So many microseconds after the beginning of 1970.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self { micros }
+    }
+
+    /// So many milliseconds after the beginning of 1970.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self { micros: millis.saturating_mul(1000) }
+    }
+
+    /// Whole milliseconds since 1970.
+    pub const fn millis(self) -> u64 {
+        self.micros / 1000
+    }
+
+    /// What [`Self::millis`] leaves out, in microseconds.
+    pub const fn micros_within(self) -> u64 {
+        self.micros % 1000
+    }
+
+    /// All of it in microseconds since 1970.
+    pub const fn micros(self) -> u64 {
+        self.micros
+    }
+}

@@ -1,0 +1,140 @@
+//! A row of a table of commands: what is true of a command, and what it runs.
+//!
+//! There are two tables. The bodies in [`super::table`] need only data, so that clients, transactions,
+//! scripts and the replay of the log can all run them. The server's own commands, which need
+//! connections or settings, have a table of their own in `server`. Both describe a command by a
+//! [`Spec`].
+
+use crate::store::data::Data;
+use crate::store::error::{CommandError, Outcome};
+use crate::store::keyspace::Keyspace;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+
+/// The body of a command that needs only data, by what it may touch.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// The keys alone.
+    Keys(fn(&mut Keyspace, &Args, &mut Reply) -> Outcome),
+    /// Keys and subscriptions.
+    Data(fn(&mut Data, &Args, &mut Reply) -> Outcome),
+}
+
+/// What is true of a command; several flags together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// It reads keys.
+    pub const READ: Self = Self(1);
+    /// It may change keys.
+    pub const WRITE: Self = Self(1 << 1);
+    /// It may need memory, and is refused when there is none.
+    pub const DENY_OOM: Self = Self(1 << 2);
+    /// It may wait.
+    pub const BLOCKING: Self = Self(1 << 3);
+    /// Its keys stand where its arguments say.
+    pub const MOVABLE: Self = Self(1 << 4);
+    /// It is about subscriptions.
+    pub const PUBSUB: Self = Self(1 << 5);
+    /// Scripts must not call it.
+    pub const NO_SCRIPT: Self = Self(1 << 6);
+    /// It is refused after `MULTI`.
+    pub const NO_MULTI: Self = Self(1 << 7);
+    /// It needs no password.
+    pub const NO_AUTH: Self = Self(1 << 8);
+    /// It runs at once even after `MULTI`.
+    pub const IN_MULTI: Self = Self(1 << 9);
+    /// It is allowed to a subscriber that speaks RESP2.
+    pub const WHILE_SUBSCRIBED: Self = Self(1 << 10);
+
+    /// The names under which `COMMAND` tells them.
+    pub const NAMES: [(Self, &'static str); 8] = [
+        (Self::READ, "readonly"),
+        (Self::WRITE, "write"),
+        (Self::DENY_OOM, "denyoom"),
+        (Self::BLOCKING, "blocking"),
+        (Self::MOVABLE, "movablekeys"),
+        (Self::PUBSUB, "pubsub"),
+        (Self::NO_SCRIPT, "noscript"),
+        (Self::NO_AUTH, "no_auth"),
+    ];
+
+    /// These and those.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether these are among them.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// What there is to know of a command, whatever it runs.
+#[derive(Debug)]
+pub struct Spec {
+    /// The name, in lower case.
+    pub name: &'static str,
+    /// How many arguments it takes, the name included; negative: at least so many.
+    pub arity: i32,
+    /// What is true of it.
+    pub flags: Flags,
+    /// Where its keys are: first, last (negative from the end), step.
+    pub keys: [i32; 3],
+    /// The group in which the documentation lists it.
+    pub group: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+}
+
+impl Spec {
+    /// Whether it takes so many arguments.
+    pub fn takes(&self, count: usize) -> bool {
+        let least = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { count >= least } else { count == least }
+    }
+
+    /// The keys among the arguments, for commands that say by position where they are.
+    pub fn keys_of<'a>(&self, args: &Args<'a>) -> Vec<&'a [u8]> {
+        let [first, last, step] = self.keys;
+        let last = if last < 0 { args.len() as i32 + last } else { last };
+        (first..=last)
+            .step_by(step.max(1) as usize)
+            .filter(|_| first > 0)
+            .filter_map(|at| args.get(at as usize).copied())
+            .collect()
+    }
+}
+
+/// A command that needs only data.
+pub struct Command {
+    /// What is true of it.
+    pub spec: Spec,
+    /// What it runs.
+    pub run: Run,
+}
+
+impl Command {
+    /// Runs the command in the selected database and notes for the log what it changed.
+    pub fn call(&self, data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
+        let (changes, db) = (data.keys.changes, data.keys.selected);
+        let writing = self.spec.flags.has(Flags::WRITE);
+        if writing && data.keys.journal.is_full() {
+            return Err(CommandError::new("OOM one script or transaction may not change so much"));
+        }
+        data.keys.writing = writing;
+        let outcome = match self.run {
+            Run::Keys(run) => run(&mut data.keys, args, out),
+            Run::Data(run) => run(data, args, out),
+        };
+        data.keys.writing = false;
+        if data.keys.changes != changes {
+            data.keys.journal.record(db, args);
+        }
+        data.keys.journal.next_command();
+        outcome
+    }
+}

@@ -1,0 +1,10 @@
+//! The bodies of the server's own commands, by topic.
+
+pub mod admin;
+pub mod client;
+pub mod command;
+pub mod connection;
+pub mod info;
+pub mod scripts;
+pub mod subscribe;
+pub mod transactions;

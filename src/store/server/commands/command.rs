@@ -1,0 +1,80 @@
+//! `COMMAND`: what commands there are.
+
+use crate::store::args::is;
+use crate::store::command::{Flags, Spec, unknown_subcommand};
+use crate::store::error::{CommandError, Outcome};
+use crate::store::pubsub::Slot;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+use crate::store::server::{Row, Server};
+
+/// `COMMAND` and its subcommands.
+pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    let (all, find) = ((server.directory.all)(), server.directory.find);
+    match args {
+        [_] => {
+            out.array(all.len());
+            all.iter().for_each(|row| describe(row.spec(), out));
+        }
+        [_, what] if is(what, "COUNT") => out.len(all.len()),
+        [_, what] if is(what, "LIST") => out.bulks(all.iter().map(|row| row.spec().name.as_bytes())),
+        [_, what] if is(what, "INFO") => {
+            out.array(all.len());
+            all.iter().for_each(|row| describe(row.spec(), out));
+        }
+        [_, what, names @ ..] if is(what, "INFO") => {
+            out.array(names.len());
+            for name in names {
+                match find(name) {
+                    Some(row) => describe(row.spec(), out),
+                    None => out.null(),
+                }
+            }
+        }
+        [_, what, names @ ..] if is(what, "DOCS") => {
+            let named: Vec<Row> = names.iter().filter_map(|name| find(name)).collect();
+            let found = if names.is_empty() { all } else { &named };
+            out.map(found.len());
+            found.iter().for_each(|row| document(row.spec(), out));
+        }
+        [_, what, call @ ..] if is(what, "GETKEYS") && call.len() > 1 => {
+            let spec = find(call[0]).ok_or(CommandError::new("ERR Invalid command specified"))?.spec();
+            if !spec.takes(call.len()) {
+                return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
+            }
+            let keys = spec.keys_of(call);
+            if keys.is_empty() {
+                return Err(CommandError::new("ERR The command has no key arguments"));
+            }
+            out.bulks(keys.into_iter());
+        }
+        _ => return Err(unknown_subcommand("COMMAND", args)),
+    }
+    Ok(())
+}
+
+/// A command as `COMMAND` tells it, with what Redis 7 has and this store has not left empty.
+fn describe(spec: &Spec, out: &mut Reply) {
+    out.array(10);
+    out.bulk(spec.name.as_bytes());
+    out.int(i64::from(spec.arity));
+    let flags: Vec<&str> =
+        Flags::NAMES.iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| *name).collect();
+    out.set(flags.len());
+    flags.into_iter().for_each(|flag| out.simple(flag));
+    spec.keys.iter().for_each(|position| out.int(i64::from(*position)));
+    out.set(1);
+    out.simple(&format!("@{}", spec.group));
+    (0..3).for_each(|_| out.array(0));
+}
+
+fn document(spec: &Spec, out: &mut Reply) {
+    out.bulk(spec.name.as_bytes());
+    out.map(3);
+    out.bulk(b"summary");
+    out.bulk(spec.summary.as_bytes());
+    out.bulk(b"group");
+    out.bulk(spec.group.as_bytes());
+    out.bulk(b"arity");
+    out.int(i64::from(spec.arity));
+}

@@ -1,0 +1,163 @@
+//! The connection itself: who is there, in which protocol, under which name.
+
+use crate::store::args::{Cursor, is};
+use crate::store::error::{CommandError, Outcome, SYNTAX};
+use crate::store::number::parse_int;
+use crate::store::pubsub::Slot;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+use crate::store::server::client::ReplyMode;
+use crate::store::server::{Server, delivery, watches};
+use crate::store::settings::REDIS_VERSION;
+
+pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    if let Some(client) = server.clients.get_mut(slot) {
+        client.closing = true;
+    }
+    out.ok();
+    Ok(())
+}
+
+pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    watches::release(server, slot);
+    delivery::leave_all(server, slot);
+    let open = server.settings.password.is_none();
+    let Some(client) = server.clients.get_mut(slot) else {
+        return Ok(());
+    };
+    client.transaction = None;
+    client.authenticated = open;
+    client.db = 0;
+    server.data.keys.selected = 0;
+    client.name.clear();
+    client.mode = ReplyMode::On;
+    client.no_evict = false;
+    client.reply.resp3 = false;
+    if std::mem::take(&mut client.monitor) {
+        server.monitors -= 1;
+    }
+    out.resp3 = false;
+    out.simple("RESET");
+    Ok(())
+}
+
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// Compares without telling by its time where the difference is.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let different = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && std::hint::black_box(different) == 0
+}
+
+fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outcome {
+    let right = match &server.settings.password {
+        None => true,
+        Some(expected) => same(expected.as_bytes(), password),
+    };
+    if user != b"default" || !right {
+        return Err(CommandError::new(WRONGPASS));
+    }
+    if let Some(client) = server.clients.get_mut(slot) {
+        client.authenticated = true;
+    }
+    Ok(())
+}
+
+pub fn auth(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    match args {
+        [_, _] if server.settings.password.is_none() => {
+            return Err(CommandError::new(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ));
+        }
+        [_, password] => check(server, slot, b"default", password)?,
+        [_, user, password] => check(server, slot, user, password)?,
+        _ => return Err(SYNTAX),
+    }
+    out.ok();
+    Ok(())
+}
+
+/// Names are shown in lists, one client a line.
+pub fn valid_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// Names a client, if the name is one.
+pub fn set_name(server: &mut Server, slot: Slot, name: &[u8]) -> Outcome {
+    if !valid_name(name) {
+        return Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."));
+    }
+    if let Some(client) = server.clients.get_mut(slot) {
+        client.name = String::from_utf8_lossy(name).into_owned();
+    }
+    Ok(())
+}
+
+pub fn hello(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    let mut resp3 = None;
+    let mut name = None;
+    if let Some(version) = args.get(1) {
+        let version =
+            parse_int(version).ok_or(CommandError::new("ERR Protocol version is not an integer or out of range"))?;
+        if !(2..=3).contains(&version) {
+            return Err(CommandError::new("NOPROTO unsupported protocol version"));
+        }
+        resp3 = Some(version == 3);
+    }
+    let mut cursor = Cursor::new(args, 2);
+    while let Some(word) = cursor.next() {
+        if is(word, "AUTH") && cursor.left() >= 2 {
+            let (user, password) = (cursor.value()?, cursor.value()?);
+            check(server, slot, user, password)?;
+        } else if is(word, "SETNAME") && cursor.left() >= 1 {
+            let given = cursor.value()?;
+            if !valid_name(given) {
+                return set_name(server, slot, given);
+            }
+            name = Some(given);
+        } else {
+            let word = String::from_utf8_lossy(word);
+            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{word}'")));
+        }
+    }
+    let Some(client) = server.clients.get_mut(slot) else {
+        return Ok(());
+    };
+    if !client.authenticated {
+        return Err(CommandError::new(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+             <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
+             RESP protocol version at the same time",
+        ));
+    }
+    if let Some(resp3) = resp3 {
+        out.resp3 = resp3;
+        client.reply.resp3 = resp3;
+    }
+    let id = client.id;
+    if let Some(name) = name {
+        set_name(server, slot, name)?;
+    }
+    greet(id, out);
+    Ok(())
+}
+
+fn greet(id: u64, out: &mut Reply) {
+    out.map(7);
+    out.bulk(b"server");
+    out.bulk(b"redis");
+    out.bulk(b"version");
+    out.bulk(REDIS_VERSION.as_bytes());
+    out.bulk(b"proto");
+    out.int(if out.resp3 { 3 } else { 2 });
+    out.bulk(b"id");
+    out.int(id as i64);
+    out.bulk(b"mode");
+    out.bulk(b"standalone");
+    out.bulk(b"role");
+    out.bulk(b"master");
+    out.bulk(b"modules");
+    out.array(0);
+}

@@ -1,0 +1,254 @@
+//! The store without sockets or a clock: bytes and times go in, bytes come out.
+//!
+//! The event loop drives a [`Core`] with sockets and the system's clock. Whoever has neither, such as a
+//! simulation, drives it in the same way:
+//!
+//! ```
+//! use headcount::store::{Core, Endpoints, Options, Time};
+//!
+//! let mut core = Core::open(Options::default(), Time::from_millis(1_000)).unwrap();
+//! let client = core.connect(Endpoints::in_process()).unwrap();
+//! core.feed(client, b"SET greeting hello PX 500\r\nGET greeting\r\n");
+//! core.end_round();
+//! assert_eq!(core.take_output(client), b"+OK\r\n$5\r\nhello\r\n");
+//!
+//! core.set_time(Time::from_millis(1_500));
+//! core.feed(client, b"GET greeting\r\n");
+//! core.end_round();
+//! assert_eq!(core.take_output(client), b"$-1\r\n");
+//! ```
+//!
+//! A round is: set the time, feed what has arrived, end the round, send what clients have waiting and
+//! close those that are finished. When nothing arrives, the next round is due at [`Core::next_time`].
+//! A restart that keeps the data is [`Core::restart`]; one that loses it is a new core.
+//!
+//! What is drawn at random (`SPOP`, `RANDOMKEY`) comes from `fastrand`'s generator of the thread: seed
+//! it to have a run that can be repeated.
+
+use std::net::SocketAddr;
+
+use super::client::{Client, Endpoints};
+use super::input::UNFETCHED;
+use super::{Contents, Server, UNREAD, blocking, delivery, input, persistence, watches};
+use crate::store::StoreError;
+use crate::store::aof::Aof;
+use crate::store::clock::Time;
+use crate::store::data::Data;
+use crate::store::pubsub::Slot;
+use crate::store::settings::Options;
+
+/// Milliseconds within which a client that is to be closed must fetch what waits for it.
+const LINGER: u64 = 10_000;
+/// Keys that are removed in one round because their time is up.
+const EXPIRED: usize = 256;
+
+/// A store that somebody drives; see the module's text.
+pub struct Core {
+    server: Server,
+}
+
+impl Core {
+    /// Opens a store with the data of its log, if it has one, at a time.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or the log in it is damaged.
+    pub fn open(options: Options, now: Time) -> Result<Self, StoreError> {
+        Ok(Self::new(Contents::open(options)?, now))
+    }
+
+    pub(in crate::store) fn new(contents: Contents, now: Time) -> Self {
+        Self { server: Server::new(contents, now) }
+    }
+
+    /// Closes all clients and ends the store, with its data left to go on from.
+    pub(in crate::store) fn into_contents(mut self) -> Contents {
+        self.close_all();
+        self.server.into_contents()
+    }
+
+    /// Starts anew with the same data: all clients are gone, and so is whatever they had queued.
+    pub fn restart(self, now: Time) -> Self {
+        Self::new(self.into_contents(), now)
+    }
+
+    /// Sets the time by which everything goes until it is set again. It should not run backwards, and
+    /// nothing breaks if it does.
+    pub fn set_time(&mut self, now: Time) {
+        self.server.data.keys.set_time(now);
+    }
+
+    /// Notes the address that the store tells as its own.
+    pub fn set_address(&mut self, address: Option<SocketAddr>) {
+        self.server.address = address;
+    }
+
+    /// Takes a client in.
+    ///
+    /// # Errors
+    /// There are as many clients as there may be. The error is what the client is to be sent.
+    pub fn connect(&mut self, endpoints: Endpoints) -> Result<Slot, &'static [u8]> {
+        let server = &mut self.server;
+        if server.clients.len() >= server.settings.max_clients {
+            server.stats.rejected += 1;
+            return Err(b"-ERR max number of clients reached\r\n");
+        }
+        server.stats.connections += 1;
+        let keys = &server.data.keys;
+        let mut client = Client::new(server.next_id, endpoints, keys.time());
+        client.authenticated = server.settings.password.is_none();
+        server.next_id += 1;
+        Ok(server.clients.insert(Box::new(client)))
+    }
+
+    /// Takes bytes that a client has sent, in whatever pieces, and runs the requests that are complete.
+    pub fn feed(&mut self, client: Slot, bytes: &[u8]) {
+        self.server.stats.input += bytes.len() as u64;
+        input::feed(&mut self.server, client, bytes);
+        persistence::relieve(&mut self.server);
+    }
+
+    /// Whether a client's bytes should be fed to it now. If not, leave them where they are: it has to
+    /// fetch its replies first, or is to be closed.
+    pub fn is_reading(&self, client: Slot) -> bool {
+        self.server.clients.get(client).is_some_and(|client| !client.closing && client.pending() <= UNFETCHED)
+    }
+
+    /// Does what comes after a round's requests: what was held up, times, the log.
+    pub fn end_round(&mut self) {
+        let server = &mut self.server;
+        input::resume(server);
+        blocking::time_out(server);
+        Self::end_lingering(server);
+        server.data.keys.expire_due(EXPIRED);
+        server.data.keys.journal.commit();
+        if !server.data.keys.ready.is_empty() {
+            blocking::serve_ready(server);
+        }
+        persistence::write_log(server);
+    }
+
+    /// When the next round is due even if nothing arrives.
+    pub fn next_time(&self) -> Option<Time> {
+        let server = &self.server;
+        let keys = &server.data.keys;
+        if !server.resumed.is_empty() {
+            return Some(keys.time());
+        }
+        let log = server.log.as_ref().and_then(|log| log.next_time(keys.now));
+        let lingering = server.lingering.front().map(|(until, ..)| *until);
+        let times = [keys.next_expiry(), server.waiting.next_deadline(), log, lingering];
+        times.into_iter().flatten().min().map(Time::from_millis)
+    }
+
+    /// The next client that has something to be sent, or is to be closed. Each is named once until it
+    /// has something new.
+    pub fn next_scheduled(&mut self) -> Option<Slot> {
+        while let Some(slot) = self.server.scheduled.pop_front() {
+            if let Some(client) = self.server.clients.get_mut(slot) {
+                client.scheduled = false;
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// How many clients [`Self::next_scheduled`] may name before others are added.
+    pub fn scheduled(&self) -> usize {
+        self.server.scheduled.len()
+    }
+
+    /// What waits to be sent to a client.
+    pub fn output(&self, client: Slot) -> &[u8] {
+        self.server.clients.get(client).map_or(&[], |client| &client.reply.buf[client.sent..])
+    }
+
+    /// Takes note that so many bytes of a client's output were sent.
+    pub fn note_sent(&mut self, slot: Slot, bytes: usize) {
+        let Some(client) = self.server.clients.get_mut(slot) else { return };
+        client.note_sent(bytes);
+        self.server.stats.output += bytes as u64;
+        if bytes > 0 && client.pending() == 0 && !client.input.is_empty() && client.blocked.is_none() {
+            self.server.resumed.push(slot);
+        }
+    }
+
+    /// Takes note that a client does not take the rest of its output for now.
+    pub fn note_stuck(&mut self, slot: Slot) {
+        let server = &mut self.server;
+        let Some(client) = server.clients.get_mut(slot) else { return };
+        if client.closing {
+            if !std::mem::replace(&mut client.lingering, true) {
+                server.lingering.push_back((server.data.keys.now + LINGER, slot, client.id));
+            }
+            return;
+        }
+        let limit = server.settings.max_pending_output;
+        if client.is_listening() && client.pending() > limit {
+            server.drop_reader(slot, UNREAD, limit);
+        }
+    }
+
+    /// Takes everything that waits to be sent to a client.
+    pub fn take_output(&mut self, client: Slot) -> Vec<u8> {
+        let bytes = self.output(client).to_vec();
+        self.note_sent(client, bytes.len());
+        bytes
+    }
+
+    /// Has a client named by [`Self::next_scheduled`] again, since it can take more.
+    pub fn schedule(&mut self, client: Slot) {
+        self.server.schedule(client);
+    }
+
+    /// Whether a client is to be closed now: it has everything that it was to get, or is given up.
+    pub fn is_finished(&self, client: Slot) -> bool {
+        let client = self.server.clients.get(client);
+        client.is_some_and(|client| client.doomed || client.closing && client.pending() == 0)
+    }
+
+    /// Forgets a client, which has gone or is to go. Its slot is free for another.
+    pub fn close(&mut self, slot: Slot) {
+        let server = &mut self.server;
+        delivery::leave_all(server, slot);
+        watches::release(server, slot);
+        blocking::unblock(server, slot);
+        if let Some(client) = server.clients.try_remove(slot)
+            && client.monitor
+        {
+            server.monitors -= 1;
+        }
+    }
+
+    fn close_all(&mut self) {
+        let slots: Vec<Slot> = self.server.clients.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.close(slot);
+        }
+        self.server.resumed.clear();
+        persistence::close_log(&mut self.server);
+    }
+
+    /// Dooms those that were to be closed and have not fetched the rest in time.
+    fn end_lingering(server: &mut Server) {
+        while let Some(&(until, slot, id)) = server.lingering.front()
+            && until <= server.data.keys.now
+        {
+            server.lingering.pop_front();
+            if server.clients.get(slot).is_some_and(|client| client.id == id) {
+                server.doom(slot);
+            }
+        }
+    }
+}
+
+impl Contents {
+    /// Reads the log, if there is to be one.
+    pub fn open(options: Options) -> Result<Self, StoreError> {
+        let mut data = Data::new();
+        let log = match &options.path {
+            Some(folder) => Some(Aof::open(folder, options.fsync, &mut data)?),
+            None => None,
+        };
+        Ok(Self { data, scripts: Default::default(), log, options })
+    }
+}

@@ -1,0 +1,96 @@
+//! Hands published messages to those who listen.
+
+use super::{Server, UNREAD};
+use crate::store::pubsub::{Kind, Slot};
+use crate::store::reply::Reply;
+use crate::store::small_bytes::SmallBytes;
+
+/// Messages of one round are tried to be sent at its end, whatever the limit, as long as they are not
+/// more than this.
+const KEPT_UNSENT: usize = 1 << 20;
+
+/// Hands out what the last command has published. A client that published to itself gets the
+/// message before the reply, whose place in its buffer `own` tells.
+pub fn deliver(server: &mut Server, mut own: Option<(Slot, usize, &mut Reply)>) {
+    server.data.pubsub.outgoing = 0;
+    for message in std::mem::take(&mut server.data.pubsub.outbox) {
+        let mut frames = Frames::default();
+        let (channel, payload) = (&*message.channel, &*message.payload);
+        let parts = [message.kind.message(), channel, payload];
+        let direct: Vec<Slot> = server.data.pubsub.direct(&message).collect();
+        for slot in direct {
+            deliver_to(server, slot, &parts, &mut frames, &mut own);
+        }
+        let matching: Vec<(SmallBytes, Vec<Slot>)> = server
+            .data
+            .pubsub
+            .matching(channel, message.kind)
+            .map(|(pattern, slots)| (pattern.clone(), slots.iter().copied().collect()))
+            .collect();
+        for (pattern, slots) in matching {
+            let mut frames = Frames::default();
+            let parts = [Kind::Pattern.message(), &pattern, channel, payload];
+            for slot in slots {
+                deliver_to(server, slot, &parts, &mut frames, &mut own);
+            }
+        }
+    }
+}
+
+fn deliver_to(
+    server: &mut Server,
+    slot: Slot,
+    parts: &[&[u8]],
+    frames: &mut Frames,
+    own: &mut Option<(Slot, usize, &mut Reply)>,
+) {
+    if let Some((own_slot, mark, out)) = own
+        && *own_slot == slot
+    {
+        let frame = frames.get(out.resp3, parts);
+        let at = *mark;
+        out.buf.splice(at..at, frame.iter().copied());
+        *mark += frame.len();
+        return;
+    }
+    let Some(client) = server.clients.get_mut(slot) else {
+        return;
+    };
+    let (limit, frame) = (server.settings.max_pending_output, frames.get(client.reply.resp3, parts));
+    if client.pending() > limit.max(KEPT_UNSENT) {
+        return server.drop_reader(slot, UNREAD, limit);
+    }
+    client.reply.buf.extend_from_slice(frame);
+    server.schedule(slot);
+}
+
+/// Ends all subscriptions of a client.
+pub fn leave_all(server: &mut Server, slot: Slot) {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return;
+    };
+    for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+        for name in std::mem::take(client.names(kind)) {
+            server.data.pubsub.unsubscribe(kind, &name, slot);
+        }
+    }
+}
+
+/// A message as it goes over the wire, made once for each protocol.
+#[derive(Default)]
+struct Frames {
+    resp2: Option<Vec<u8>>,
+    resp3: Option<Vec<u8>>,
+}
+
+impl Frames {
+    fn get(&mut self, resp3: bool, parts: &[&[u8]]) -> &[u8] {
+        let frame = if resp3 { &mut self.resp3 } else { &mut self.resp2 };
+        frame.get_or_insert_with(|| {
+            let mut reply = Reply { resp3, ..Reply::default() };
+            reply.push(parts.len());
+            parts.iter().for_each(|part| reply.bulk(part));
+            reply.buf
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! From an argument list to a reply: the ladder of guards, then the command.
+
+use super::call::call;
+use super::client::{ReplyMode, Transaction};
+use super::{Row, Server, blocking, delivery, monitors, table, watches};
+use crate::store::command::Flags;
+use crate::store::error::{CommandError, NOAUTH, OOM, wrong_arity};
+use crate::store::pubsub::Slot;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+use crate::store::small_bytes::SmallBytes;
+
+/// Runs one request of a client, whose reply buffer the caller holds.
+pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
+    if args.is_empty() {
+        return;
+    }
+    server.stats.commands += 1;
+    let mark = out.buf.len();
+    let command = match admit(server, slot, args) {
+        Ok(command) => command,
+        Err(fail) => return refuse(server, slot, args, fail, out),
+    };
+    let now = server.data.keys.now;
+    let Some(client) = server.clients.get_mut(slot) else {
+        return;
+    };
+    client.last_active = now;
+    client.last_command = command.spec().name;
+    if client.mode == ReplyMode::SkipNext {
+        client.mode = ReplyMode::Skipping;
+    }
+    if let Some(transaction) = &mut client.transaction
+        && !command.spec().flags.has(Flags::IN_MULTI)
+    {
+        enqueue(transaction, args, server.settings.max_query_buffer, out);
+    } else {
+        if server.monitors > 0 {
+            monitors::show(server, slot, args);
+        }
+        run(server, slot, command, args, out);
+    }
+    end_of_command(server, slot, mark, out);
+}
+
+fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Reply) {
+    let mark = out.buf.len();
+    match call(server, slot, command, args, out) {
+        Ok(()) => {}
+        Err(CommandError::Error(text)) => {
+            out.buf.truncate(mark);
+            out.error(&text);
+            server.stats.error(&text);
+        }
+        Err(CommandError::Block(block)) => blocking::block(server, slot, args, *block),
+    }
+    if !server.data.pubsub.outbox.is_empty() {
+        delivery::deliver(server, Some((slot, mark, out)));
+    }
+    server.data.keys.journal.commit();
+    if !server.data.keys.ready.is_empty() {
+        blocking::serve_ready(server);
+    }
+}
+
+fn end_of_command(server: &mut Server, slot: Slot, mark: usize, out: &mut Reply) {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return;
+    };
+    match client.mode {
+        ReplyMode::On | ReplyMode::SkipNext => {}
+        ReplyMode::Off => out.buf.truncate(mark),
+        ReplyMode::Skipping => {
+            out.buf.truncate(mark);
+            client.mode = ReplyMode::On;
+        }
+    }
+}
+
+/// The guards, in the order of Redis.
+fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandError> {
+    let command = table::find(args[0]).ok_or_else(|| unknown(server, slot, args))?;
+    if !command.spec().takes(args.len()) {
+        return Err(wrong_arity(command.spec().name));
+    }
+    let Some(client) = server.clients.get(slot) else {
+        return Err(NOAUTH);
+    };
+    if !client.authenticated && !command.spec().flags.has(Flags::NO_AUTH) {
+        return Err(NOAUTH);
+    }
+    if command.spec().flags.has(Flags::DENY_OOM) && server.is_out_of_memory() {
+        return Err(OOM);
+    }
+    if command.spec().flags.has(Flags::WRITE)
+        && let Some(problem) = server.log_problem()
+    {
+        return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
+    }
+    if client.is_subscriber() && !client.reply.resp3 && !command.spec().flags.has(Flags::WHILE_SUBSCRIBED) {
+        let name = String::from_utf8_lossy(args[0]).to_lowercase();
+        return Err(CommandError::new(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+             RESET are allowed in this context"
+        )));
+    }
+    if client.transaction.is_some() && command.spec().flags.has(Flags::NO_MULTI) {
+        return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+    }
+    Ok(command)
+}
+
+fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out: &mut Reply) {
+    if let Some(client) = server.clients.get_mut(slot)
+        && let Some(transaction) = &mut client.transaction
+    {
+        transaction.failed = true;
+    }
+    let CommandError::Error(mut text) = fail else { return };
+    if text.is_empty() {
+        return;
+    }
+    if args[0].eq_ignore_ascii_case(b"exec") {
+        let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+        text = format!("EXECABORT Transaction discarded because of: {reason}").into();
+        if let Some(client) = server.clients.get_mut(slot) {
+            client.transaction = None;
+        }
+        watches::release(server, slot);
+    }
+    out.error(&text);
+    server.stats.error(&text);
+}
+
+/// An error for a name that is no command; a browser that posts here is cut off.
+fn unknown(server: &mut Server, slot: Slot, args: &Args) -> CommandError {
+    if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
+        tracing::warn!("a client speaks HTTP to the store, perhaps a browser made to attack it; it is cut off");
+        if let Some(client) = server.clients.get_mut(slot) {
+            client.closing = true;
+        }
+        return CommandError::Error("".into());
+    }
+    let shown = |arg: &[u8], limit: usize| String::from_utf8_lossy(&arg[..arg.len().min(limit)]).into_owned();
+    let mut tail = String::new();
+    for arg in &args[1..] {
+        if tail.len() >= 128 {
+            break;
+        }
+        tail.push_str(&format!("'{}' ", shown(arg, 128 - tail.len())));
+    }
+    CommandError::new(format!("ERR unknown command '{}', with args beginning with: {tail}", shown(args[0], 128)))
+}
+
+fn enqueue(transaction: &mut Transaction, args: &Args, limit: usize, out: &mut Reply) {
+    transaction.bytes += args.iter().map(|arg| arg.len() + size_of::<SmallBytes>()).sum::<usize>();
+    if transaction.bytes > limit {
+        transaction.failed = true;
+        transaction.queue = Vec::new();
+        out.error("ERR the transaction is larger than the query buffer may be");
+        return;
+    }
+    if !transaction.failed {
+        transaction.queue.push(args.iter().map(|arg| SmallBytes::new(arg)).collect());
+    }
+    out.simple("QUEUED");
+}

@@ -1,0 +1,122 @@
+//! From the bytes of a client to its requests, each run as soon as it is whole.
+
+use super::{Server, UNREAD_REPLIES, dispatch, persistence};
+use crate::store::pubsub::Slot;
+use crate::store::reply::{LIMIT as REPLY_LIMIT, Reply};
+use crate::store::resp::Limits;
+
+/// A client that does not fetch its replies is not served beyond this.
+pub const UNFETCHED: usize = 1 << 20;
+
+/// Takes what a client has sent, runs what is complete and keeps the rest.
+pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return;
+    };
+    if client.closing {
+        return;
+    }
+    if client.input.is_empty() {
+        let used = process(server, slot, bytes);
+        if let Some(client) = server.clients.get_mut(slot)
+            && used < bytes.len()
+        {
+            client.input.extend_from_slice(&bytes[used..]);
+        }
+    } else {
+        client.input.extend_from_slice(bytes);
+        drain(server, slot);
+    }
+    let limit = server.settings.max_query_buffer;
+    if let Some(client) = server.clients.get_mut(slot)
+        && client.input.len() > limit
+    {
+        let peer = client.endpoints.peer;
+        tracing::warn!(%peer, limit, "a client of the store sent too long a command and is dropped");
+        server.stats.dropped_input += 1;
+        server.doom(slot);
+    }
+}
+
+/// Lets those go on that were held up.
+pub fn resume(server: &mut Server) {
+    for slot in std::mem::take(&mut server.resumed) {
+        let Some(client) = server.clients.get(slot) else {
+            continue;
+        };
+        if client.blocked.is_none() && !client.closing && client.pending() <= UNFETCHED && !client.input.is_empty() {
+            drain(server, slot);
+            persistence::relieve(server);
+        }
+    }
+}
+
+/// Runs what has been kept because it could not be run yet.
+fn drain(server: &mut Server, slot: Slot) {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return;
+    };
+    let mut input = std::mem::take(&mut client.input);
+    let used = process(server, slot, &input);
+    if let Some(client) = server.clients.get_mut(slot) {
+        if used == input.len() {
+            input = Vec::new();
+        } else {
+            input.drain(..used);
+        }
+        client.input = input;
+    }
+}
+
+/// Runs the complete requests at the head of `bytes`; says how many bytes they are.
+fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return bytes.len();
+    };
+    let mut decoder = std::mem::take(&mut client.decoder);
+    let resp3 = client.reply.resp3;
+    let mut out = std::mem::replace(&mut client.reply, Reply { buf: Vec::new(), resp3 });
+    let sent = client.sent;
+    let mut used = 0;
+    while used < bytes.len() {
+        let Some(client) = server.clients.get_mut(slot) else {
+            break;
+        };
+        if client.closing || client.blocked.is_some() || out.buf.len() - sent > UNFETCHED {
+            break;
+        }
+        if server.data.keys.journal.is_large() {
+            server.resumed.push(slot);
+            break;
+        }
+        let limits = Limits { bulk: server.settings.max_bulk, unauthenticated: !client.authenticated };
+        match decoder.decode(&bytes[used..], &limits) {
+            Ok(None) => break,
+            Ok(Some(length)) => {
+                let args = decoder.args(&bytes[used..]);
+                dispatch::execute(server, slot, &args, &mut out);
+                used += length;
+                if out.is_too_large() {
+                    server.drop_reader(slot, UNREAD_REPLIES, REPLY_LIMIT);
+                    out.buf.truncate(sent);
+                }
+            }
+            Err(problem) => {
+                client.closing = true;
+                out.error(&format!("ERR Protocol error: {problem}"));
+                break;
+            }
+        }
+    }
+    let Some(client) = server.clients.get_mut(slot) else {
+        return bytes.len();
+    };
+    if client.closing {
+        used = bytes.len();
+    }
+    client.decoder = decoder;
+    out.buf.append(&mut client.reply.buf);
+    client.reply = out;
+    server.schedule(slot);
+    used
+}

@@ -1,0 +1,47 @@
+//! Brings what commands changed to the log.
+
+use super::Server;
+use super::client::Client;
+use crate::store::pubsub::Slot;
+
+/// Writes down what the round has changed, and does the log's other business.
+pub fn write_log(server: &mut Server) {
+    let Some(log) = &mut server.log else { return };
+    let round = log.write_round(&mut server.data.keys);
+    if round.rewritten {
+        server.stats.last_save = server.data.keys.now;
+    }
+    if round.unsafe_changes {
+        drop_unsafe(server);
+    }
+}
+
+/// Writes down what was changed before the end of the round, if it is much.
+pub fn relieve(server: &mut Server) {
+    if server.data.keys.journal.is_large() {
+        write_log(server);
+    }
+}
+
+/// Closes the connections of those who would be told of a change that is not on disk.
+fn drop_unsafe(server: &mut Server) {
+    let answered = |client: &Client| client.pending() > 0;
+    let clients = &server.clients;
+    let is_answered = |slot: &Slot| clients.get(*slot).is_some_and(|client| answered(client));
+    let slots: Vec<Slot> = server.scheduled.iter().copied().filter(is_answered).collect();
+    for slot in slots {
+        if let Some(client) = server.clients.get_mut(slot) {
+            client.reply.buf.truncate(client.sent);
+        }
+        server.doom(slot);
+    }
+}
+
+/// Writes down everything and forces it onto the disk, at the end.
+pub fn close_log(server: &mut Server) {
+    server.data.keys.journal.commit();
+    write_log(server);
+    if let Some(log) = &mut server.log {
+        log.close(&mut server.data.keys);
+    }
+}

@@ -1,0 +1,113 @@
+//! The store's core without sockets, on a time that the test sets.
+
+use headcount::store::{Core, Endpoints, Options, Slot, Time};
+
+fn open(options: Options) -> Core {
+    Core::open(options, Time::from_millis(1_000_000)).unwrap()
+}
+
+fn connect(core: &mut Core) -> Slot {
+    core.connect(Endpoints::in_process()).unwrap()
+}
+
+/// Sends an inline request; what the client has got by the end of the round.
+fn call(core: &mut Core, client: Slot, request: &str) -> String {
+    core.feed(client, format!("{request}\r\n").as_bytes());
+    core.end_round();
+    String::from_utf8(core.take_output(client)).unwrap()
+}
+
+#[test]
+fn time_is_what_it_is_told_to_be_for_commands_and_for_scripts() {
+    let mut core = open(Options::default());
+    let client = connect(&mut core);
+    core.set_time(Time::from_micros(12_345_000_678));
+    assert_eq!(call(&mut core, client, "TIME"), "*2\r\n$5\r\n12345\r\n$3\r\n678\r\n");
+    let script = "EVAL \"local t = redis.call('TIME') return t[1] .. ' ' .. t[2]\" 0";
+    assert_eq!(call(&mut core, client, script), "$9\r\n12345 678\r\n");
+}
+
+#[test]
+fn a_key_ends_when_its_time_comes_and_not_before() {
+    let mut core = open(Options::default());
+    let client = connect(&mut core);
+    assert_eq!(call(&mut core, client, "SET k v PX 500"), "+OK\r\n");
+    assert_eq!(core.next_time(), Some(Time::from_millis(1_000_500)));
+    core.set_time(Time::from_millis(1_000_499));
+    assert_eq!(call(&mut core, client, "PTTL k"), ":1\r\n");
+    core.set_time(Time::from_millis(1_000_500));
+    core.end_round();
+    assert_eq!(core.next_time(), None);
+    assert_eq!(call(&mut core, client, "DBSIZE"), ":0\r\n");
+}
+
+#[test]
+fn a_client_that_waits_is_served_by_another_or_gives_up_in_time() {
+    let mut core = open(Options::default());
+    let (one, other) = (connect(&mut core), connect(&mut core));
+    assert_eq!(call(&mut core, one, "BLPOP l 1"), "");
+    assert_eq!(call(&mut core, other, "RPUSH l a"), ":1\r\n");
+    assert_eq!(core.take_output(one), b"*2\r\n$1\r\nl\r\n$1\r\na\r\n");
+
+    assert_eq!(call(&mut core, one, "BLPOP l 0.25"), "");
+    assert_eq!(core.next_time(), Some(Time::from_millis(1_000_250)));
+    core.set_time(Time::from_millis(1_000_250));
+    core.end_round();
+    assert_eq!(core.take_output(one), b"*-1\r\n");
+}
+
+#[test]
+fn messages_go_to_those_who_are_named_as_scheduled() {
+    let mut core = open(Options::default());
+    let (one, other) = (connect(&mut core), connect(&mut core));
+    call(&mut core, one, "SUBSCRIBE news");
+    while core.next_scheduled().is_some() {}
+    assert_eq!(call(&mut core, other, "PUBLISH news hi"), ":1\r\n");
+    let named: Vec<Slot> = std::iter::from_fn(|| core.next_scheduled()).collect();
+    assert!(named.contains(&one), "{named:?}");
+    assert_eq!(core.take_output(one), b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n");
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let mut core = open(Options::default());
+    let client = connect(&mut core);
+    for byte in b"*2\r\n$4\r\nECHO\r\n$2\r\nab\r\n" {
+        assert_eq!(core.output(client), b"");
+        core.feed(client, &[*byte]);
+        core.end_round();
+    }
+    assert_eq!(core.take_output(client), b"$2\r\nab\r\n");
+}
+
+#[test]
+fn a_restart_keeps_the_data_and_no_client() {
+    let mut core = open(Options::default());
+    let client = connect(&mut core);
+    call(&mut core, client, "SET k v");
+    let mut core = core.restart(Time::from_millis(2_000_000));
+    assert!(!core.is_reading(client));
+    let client = connect(&mut core);
+    assert_eq!(call(&mut core, client, "GET k"), "$1\r\nv\r\n");
+}
+
+#[test]
+fn a_client_that_quits_is_finished_once_it_has_its_answer() {
+    let mut core = open(Options::default());
+    let client = connect(&mut core);
+    core.feed(client, b"QUIT\r\nPING\r\n");
+    core.end_round();
+    assert!(!core.is_finished(client));
+    assert_eq!(core.take_output(client), b"+OK\r\n");
+    assert!(core.is_finished(client));
+    core.close(client);
+    assert!(!core.is_finished(client));
+}
+
+#[test]
+fn more_clients_than_allowed_are_told_so() {
+    let mut core = open(Options { max_clients: 1, ..Options::default() });
+    connect(&mut core);
+    let refusal = core.connect(Endpoints::in_process()).unwrap_err();
+    assert_eq!(refusal, b"-ERR max number of clients reached\r\n");
+}
