@@ -1,6 +1,10 @@
 //! A client that only asks for nonsense is told so and stays; one that talks too much is closed.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::client::Client;
@@ -113,4 +117,77 @@ async fn a_client_that_is_closed_for_what_it_sent_waits_for_no_end() {
     assert!(!end.contains("no frame within"), "{end}");
     drop(raw);
     eventually("it is gone", SOON, || async { same("sockets", node.metric("headcount_sockets").await?, 0) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_broke_the_protocol_and_stays_costs_nothing() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("SESSION__CLOSE", "60s").start().await;
+    node.ready().await;
+    let calm = Client::join(&node, &["users:count"]).await;
+    let endings = [
+        (vec![FINAL | TEXT, 2, b'h', b'i'], 1002),
+        (masked(FINAL | BINARY, b"x"), 1003),
+        (masked(FINAL | TEXT, &[0xff]), 1007),
+        (masked(FINAL | TEXT, &[b' '; 20_000]), 1009),
+        (masked(FINAL | TEXT, b"{\"watch\":[\"page:/a\"]}").repeat(1_000), 4003),
+    ];
+    let mut staying = Vec::new();
+    for (bytes, code) in endings {
+        let mut raw = Raw::open(&node, "channel=users:count").await;
+        raw.send(&bytes).await;
+        assert_eq!(raw.close_code(SOON).await, Some(code));
+        staying.push(raw);
+    }
+    // One goes on talking, as fast as it is heard.
+    let mut talker = staying.pop().unwrap();
+    let talking = tokio::spawn(async move {
+        let garbage = vec![0xff; 1 << 16];
+        while talker.offer_within(&garbage, Duration::from_millis(500)).await {}
+        talker
+    });
+    let talker = timeout(SOON, talking).await.expect("the server reads no more of it").unwrap();
+    idle(&node).await;
+    calm.shows("users:count", 1).await;
+    drop((staying, talker));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_that_talks_is_hung_up_on() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    stream.write_all(b"GET /events?channel=public:x HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+    let talk = async { while stream.write_all(&[b'x'; 4096]).await.is_ok() {} };
+    timeout(SOON, talk).await.expect("the server hangs up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_byte_by_byte_for_ever_is_too_many() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("LIMITS__MESSAGES_PER_SECOND", "1").start().await;
+    let mut raw = Raw::open(&node, "channel=public:x").await;
+    let drip = async {
+        let message = masked(FINAL | TEXT, &[b' '; 10_000]);
+        for byte in message {
+            if !raw.offer(&[byte]).await {
+                break;
+            }
+            // Each byte is to be a read of its own.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        raw.close_code(SOON).await
+    };
+    assert_eq!(timeout(SOON * 2, drip).await.expect("a close code in time"), Some(4003));
+}
+
+/// Looks at a second in which the node has next to nothing to do.
+async fn idle(node: &Node) {
+    let before = node.cpu_time();
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    let used = node.cpu_time() - before;
+    assert!(used < Duration::from_millis(100), "it used {used:?} of CPU in a second");
 }

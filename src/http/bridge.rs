@@ -9,6 +9,7 @@
 //! delivery instead of 9, 0.4 ms a connect instead of 0.1 (most of it the handshake's signature),
 //! 10 KiB of memory and two descriptors more.
 
+use std::future::pending;
 use std::io;
 use std::net::TcpStream as StdStream;
 use std::os::fd::OwnedFd;
@@ -30,6 +31,8 @@ const PAIR: usize = 32 << 10;
 const OUT: usize = 16 << 10;
 /// What is read at once from the client, which says little.
 const IN: usize = 1 << 10;
+/// What is read at most of a client that goes on sending after the hub has hung up.
+const DISCARD: u64 = 1 << 20;
 
 /// How long the client may take.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +95,14 @@ async fn carry(client: impl AsyncRead + AsyncWrite, hub: UnixStream, patience: P
     if ended {
         // What the client still sends is taken in until it ends too: a reset would overtake the end,
         // and what was said before it.
-        let _ = timeout(patience.close, copy(&mut from_client, &mut sink())).await;
+        let _ = timeout(patience.close, discard(&mut from_client)).await;
+    }
+}
+
+/// Takes in what a client still sends until it ends; of one that never ends, not more than a bound.
+pub async fn discard(client: &mut (impl AsyncRead + Unpin)) {
+    if let Ok(DISCARD) = copy(&mut client.take(DISCARD), &mut sink()).await {
+        pending::<()>().await;
     }
 }
 

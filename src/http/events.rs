@@ -28,6 +28,8 @@ use crate::session::close_code;
 /// The longest and the shortest that a client is asked to wait before it connects again, in
 /// milliseconds: not all at once.
 const RETRY: std::ops::Range<u32> = 1000..4000;
+/// What is read of a client in all. It has nothing to say, and one that says more is gone.
+const HEARD: usize = 4 << 10;
 /// What is read from the hub at once.
 const READ: usize = 16 << 10;
 /// What the session wants to hear after a ping: an empty pong, masked with zeros.
@@ -79,6 +81,7 @@ pub(super) fn start(
 
 async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patience: Patience) {
     let (mut from_hub, mut out, mut ignored, mut closed) = (Vec::new(), head, [0; 64], false);
+    let mut heard = 0;
     loop {
         let send = async {
             client.write_all(out.as_bytes()).await?;
@@ -100,7 +103,10 @@ async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patie
             ready = hub.readable() => if ready.is_err() { return },
             // It has nothing to say; but it hangs up here.
             said = client.read(&mut ignored) => match said {
-                Ok(1..) => continue,
+                Ok(n @ 1..) if heard + n <= HEARD => {
+                    heard += n;
+                    continue;
+                }
                 _ => return,
             },
         }

@@ -8,10 +8,16 @@ use bytes::Bytes;
 use super::close_code::{self, Close};
 use super::frames::{self, Partial, Said};
 use super::request::{self, Request};
-use super::worker::{State, Worker};
+use super::worker::{Deaf, State, Worker};
 use crate::hub::ws_frame::{self, frame, opcode};
 use crate::hub::{JoinError, SocketId};
 
+/// Bytes that are read of a client that broke the protocol: the rest of what it was sending then.
+const DISCARD: usize = 1 << 20;
+/// What one read of those counts for at least: to send them byte by byte must not be worth it.
+const DISCARD_STEP: usize = 4 << 10;
+/// What one read costs a client, in messages: to send a message byte by byte must not be worth it either.
+const READ_COST: f32 = 0.125;
 /// Over this time a client's messages a second are averaged.
 const AVERAGED: u32 = 5;
 
@@ -28,10 +34,10 @@ impl TokenBucket {
         Self { left: (per_second * AVERAGED) as f32, at: now }
     }
 
-    /// Takes one message out; false if there is none left.
-    fn take(&mut self, per_second: u32, now: Duration) -> bool {
+    /// Takes `cost` messages out; false if there are not as many left.
+    fn take(&mut self, cost: f32, per_second: u32, now: Duration) -> bool {
         let filled = now.saturating_sub(self.at).as_secs_f32() * per_second as f32;
-        self.left = (self.left + filled).min((per_second * AVERAGED) as f32) - 1.0;
+        self.left = (self.left + filled).min((per_second * AVERAGED) as f32) - cost;
         self.at = now;
         self.left >= 0.0
     }
@@ -40,10 +46,15 @@ impl TokenBucket {
 impl Worker {
     /// Reads what has arrived in `bytes`, behind what was left of an earlier frame.
     pub(super) fn hear(&mut self, id: SocketId, bytes: &mut [u8]) {
+        let (now, rate) = (self.now, self.limits.messages_per_second);
         let Some(session) = self.session(id) else { return };
         session.pinged = false;
-        if session.deaf {
+        if let Some(deaf) = &mut session.deaf {
+            deaf.discard = deaf.discard.saturating_sub(bytes.len().max(DISCARD_STEP));
             return;
+        }
+        if !session.allowance.take(READ_COST, rate, now) {
+            return self.close_deaf(id, &close_code::TOO_MANY);
         }
         let mut partial = session.partial.take().unwrap_or_default();
         let mut joined = partial.take_bytes();
@@ -76,7 +87,7 @@ impl Worker {
             let Some(said) = said else { return Ok(all) };
             let (now, rate) = (self.now, self.limits.messages_per_second);
             let Some(session) = self.session(id) else { return Ok(all) };
-            if !session.allowance.take(rate, now) {
+            if !session.allowance.take(1.0, rate, now) {
                 return Err(&close_code::TOO_MANY);
             }
             self.answer(id, said);
@@ -87,7 +98,7 @@ impl Worker {
     fn close_deaf(&mut self, id: SocketId, close: &'static Close) {
         self.close(id, close);
         if let Some(session) = self.session(id) {
-            session.deaf = true;
+            session.deaf.get_or_insert(Deaf { discard: DISCARD, shut: false });
         }
         self.end_deaf(id);
     }
@@ -95,12 +106,15 @@ impl Worker {
     /// Ends our side to a client whose goodbye would not be understood, once the close frame is sent:
     /// for that it waits. What it still sends is read until it ends its own, or the frame would be lost.
     pub(super) fn end_deaf(&mut self, id: SocketId) {
-        if self.session(id).is_some_and(|session| session.deaf)
+        if self.session(id).and_then(|session| session.deaf).is_some_and(|deaf| !deaf.shut)
             && self.shard.flush(id)
             && let Some(io) = self.shard.io(id)
         {
             // A connection that is gone already is told by its events.
             let _ = io.shutdown(Shutdown::Write);
+            if let Some(deaf) = self.session(id).and_then(|session| session.deaf.as_mut()) {
+                deaf.shut = true;
+            }
         }
     }
 

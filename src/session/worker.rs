@@ -56,13 +56,24 @@ pub enum State {
     Answered,
 }
 
+/// The end of a client that broke the protocol. It hears our close frame and the end of our side; it
+/// may then keep its own side open until `session.close` has passed, but it cannot keep us busy.
+#[derive(Debug, Clone, Copy)]
+pub struct Deaf {
+    /// Bytes that are still read and thrown away, so that no reset overtakes the close frame. After
+    /// them nothing is read: the kernel's window fills up, and the client waits.
+    pub discard: usize,
+    /// Our side is shut. Shutting it again would wake this worker for ever.
+    pub shut: bool,
+}
+
 /// What a worker knows of a client beside its socket.
 pub struct Session {
     /// Which of the sockets with this number it is.
     pub generation: u32,
     pub state: State,
-    /// What it sends is not read any more, after a frame that broke the protocol.
-    pub deaf: bool,
+    /// It broke the protocol: what it sends has no meaning any more.
+    pub deaf: Option<Deaf>,
     /// A ping was sent and nothing heard since.
     pub pinged: bool,
     /// Waits in [`Worker::unread`].
@@ -138,7 +149,7 @@ impl Worker {
         let session = Session {
             generation: self.generation,
             state: State::Open,
-            deaf: false,
+            deaf: None,
             pinged: false,
             unread: false,
             partial: None,
@@ -173,6 +184,9 @@ impl Worker {
     /// Reads a socket once: whoever sends faster than it is read keeps nobody else waiting. What is
     /// left is for the next turn. `ended`: up to the end, which is told only once.
     fn read(&mut self, id: SocketId, ended: bool, buffer: &mut [u8]) {
+        if matches!(self.session(id).and_then(|session| session.deaf), Some(Deaf { discard: 0, .. })) {
+            return;
+        }
         loop {
             let Some(io) = self.shard.io(id) else { return };
             match io.read(buffer) {

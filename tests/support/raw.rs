@@ -47,6 +47,12 @@ impl Raw {
         timeout(SOON, stream.write_all(bytes)).await.expect("the server takes bytes").is_ok()
     }
 
+    /// [`Raw::offer`] for no longer than this; false too where the server takes nothing more.
+    pub async fn offer_within(&mut self, bytes: &[u8], within: Duration) -> bool {
+        let (_, stream) = self.stream.get_mut();
+        matches!(timeout(within, stream.write_all(bytes)).await, Ok(Ok(())))
+    }
+
     /// Sends a whole, well-formed text message.
     pub async fn text(&mut self, text: &str) {
         self.send(&wire::masked(wire::FINAL | wire::TEXT, text.as_bytes())).await;
