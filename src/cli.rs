@@ -1,11 +1,12 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::config::Overrides;
+use crate::config::{Overrides, redact};
 
 /// What `--version` prints after the name: the version, then what it was built from.
 const VERSION: &str = concat!(
@@ -61,6 +62,9 @@ pub enum Page {
     /// The configuration file.
     #[value(name = "headcount.toml.5")]
     File,
+    /// The configuration file itself, with every default and comment.
+    #[value(name = "headcount.toml")]
+    Defaults,
 }
 
 /// Flags, each above file and environment.
@@ -81,6 +85,20 @@ pub struct Settings {
     /// Log from this level on: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", global = true)]
     pub log_level: Option<String>,
+}
+
+/// Reads the command line, the name of the program first.
+///
+/// # Errors
+/// What is wrong with it, or the help that was asked for. A store's address in the wrong place is not
+/// repeated, since it may contain a password.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let shown = redact::message(first);
+        if error.use_stderr() && shown != first { Cli::command().error(error.kind(), shown) } else { error }
+    })
 }
 
 impl From<Settings> for Overrides {

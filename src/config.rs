@@ -3,7 +3,8 @@
 //! In: at most one TOML file, the process environment, the command line's overrides.
 //! Out: one [`Config`] of typed values, or every mistake at once, each naming its source, the key,
 //! the value and what is allowed. Raw text becomes typed values here and nowhere else.
-//! The rule: [`keys::KEYS`] is the one list of keys; what is not in it is an error.
+//! The rule: [`keys`] is the one list of keys; what is not in it is an error, and no error shows what
+//! may be a secret.
 
 pub mod address;
 pub mod channels;
@@ -11,12 +12,15 @@ mod files;
 pub mod keys;
 mod network;
 mod reader;
+pub(crate) mod redact;
 mod reload;
+mod rules;
+mod sources;
 mod value;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +29,7 @@ pub use channels::{Deliver, Rule, Rules};
 pub use files::Tls;
 use reader::Reader;
 pub use reload::Changes;
+use sources::Variables;
 
 /// Everything that a node can be told, typed and in range.
 #[derive(Debug, Clone)]
@@ -271,20 +276,36 @@ pub struct Loaded {
     pub effective: Vec<(&'static str, String)>,
     /// Keys whose files only the service sees; none unless it was only to be checked.
     pub unseen: Vec<&'static str>,
+    /// What works, but should not stay as it is, such as a password that everybody can read.
+    pub warnings: Vec<String>,
+    /// What a person who checks a configuration should know.
+    pub notes: Vec<&'static str>,
 }
+
+/// The embedded store is as open as Redis is by default.
+const OPEN_STORE: &str = "store.password is not set, so every user of this machine can read and change the embedded \
+                          store. Set it on a machine that you share";
 
 /// Loads the configuration as a start does.
 ///
 /// # Errors
 /// [`Invalid`] holds every mistake of every source, never just the first.
 pub fn load(overrides: &Overrides) -> Result<Loaded, Invalid> {
-    load_from(overrides, std::env::vars().collect())
+    load_with(overrides, Variables::new(std::env::vars_os()))
 }
 
 /// [`load`] with the environment as an argument.
+///
+/// # Errors
+/// See [`load`].
 pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<Loaded, Invalid> {
+    load_with(overrides, Variables { readable: env, unreadable: Vec::new() })
+}
+
+fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     // What systemd gives a unit that has a StateDirectory.
-    let state_directory = env.get("STATE_DIRECTORY").and_then(|all| all.split(':').next()).map(PathBuf::from);
+    let state_directory = env.readable.get("STATE_DIRECTORY").and_then(|all| all.split(':').next());
+    let state_directory = state_directory.filter(|path| !path.is_empty()).map(PathBuf::from);
     let mut reader = Reader::collect(overrides, env)?;
     let server = Server {
         listen: reader.listen(overrides),
@@ -360,12 +381,12 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
     let channels = Arc::new(reader.channels());
     let unseen = reader.unseen.take().unwrap_or_default();
+    let warnings = std::mem::take(&mut reader.warnings);
+    let mut notes = Vec::new();
+    if store.embedded != Embedded::Never && !guarded && redis.is_loopback() {
+        notes.push(OPEN_STORE);
+    }
     let effective = reader.finish()?;
     let config = Config { server, tls, redis, store, presence, limits, session, log, channels };
-    Ok(Loaded { config, effective, unseen })
-}
-
-/// The commented default configuration, as the package installs it.
-pub fn default_file() -> &'static Path {
-    Path::new("/etc/headcount/headcount.toml")
+    Ok(Loaded { config, effective, unseen, warnings, notes })
 }

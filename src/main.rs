@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-use headcount::cli::{Cli, Command};
+use clap::CommandFactory;
+use headcount::cli::{self, Cli, Command};
 use headcount::config::{self, Listen, Loaded, Overrides};
 use headcount::{log, manual, server};
 
@@ -15,7 +15,10 @@ const CANNOT_START: u8 = 1;
 const CANNOT_BE_USED: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     match cli.command {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
@@ -48,6 +51,12 @@ fn check(loaded: &Loaded) -> ExitCode {
     for path in &loaded.unseen {
         eprintln!("headcount: {path}: not checked: only the service sees its credentials");
     }
+    for warning in &loaded.warnings {
+        eprintln!("headcount: warning: {warning}");
+    }
+    for note in &loaded.notes {
+        eprintln!("headcount: note: {note}");
+    }
     let mut text = String::new();
     for (path, value) in &loaded.effective {
         text.push_str(&format!("{path} = {value}\n"));
@@ -57,6 +66,9 @@ fn check(loaded: &Loaded) -> ExitCode {
 
 fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
     let threshold = log::start(&loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     let json = loaded.config.log.format == config::LogFormat::Json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

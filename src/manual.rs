@@ -12,12 +12,14 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::{Cli, Page};
+use crate::config::keys;
 
 /// A page as text.
 pub fn page(page: Page) -> String {
     match page {
         Page::Command => command(),
-        Page::File => file::page(include_str!("../config/headcount.toml")),
+        Page::File => file::page(),
+        Page::Defaults => keys::file(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use headcount::config::keys::{KEYS, Kind, find};
+use headcount::config::keys::{Kind, all, find};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -72,7 +72,7 @@ async fn the_page_of_the_command_names_every_flag_and_command() {
 async fn the_page_of_the_configuration_names_every_key_with_its_default() {
     let page = printed(&["man", "headcount.toml.5"]).await.replace("\\-", "-");
     let sections: HashMap<&str, &str> = page.split("\n.SH ").filter_map(|section| section.split_once('\n')).collect();
-    for key in KEYS {
+    for key in all() {
         if let Kind::Channels = key.kind {
             assert!(sections["[[channels]]"].contains("pattern = \"users:count\""), "{page}");
             continue;
@@ -142,7 +142,7 @@ fn the_unit_leaves_room_for_the_default_drain_and_the_default_number_of_clients(
 
 #[test]
 fn every_key_that_the_readme_names_is_one() {
-    let sections: Vec<_> = KEYS.iter().filter_map(|key| Some(key.path.split_once('.')?.0)).collect();
+    let sections: Vec<_> = all().filter_map(|key| Some(key.path.split_once('.')?.0)).collect();
     let mut named = 0;
     // What stands between backticks, and begins as a key does.
     for code in README.split('`').skip(1).step_by(2) {

@@ -1,7 +1,13 @@
 //! A password can come from a file of its own or from systemd, and is never shown.
 
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
+use headcount::config::keys::{Kind, all};
+use headcount::config::{Overrides, load_from};
+use proptest::prelude::*;
 use tokio::time::timeout;
 
 use crate::support::client::Client;
@@ -84,4 +90,124 @@ async fn check_shows_the_file_and_not_what_is_in_it_and_one_password_is_enough()
     assert!(output.status.success() && text.contains(name) && !text.contains("hunter2"), "{text}");
     let output = check(&[("HEADCOUNT_REDIS__PASSWORD_FILE", name), ("REDIS_URL", "redis://:x@h:1")]).await;
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("redis.url has one"));
+}
+
+/// Everything that a person is shown of a configuration.
+fn shown(overrides: &Overrides, env: HashMap<String, String>) -> String {
+    match load_from(overrides, env) {
+        Ok(loaded) => format!("{:?}{:?}{:?}", loaded.effective, loaded.warnings, loaded.notes),
+        Err(invalid) => format!("{invalid} {invalid:?}"),
+    }
+}
+
+/// The places of a file in which a secret may stand, by mistake or not, as lines of TOML. What follows
+/// from the key may be any text; elsewhere a secret is known by its shape.
+fn planted(secret: &str) -> Vec<String> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let shapes = [format!("redis://me:{secret}@h:1"), format!("redis:/:{secret}@h"), format!("h?pass={secret}")];
+    let mut files = vec![
+        format!("redis.pasword = {}", quoted(secret)),
+        format!("redis.password = [{}]", quoted(secret)),
+        format!("[redis.password]\nvalue = {}", quoted(secret)),
+        format!("pasword = {}", quoted(secret)),
+        format!("{} = 1", quoted(&shapes[0])),
+        format!("[redis]\nurl = redis://:{secret}@h"),
+        format!("[store]\npassword = \"{secret}"),
+        format!("[[channels]]\npattern = \"a\"\npasword = {}", quoted(secret)),
+    ];
+    for key in all() {
+        let mut texts = shapes.to_vec();
+        if matches!(key.kind, Kind::Secret | Kind::SecretFile | Kind::Url) {
+            texts.extend([secret.to_owned(), format!("redis://:{secret}")]);
+        }
+        for text in texts.iter().map(|text| quoted(text)) {
+            files.push(format!("{} = {text}", key.path));
+            files.push(format!("{} = [{text}]", key.path));
+            files.push(format!("{} = {{ x = {text} }}", key.path));
+        }
+    }
+    files
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_secret_is_shown_nowhere_wherever_it_was_written(secret in "[a-zA-Z0-9!$%:#?&=+-][a-zA-Z0-9!$%/:#?&=+ -]{2}zq7[a-zA-Z0-9]{4}") {
+        let file = Scratch::write("planted.toml", "");
+        let overrides = Overrides { file: Some(file.0.clone()), ..Overrides::default() };
+        for text in planted(&secret) {
+            std::fs::write(&file.0, &text).unwrap();
+            let shown = shown(&overrides, HashMap::new());
+            // The end alone would give most of it away, too. (What starts with / is taken for a path.)
+            prop_assert!(!shown.contains(&secret[3..]), "{text}\n{shown}");
+        }
+        for name in ["REDIS_URL", "PORT", "HEADCOUNT_STORE__PASWORD", "HEADCOUNT_STORE__PASSWORD__X", "HEADCOUNT_REDIS"] {
+            for text in [format!("redis://me:{secret}@h"), format!("redis:/me:{secret}@h"), format!("{secret}@h")] {
+                let shown = shown(&Overrides::default(), HashMap::from([(name.to_owned(), text)]));
+                prop_assert!(!shown.contains(&secret[3..]), "{name}\n{shown}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_on_the_command_line_is_not_repeated_and_warned_of() {
+    for arguments in [&["check", "redis://:hunter2@h"][..], &["--port", "redis://:hunter2@h"], &["me:hunter2@h"]] {
+        let output = timeout(SOON, headcount().args(arguments).output()).await.expect("it ends").unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"), "{arguments:?}: {output:?}");
+    }
+    let output = timeout(SOON, headcount().args(["check", "--redis-url", "redis://:hunter2@h"]).output()).await;
+    let output = output.expect("it ends").unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("process list") && !said.contains("hunter2"), "{said}");
+}
+
+#[tokio::test]
+async fn a_secret_that_others_can_read_is_warned_of() {
+    let password = Scratch::write("password", "hunter2");
+    let file = Scratch::write("with-password.toml", "[redis]\nurl = \"redis://:hunter2@h:1\"\n");
+    for (mode, warned) in [(0o644, true), (0o640, false)] {
+        for secret in [&password, &file] {
+            std::fs::set_permissions(&secret.0, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let (password, file) = (password.0.to_str().unwrap(), file.0.to_str().unwrap());
+        let output =
+            headcount().args(["check", "--config", file]).env("HEADCOUNT_STORE__PASSWORD_FILE", password).output();
+        let output = timeout(SOON, output).await.expect("it ends").unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("hunter2"), "{said}");
+        for name in [password, file] {
+            assert_eq!(said.contains(&format!("chmod o-r {name}")), warned, "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_says_that_an_embedded_store_without_a_password_is_everybodys() {
+    for (name, value, open) in [
+        ("HEADCOUNT_LOG__LEVEL", "info", true),
+        ("HEADCOUNT_STORE__PASSWORD", "hunter2", false),
+        ("HEADCOUNT_STORE__EMBEDDED", "never", false),
+        ("REDIS_URL", "redis://redis.example:6379", false),
+    ] {
+        let output = check(&[(name, value)]).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.contains("store.password is not set"), open, "{name}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_utf_8_is_a_mistake_only_if_it_is_ours() {
+    let bytes = || std::ffi::OsString::from_vec(b"\xff\xfe".to_vec());
+    let foreign = headcount().arg("check").env("SOMEBODY_ELSES", bytes()).env(bytes(), "x").output();
+    assert!(timeout(SOON, foreign).await.expect("it ends").unwrap().status.success());
+    for name in ["HEADCOUNT_LOG__LEVEL", "PORT", "REDIS_URL", "CREDENTIALS_DIRECTORY"] {
+        let output =
+            timeout(SOON, headcount().arg("check").env(name, bytes()).output()).await.expect("it ends").unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("{name}: is not UTF-8")), "{said}");
+    }
 }

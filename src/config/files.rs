@@ -1,11 +1,12 @@
 //! What the configuration keeps in other files: passwords, certificates, keys.
 //!
-//! A relative name is looked for among the credentials that systemd hands over
-//! (`CREDENTIALS_DIRECTORY`), then in the working directory. The rule: a mistake names the file and
-//! the reason, and never what is in it. Not every systemd shows a service's credentials to the commands
-//! of its `ExecReload`: where nothing but a check is wanted, what may be there is let pass, and said so.
+//! A relative name is looked up among the credentials that systemd hands over
+//! (`CREDENTIALS_DIRECTORY`), then in the working directory. The rule: an error gives the reason, and
+//! never what is in the file. Not every systemd shows a service's credentials to its `ExecReload`
+//! commands, so a mere check accepts a credential that it cannot see, and says so.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -13,8 +14,12 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::keys::{self, Kind};
 use super::reader::Reader;
-use super::value;
+use super::{redact, value};
+
+/// The permission of those who are neither the owner nor in the group.
+const OTHERS_READ: u32 = 0o004;
 
 /// What our side of an encrypted connection needs.
 #[derive(Debug, Clone)]
@@ -41,8 +46,8 @@ impl Reader {
         let text = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
         match text {
             Ok(text) if !text.is_empty() => return Some(text),
-            Ok(_) => self.reject(path, "is an empty file; it must hold the password"),
-            Err(_) => self.reject(path, "is no text file; it must hold the password"),
+            Ok(_) => self.reject(path, "is an empty file; it must contain the password"),
+            Err(_) => self.reject(path, "is not a text file; it must contain the password"),
         }
         None
     }
@@ -52,7 +57,7 @@ impl Reader {
         let url = self.redis_url("redis.url");
         let password = self.password_file("redis.password_file");
         if password.is_some() && value::has_password(&url) {
-            self.reject("redis.password_file", "is one password too many: redis.url has one");
+            self.reject("redis.password_file", "is one password too many: redis.url has one already");
         }
         value::with_password(url, password.as_deref())
     }
@@ -61,7 +66,7 @@ impl Reader {
     pub fn store_password(&mut self) -> Option<String> {
         let (password, from_file) = (self.secret("store.password"), self.password_file("store.password_file"));
         if password.is_some() && from_file.is_some() {
-            self.reject("store.password_file", "is one password too many: store.password is set");
+            self.reject("store.password_file", "is one password too many: store.password is set already");
         }
         password.or(from_file)
     }
@@ -83,11 +88,11 @@ impl Reader {
         let (chain, key) = (chain?, key?);
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap_or_default();
         if chain.is_empty() {
-            self.reject(CERTIFICATE, "holds no certificate in PEM");
+            self.reject(CERTIFICATE, "contains no PEM certificate");
             return None;
         }
         let Ok(key) = PrivateKeyDer::from_pem_slice(&key) else {
-            self.reject(KEY, "holds no private key in PEM");
+            self.reject(KEY, "contains no PEM private key");
             return None;
         };
         match server(chain.clone(), key) {
@@ -106,15 +111,32 @@ impl Reader {
         let file: PathBuf = handed_over.unwrap_or(name);
         let hidden = file.is_relative() && self.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
         match (std::fs::read(&file), &mut self.unseen) {
-            (Ok(bytes), _) => Some(bytes),
+            (Ok(bytes), _) => {
+                if let Some(Kind::SecretFile) = keys::find(path).map(|key| key.kind) {
+                    self.warn_if_readable(&file);
+                }
+                Some(bytes)
+            }
             (Err(_), Some(unseen)) if hidden => {
                 unseen.push(path);
+                // It may be the secret itself, and nobody has seen a file of that name.
+                self.effective.insert(path, value::quoted(redact::HIDDEN));
                 None
             }
             (Err(error), _) => {
-                self.reject(path, &format!("{} cannot be read: {error}", file.display()));
+                // A relative name may be the secret itself, put into the wrong key.
+                let file = if file.is_absolute() { file.display().to_string() } else { "the file".to_owned() };
+                self.reject(path, &format!("{file} cannot be read: {error}"));
                 None
             }
+        }
+    }
+
+    /// Warns of a secret that every user of this machine can read.
+    pub fn warn_if_readable(&mut self, file: &Path) {
+        if std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0) {
+            let file = file.display();
+            self.warn(format!("{file}: every user of this machine can read the secret in it; chmod o-r {file}"));
         }
     }
 }

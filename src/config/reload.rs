@@ -1,10 +1,10 @@
-//! What a running node takes over of a configuration that was loaded again, and what waits.
+//! What a running node takes over from a configuration that was loaded again, and what waits.
 //!
-//! The rule: [`super::keys::KEYS`] says which keys are live. Of the others the node keeps what it
-//! was started with, and says so at each reload until it is started again.
+//! The rule: [`keys`] says which keys are live. A node keeps the value it was started with for the
+//! others, and says so at each reload until it is restarted.
 
-use super::keys::KEYS;
-use super::{Config, Loaded};
+use super::Loaded;
+use super::keys::{self, Reload};
 
 /// The keys whose values differ from those in effect, in the list's order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,30 +19,19 @@ impl Loaded {
     /// Takes over what may change while the node runs.
     pub fn adopt(&mut self, new: Loaded) -> Changes {
         let mut changes = Changes::default();
-        let differ: Vec<_> = KEYS.iter().filter(|key| self.differs(&new, key.path)).collect();
+        let differ: Vec<_> = keys::all().filter(|key| self.differs(&new, key.path)).collect();
         for key in differ {
-            if !key.live {
+            let Reload::Live(adopt) = key.reload else {
                 changes.restart.push(key.path);
                 continue;
-            }
+            };
+            adopt(&mut self.config, &new.config);
             changes.live.push(key.path);
             let shown = new.shown(key.path).to_owned();
             if let Some(row) = self.effective.iter_mut().find(|(path, _)| *path == key.path) {
                 row.1 = shown;
             }
         }
-        let Config { server, tls, limits, session, log, channels, .. } = new.config;
-        let config = &mut self.config;
-        config.server.notice = server.notice;
-        config.server.drain = server.drain;
-        config.server.origins = server.origins;
-        config.server.trusted_proxies = server.trusted_proxies;
-        config.server.forwarded_header = server.forwarded_header;
-        config.server.proxy_protocol = server.proxy_protocol;
-        // Addresses that encrypt are still listened on when they are gone from the file.
-        config.tls = tls.or(config.tls.take());
-        (config.limits, config.session, config.channels) = (limits, session, channels);
-        config.log.level = log.level;
         changes
     }
 
@@ -89,5 +78,23 @@ mod tests {
         assert_ne!(running.config.server.workers, 7);
         let again = running.adopt(new);
         assert_eq!((again.live, again.restart), (vec![], changes.restart));
+    }
+
+    #[test]
+    fn every_live_key_takes_effect_and_no_other_one_does() {
+        let variables = [
+            ("HEADCOUNT_SERVER__NOTICE", "7s"),
+            ("HEADCOUNT_SERVER__ORIGINS", "https://example.com"),
+            ("HEADCOUNT_LIMITS__CLIENTS", "7"),
+            ("HEADCOUNT_SESSION__PING", "7s"),
+            ("HEADCOUNT_LOG__LEVEL", "debug"),
+            ("HEADCOUNT_SERVER__BACKLOG", "77"),
+        ];
+        let (mut running, new) = (loaded(&[]), loaded(&variables));
+        let changes = running.adopt(new.clone());
+        assert_eq!(changes.restart, ["server.backlog"]);
+        assert_ne!(running.config.server.backlog, 77);
+        running.config.server.backlog = 77;
+        assert_eq!(format!("{:?}", running.config), format!("{:?}", new.config));
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
+use super::redact;
+
 /// A time such as "500ms", "1m 30s".
 pub fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
@@ -95,9 +97,7 @@ pub fn is_loopback(url: &str) -> bool {
 
 /// Whether a store's address has a password of its own.
 pub fn has_password(url: &str) -> bool {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || rest.contains("pass=")
+    redis::IntoConnectionInfo::into_connection_info(url).is_ok_and(|info| info.redis_settings().password().is_some())
 }
 
 /// The password that a store's address has for whoever says no user's name.
@@ -124,15 +124,25 @@ pub fn with_password(url: String, password: Option<&str>) -> String {
     }
 }
 
-/// A store's address without its user and password.
+/// A store's address without its user and password, made only of what is known to be neither.
 pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    // A unix socket's address has them behind its path.
-    let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://***@{}", &rest[at + 1..]),
-        None => format!("{scheme}://{rest}"),
+    let (Ok(info), Some((scheme, _))) = (redis::IntoConnectionInfo::into_connection_info(url), url.split_once("://"))
+    else {
+        return redact::HIDDEN.to_owned();
+    };
+    let settings = info.redis_settings();
+    let user = if settings.username().is_some() || settings.password().is_some() { "***@" } else { "" };
+    let database = match settings.db() {
+        0 => String::new(),
+        number => format!("/{number}"),
+    };
+    match info.addr() {
+        redis::ConnectionAddr::Tcp(host, port) if host.contains(':') && !host.starts_with('[') => {
+            format!("{scheme}://{user}[{host}]:{port}{database}")
+        }
+        redis::ConnectionAddr::Tcp(host, port) => format!("{scheme}://{user}{host}:{port}{database}"),
+        redis::ConnectionAddr::Unix(path) => format!("{scheme}://{}", path.display()),
+        other => format!("{scheme}://{user}{other}{database}"),
     }
 }
 
@@ -144,8 +154,10 @@ mod tests {
     fn a_password_goes_into_an_address_that_has_none_and_is_never_shown() {
         for (url, with, shown) in [
             ("redis://h:1/2", "redis://:a%2Fb@h:1/2", "redis://***@h:1/2"),
-            ("redis://me@h", "redis://me:a%2Fb@h", "redis://***@h"),
-            ("redis://me:own@h", "redis://me:own@h", "redis://***@h"),
+            ("redis://me@h", "redis://me:a%2Fb@h", "redis://***@h:6379"),
+            ("redis://me:own@h", "redis://me:own@h", "redis://***@h:6379"),
+            ("redis://[::1]:7", "redis://:a%2Fb@[::1]:7", "redis://***@[::1]:7"),
+            ("redis://:own@h#:own@h", "redis://:own@h#:own@h", "redis://***@h:6379"),
             ("redis+unix:///run/r.sock", "redis+unix:///run/r.sock?pass=a%2Fb", "redis+unix:///run/r.sock"),
             ("redis+unix:///r?db=1", "redis+unix:///r?db=1&pass=a%2Fb", "redis+unix:///r"),
         ] {

@@ -1,0 +1,51 @@
+//! `[[channels]]`: which channels exist, which are counted and how they deliver.
+
+use super::{Key, Kind, Reload, Section};
+
+/// The one row of this section, an array of tables.
+pub(super) const SECTION: Section = Section {
+    header: "[[channels]]",
+    about: &[
+        " Which channels exist. No other channel can be joined, since a store may carry channels that are no",
+        " browser's business. The first pattern that matches decides; * stands for any run of characters.",
+        " The first pattern without a * is the default channel.",
+        " Warning: the tables in this file replace all the default ones.",
+        "",
+        "   count    \"sockets\": connections that joined are counted, in a key of the channel's name.",
+        "            \"none\": the channel only carries messages.",
+        "   deliver  \"latest\": a client that is behind gets the newest value, and pushes are paced.",
+        "            \"every\": all messages in order; a client that falls too far behind is closed.",
+    ],
+    keys: &[Key {
+        path: "channels",
+        doc: &[],
+        default: DEFAULT,
+        kind: Kind::Channels,
+        reload: Reload::Live(|running, new| running.channels = new.channels.clone()),
+    }],
+};
+
+/// The default in TOML's inline form.
+const DEFAULT: &str = r#"[
+  { pattern = "users:count", count = "sockets", deliver = "latest" },
+  { pattern = "page:/*", count = "sockets", deliver = "latest" },
+  { pattern = "public:*", count = "none", deliver = "every" },
+]"#;
+
+/// The default as people write it in a file.
+pub(super) const TABLES: &str = r#"
+[[channels]]
+pattern = "users:count"
+count = "sockets"
+deliver = "latest"
+
+[[channels]]
+pattern = "page:/*"
+count = "sockets"
+deliver = "latest"
+
+[[channels]]
+pattern = "public:*"
+count = "none"
+deliver = "every"
+"#;

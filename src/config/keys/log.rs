@@ -1,0 +1,14 @@
+//! `[log]`: what is logged, and in which form.
+
+use super::{Kind::*, section};
+
+section! {
+    [log]
+
+    /// Log events of this level and the more severe ones.
+    level = "info": Choice(&["error", "warn", "info", "debug", "trace"]), live;
+
+    /// "human" has colours, "plain" is one line of text an event, "json" is one JSON object an event, and
+    /// "auto" is human on a terminal and plain elsewhere.
+    format = "auto": Choice(&["auto", "human", "plain", "json"]), restart;
+}
