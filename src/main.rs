@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use headcount::cli::{self, Cli, Command};
 use headcount::config::{self, Listen, Loaded, Overrides};
-use headcount::{log, manual, server};
+use headcount::{log, manual, server, systemd};
 
 /// What may pass by itself, such as an address that is taken: a service manager tries again.
 const CANNOT_START: u8 = 1;
@@ -65,6 +65,16 @@ fn check(loaded: &Loaded) -> ExitCode {
 }
 
 fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
+    // First, while nothing else here has a descriptor.
+    let held = match systemd::sockets() {
+        Ok(held) => held,
+        Err(error) => {
+            eprintln!(
+                "headcount: the service manager's sockets cannot be used: {error}; see LISTEN_FDS and LISTEN_FDNAMES"
+            );
+            return ExitCode::from(CANNOT_START);
+        }
+    };
     let threshold = log::start(&loaded.config.log);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -76,7 +86,7 @@ fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         let channel = loaded.config.channels.default_channel().unwrap_or_default().to_owned();
-        let server = server::Server::bind(loaded, overrides, threshold).await?;
+        let server = server::Server::bind(loaded, overrides, threshold, held).await?;
         let store = server.store();
         for listen in server.addresses() {
             announce(&listen, &channel, &store, json);

@@ -10,6 +10,7 @@ mod watchdog;
 mod workers;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -113,14 +114,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and serves the store if that is to be done at once, but no client yet.
+    /// Listens, and serves the store if that is to be done at once, but no client yet. `held` are the
+    /// sockets that the service manager holds for us, each with its name.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn bind(loaded: Loaded, overrides: Overrides, threshold: Threshold) -> Result<Self, Error> {
+    pub async fn bind(
+        loaded: Loaded,
+        overrides: Overrides,
+        threshold: Threshold,
+        held: Vec<(OwnedFd, String)>,
+    ) -> Result<Self, Error> {
         let config = &loaded.config;
         let descriptors = FdBudget::raise(config);
-        let listeners = listeners(config)?;
+        let listeners = listeners(config, held)?;
         let metrics = Metrics::default();
         let mut host = EmbeddedStore::new(config, descriptors.store, metrics.clone());
         let serving = host.start().await?;
@@ -186,8 +193,7 @@ impl Server {
 }
 
 /// The sockets that the service manager holds for us, or else those of the configuration.
-fn listeners(config: &Config) -> Result<Vec<Listener>, Error> {
-    let held = systemd::sockets();
+fn listeners(config: &Config, held: Vec<(OwnedFd, String)>) -> Result<Vec<Listener>, Error> {
     if !held.is_empty() {
         let take = |(socket, name): (_, String)| {
             let tls = name == TLS;

@@ -1,19 +1,20 @@
 //! What a service manager is told, and what it hands over: sd_notify(3) and sd_listen_fds(3).
 //!
-//! In: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `LISTEN_FDS` and their kin. Out: short messages to the
-//! manager, which never wait for it, and listening sockets. Without a manager, nothing happens.
+//! In: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `LISTEN_FDS` and the like. Out: short messages to the manager,
+//! and listening sockets. Without a manager, nothing happens. The messages and variables are sd-notify's;
+//! the socket is our own, since that crate's one waits for a manager that does not read, and knows no
+//! abstract addresses.
 
 use std::env;
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
-/// The first descriptor that is handed over.
-const FIRST: i32 = 3;
+use sd_notify::NotifyState;
 
 /// The way to the service manager, if there is one. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -32,12 +33,12 @@ impl Manager {
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
             socket.connect_addr(&address?)?;
-            std::io::Result::Ok(socket)
+            io::Result::Ok(socket)
         };
         match connect() {
             Ok(socket) => Self(Some(Arc::new(socket))),
             Err(error) => {
-                tracing::warn!(%error, socket = %name.display(), "the service manager cannot be told anything");
+                tracing::warn!(%error, socket = %name.display(), "cannot reach the service manager");
                 Self::default()
             }
         }
@@ -50,39 +51,42 @@ impl Manager {
 
     /// The service serves; also ends a reload.
     pub fn ready(&self) {
-        self.tell("READY=1");
+        self.tell(&[NotifyState::Ready]);
     }
 
     /// The service reads its configuration again.
     pub fn reloading(&self) {
-        let now = clock_gettime(ClockId::Monotonic);
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000));
+        // The clock is always there; without its reading, a manager would wait for nothing.
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            self.tell(&[NotifyState::Reloading, now]);
+        }
     }
 
-    /// The service stops, and says so for the first time.
+    /// The service stops.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.tell(&[NotifyState::Stopping]);
     }
 
-    /// The service needs more time to stop: it is to be killed if it does not say so again in `time`.
+    /// The service needs more time to stop: the manager may kill it if it does not ask again within `time`.
     pub fn extend(&self, time: Duration, status: &str) {
-        self.tell(&format!("EXTEND_TIMEOUT_USEC={}\nSTATUS={status}", time.as_micros()));
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        self.tell(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status(status)]);
     }
 
     /// One line for people.
     pub fn status(&self, text: &str) {
-        self.tell(&format!("STATUS={text}"));
+        self.tell(&[NotifyState::Status(text)]);
     }
 
     /// The service is alive.
     pub fn alive(&self) {
-        self.tell("WATCHDOG=1");
+        self.tell(&[NotifyState::Watchdog]);
     }
 
-    fn tell(&self, message: &str) {
-        if let Some(socket) = &self.0
-            && let Err(error) = socket.send(message.as_bytes())
-        {
+    fn tell(&self, states: &[NotifyState]) {
+        let Some(socket) = &self.0 else { return };
+        let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+        if let Err(error) = socket.send(message.as_bytes()) {
             tracing::debug!(%error, "the service manager does not listen");
         }
     }
@@ -90,24 +94,25 @@ impl Manager {
 
 /// How long the manager waits for a sign of life before it restarts the service.
 pub fn watchdog() -> Option<Duration> {
-    let for_us = env::var("WATCHDOG_PID").map_or(true, |pid| is_ours(&pid));
-    let micros = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    (for_us && micros > 0).then(|| Duration::from_micros(micros))
+    sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
 }
 
-/// The listening sockets that the manager holds for us, each with its name. To be called once.
-pub fn sockets() -> Vec<(OwnedFd, String)> {
-    let ours = env::var("LISTEN_PID").is_ok_and(|pid| is_ours(&pid));
-    let count = env::var("LISTEN_FDS").ok().filter(|_| ours).and_then(|count| count.parse::<i32>().ok()).unwrap_or(0);
-    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names = names.split(':').map(str::to_owned);
-    // SAFETY: sd_listen_fds(3) gives this process these descriptors, open and its own, and nothing
-    // else here opens or closes a descriptor that it did not open itself. This is called once.
+/// Takes the listening sockets that the manager holds for us, each with its name. A second call finds
+/// none.
+///
+/// It should be the first thing that a process does, so that a wrong count in the environment cannot name
+/// a descriptor that something else here has opened.
+///
+/// # Errors
+/// The environment contradicts itself, or names a descriptor that is not open.
+pub fn sockets() -> io::Result<Vec<(OwnedFd, String)>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Ok(Vec::new());
+    }
+    // SAFETY: sd_listen_fds(3) gives these descriptors to this process and nobody else. They are open, as
+    // sd-notify has just checked. Each gets one owner here, since only the first call comes this far.
     #[expect(unsafe_code)]
-    let take = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
-    (FIRST..FIRST.saturating_add(count)).map(|fd| (take(fd), names.next().unwrap_or_default())).collect()
-}
-
-fn is_ours(pid: &str) -> bool {
-    pid.parse() == Ok(std::process::id())
+    let take = |(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name);
+    Ok(sd_notify::listen_fds_with_names()?.map(take).collect())
 }

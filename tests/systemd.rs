@@ -199,3 +199,13 @@ async fn a_server_that_is_to_speak_tls_does_not_start_on_a_socket_without_it() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("FileDescriptorName=tls"), "{said}");
 }
+
+#[tokio::test]
+async fn sockets_that_the_environment_describes_wrongly_end_the_start_and_say_why() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = handed(&held, "one:another").stderr(std::process::Stdio::piped()).output();
+    let output = timeout(SOON, output).await.expect("it ends by itself").unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("LISTEN_FDNAMES"), "{said}");
+}
