@@ -1,8 +1,10 @@
 //! What this node counts about itself: one struct, handed to every layer, read by `/metrics`.
 //!
-//! The names follow Prometheus' conventions; units are in the names. No label has an unbounded set
-//! of values: there is none for a channel or a client.
+//! A metric is one row of the list below: its help text, name and type. It is registered once, when the
+//! node starts. The names follow Prometheus' conventions, with units in the names. No label has an
+//! unbounded set of values: there is none for a channel or a client.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -19,67 +21,92 @@ pub struct Reason {
     pub reason: &'static str,
 }
 
-/// Every metric of this node. Cloning shares the values.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics {
+/// Declares the metrics. The documentation of a row is its help text in Prometheus, too.
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ty;)+) => {
+        /// Every metric of this node. Cloning shares the values.
+        #[derive(Debug, Clone)]
+        pub struct Metrics {
+            $($(#[doc = $help])+ pub $name: $kind,)+
+            registry: Arc<Registry>,
+        }
+
+        /// The name and help text of every metric, for documentation and tests.
+        pub const METRICS: &[(&str, &str)] = &[$((stringify!($name), concat!($($help),+))),+];
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                let mut registry = Registry::with_prefix("headcount");
+                $(
+                    let $name = <$kind>::default();
+                    // Prometheus' format ends each help text with a full stop of its own.
+                    let help = concat!($($help),+).trim().trim_end_matches('.');
+                    registry.register(stringify!($name), help, $name.clone());
+                )+
+                Self { $($name,)+ registry: Arc::new(registry) }
+            }
+        }
+    };
+}
+
+metrics! {
     /// Open WebSocket connections and event streams.
-    pub sockets: Gauge,
-    /// WebSocket connections closed, by reason.
-    pub closed: Family<Reason, Counter>,
-    /// Channels that this node's clients have joined or watch.
-    pub channels: Gauge,
+    sockets: Gauge;
+    /// WebSocket connections and event streams closed, by reason.
+    closed: Family<Reason, Counter>;
+    /// Channels that clients of this node have joined or watch.
+    channels: Gauge;
     /// Messages that came from the store.
-    pub messages: Counter,
-    /// Messages handed to the kernel, or queued, for a socket.
-    pub deliveries: Counter<u64, AtomicU64>,
+    messages: Counter;
+    /// Messages given to a socket: handed to the kernel, or queued.
+    deliveries: Counter<u64, AtomicU64>;
     /// Times a socket would block, so that bytes had to wait in this process.
-    pub blocked: Counter<u64, AtomicU64>,
+    blocked: Counter<u64, AtomicU64>;
     /// 1 while the store answers and the subscription is live.
-    pub store_up: Gauge,
+    store_up: Gauge;
     /// 1 while this process serves the embedded store.
-    pub store_serving: Gauge,
+    store_serving: Gauge;
     /// Times the connection to the store, or the subscription, was lost.
-    pub store_lost: Counter,
+    store_lost: Counter;
     /// Times the store ended the subscription while this node was behind with it.
-    pub store_cut: Counter,
-    /// Numbers that this node stated.
-    pub statements: Counter,
+    store_cut: Counter;
+    /// Statements of how many clients this node has on a channel.
+    statements: Counter;
     /// Dead nodes whose tallies this node withdrew.
-    pub reaped: Counter,
+    reaped: Counter;
     /// Totals that a repair of this node changed.
-    pub repaired: Counter,
+    repaired: Counter;
     /// Times this node's own lease ended and it took a new id.
-    pub lease_lost: Counter,
-    /// Statements and heartbeats that the store refused, such as over a key that holds no integer.
-    pub refused: Counter,
+    lease_lost: Counter;
+    /// Statements and heartbeats that the store refused, such as over a key that is not an integer.
+    refused: Counter;
     /// Requests that were answered with an error before they became a socket.
-    pub rejected: Counter,
+    rejected: Counter;
 }
 
 impl Metrics {
     /// The metrics in Prometheus' text format.
     pub fn render(&self) -> String {
-        let mut registry = Registry::with_prefix("headcount");
-        let r = &mut registry;
-        r.register("sockets", "Open WebSocket connections and event streams", self.sockets.clone());
-        r.register("closed", "WebSocket connections and event streams closed, by reason", self.closed.clone());
-        r.register("channels", "Channels that clients of this node have joined or watch", self.channels.clone());
-        r.register("messages", "Messages that came from the store", self.messages.clone());
-        r.register("deliveries", "Messages given to a socket", self.deliveries.clone());
-        r.register("blocked", "Times a socket would block and bytes had to wait", self.blocked.clone());
-        r.register("store_up", "1 while the store answers and the subscription is live", self.store_up.clone());
-        r.register("store_serving", "1 while this process serves the embedded store", self.store_serving.clone());
-        r.register("store_lost", "Times the store or the subscription was lost", self.store_lost.clone());
-        r.register("store_cut", "Times the store ended a subscription that was behind", self.store_cut.clone());
-        r.register("statements", "Numbers that this node stated", self.statements.clone());
-        r.register("reaped", "Dead nodes whose tallies this node withdrew", self.reaped.clone());
-        r.register("repaired", "Totals that a repair of this node changed", self.repaired.clone());
-        r.register("lease_lost", "Times this node's own lease ended", self.lease_lost.clone());
-        r.register("refused", "Statements and heartbeats that the store refused", self.refused.clone());
-        r.register("rejected", "Requests that were answered with an error", self.rejected.clone());
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = encode(&mut text, &registry);
+        let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_shown_with_its_help_and_its_present_value() {
+        let metrics = Metrics::default();
+        metrics.clone().sockets.set(7);
+        metrics.closed.get_or_create(&Reason { reason: "normal" }).inc();
+        let text = metrics.render();
+        assert!(text.contains("\nheadcount_sockets 7\n"), "{text}");
+        for (name, help) in METRICS {
+            assert!(text.contains(&format!("# HELP headcount_{name} {}", help.trim())), "{name} is not in:\n{text}");
+        }
     }
 }
