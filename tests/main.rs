@@ -36,3 +36,4 @@ mod store_contract;
 mod storm;
 mod systemd;
 mod tls;
+mod torture;
