@@ -2,23 +2,24 @@
 //
 //     <script type="module" src="https://the.server/headcount.js"></script>
 //
-// and write <live-count channel="page:/pricing"></live-count> wherever the number of people shall stand.
-// Attributes: `channel` (default users:count), `watch` (see the number without being part of it), `label`
-// (what a screen reader says after the number). The element's `state` attribute (connecting, live,
-// degraded, waiting, closed, refused) is there for the page's own style; its `count` event tells of a new
-// `value`.
+// and write <live-count channel="page:/pricing"></live-count> where the number of people should appear.
+// Attributes: `channel` (default: the server's default channel), `watch` (show the number without being
+// counted), `label` (what a screen reader says after the number). The element's `state` attribute
+// (connecting, live, degraded, waiting, closed, refused) is there for the page's own style. Its `count`
+// event says that `value` has changed.
 //
-// Scripts that want more than a number import `connect`:
+// A script that wants more than a number imports `connect`:
 //
 //     import { connect } from "https://the.server/headcount.js";
 //     const news = connect({ channels: ["public:news"] });
 //     news.addEventListener("message", ({ detail }) => console.log(detail.channel, detail.data));
 //
-// Whatever a page has of either, it opens one WebSocket per server; link.js keeps it.
+// However many of either a page has, it opens one WebSocket per server, which link.js keeps.
 
+import { DEFAULT_CHANNEL } from "./default.js";
 import { Link } from "./link.js";
 
-export const DEFAULT_CHANNEL = "users:count";
+export { DEFAULT_CHANNEL };
 
 // The server is the one that this script came from, at whatever path it is mounted there.
 const HERE = new URL(".", import.meta.url).href;
@@ -33,9 +34,9 @@ function linkTo(server) {
 }
 
 /**
- * Joins channels of a server and returns the client that hears them.
- * `url` is the server's address (`https://the.server/`), `channels` are joined and counted, `watch` are
- * only looked at. With neither, the default channel is joined.
+ * Joins channels of a server and returns a client that receives their messages.
+ * `url` is the server's address (`https://the.server/`). `channels` are joined, and the client is counted
+ * there; `watch` are only received. With neither, the default channel is joined.
  */
 export function connect({ url = HERE, channels, watch = [] } = {}) {
   const client = new Headcount(url);
@@ -45,12 +46,12 @@ export function connect({ url = HERE, channels, watch = [] } = {}) {
 }
 
 /**
- * One party's view of a server. Events, each with a `detail`:
+ * A client of a server. Its events, each with a `detail`:
  *
- * - `count` `{ channel, count }`: a whole number, at the join and at each change
- * - `message` `{ channel, data }`: every message; `data` is JSON, a string, or a Uint8Array
+ * - `count` `{ channel, count }`: a whole number, on joining and at each change
+ * - `message` `{ channel, data }`: every message; `data` is JSON, a string or a Uint8Array
  * - `state` `{ name, retryAt?, code?, reason? }`: connecting, live, degraded (the server has lost its
- *   store, numbers are the last known ones), waiting (until `retryAt`, in ms), closed (for good)
+ *   store, so numbers are the last known ones), waiting (until `retryAt`, in ms), closed (for good)
  * - `gap` `{ channel }`: messages of that channel may have been missed
  * - `error` `{ code, channel, message }`: the server refused something
  */
@@ -68,12 +69,12 @@ export class Headcount extends EventTarget {
     return this.#link.state;
   }
 
-  /** Joins a channel and is counted in it. */
+  /** Joins a channel and is counted there. */
   subscribe(channel) {
     this.#want(channel, "subscribe");
   }
 
-  /** Hears a channel without being counted in it. */
+  /** Receives a channel without being counted there. */
   watch(channel) {
     this.#want(channel, "watch");
   }
@@ -84,7 +85,7 @@ export class Headcount extends EventTarget {
     this.#link.update(this.#listener);
   }
 
-  /** Leaves everything; no event follows. The socket closes soon if nobody else on the page needs it. */
+  /** Leaves everything; no event follows. The socket closes soon if nothing else on the page needs it. */
   close() {
     this.#listener.wants.clear();
     this.#link.remove(this.#listener);
@@ -93,7 +94,7 @@ export class Headcount extends EventTarget {
   #want(channel, mode) {
     this.#listener.wants.set(String(channel), mode);
     this.#link.update(this.#listener);
-    // The page may have joined that channel already: then no answer of the server comes for this party.
+    // If the page has joined that channel already, the server sends no answer for this client.
     const { count, error } = this.#link.known(channel);
     queueMicrotask(() => {
       if (!this.#listener.wants.has(channel)) return;
@@ -107,7 +108,7 @@ export class Headcount extends EventTarget {
   }
 }
 
-// A number that ticks must not be read out at each tick: it is said at once, then at most this often (ms).
+// A number that changes often must not be read out each time: it is said at once, then at most this often (ms).
 const SAY_EVERY = 30_000;
 
 const number = new Intl.NumberFormat();
@@ -123,8 +124,8 @@ class LiveCount extends HTMLElement {
 
   constructor() {
     super();
-    // What is seen stays in the element itself, where the page styles and reads it, hidden from screen
-    // readers; they get the shadow's calmer copy. The style is set by script: no CSP forbids that.
+    // The visible number stays in the element itself, where the page can style and read it, hidden from
+    // screen readers; they get the shadow's calmer copy. The style is set by script, which no CSP forbids.
     const seen = document.createElement("span");
     seen.ariaHidden = "true";
     seen.append(document.createElement("slot"));
@@ -172,7 +173,7 @@ class LiveCount extends HTMLElement {
 
   attributeChangedCallback(name, before, after) {
     if (!this.#client || before === after) return;
-    // Another channel's number is not this one's: better none than a wrong one.
+    // Better no number than another channel's.
     if (name === "channel") this.#show(null);
     this.disconnectedCallback();
     this.connectedCallback();
@@ -182,7 +183,7 @@ class LiveCount extends HTMLElement {
     if (value === this.#value) return;
     this.#value = value;
     this.textContent = value === null ? "–" : number.format(value);
-    // The page hears first, so that it can set a label that suits the number.
+    // The page is told first, so that it can set a label that fits the number.
     this.dispatchEvent(new Event("count", { bubbles: true }));
     if (!this.#saying) this.#say();
   }
@@ -197,5 +198,5 @@ class LiveCount extends HTMLElement {
   }
 }
 
-// A page may hold the scripts of two servers; the first one defines the element.
+// A page may include the scripts of two servers; the first one defines the element.
 if (!customElements.get("live-count")) customElements.define("live-count", LiveCount);

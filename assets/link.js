@@ -1,12 +1,12 @@
 // One WebSocket to one server, shared by everything on the page that listens to that server.
 //
 // In: listeners, each with a map of what it wants (channel -> "subscribe" or "watch") and an
-// `emit(type, detail)`. Out: state, count, message, gap and error, emitted on the listeners concerned.
+// `emit(type, detail)`. Out: state, count, message, gap and error events for the listeners concerned.
 // It knows nothing of elements, pages or how a number is shown.
 //
-// The rule it keeps: what the server is asked for is computed from what the listeners want now, once
-// per turn of the event loop. Nothing is counted up and down, so nothing can drift, and an element that
-// is moved about in the document costs no frame.
+// The rule: what to ask of the server is computed from what the listeners want now, once per turn of
+// the event loop. Nothing is counted up and down, so nothing can drift, and moving an element about in
+// the document costs no frame.
 
 // Every wait has a bound (milliseconds).
 const OPEN_WAIT = 10_000; // a handshake that hangs is given up
@@ -14,15 +14,19 @@ const PROBE_WAIT = 5_000; // an open socket that does not answer a probe is dead
 const STABLE = 10_000; // a connection that lasted this long resets the back-off
 const LINGER = 5_000; // a socket that nobody needs is kept this long: the next view may want it
 
-// Back-off: a delay is drawn between `least` of a ceiling and the whole of it; the ceiling starts at `first`
-// and doubles up to `cap`. Nearly the whole span, so that the clients of a server that died do not come back
-// in step; a server that is full gets its rest.
-const LOST = { first: 1_000, cap: 10_000, least: 0.1 };
-const FULL = { first: 20_000, cap: 120_000, least: 0.5 };
+const PATIENCE = 5_000; // a hint that it is worth a try does not bring the next one closer than this
 
-const TRY_LATER = 1013;
-// After these the same client would only be turned away again: a normal end, or our own fault.
-const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003]);
+// Back-off: the delay before a try is drawn from [ceiling / 10, ceiling], so that the clients of a server
+// that died do not come back in step. The ceiling starts at a second and doubles with each try that failed.
+// A browser does not tell a script why a handshake failed, and a full server answers it with a 503. So a
+// server that has turned us away again and again is given more and more rest.
+const FIRST = 1_000;
+const CAP = 60_000;
+const LONGEST_PAUSE = 30_000; // the longest pause that a server may ask for
+
+// After these the same client would only be turned away again: a normal end, or our own fault. A test
+// compares them with the server's table of close codes.
+export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003]);
 
 export class Link {
   #url;
@@ -31,8 +35,8 @@ export class Link {
   #state = { name: "connecting" };
   #socket = null;
   #everOpen = false;
-  #attempt = 0;
-  #backoff = LOST;
+  #failures = 0; // tries since the last stable connection
+  #triedAt = -Infinity;
   #dirty = false;
   // One timer each for: the next try, the handshake, the probe, a stable connection, an idle socket.
   #timers = { retry: 0, open: 0, probe: 0, stable: 0, idle: 0 };
@@ -40,14 +44,14 @@ export class Link {
   /** `url` is the address of the server's `/ws`. Nothing is opened before somebody wants a channel. */
   constructor(url) {
     this.#url = url;
-    // Signs that the network is back or that somebody looks again: worth a try, or a look at the socket.
+    // Signs that the network is back or that somebody is looking again: worth a try or a probe.
     addEventListener("online", () => this.#hint());
     addEventListener("pageshow", (event) => event.persisted && this.#hint());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.#hint();
     });
-    // A page kept for the back button holds no socket: whoever left is not here. A page that is merely
-    // hidden keeps it: that person is.
+    // A page that is kept for the back button holds no socket, because its reader has left. A page that
+    // is merely hidden keeps it, because its reader has not.
     addEventListener("pagehide", (event) => {
       if (!event.persisted) return;
       this.#drop(1000);
@@ -145,6 +149,7 @@ export class Link {
     this.#become({ name: "connecting" });
     const socket = new WebSocket(address);
     this.#socket = socket;
+    this.#triedAt = Date.now();
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#heard(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
@@ -153,7 +158,7 @@ export class Link {
 
   #opened() {
     this.#timer("open");
-    this.#timer("stable", STABLE, () => (this.#attempt = 0));
+    this.#timer("stable", STABLE, () => (this.#failures = 0));
     this.#everOpen = true;
     this.#become({ name: "live" });
     this.#settle();
@@ -162,13 +167,13 @@ export class Link {
   #closed(code, reason) {
     this.#drop();
     if (FINAL.has(code)) this.#become({ name: "closed", code, reason });
-    else this.#retry({ code, reason }, code === TRY_LATER ? FULL : LOST, asked(reason));
+    else this.#retry({ code, reason }, asked(reason));
   }
 
   // Lets go of a socket that hangs. Its close event could take minutes to come, so nobody waits for it.
   #lost() {
     this.#drop();
-    this.#retry({}, LOST);
+    this.#retry({});
   }
 
   #drop(code) {
@@ -180,19 +185,17 @@ export class Link {
     socket.close(code);
   }
 
-  // `pause`: what the server asked for, drawn there for each client. It is no failure that raises the back-off.
-  #retry(why, backoff, pause) {
+  // `pause`: what the server asked for, drawn there for each client. It is not a failure, so the ceiling stays.
+  #retry(why, pause) {
     if (this.#wanted().size === 0) return this.#become({ name: "connecting" });
-    if (backoff !== this.#backoff) this.#attempt = 0;
-    this.#backoff = backoff;
-    const delay = pause ?? this.#delay(backoff);
+    const delay = pause ?? this.#delay();
     this.#timer("retry", delay, () => this.#settle());
     this.#become({ name: "waiting", retryAt: Date.now() + delay, ...why });
   }
 
-  #delay({ first, cap, least }) {
-    const ceiling = Math.min(cap, first * 2 ** this.#attempt++);
-    return ceiling * (least + (1 - least) * Math.random());
+  #delay() {
+    const ceiling = Math.min(CAP, FIRST * 2 ** this.#failures++);
+    return ceiling * (0.1 + 0.9 * Math.random());
   }
 
   #hint() {
@@ -200,8 +203,8 @@ export class Link {
       if (this.#socket.readyState === WebSocket.OPEN) this.#probe();
       return;
     }
-    // A full server asked for patience; switching tabs is no reason to lose it.
-    if (this.#timers.retry && this.#backoff === FULL) return;
+    // Switching tabs back and forth must not hammer a server that is full.
+    if (this.#timers.retry && Date.now() - this.#triedAt < PATIENCE) return;
     this.#timer("retry");
     this.#settle();
   }
@@ -293,10 +296,10 @@ export class Link {
   }
 }
 
-// The pause that a server that stops asks for: its reason ends in "in 1234 ms".
+// The pause that a stopping server asks for: its reason ends in "in 1234 ms".
 function asked(reason) {
   const pause = / in (\d+) ms$/.exec(reason)?.[1];
-  return pause && Math.min(Number(pause), LOST.cap * 3);
+  return pause && Math.min(Number(pause), LONGEST_PAUSE);
 }
 
 // Payloads that are neither JSON nor text travel as base64.

@@ -1,18 +1,19 @@
-// The server's own page: the number large, what the connection is doing in words, the channel's messages.
+// The server's own page: the number in large, the state of the connection in words, the channel's messages.
 //
 // In: `?channel=` in the page's address, and the events of the client script. Out: the text of index.html's
-// elements. It is a user of headcount.js like any other page and reaches no deeper.
-// The rule it keeps: what came from the network is set as text, never as markup.
+// elements. It uses headcount.js like any other page would.
+// The rule: what comes from the network is set as text, never as markup.
 
 const FIGURES = 60; // at most this many figures stand for the people
-const MESSAGES = 8; // that many of the last messages are kept
-const MESSAGE_LENGTH = 400; // characters shown of one
+const MESSAGES = 8; // this many messages are kept
+const MESSAGE_LENGTH = 400; // this many characters of a message are shown
 
 const $ = (id) => document.getElementById(id);
 
-const channel = new URLSearchParams(location.search).get("channel") || "users:count";
+const { DEFAULT_CHANNEL } = await import("./default.js");
+const channel = new URLSearchParams(location.search).get("channel") || DEFAULT_CHANNEL;
 const element = $("count");
-// The element is told its channel before the script gives it life, so that it never joins another one.
+// The element gets its channel before the script defines it, so that it never joins another one.
 element.setAttribute("channel", channel);
 const { connect } = await import("./headcount.js");
 
@@ -47,7 +48,7 @@ function drawCrowd(people) {
   $("scale").textContent = scale === 1 ? "" : `each stands for ${new Intl.NumberFormat().format(scale)}`;
 }
 
-// The state of the connection. This client only watches: the element is counted, once.
+// The state of the connection. This client only watches, because the element is counted already.
 
 const client = connect({ watch: [channel] });
 let refusal = "";
@@ -58,7 +59,7 @@ client.addEventListener("state", ({ detail }) => {
   showState();
 });
 client.addEventListener("error", ({ detail }) => {
-  refusal = `The server does not serve this channel: ${detail.message || detail.code}`;
+  refusal = `The server refused this channel: ${detail.message || detail.code}`;
   showState();
 });
 element.addEventListener("count", showState);
@@ -76,7 +77,7 @@ function say(state) {
   const text = sentence(name, state);
   const line = $("state");
   line.dataset.state = name;
-  // Seconds that count down are for the eye; a screen reader hears only that the state changed.
+  // The countdown is for the eye; a screen reader announces only that the state has changed.
   line.ariaLive = name === "waiting" && line.textContent.startsWith("Reconnecting") ? "off" : "polite";
   if (line.textContent !== text) line.textContent = text;
 }
@@ -101,7 +102,7 @@ function sentence(name, { retryAt, reason, code }) {
   }
 }
 
-// The messages that are no numbers.
+// The messages that are not counts.
 
 const messages = [];
 let drawing = 0;
@@ -110,7 +111,7 @@ client.addEventListener("message", ({ detail: { data } }) => {
   if (Number.isSafeInteger(data)) return;
   messages.unshift({ at: new Date(), text: readable(data) });
   messages.length = Math.min(messages.length, MESSAGES);
-  // A burst is drawn once a frame, and not at all while nobody looks.
+  // A burst is drawn once a frame, and not at all while nobody is looking.
   drawing ||= requestAnimationFrame(drawMessages);
 });
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use crate::support::beside_others;
 use crate::support::http::{Reply, request};
 use crate::support::node::Node;
 use crate::support::redis::Redis;
+use crate::support::{SOON, beside_others, eventually, same};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors *";
@@ -96,4 +96,23 @@ async fn every_part_that_the_page_names_is_served() {
         seen += 1;
     }
     assert!(seen >= 2, "the page names only {seen} parts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scripts_are_told_the_default_channel_and_a_reload_tells_them_another_one() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let channels =
+        |name: &str| format!("[[channels]]\npattern = {name:?}\ncount = \"sockets\"\ndeliver = \"latest\"\n");
+    let node = Node::on(&redis.url()).config(&channels("lobby\"1")).start().await;
+    let reply = get(&node, "/default.js", &[]).await;
+    assert_eq!(reply.text(), "export const DEFAULT_CHANNEL = \"lobby\\\"1\";\n");
+    assert!(reply.must("content-type").starts_with("text/javascript"));
+    assert_eq!((reply.must("cache-control"), reply.must("access-control-allow-origin")), ("no-cache", "*"));
+    node.reload(&channels("hall"));
+    eventually("the other one is named", SOON, || async {
+        let text = get(&node, "/default.js", &[]).await.text();
+        same("default.js", text.as_str(), "export const DEFAULT_CHANNEL = \"hall\";\n")
+    })
+    .await;
 }

@@ -55,3 +55,18 @@ async fn the_page_tells_of_an_outage_and_recovers_from_it_and_from_a_servers_cra
     browser.shows(&tab, NUMBER, "1").await;
     browser.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_server_with_another_default_channel_shows_that_one() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let lobby = "[[channels]]\npattern = \"lobby\"\ncount = \"sockets\"\ndeliver = \"latest\"\n";
+    let node = Node::on(&redis.url()).config(lobby).start().await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("http://{}/", node.address)).await;
+    browser.shows(&tab, NUMBER, "1").await;
+    browser.shows(&tab, STATE, "Live").await;
+    browser.shows(&tab, "#channel", "lobby").await;
+    browser.becomes(&tab, "#publish", "redis-cli PUBLISH lobby hello").await;
+    browser.quit().await;
+}

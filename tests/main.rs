@@ -29,6 +29,7 @@ mod proxies;
 mod redis_itself;
 mod relay;
 mod reload;
+mod script;
 mod secrets;
 mod slow;
 mod stop;

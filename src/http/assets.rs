@@ -98,6 +98,22 @@ impl Assets {
     }
 }
 
+/// A module that names the default channel, for the scripts. A reload may change it, so it is not cached.
+pub fn default_channel(name: Option<&str>) -> Reply {
+    let name = serde_json::Value::from(name.unwrap_or_default());
+    let module = format!("export const DEFAULT_CHANNEL = {name};\n");
+    let mut reply = Response::new(Full::new(Bytes::from(module)));
+    for (name, value) in [
+        (CONTENT_TYPE, content_type("default.js")),
+        (CACHE_CONTROL, "no-cache"),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}
+
 fn gzip(bytes: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).ok()?;

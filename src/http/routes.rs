@@ -6,13 +6,15 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::connection::{Connection, NoAnswer};
-use super::{Reply, allow, events, handshake, health};
+use super::{Reply, allow, assets, events, handshake, health};
 
 /// What answers a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     /// An embedded file.
     Asset(&'static str),
+    /// The module that tells the scripts the name of the default channel.
+    DefaultChannel,
     /// The WebSocket handshake.
     Socket,
     /// The same as server-sent events.
@@ -29,6 +31,7 @@ enum Answer {
 const ROUTES: &[(&str, Answer)] = &[
     ("/", Answer::Asset("index.html")),
     ("/headcount.js", Answer::Asset("headcount.js")),
+    ("/default.js", Answer::DefaultChannel),
     ("/link.js", Answer::Asset("link.js")),
     ("/page.js", Answer::Asset("page.js")),
     ("/style.css", Answer::Asset("style.css")),
@@ -62,6 +65,7 @@ pub fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result
     }
     Ok(match answer {
         Answer::Asset(name) => app.assets.serve(name, request.headers()),
+        Answer::DefaultChannel => assets::default_channel(app.config().channels.default_channel()),
         Answer::Socket => return handed_on(handshake::upgrade(&connection, request)),
         Answer::Events => return handed_on(events::open(&connection, &request)),
         Answer::Health => health::health(),

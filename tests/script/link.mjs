@@ -1,0 +1,135 @@
+// Drives assets/link.js with a WebSocket, a clock and a window that the test controls.
+//
+// Arguments: the script, and the server's close codes as JSON: [[code, reconnect], …].
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+
+const [script, codes] = process.argv.slice(2);
+
+let now = 0;
+const timers = new Map();
+let lastTimer = 0;
+Date.now = () => now;
+globalThis.setTimeout = (run, delay) => (timers.set(++lastTimer, { at: now + delay, run }), lastTimer);
+globalThis.clearTimeout = (timer) => timers.delete(timer);
+
+const windowEvents = new EventTarget();
+globalThis.addEventListener = windowEvents.addEventListener.bind(windowEvents);
+
+const sockets = [];
+globalThis.WebSocket = class {
+  static OPEN = 1;
+  readyState = 0;
+  sent = [];
+  constructor(address) {
+    this.address = String(address);
+    sockets.push(this);
+  }
+  send(frame) {
+    this.sent.push(JSON.parse(frame));
+  }
+  close() {}
+  opens() {
+    this.readyState = 1;
+    this.onopen();
+  }
+  hears(frame) {
+    this.onmessage({ data: JSON.stringify(frame) });
+  }
+  closes(code, reason = "") {
+    this.readyState = 3;
+    this.onclose({ code, reason });
+  }
+};
+
+const source = await readFile(script, "utf8");
+const { Link } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+async function pass(ms) {
+  const end = now + ms;
+  for (;;) {
+    const next = [...timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0];
+    if (!next) break;
+    timers.delete(next[0]);
+    now = Math.max(now, next[1].at);
+    next[1].run();
+    await turn();
+  }
+  now = end;
+}
+
+async function join() {
+  timers.clear();
+  sockets.length = 0;
+  globalThis.document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const heard = [];
+  const link = new Link("ws://server/ws");
+  link.update({ wants: new Map([["a", "subscribe"]]), emit: (type, detail) => heard.push({ type, ...detail }) });
+  await turn();
+  return { link, heard, socket: () => sockets.at(-1) };
+}
+
+// It comes back after the codes after which the server says so, and after no others.
+for (const [code, reconnect] of JSON.parse(codes)) {
+  const { link, socket } = await join();
+  socket().opens();
+  socket().closes(code);
+  assert.equal(link.state.name, reconnect ? "waiting" : "closed", `after ${code}`);
+  await pass(120_000);
+  assert.equal(sockets.length > 1, reconnect, `after ${code}`);
+}
+
+// A server that turns it away gets more and more rest, up to a minute.
+{
+  const { link, socket } = await join();
+  for (let failures = 0; failures < 12; failures++) {
+    const before = sockets.length;
+    socket().closes(1006);
+    const ceiling = Math.min(60_000, 1_000 * 2 ** failures);
+    const delay = link.state.retryAt - now;
+    assert.ok(delay >= ceiling / 10 && delay <= ceiling, `${delay} ms after ${failures} failures`);
+    await pass(delay - 1);
+    assert.equal(sockets.length, before);
+    await pass(1);
+    assert.equal(sockets.length, before + 1);
+  }
+  // A connection that lasts makes up for it.
+  socket().opens();
+  await pass(10_000);
+  socket().closes(1006);
+  assert.ok(link.state.retryAt - now <= 1_000);
+}
+
+// Switching tabs brings a try closer, but not closer than five seconds to the one before.
+{
+  const { link, socket } = await join();
+  for (let failures = 0; failures < 10; failures++) {
+    socket().closes(1006);
+    await pass(link.state.retryAt - now);
+  }
+  socket().closes(1006);
+  const before = sockets.length;
+  const hint = () => document.dispatchEvent(new Event("visibilitychange"));
+  const end = Math.min(now + 4_900, link.state.retryAt - 1);
+  while (now < end) {
+    hint();
+    await pass(Math.min(100, end - now));
+  }
+  assert.equal(sockets.length, before);
+  await pass(200);
+  hint();
+  await turn();
+  assert.equal(sockets.length, before + 1);
+}
+
+// It makes the pause that a stopping server asks for, within reason.
+for (const [asked, made] of [[640, 640], [9_999_999, 30_000]]) {
+  const { link, socket } = await join();
+  socket().opens();
+  socket().closes(1012, `the server is stopping; connect again in ${asked} ms`);
+  assert.equal(link.state.retryAt - now, made);
+}
+
