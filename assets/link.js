@@ -274,11 +274,14 @@ export class Link {
     this.#emit("count", channel, { channel, count });
   }
 
-  #refused({ code, channel, message }) {
+  // `also`: further channels of the same message that were refused.
+  #refused({ code, channel, message, also }) {
     const error = { code, channel, message };
     const known = this.#channels.get(channel);
     if (known) known.error = error;
     this.#emit("error", known && channel, error);
+    if (!Array.isArray(also)) return;
+    for (const other of also) this.#refused({ message, ...other, also: undefined });
   }
 
   #become(state) {

@@ -17,9 +17,6 @@ pub mod ws_frame;
 
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
-
-use crate::config::Config;
 
 pub use registry::Registry;
 pub use router::Router;
@@ -63,10 +60,6 @@ pub enum Delivery {
         /// True: live. False: degraded.
         up: bool,
     },
-    /// What changed in the configuration, for the sockets that are open too.
-    Config(Arc<Config>),
-    /// Close every socket, spread over this time.
-    Drain(Duration),
 }
 
 impl Delivery {

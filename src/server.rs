@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use humantime::format_duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
@@ -23,13 +23,13 @@ use crate::backplane::{Client, Keys, Subscriber};
 use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{WorkerHandle, accept};
-use crate::hub::queue::{ByteBudget, Sender};
-use crate::hub::{Delivery, Registry, Router};
+use crate::hub::queue::ByteBudget;
+use crate::hub::{Registry, Router};
 use crate::log::Threshold;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::presence::{Presence, presence};
-use crate::session::Pulse;
+use crate::session::{Order, Pulse};
 use crate::signals::{Asked, Signals};
 use crate::store::StoreError;
 use crate::systemd::{self, Manager};
@@ -226,7 +226,7 @@ struct Node {
     app: Arc<App>,
     registry: Arc<Registry>,
     lanes: Vec<WorkerHandle>,
-    deliveries: Vec<Sender>,
+    orders: Vec<mpsc::Sender<Order>>,
     presence: Presence,
     counting: JoinSet<()>,
     hosting: JoinSet<Result<(), StoreError>>,
@@ -264,14 +264,15 @@ impl Node {
         background.spawn(commands.keep_up());
         background.spawn(feed.clone().keep_up());
 
-        let Workers { lanes, deliveries, running: workers, pulses } = Workers::start(config, &registry, &metrics)?;
+        let Workers { lanes, deliveries, orders, running: workers, pulses } =
+            Workers::start(config, &registry, &metrics)?;
         let router = Router {
             registry: registry.clone(),
             feed,
             keys,
             presence: presence.clone(),
             link,
-            shards: deliveries.clone(),
+            shards: deliveries,
             room: ByteBudget::default(),
             metrics: metrics.clone(),
             store: config.redis.shown(),
@@ -284,7 +285,7 @@ impl Node {
             app,
             registry,
             lanes,
-            deliveries,
+            orders,
             presence,
             counting,
             hosting,
@@ -311,8 +312,8 @@ impl Node {
         let config = Arc::new(config);
         self.registry.configure(config.channels.clone(), config.limits.client_buffer);
         self.app.configure(config.clone());
-        for worker in &self.deliveries {
-            if timeout(CONFIGURE, worker.send(Delivery::Config(config.clone()).into())).await.is_err() {
+        for worker in &self.orders {
+            if timeout(CONFIGURE, worker.send(Order::Config(config.clone()))).await.is_err() {
                 tracing::error!("a worker is stuck and did not take the new configuration");
             }
         }
@@ -357,8 +358,8 @@ impl Node {
     async fn drain(mut self, over: Duration) {
         let start = Instant::now();
         let end = start + over.max(WITHDRAW);
-        for worker in &self.deliveries {
-            let _ = timeout_at(end.into(), worker.send(Delivery::Drain(over.mul_f64(CLOSING)).into())).await;
+        for worker in &self.orders {
+            let _ = timeout_at(end.into(), worker.send(Order::Drain(over.mul_f64(CLOSING)))).await;
         }
         let sockets_end = end - (over / 10).max(WITHDRAW / 2);
         let all_closed = async { while self.workers.join_next().await.is_some() {} };

@@ -5,13 +5,16 @@
 //! idle session holds no buffer and no task. The rule: what a client sends wrong is answered, and
 //! disturbs nobody else.
 
+mod actions;
 pub mod close_code;
 mod drain;
 mod frames;
 mod keepalive;
+mod machine;
+mod orders;
 mod poller;
-mod protocol;
 mod request;
+mod token_bucket;
 mod worker;
 
 use std::net::TcpStream;
@@ -21,10 +24,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::net::conn_limits::{Held, IpPermit};
+pub use orders::Order;
 pub use worker::{Worker, run};
 
 /// Connections that may wait to be taken in by a worker.
 pub const ATTACHES: usize = 256;
+/// Orders that may wait for a worker.
+pub const ORDERS: usize = 8;
 
 /// A connection that has become a WebSocket.
 #[derive(Debug)]

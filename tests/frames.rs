@@ -191,3 +191,49 @@ async fn idle(node: &Node) {
     let used = node.cpu_time() - before;
     assert!(used < Duration::from_millis(100), "it used {used:?} of CPU in a second");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_thousands_of_names_is_one_error_and_what_is_refused_together_is_told_together() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let mut raw = Raw::open(&node, "watch=public:x").await;
+    raw.frame(SOON).await.unwrap();
+    let many: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
+    raw.text(&json!({ "subscribe": many }).to_string()).await;
+    let frame = raw.frame(SOON).await.unwrap();
+    let error: Value = serde_json::from_slice(&frame.payload).unwrap();
+    assert_eq!(error["error"]["code"], "bad_request");
+    assert!(frame.payload.len() < 300, "{error}");
+    raw.text(&json!({ "subscribe": ["a", "public:y"], "watch": ["b"], "unsubscribe": ["c"] }).to_string()).await;
+    let mut heard: Vec<Value> = Vec::new();
+    while heard.len() < 2 {
+        heard.push(serde_json::from_slice(&raw.frame(SOON).await.unwrap().payload).unwrap());
+    }
+    let error = heard.iter().find_map(|message| message.get("error")).unwrap();
+    assert_eq!((&error["code"], &error["channel"]), (&"bad_request".into(), &"c".into()));
+    let also = json!([{ "code": "forbidden", "channel": "a" }, { "code": "forbidden", "channel": "b" }]);
+    assert_eq!(error["also"], also);
+    assert!(heard.contains(&json!({ "subscribed": "public:y" })), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_asks_for_all_it_may_keeps_nobody_else_waiting() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).set("SERVER__WORKERS", "1").start().await;
+    node.ready().await;
+    let calm = Client::join(&node, &["users:count"]).await;
+    let names: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let burst = masked(FINAL | TEXT, json!({ "subscribe": names }).to_string().as_bytes()).repeat(30);
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(Raw::open(&node, "watch=public:x").await);
+    }
+    for raw in &mut crowd {
+        raw.send(&burst).await;
+    }
+    let asked = tokio::time::Instant::now();
+    assert_eq!(calm.subscribe("public:y").await["subscribed"], "public:y");
+    assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
+}

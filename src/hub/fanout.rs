@@ -50,7 +50,7 @@ impl Shard {
                     self.expel(&channel, "refused", "the channel's key in the store is not a count of ours");
                 }
                 Delivery::Store { up } => self.send_all(&ws_frame::state(up)),
-                Delivery::Message { .. } | Delivery::Config(_) | Delivery::Drain(_) => {}
+                Delivery::Message { .. } => {}
             }
         }
         self.messages(run);

@@ -11,6 +11,9 @@ use smallvec::SmallVec;
 
 /// Slices that one vectored write takes at most.
 const SLICES: usize = 64;
+/// What a waiting frame takes beside its bytes: its place in the queue, which may be half empty, or what
+/// the allocator adds. Without it, a client could have memory many times its bound held for it.
+const FRAME_OVERHEAD: usize = 2 * size_of::<Bytes>();
 
 /// Which of a channel's newest frames a socket still has to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +64,10 @@ pub struct SendQueue {
 }
 
 impl SendQueue {
-    /// Bytes that wait.
+    /// Bytes that wait, with what it takes to keep them. The first frame's keeping is not counted, so that
+    /// one frame as long as the bound still fits.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + FRAME_OVERHEAD * self.queue.len().saturating_sub(1)
     }
 
     /// Puts what cannot be left out into an empty outbox: the rest of a frame whose beginning was
@@ -134,5 +138,22 @@ impl SendQueue {
             n -= front.len();
             self.queue.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_frames_count_with_what_it_takes_to_keep_them() {
+        let mut queue = SendQueue::default();
+        queue.push(Bytes::from_static(&[0; 1000]));
+        assert_eq!(queue.bytes(), 1000);
+        (0..100).for_each(|_| queue.push(Bytes::from_static(b"x")));
+        let kept = queue.queue.capacity() * size_of::<Bytes>();
+        assert!(queue.bytes() >= 1100 + kept, "{} for {kept}", queue.bytes());
+        queue.clear_for_close();
+        assert_eq!(queue.bytes(), 0);
     }
 }

@@ -104,6 +104,21 @@ pub fn error(code: &str, channel: Option<&str>, message: &str) -> Bytes {
     text(&format!(r#"{{"error":{{"code":"{code}"{channel},"message":{}}}}}"#, quoted(message)))
 }
 
+/// [`error`] for the first of several channels, with the others behind it: one frame for one message.
+pub fn errors(code: &str, channel: &str, message: &str, also: &[(&str, &str)]) -> Bytes {
+    if also.is_empty() {
+        return error(code, Some(channel), message);
+    }
+    let also: Vec<String> =
+        also.iter().map(|(code, channel)| format!(r#"{{"code":"{code}","channel":{}}}"#, quoted(channel))).collect();
+    text(&format!(
+        r#"{{"error":{{"code":"{code}","channel":{},"message":{},"also":[{}]}}}}"#,
+        quoted(channel),
+        quoted(message),
+        also.join(",")
+    ))
+}
+
 /// The integer that a payload is, by the store's own strict rule: no sign but a minus, no leading
 /// zeros, nothing around it.
 pub fn integer(payload: &[u8]) -> Option<i64> {

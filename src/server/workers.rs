@@ -13,7 +13,7 @@ use crate::http::accept::WorkerHandle;
 use crate::hub::queue::{Sender, queue};
 use crate::hub::{Registry, Shard};
 use crate::metrics::Metrics;
-use crate::session::{ATTACHES, Pulse, Worker, run};
+use crate::session::{ATTACHES, ORDERS, Order, Pulse, Worker, run};
 
 /// Workers that one node may have: a bit each in the registry.
 const MAX_WORKERS: usize = 64;
@@ -23,6 +23,7 @@ const MAX_WORKERS: usize = 64;
 pub struct Workers {
     pub lanes: Vec<WorkerHandle>,
     pub deliveries: Vec<Sender>,
+    pub orders: Vec<mpsc::Sender<Order>>,
     pub pulses: Vec<Pulse>,
     pub running: JoinSet<()>,
 }
@@ -37,6 +38,7 @@ impl Workers {
         for index in 0..config.server.workers.clamp(1, MAX_WORKERS) {
             let (attach_sender, attaches) = mpsc::channel(ATTACHES);
             let (delivery_sender, deliveries) = queue();
+            let (order_sender, orders) = mpsc::channel(ORDERS);
             let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
             let pulse = Pulse::default();
             all.pulses.push(pulse.clone());
@@ -44,7 +46,7 @@ impl Workers {
                 let shard =
                     Shard::new(index as u8, registry.clone(), config.channels, config.limits.clone(), metrics.clone());
                 let worker = Worker::new(shard, registry, config.limits, config.session, metrics)?;
-                run(worker, attaches, deliveries, pulse).await
+                run(worker, attaches, deliveries, orders, pulse).await
             };
             let runtime = if index == 0 {
                 all.running.spawn(async move { report(work.await) });
@@ -60,6 +62,7 @@ impl Workers {
             };
             all.lanes.push(WorkerHandle { runtime, attaches: attach_sender });
             all.deliveries.push(delivery_sender);
+            all.orders.push(order_sender);
         }
         Ok(all)
     }

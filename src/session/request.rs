@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A request whose shape is right.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Channels to leave; done first.
     pub unsubscribe: Vec<String>,
@@ -17,11 +17,18 @@ pub struct Request {
 
 const SHAPE: &str = r#"send one JSON object such as {"subscribe":["users:count"]}, with subscribe, watch or unsubscribe, each a list of channel names"#;
 
-/// Reads a request.
+impl Request {
+    /// How many channels it names.
+    pub fn names(&self) -> usize {
+        self.unsubscribe.len() + self.subscribe.len() + self.watch.len()
+    }
+}
+
+/// Reads a request that names at most so many channels.
 ///
 /// # Errors
 /// What was wrong and what is allowed, for the client.
-pub fn parse(text: &str) -> Result<Request, String> {
+pub fn parse(text: &str, most: usize) -> Result<Request, String> {
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| format!("not understood ({error}); {SHAPE}"))?;
     let mut request = Request::default();
@@ -38,10 +45,11 @@ pub fn parse(text: &str) -> Result<Request, String> {
         };
         *list = names(value).ok_or_else(|| format!("\"{key}\" must be a list of channel names; {SHAPE}"))?;
     }
-    if request.subscribe.is_empty() && request.watch.is_empty() && request.unsubscribe.is_empty() {
-        return Err(format!("nothing is asked for; {SHAPE}"));
+    match request.names() {
+        0 => Err(format!("nothing is asked for; {SHAPE}")),
+        names if names > most => Err(format!("a message may name at most {most} channels; {names} are in this one")),
+        _ => Ok(request),
     }
-    Ok(request)
 }
 
 fn names(value: Value) -> Option<Vec<String>> {
@@ -55,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_request_names_what_it_wants() {
-        let request = parse(r#"{"subscribe":["a","b"],"watch":["c"],"unsubscribe":["d"],"reconnect":true}"#).unwrap();
+        let request =
+            parse(r#"{"subscribe":["a","b"],"watch":["c"],"unsubscribe":["d"],"reconnect":true}"#, 4).unwrap();
         assert_eq!(request.subscribe, ["a", "b"]);
         assert_eq!((request.watch, request.unsubscribe, request.reconnect), (vec!["c".into()], vec!["d".into()], true));
     }
@@ -65,8 +74,10 @@ mod tests {
         for text in
             ["", "[]", "1", "{}", "{\"subscribe\":\"a\"}", "{\"subscribe\":[1]}", "{\"publish\":[]}", "{\"watch\":[]}"]
         {
-            let message = parse(text).unwrap_err();
+            let message = parse(text, 4).unwrap_err();
             assert!(message.contains("subscribe"), "{text}: {message}");
         }
+        let message = parse(r#"{"subscribe":["a","b"],"watch":["c"]}"#, 2).unwrap_err();
+        assert!(message.contains("at most 2 channels"), "{message}");
     }
 }

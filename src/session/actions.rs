@@ -1,0 +1,188 @@
+//! What a worker does for a client: carries out what its session says, and what the hub found.
+
+use std::net::Shutdown;
+
+use bytes::Bytes;
+
+use super::close_code::{self, Close};
+use super::keepalive::Key;
+use super::machine::Action;
+use super::request::Request;
+use super::worker::Worker;
+use crate::config::channels::MAX_NAME;
+use crate::hub::ws_frame;
+use crate::hub::{CloseReason, JoinError, SocketId};
+use crate::metrics::Reason;
+
+/// Whatever a client asked for in one message and did not get: one frame, however much it is.
+#[derive(Default)]
+struct Refusals<'a> {
+    /// The code, the channel and the message of the first.
+    first: Option<(&'static str, &'a str, String)>,
+    /// Codes and channels of the others.
+    also: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Refusals<'a> {
+    fn add(&mut self, code: &'static str, name: &'a str, why: impl ToString) {
+        match &self.first {
+            None => self.first = Some((code, short(name), why.to_string())),
+            Some(_) => self.also.push((code, short(name))),
+        }
+    }
+
+    fn frame(&self) -> Option<Bytes> {
+        let (code, name, why) = self.first.as_ref()?;
+        Some(ws_frame::errors(code, name, why, &self.also))
+    }
+}
+
+impl Worker {
+    /// Takes in bytes of a client, and does what they ask for.
+    pub(super) fn hear(&mut self, id: SocketId, bytes: &mut [u8]) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let (now, limits) = (self.now, &self.limits);
+        if let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::as_mut) {
+            slot.session.hear(bytes, limits, now, &mut actions);
+            let key = (id, slot.generation);
+            for action in actions.drain(..) {
+                if self.alive(key).is_some() {
+                    self.carry_out(id, action);
+                }
+            }
+            if self.alive(key).is_some_and(|slot| slot.session.is_behind()) {
+                self.read_on(id);
+            }
+            self.write(id);
+        }
+        self.actions = actions;
+    }
+
+    /// Does one thing for a client.
+    pub(super) fn carry_out(&mut self, id: SocketId, action: Action) {
+        match action {
+            Action::Send(frame) => self.shard.send(id, frame),
+            Action::Request(request) => self.request(id, &request),
+            Action::Close(close) => self.send_close(id, close, close.frame()),
+            Action::EndOurSide => {
+                if let Some(io) = self.shard.io(id) {
+                    // A connection that is gone already is told by its events.
+                    let _ = io.shutdown(Shutdown::Write);
+                }
+            }
+            Action::Drop => self.drop_socket(id),
+        }
+    }
+
+    /// Leaves and joins. What is refused is told in one frame, and disturbs nothing else.
+    pub(super) fn request(&mut self, id: SocketId, request: &Request) {
+        let mut refusals = Refusals::default();
+        for name in &request.unsubscribe {
+            if self.shard.leave(id, name) {
+                self.shard.send(id, ws_frame::left(name));
+            } else {
+                refusals.add("bad_request", name, "this client is not on this channel");
+            }
+        }
+        for (names, watch) in [(&request.subscribe, false), (&request.watch, true)] {
+            for name in names {
+                if let Err(error) = self.shard.join(id, name, watch, request.reconnect) {
+                    refusals.add(code(&error), name, error);
+                }
+            }
+        }
+        if let Some(frame) = refusals.frame() {
+            self.shard.send(id, frame);
+        }
+    }
+
+    /// Sends what waits for a client, as far as it goes, and does what was to follow it.
+    pub(super) fn write(&mut self, id: SocketId) {
+        if self.shard.flush(id)
+            && let Some(action) = self.slot(id).and_then(|slot| slot.session.sent())
+        {
+            self.carry_out(id, action);
+        }
+    }
+
+    /// Starts to close a client, unless that has begun: out of every channel and of the count at once,
+    /// then the close frame.
+    pub(super) fn close(&mut self, id: SocketId, close: &'static Close) {
+        if let Some(action) = self.slot(id).and_then(|slot| slot.session.close(close)) {
+            self.carry_out(id, action);
+        }
+    }
+
+    /// [`Worker::close`] for a client that is to connect again after a pause of its own.
+    pub(super) fn send_elsewhere(&mut self, id: SocketId) {
+        let pause = self.drain.as_ref().map(|(drain, _)| drain.pause(fastrand::f64())).unwrap_or_default();
+        if self.slot(id).and_then(|slot| slot.session.close(&close_code::RESTART)).is_some() {
+            self.send_close(id, &close_code::RESTART, close_code::RESTART.frame_after(pause));
+        }
+    }
+
+    /// However slow the client, its connection ends in time.
+    fn send_close(&mut self, id: SocketId, close: &'static Close, frame: Bytes) {
+        let Some(key) = self.key(id) else { return };
+        self.count_close(close);
+        self.shard.send_last(id, frame);
+        self.goodbyes.push_back((self.now + self.timing.close, key));
+    }
+
+    fn count_close(&self, close: &Close) {
+        self.metrics.closed.get_or_create(&Reason { reason: close.name }).inc();
+    }
+
+    pub(super) fn drop_gone(&mut self, id: SocketId) {
+        if self.slot(id).is_some_and(|slot| slot.session.is_open()) {
+            self.count_close(&close_code::GONE);
+        }
+        self.drop_socket(id);
+    }
+
+    /// Ends the connection.
+    pub(super) fn drop_socket(&mut self, id: SocketId) {
+        if let Some(slot) = self.slots.get_mut(id as usize) {
+            *slot = None;
+        }
+        // Closing the descriptor takes it out of the epoll.
+        self.shard.detach(id);
+    }
+
+    pub(super) fn close_doomed(&mut self) {
+        for (id, doom) in self.shard.take_doomed() {
+            match doom {
+                CloseReason::Slow => self.close(id, &close_code::SLOW),
+                CloseReason::Gone => self.drop_gone(id),
+            }
+        }
+    }
+
+    /// Ends the connections of clients that did not say goodbye in time.
+    pub(super) fn say_goodbye(&mut self) {
+        while self.goodbyes.front().is_some_and(|(by, _)| *by <= self.now) {
+            if let Some((_, key)) = self.goodbyes.pop_front()
+                && self.alive(key).is_some()
+            {
+                self.drop_socket(key.0);
+            }
+        }
+    }
+
+    fn key(&mut self, id: SocketId) -> Option<Key> {
+        self.slot(id).map(|slot| (id, slot.generation))
+    }
+}
+
+fn code(error: &JoinError) -> &'static str {
+    match error {
+        JoinError::Forbidden => "forbidden",
+        JoinError::BadName(_) => "bad_request",
+        JoinError::TooMany(_) => "too_many_channels",
+    }
+}
+
+/// A name as it may be repeated to whoever sent it: never at full length.
+fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME)]
+}

@@ -1,0 +1,350 @@
+//! One client as a state machine: bytes and times go in, actions come out. No socket, no clock.
+//!
+//! The worker reads a socket, hands the bytes to [`Session::hear`], and carries out what comes back.
+//! The rule: what a client may have done in one turn, and in one second, is bounded here.
+
+use std::mem;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::close_code::{self, Close};
+use super::frames::{self, Partial, Said};
+use super::keepalive::Due;
+use super::request::{self, Request};
+use super::token_bucket::TokenBucket;
+use crate::config::Limits;
+use crate::hub::ws_frame::{self, frame, opcode};
+
+/// Bytes that are read, and thrown away, of a client that broke the protocol, so that no reset overtakes
+/// the close frame. After them nothing is read: the kernel's window fills up, and the client waits.
+const DISCARD: u32 = 1 << 20;
+/// What one read of those counts for at least: to send them byte by byte must not be worth it.
+const DISCARD_STEP: u32 = 4 << 10;
+/// What one read costs a client, in messages: to send a message byte by byte must not be worth it either.
+const READ_COST: f32 = 0.125;
+/// Names that a client gets for the price of one message.
+const NAMES_A_MESSAGE: f32 = 16.0;
+/// A message may name twice the channels that a client may have, to leave all and join as many, or twice
+/// this many if that is more.
+const NAMES: usize = 8;
+/// What a client gets done in one turn, in messages. The others have theirs before it goes on.
+const TURN: f32 = 4.0;
+
+/// Where a session is between open and close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Open.
+    Open,
+    /// Our close frame is on its way; the client's is awaited.
+    Closing,
+    /// As [`State::Closing`], but the client broke the protocol, and its goodbye would not be understood.
+    Deaf {
+        /// Bytes of it that are still read and thrown away.
+        discard: u32,
+        /// Our side of the connection has ended. Ending it again would wake the worker, for ever.
+        ended: bool,
+    },
+    /// Both have said goodbye; the connection ends when ours is sent.
+    Answered,
+}
+
+/// What the worker is to do for a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send this frame.
+    Send(Bytes),
+    /// Leave and join channels, and say which of them cannot be joined.
+    Request(Request),
+    /// Leave every channel, and send the close frame. The connection ends in time, however slow the client.
+    Close(&'static Close),
+    /// End our side of the connection; the client may end its own.
+    EndOurSide,
+    /// End the connection.
+    Drop,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    /// A ping was sent and nothing heard since.
+    pinged: bool,
+    /// There may be whole messages in `partial`.
+    behind: bool,
+    /// What is left of a message that is not complete, or that waits for the next turn.
+    partial: Option<Box<Partial>>,
+    allowance: TokenBucket,
+}
+
+impl Session {
+    /// A client that has just come.
+    pub fn new(limits: &Limits, now: Duration) -> Self {
+        let allowance = TokenBucket::new(limits.messages_per_second, now);
+        Self { state: State::Open, pinged: false, behind: false, partial: None, allowance }
+    }
+
+    /// Whether nobody has said goodbye.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether it has said more than it got done in its turn. Nothing is read before it had another.
+    pub fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Whether what it sends is worth reading.
+    pub fn listens(&self) -> bool {
+        !matches!(self.state, State::Deaf { discard: 0, .. })
+    }
+
+    /// Takes in bytes from the client, behind what was left of an earlier frame; or none, where it is behind.
+    pub fn hear(&mut self, bytes: &mut [u8], limits: &Limits, now: Duration, actions: &mut Vec<Action>) {
+        self.pinged &= bytes.is_empty();
+        if let State::Deaf { discard, .. } = &mut self.state {
+            *discard = discard.saturating_sub(DISCARD_STEP.max(u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+            return;
+        }
+        if !bytes.is_empty() && !self.allowance.take(READ_COST, limits.messages_per_second, now) {
+            return self.break_off(&close_code::TOO_MANY, actions);
+        }
+        self.behind = false;
+        let mut partial = self.partial.take().unwrap_or_default();
+        let mut joined = partial.take_bytes();
+        let heard = if joined.is_empty() {
+            self.messages(bytes, &mut partial, limits, now, actions).map(|taken| partial.extend(&bytes[taken..]))
+        } else {
+            joined.extend_from_slice(bytes);
+            self.messages(&mut joined, &mut partial, limits, now, actions).map(|taken| match taken {
+                // However small the pieces that a frame comes in, none of it is copied again.
+                0 => partial.put_back(joined),
+                _ => partial.extend(&joined[taken..]),
+            })
+        };
+        match heard {
+            Err(close) => self.break_off(close, actions),
+            Ok(()) if !partial.is_empty() => self.partial = Some(partial),
+            Ok(()) => {}
+        }
+    }
+
+    /// Does what whole messages say, as far as this turn goes. Returns how many bytes they were.
+    fn messages(
+        &mut self,
+        bytes: &mut [u8],
+        partial: &mut Partial,
+        limits: &Limits,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> Result<usize, &'static Close> {
+        let (mut all, mut done) = (0, 0.0);
+        loop {
+            let (said, taken) = frames::next(&mut bytes[all..], partial, limits.message)?;
+            all += taken;
+            let Some(said) = said else { return Ok(all) };
+            let (cost, action) = self.answer(said, limits);
+            if !self.allowance.take(cost, limits.messages_per_second, now) {
+                return Err(&close_code::TOO_MANY);
+            }
+            actions.extend(action);
+            done += cost;
+            if done >= TURN && all < bytes.len() {
+                self.behind = true;
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What one message costs and sets off. A goodbye is free.
+    fn answer(&mut self, said: Said, limits: &Limits) -> (f32, Option<Action>) {
+        let action = match (said, self.state) {
+            (Said::Close, State::Open) => {
+                self.state = State::Answered;
+                return (0.0, Some(Action::Close(&close_code::NORMAL)));
+            }
+            (Said::Close, _) => {
+                self.state = State::Answered;
+                return (0.0, None);
+            }
+            (Said::Ping(payload), State::Open) => Some(Action::Send(frame(opcode::PONG, &payload))),
+            (Said::Text(text), State::Open) => match request::parse(&text, 2 * limits.channels_per_client.max(NAMES)) {
+                Ok(request) => {
+                    let cost = (request.names() as f32 / NAMES_A_MESSAGE).ceil();
+                    return (cost.max(1.0), Some(Action::Request(request)));
+                }
+                Err(message) => Some(Action::Send(ws_frame::error("bad_request", None, &message))),
+            },
+            _ => None,
+        };
+        (1.0, action)
+    }
+
+    /// Closes a client whose bytes have no meaning any more.
+    fn break_off(&mut self, close: &'static Close, actions: &mut Vec<Action>) {
+        self.behind = false;
+        let before = mem::replace(&mut self.state, State::Deaf { discard: DISCARD, ended: false });
+        if before == State::Open {
+            actions.push(Action::Close(close));
+        }
+    }
+
+    /// Closes the client for a reason of the worker's; None if it is being closed already.
+    pub fn close(&mut self, close: &'static Close) -> Option<Action> {
+        if !self.is_open() {
+            return None;
+        }
+        self.state = State::Closing;
+        Some(Action::Close(close))
+    }
+
+    /// Everything that waited for the client is sent.
+    pub fn sent(&mut self) -> Option<Action> {
+        match &mut self.state {
+            State::Answered => Some(Action::Drop),
+            State::Deaf { ended, .. } => (!mem::replace(ended, true)).then_some(Action::EndOurSide),
+            State::Open | State::Closing => None,
+        }
+    }
+
+    /// A deadline has come.
+    pub fn timeout(&mut self, due: Due) -> Option<Action> {
+        match due {
+            Due::Ping if self.is_open() => {
+                self.pinged = true;
+                Some(Action::Send(frame(opcode::PING, &[])))
+            }
+            Due::Pong if self.pinged => self.close(&close_code::NO_PONG),
+            Due::Ping | Due::Pong => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Overrides, load_from};
+
+    fn limits() -> Limits {
+        load_from(&Overrides::default(), HashMap::new()).unwrap().config.limits
+    }
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len()).unwrap();
+        let mut out = vec![first, 0x80 | if length < 126 { length as u8 } else { 126 }];
+        if length >= 126 {
+            out.extend(length.to_be_bytes());
+        }
+        out.extend([0; 4]);
+        out.extend(payload);
+        out
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        masked(0x81, text.as_bytes())
+    }
+
+    /// Hears bytes in pieces, with as many turns as it takes.
+    fn hear(session: &mut Session, bytes: &[u8], piece: usize) -> Vec<Action> {
+        let (limits, mut actions) = (limits(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            session.hear(&mut piece.to_vec(), &limits, Duration::ZERO, &mut actions);
+            while session.is_behind() {
+                session.hear(&mut [], &limits, Duration::ZERO, &mut actions);
+            }
+        }
+        actions
+    }
+
+    fn open() -> Session {
+        Session::new(&limits(), Duration::ZERO)
+    }
+
+    #[test]
+    fn a_goodbye_is_answered_once_and_ends_the_connection_when_that_is_sent() {
+        let mut session = open();
+        assert_eq!(session.sent(), None);
+        let twice = masked(0x88, &1000_u16.to_be_bytes()).repeat(2);
+        assert_eq!(hear(&mut session, &twice, 100), [Action::Close(&close_code::NORMAL)]);
+        assert_eq!(session.sent(), Some(Action::Drop));
+        let mut session = open();
+        assert_eq!(session.close(&close_code::SLOW), Some(Action::Close(&close_code::SLOW)));
+        assert_eq!((session.close(&close_code::RESTART), session.sent()), (None, None));
+        assert_eq!(hear(&mut session, &masked(0x88, &[]), 100), []);
+        assert_eq!(session.sent(), Some(Action::Drop));
+    }
+
+    #[test]
+    fn a_client_that_broke_the_protocol_hears_one_end_and_is_not_read_for_ever() {
+        let mut session = open();
+        assert_eq!(hear(&mut session, &[0x81, 2, b'h', b'i'], 100), [Action::Close(&close_code::PROTOCOL)]);
+        assert_eq!(session.sent(), Some(Action::EndOurSide));
+        assert_eq!(session.sent(), None, "to end it again would be an event again");
+        let reads = (0..100_000).take_while(|_| {
+            assert_eq!(hear(&mut session, b"x", 1), []);
+            session.listens()
+        });
+        assert!(reads.count() < 300);
+    }
+
+    #[test]
+    fn a_ping_that_nothing_follows_closes_and_any_byte_is_enough() {
+        let mut session = open();
+        assert!(matches!(session.timeout(Due::Ping), Some(Action::Send(_))));
+        hear(&mut session, &masked(0x8a, &[]), 1);
+        assert_eq!(session.timeout(Due::Pong), None);
+        session.timeout(Due::Ping);
+        assert_eq!(session.timeout(Due::Pong), Some(Action::Close(&close_code::NO_PONG)));
+        assert_eq!(session.timeout(Due::Ping), None);
+    }
+
+    #[test]
+    fn a_turn_ends_after_a_few_messages_and_the_next_goes_on() {
+        let (mut session, limits, mut actions) = (open(), limits(), Vec::new());
+        let mut bytes = text(r#"{"watch":["a"]}"#).repeat(20);
+        session.hear(&mut bytes, &limits, Duration::ZERO, &mut actions);
+        assert!(session.is_behind() && actions.len() == 4, "{}", actions.len());
+        while session.is_behind() {
+            session.hear(&mut [], &limits, Duration::ZERO, &mut actions);
+        }
+        assert_eq!(actions.len(), 20);
+    }
+
+    #[test]
+    fn names_cost_and_too_many_in_one_message_are_refused_in_one_frame() {
+        let names = |n: usize| serde_json::json!({ "watch": (0..n).map(|n| n.to_string()).collect::<Vec<_>>() });
+        let mut session = open();
+        let all = hear(&mut session, &text(&names(128).to_string()).repeat(40), 1 << 16);
+        assert_eq!(all.len(), 32, "31 at 8 each of 250, and the end: {all:?}");
+        assert_eq!(all.last(), Some(&Action::Close(&close_code::TOO_MANY)));
+        let all = hear(&mut open(), &text(&names(1000).to_string()), 1 << 16);
+        assert!(matches!(&all[..], [Action::Send(frame)] if frame.len() < 200), "{all:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_in_whatever_pieces_has_the_same_effect_and_at_most_one_close(
+            frames in vec((any::<u8>(), vec(any::<u8>(), 0..40)), 0..20),
+            piece in 1_usize..64,
+        ) {
+            let bytes: Vec<u8> = frames.iter().flat_map(|(first, payload)| masked(*first, payload)).collect();
+            let (mut whole, mut pieces) = (open(), open());
+            let effect = hear(&mut whole, &bytes, bytes.len().max(1));
+            prop_assert_eq!(&effect, &hear(&mut pieces, &bytes, piece));
+            let closes = effect.iter().filter(|action| matches!(action, Action::Close(_))).count();
+            prop_assert!(closes <= 1);
+            prop_assert_eq!(closes == 0, whole.is_open());
+        }
+
+        #[test]
+        fn bytes_without_any_form_end_nothing_but_the_session(bytes in vec(any::<u8>(), 0..400), piece in 1_usize..64) {
+            let closes = |action: &&Action| matches!(action, Action::Close(_));
+            prop_assert!(hear(&mut open(), &bytes, piece).iter().filter(closes).count() <= 1);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How many messages a client may send at once: a bucket that fills again with time.
+
+use std::time::Duration;
+
+/// Seconds over which a client's messages are averaged.
+const AVERAGED: u32 = 5;
+
+/// One client's bucket. Small, since every idle socket has one.
+#[derive(Debug)]
+pub struct TokenBucket {
+    left: f32,
+    at: Duration,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    pub fn new(per_second: u32, now: Duration) -> Self {
+        Self { left: full(per_second), at: now }
+    }
+
+    /// Takes `cost` messages out; false if it has not as many.
+    pub fn take(&mut self, cost: f32, per_second: u32, now: Duration) -> bool {
+        let filled = now.saturating_sub(self.at).as_secs_f32() * per_second as f32;
+        self.left = (self.left + filled).min(full(per_second)) - cost;
+        self.at = now;
+        self.left >= 0.0
+    }
+}
+
+fn full(per_second: u32) -> f32 {
+    per_second.saturating_mul(AVERAGED) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_so_many_at_once_and_as_many_again_in_time() {
+        let at = Duration::from_secs;
+        let mut bucket = TokenBucket::new(2, at(0));
+        let taken = |bucket: &mut TokenBucket, now| (0..100).take_while(|_| bucket.take(1.0, 2, now)).count();
+        assert_eq!(taken(&mut bucket, at(1)), 10);
+        assert_eq!(taken(&mut bucket, at(1)), 0);
+        // What was refused was asked for, and counts.
+        assert_eq!(taken(&mut bucket, at(3)), 2);
+        assert_eq!(taken(&mut bucket, at(1_000_000)), 10);
+    }
+}
