@@ -1,22 +1,29 @@
-//! How many are here: this node's tallies, its lease, and the sum over all nodes.
+//! How many are here: this node's shares, its lease, and the sum over all nodes.
 //!
 //! In: joins and leaves of this node's sockets, and what its subscription brings. Out: statements
 //! to the store, and the channels' totals as [`Value`]s. It does not know sockets, nor how a value
 //! reaches them. The rule: a node states what it has, under a lease; stating twice changes nothing,
 //! and whoever notices withdraws what a dead node stated. So every retry is safe, and no count is
 //! wrong for longer than a lease.
+//!
+//! [`state`] decides, without I/O, a clock or a task; [`jobs`] ask the store, through the scripts in
+//! `lua/`; `task` joins the two. A simulation puts its own world in the place of the last.
 
 mod channel;
 mod channel_state;
+pub mod effect;
+pub mod jobs;
 mod lease;
-mod reap;
-mod scripts;
+mod report;
+pub mod scripts;
+pub mod state;
 mod task;
 mod transitions;
 
 use std::sync::Arc;
 
-pub use channel::{ChannelHandle, Presence, Reading, Value};
+pub use channel::{Change, ChannelHandle, Presence, Reading, Value, flag};
+pub use lease::NodeId;
 use scripts::Scripts;
 use task::Task;
 
@@ -28,12 +35,12 @@ use crate::metrics::Metrics;
 pub fn presence(
     config: config::Presence,
     rules: Arc<Rules>,
-    commands: Client,
+    client: Client,
     keys: Keys,
     metrics: Metrics,
 ) -> (Presence, impl Future<Output = ()> + Send) {
     let handle = Presence::default();
-    let scripts = Scripts::new(commands, keys);
-    let task = Task::new(handle.clone(), config, rules, scripts, metrics);
+    let link = client.link();
+    let task = Task::new(handle.clone(), config, rules, link, Scripts::new(client, keys), metrics);
     (handle, task.run())
 }

@@ -16,9 +16,14 @@ const COUNT: &str = "users:count";
 const TALLY: &str = "headcount:v1:{users:count}:tally";
 const NODES: &str = "headcount:v1:nodes";
 
-const STATE: &str = include_str!("../src/presence/state.lua");
-const REPAIR: &str = include_str!("../src/presence/repair.lua");
-const HEARTBEAT: &str = include_str!("../src/presence/heartbeat.lua");
+const OWN: &str = "headcount:v1:{users:count}:own";
+const KEYS: [&str; 3] = [COUNT, TALLY, OWN];
+
+const STATE: &str =
+    concat!(include_str!("../src/presence/lua/count.lua"), include_str!("../src/presence/lua/state.lua"));
+const REPAIR: &str =
+    concat!(include_str!("../src/presence/lua/count.lua"), include_str!("../src/presence/lua/repair.lua"));
+const HEARTBEAT: &str = include_str!("../src/presence/lua/heartbeat.lua");
 
 /// A node with short times, so that what is to heal heals within the test.
 async fn quick(redis: &Redis) -> Node {
@@ -65,6 +70,7 @@ async fn leave_a_dead_node(redis: &Redis, id: &str, channels: &[(&str, &str)]) {
         redis.call('SADD', 'headcount:v1:node:' .. ARGV[1], ARGV[i])
         redis.call('HSET', 'headcount:v1:{' .. ARGV[i] .. '}:tally', ARGV[1], ARGV[i + 1])
         redis.call('INCRBY', ARGV[i], ARGV[i + 1])
+        redis.call('INCRBY', 'headcount:v1:{' .. ARGV[i] .. '}:own', ARGV[i + 1])
       end
       redis.call('ZADD', 'headcount:v1:nodes', 1000, ARGV[1])";
     let mut command = vec!["EVAL", script, "0", id];
@@ -95,11 +101,10 @@ async fn a_statement_that_arrives_after_its_lease_ended_changes_nothing() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
     let end = now(&redis).await + 60_000;
-    let keys = [COUNT, TALLY];
-    let in_time = run(&redis, STATE, &keys, &["a", "5", &end.to_string(), "1"]).await;
+    let in_time = run(&redis, STATE, &KEYS, &["a", "5", &end.to_string(), "1", "0"]).await;
     assert_eq!((word(&in_time), redis.get(COUNT).await), ("ok".into(), Ok(Some(5))));
     let past = now(&redis).await - 1;
-    let late = run(&redis, STATE, &keys, &["a", "9", &past.to_string(), "1"]).await;
+    let late = run(&redis, STATE, &KEYS, &["a", "9", &past.to_string(), "1", "1"]).await;
     assert_eq!((word(&late), redis.get(COUNT).await), ("late".into(), Ok(Some(5))));
 }
 
@@ -108,13 +113,12 @@ async fn stating_a_number_twice_changes_nothing_and_older_ids_are_taken_out_in_t
     let _turn = beside_others().await;
     let redis = Redis::start().await;
     let end = (now(&redis).await + 60_000).to_string();
-    let keys = [COUNT, TALLY];
     for _ in 0..3 {
-        run(&redis, STATE, &keys, &["old", "5", &end, "1"]).await;
+        run(&redis, STATE, &KEYS, &["old", "5", &end, "1", "0"]).await;
     }
     assert_eq!(redis.get(COUNT).await, Ok(Some(5)));
     for _ in 0..3 {
-        run(&redis, STATE, &keys, &["new", "6", &end, "1", "old"]).await;
+        run(&redis, STATE, &KEYS, &["new", "6", &end, "1", "1", "old"]).await;
     }
     let tally: Vec<String> = redis.must(&["HGETALL", TALLY]).await;
     assert_eq!((redis.get(COUNT).await, tally), (Ok(Some(6)), vec!["new".into(), "6".into()]));
@@ -140,7 +144,7 @@ async fn two_reapers_at_once_withdraw_a_dead_node_once() {
     count_is(&redis, &[&clients[0], &clients[1]], 2).await;
     leave_a_dead_node(&redis, "dead", &[(COUNT, "7")]).await;
     // Beside the two nodes, withdraw it by hand as well, several times at once.
-    let by_hand = || run(&redis, REPAIR, &[COUNT, TALLY], &["1", "dead"]);
+    let by_hand = || run(&redis, REPAIR, &KEYS, &["me", "", "1", "dead"]);
     tokio::join!(by_hand(), by_hand(), by_hand());
     nobody_is_dead(&redis, 2).await;
     count_is(&redis, &[&clients[0], &clients[1]], 2).await;
@@ -152,7 +156,7 @@ async fn a_reaper_that_dies_midway_is_followed_by_another() {
     let redis = Redis::start().await;
     // The dead reaper had withdrawn the one channel and not the other, nor struck the node.
     leave_a_dead_node(&redis, "dead", &[(COUNT, "7"), ("page:/a", "3")]).await;
-    run(&redis, REPAIR, &[COUNT, TALLY], &["1", "dead"]).await;
+    run(&redis, REPAIR, &KEYS, &["me", "", "1", "dead"]).await;
     assert_eq!(redis.get(COUNT).await, Ok(Some(0)));
 
     let node = quick(&redis).await;
@@ -181,7 +185,7 @@ async fn a_node_that_wakes_while_it_is_reaped_is_counted_once() {
     })
     .await;
     // A reaper has withdrawn the tally, and not yet struck the node.
-    run(&redis, REPAIR, &[COUNT, TALLY], &["1", &ids[0]]).await;
+    run(&redis, REPAIR, &KEYS, &["me", "", "1", &ids[0]]).await;
     assert_eq!(redis.get(COUNT).await, Ok(Some(0)));
     node.thaw();
 

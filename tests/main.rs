@@ -12,6 +12,7 @@ mod browsers;
 mod channels;
 mod config;
 mod count;
+mod damage;
 mod deploy;
 mod embedded;
 mod events;

@@ -20,7 +20,8 @@ const CLIENTS: &str = "50";
 /// The keys, members and numbers that it draws from.
 const SPACE: &str = "100000";
 /// The script that states a node's number on a channel.
-const SCRIPT: &str = include_str!("../../src/presence/state.lua");
+const SCRIPT: &str =
+    concat!(include_str!("../../src/presence/lua/count.lua"), include_str!("../../src/presence/lua/state.lua"));
 /// Keys, and members of the sorted set, whose memory is measured.
 const MILLION: usize = 1_000_000;
 /// How many of them go over the wire at once.
@@ -46,7 +47,7 @@ const REQUESTS: &[Request] = &[
     Request { name: "PUBLISH to 100", args: &["PUBLISH", "news", "hello"], subscribers: 100, thousands: 10 },
     Request {
         name: "EVALSHA of the count",
-        args: &["EVALSHA", "{sha}", "2", "total", "tally", "node", "__rand_int__", "9999999999999", "1"],
+        args: &["EVALSHA", "{sha}", "3", "total", "tally", "own", "node", "__rand_int__", "9999999999999", "1", "1"],
         subscribers: 0,
         thousands: 50,
     },

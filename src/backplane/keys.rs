@@ -1,7 +1,7 @@
 //! Every key and channel name that this program uses in the store.
 //!
 //! `v1` is the version of the key layout; a later layout takes another number and can stand beside
-//! this one. The braces make a channel's total and its tally share a Cluster slot.
+//! this one. The braces put the keys of a channel into one Cluster slot.
 
 use std::sync::Arc;
 
@@ -27,14 +27,19 @@ impl Keys {
         format!("{0}headcount:v1:{{{0}{channel}}}:tally", self.prefix)
     }
 
+    /// How much of the total is ours: the sum of the tally when the total was last changed.
+    pub fn own(&self, channel: &str) -> String {
+        format!("{0}headcount:v1:{{{0}{channel}}}:own", self.prefix)
+    }
+
     /// Sorted set: node id to the end of its lease, in milliseconds of the store's clock.
     pub fn nodes(&self) -> String {
         format!("{}headcount:v1:nodes", self.prefix)
     }
 
     /// Set: the channels in which a node may have a tally.
-    pub fn node(&self, id: &str) -> String {
-        format!("{}headcount:v1:node:{id}", self.prefix)
+    pub fn node(&self, id: &[u8]) -> Vec<u8> {
+        [self.prefix.as_bytes(), b"headcount:v1:node:", id].concat()
     }
 
     /// The channel that a name in the store stands for.
@@ -48,10 +53,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_total_and_its_tally_share_a_cluster_slot() {
+    fn the_keys_of_a_channel_share_a_cluster_slot() {
         let keys = Keys::new("staging:");
         assert_eq!(keys.total("users:count"), "staging:users:count");
         assert_eq!(keys.tally("users:count"), "staging:headcount:v1:{staging:users:count}:tally");
+        assert_eq!(keys.own("users:count"), "staging:headcount:v1:{staging:users:count}:own");
         assert_eq!(keys.channel("staging:users:count"), Some("users:count"));
         assert_eq!(keys.channel("users:count"), None);
     }

@@ -14,8 +14,9 @@ use tokio::sync::Notify;
 use crate::config::Rules;
 
 /// What happened to a channel since the task last looked.
-pub(super) mod flag {
-    pub const QUEUED: u8 = 1;
+pub mod flag {
+    /// It waits in the mailbox already.
+    pub(super) const QUEUED: u8 = 1;
     /// Its number here may have changed.
     pub const TALLY: u8 = 2;
     /// Its subscription was acknowledged.
@@ -26,9 +27,25 @@ pub(super) mod flag {
     pub const RELEASED: u8 = 16;
 }
 
+/// What a handle says when the task looks at it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The channel.
+    pub name: Arc<str>,
+    /// Which handle of that name; a later one has a higher number.
+    pub handle: u64,
+    /// What happened; see [`flag`].
+    pub flags: u8,
+    /// How many are here now.
+    pub here: u64,
+    /// How many integers have arrived by now.
+    pub heard: u64,
+}
+
 /// A counted channel on this node.
 pub struct ChannelHandle {
     name: Arc<str>,
+    number: u64,
     here: AtomicU64,
     heard: AtomicU64,
     flags: AtomicU8,
@@ -69,16 +86,14 @@ impl ChannelHandle {
         self.heard.load(Ordering::Relaxed)
     }
 
-    pub(super) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    pub(super) fn here(&self) -> u64 {
+    fn here(&self) -> u64 {
         self.here.load(Ordering::Relaxed)
     }
 
-    pub(super) fn take_flags(&self) -> u8 {
-        self.flags.swap(0, Ordering::AcqRel)
+    /// What happened since the last look. Whatever happens after this posts the handle again.
+    fn take_change(&self) -> Change {
+        let flags = self.flags.swap(0, Ordering::AcqRel);
+        Change { name: self.name.clone(), handle: self.number, flags, here: self.here(), heard: self.times_heard() }
     }
 
     fn mark(self: &Arc<Self>, bit: u8) {
@@ -110,9 +125,10 @@ pub struct Value {
     pub reading: Reading,
 }
 
-/// The mailboxes between the presence' task and everybody else.
+/// The mailboxes between the presence task and everybody else.
 #[derive(Default)]
-pub(super) struct Shared {
+struct Shared {
+    handles: AtomicU64,
     changed: Mutex<Vec<Arc<ChannelHandle>>>,
     work: Notify,
     values: Mutex<HashMap<Arc<str>, Value>>,
@@ -133,7 +149,8 @@ impl Presence {
     /// A channel's handle on this node. At most one handle of a name is in use at a time.
     pub fn channel(&self, name: Arc<str>) -> Arc<ChannelHandle> {
         let shared = self.shared.clone();
-        Arc::new(ChannelHandle { name, here: 0.into(), heard: 0.into(), flags: 0.into(), shared })
+        let number = shared.handles.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(ChannelHandle { name, number, here: 0.into(), heard: 0.into(), flags: 0.into(), shared })
     }
 
     /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.
@@ -142,7 +159,7 @@ impl Presence {
         self.shared.work.notify_one();
     }
 
-    /// Whether the store does not let this node count, though it answers.
+    /// Whether the store answers but does not let this node count.
     pub fn is_refused(&self) -> bool {
         self.shared.refused.load(Ordering::Acquire)
     }
@@ -183,8 +200,9 @@ impl Presence {
         self.shared.work.notified().await;
     }
 
-    pub(super) fn changed(&self) -> Vec<Arc<ChannelHandle>> {
-        mem::take(&mut *lock(&self.shared.changed))
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let changed = mem::take(&mut *lock(&self.shared.changed));
+        changed.iter().map(|channel| channel.take_change()).collect()
     }
 
     /// Rules that were put into effect since the last look.

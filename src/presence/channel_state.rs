@@ -1,16 +1,18 @@
 //! What the presence knows of one channel, and what is to be done for it next. No I/O here.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
-
-use super::channel::{ChannelHandle, flag};
+use super::channel::{Change, flag};
 use super::lease::NodeId;
 
 /// The ids that a node may have had on a channel before it could state it again. More than a few
 /// mean a store that comes and goes for long; those beyond are withdrawn as dead nodes are.
 const MAX_OLDS: usize = 8;
+/// How long a channel whose key is damaged or somebody else's waits before it is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The first and the longest wait after the store refused a step.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// One thing to do for a channel. A channel does one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,21 +40,38 @@ pub struct Now {
     pub closing: bool,
 }
 
+/// Whether the channel is in this node's list in the store, where its share is found if it dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// It is not, and there is no share.
+    No,
+    /// It may be, and there may be a share: a statement was begun.
+    Maybe,
+    /// It is.
+    Yes,
+}
+
 /// One channel.
 #[derive(Debug)]
 pub struct ChannelState {
-    /// The handle that counts.
-    pub channel: Arc<ChannelHandle>,
+    /// The handle that counts; 0 before there was one.
+    pub handle: u64,
+    /// How many are here.
+    pub here: u64,
+    /// How many integers have arrived on it.
+    pub heard: u64,
     /// Named exactly in the config: it exists without anybody here.
     pub standing: bool,
     /// It was, and is no more: what it was set up as is to be taken back before anything is stated.
     pub unset: bool,
     /// The number confirmed under the current id; None if that is not certain.
     pub stated: Option<u64>,
-    /// Older ids that may have a tally.
+    /// Older ids that may have a share.
     pub olds: Vec<NodeId>,
-    /// In this node's list, under the current id.
-    pub listed: bool,
+    /// See [`Listed`].
+    pub listed: Listed,
+    /// This node had a share confirmed and has not taken it out since: the key is not somebody else's.
+    pub ours: bool,
     /// A step is under way.
     pub busy: bool,
     /// Waits in the queue for a free place.
@@ -61,39 +80,48 @@ pub struct ChannelState {
     pub live: bool,
     /// The value is to be read, as soon as possible.
     pub unread: bool,
-    /// A refusal has been said.
-    pub refused: bool,
+    /// It was said that the key holds no count.
+    pub unusable: bool,
     /// When the next wake-up is set.
     pub wake: Option<Instant>,
+    /// Is among those that a node that closes still has to withdraw.
+    pub remains: bool,
     released: bool,
     not_before: Instant,
     settle: Option<Instant>,
     repair: Instant,
-    /// The store refused the last step: before this, no other is begun.
+    /// How often in a row the store has refused a step, and until when it is left alone.
+    refusals: u32,
     rest: Option<Instant>,
 }
 
 impl ChannelState {
-    pub fn new(channel: Arc<ChannelHandle>, standing: bool, now: Instant, repair: Duration) -> Self {
+    /// A channel that nobody has yet. Its first repair is at `repair`.
+    pub fn new(standing: bool, now: Instant, repair: Instant) -> Self {
         Self {
-            channel,
+            handle: 0,
+            here: 0,
+            heard: 0,
             standing,
             unset: false,
             // A channel that is named exactly is set up by stating it, also as 0.
             stated: if standing { None } else { Some(0) },
             olds: Vec::new(),
-            listed: false,
+            listed: Listed::No,
+            ours: false,
             busy: false,
             queued: false,
             live: false,
             unread: false,
-            refused: false,
+            unusable: false,
             wake: None,
+            remains: false,
             // Until somebody here has it.
             released: standing,
             not_before: now,
             settle: None,
-            repair: now + spread(repair),
+            repair,
+            refusals: 0,
             rest: None,
         }
     }
@@ -108,17 +136,22 @@ impl ChannelState {
     }
 
     /// Takes in what happened to the handle.
-    pub fn note(&mut self, flags: u8, now: Instant, quiet: Duration) {
-        if flags & flag::TALLY != 0 {
+    pub fn note(&mut self, change: &Change, now: Instant, quiet: Duration) {
+        if change.handle < self.handle {
+            // A channel that was left and joined again has a new handle; the old one is at 0.
+            return;
+        }
+        (self.handle, self.here, self.heard) = (change.handle, change.here, change.heard);
+        if change.flags & flag::TALLY != 0 {
             self.released = false;
         }
-        if flags & flag::LIVE != 0 {
+        if change.flags & flag::LIVE != 0 {
             (self.live, self.unread, self.released) = (true, true, false);
         }
-        if flags & flag::HEARD != 0 {
+        if change.flags & flag::HEARD != 0 {
             self.settle = Some(now + quiet);
         }
-        if flags & flag::RELEASED != 0 {
+        if change.flags & flag::RELEASED != 0 {
             (self.released, self.live, self.settle, self.unread) = (true, false, None, false);
         }
     }
@@ -128,15 +161,13 @@ impl ChannelState {
         self.live = false;
     }
 
-    /// This node has a new id: what stood under the old one is to be taken out with the next
-    /// statement.
+    /// This node has a new id: what stood under the old one is to be taken out with the next statement.
     pub fn rotate(&mut self, old: &NodeId, now: Instant) {
-        let tallied = self.listed || self.stated != Some(0);
-        if tallied && self.olds.len() < MAX_OLDS && !self.olds.contains(old) {
+        if self.listed != Listed::No && self.olds.len() < MAX_OLDS && !self.olds.contains(old) {
             self.olds.push(old.clone());
         }
         self.stated = if self.standing { None } else { Some(0) };
-        self.listed = false;
+        self.listed = Listed::No;
         self.not_before = now;
     }
 
@@ -148,13 +179,13 @@ impl ChannelState {
         if self.unset {
             return Some(Step::Unset);
         }
-        let here = self.channel.here();
         if self.unstated() {
-            let ready = self.live || here == 0 || !now.subscribed || now.closing;
-            if ready && (now.at >= self.not_before || now.closing) {
+            let ready = self.live || self.here == 0 || !now.subscribed || now.closing;
+            let stands = now.closing && !self.remains();
+            if ready && !stands && (now.at >= self.not_before || now.closing) {
                 return Some(Step::State);
             }
-        } else if self.listed && here == 0 {
+        } else if self.listed != Listed::No && self.here == 0 && !now.closing {
             return Some(Step::Unlist);
         }
         if now.closing {
@@ -184,43 +215,72 @@ impl ChannelState {
 
     /// Whether the store does not know yet what is here.
     pub fn unstated(&self) -> bool {
-        self.stated != Some(self.channel.here()) || !self.olds.is_empty()
+        self.stated != Some(self.here) || !self.olds.is_empty()
+    }
+
+    /// Whether something may be left in the store that this node has to take out before it ends. The 0
+    /// of a channel that exists without anybody stays.
+    pub fn remains(&self) -> bool {
+        let may_have = self.listed != Listed::No || !self.olds.is_empty() || self.here > 0;
+        self.busy || (self.unstated() && may_have)
     }
 
     /// Whether nothing is left to be known or done.
     pub fn done(&self) -> bool {
-        self.released && !self.standing && !self.unset && !self.busy && !self.listed && !self.unstated()
+        let idle = self.released && !self.standing && !self.unset && !self.busy;
+        idle && self.listed == Listed::No && !self.unstated()
     }
 
-    /// A step begins.
-    pub fn begin(&mut self, step: Step, now: Instant, batch: Duration, repair: Duration) {
+    /// Whether its total must exist: the store has confirmed a share, or that the channel stands.
+    pub fn has_total(&self) -> bool {
+        !self.busy && !self.unusable && self.stated.is_some_and(|share| share > 0 || self.standing)
+    }
+
+    /// A step begins. The next repair is then due at `repair`.
+    pub fn begin(&mut self, step: Step, now: Instant, batch: Duration, repair: Instant) {
         (self.busy, self.rest) = (true, None);
         match step {
             Step::State => {
                 self.not_before = now + batch;
                 (self.unread, self.settle) = (false, None);
+                // Until it is confirmed, nobody knows what stands in the store.
+                self.stated = None;
+                if self.here > 0 && self.listed == Listed::No {
+                    self.listed = Listed::Maybe;
+                }
             }
             Step::Read => (self.unread, self.settle) = (false, None),
-            Step::Repair => self.repair = now + spread(repair),
+            Step::Repair => self.repair = repair,
             Step::Unlist | Step::Unset => {}
         }
     }
 
-    /// The store as a whole refused a step: leave it alone for a while.
-    pub fn rest_until(&mut self, until: Instant) {
-        self.rest = Some(until);
+    /// The store as a whole refused a step. It is left alone for a while, longer each time.
+    pub fn refused(&mut self, now: Instant, jitter: f64) {
+        let rest = FIRST_REST.saturating_mul(1 << self.refusals.min(8)).min(LONGEST_REST);
+        self.refusals += 1;
+        self.rest = Some(now + rest.mul_f64(0.5 + jitter / 2.0));
     }
 
-    /// A statement was refused: do not ask again at once, but have the total looked at.
-    pub fn put_off(&mut self, until: Instant, repair_now: bool) {
-        self.not_before = until;
-        if repair_now {
-            self.repair = self.repair.min(Instant::now());
-        }
+    /// The store has refused the last step.
+    pub fn is_refused(&self) -> bool {
+        self.refusals > 0
     }
-}
 
-/// A period with some jitter, so that channels and nodes do not repair in step.
-fn spread(period: Duration) -> Duration {
-    period.mul_f64(0.75 + fastrand::f64() / 4.0)
+    /// The store has answered. True if it refused before.
+    pub fn answered(&mut self) -> bool {
+        self.rest = None;
+        std::mem::take(&mut self.refusals) > 0
+    }
+
+    /// The key holds no count: what is here is not stated again at once, but the key is looked at soon.
+    pub fn try_again(&mut self, now: Instant) {
+        self.not_before = now + TRY_AGAIN;
+        self.repair = self.repair.min(now + TRY_AGAIN);
+    }
+
+    /// The total was found missing.
+    pub fn repair_now(&mut self, now: Instant) {
+        self.repair = self.repair.min(now);
+    }
 }

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// 128 random bits in hex, drawn anew at each start and whenever a lease has ended: never derived
-/// from host, port, config or disk, so that no two nodes ever share one.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct NodeId(Arc<str>);
+/// from host, port, config or disk, so that no two nodes ever share one. What the store has as the
+/// id of another node may be any bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(Arc<[u8]>);
 
 impl NodeId {
     /// Draws an id.
@@ -19,23 +18,34 @@ impl NodeId {
             // Without the kernel's randomness an id that is merely unlikely to collide must do.
             fastrand::fill(&mut bits);
         }
-        Self(bits.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        Self::from_bits(u128::from_ne_bytes(bits))
+    }
+
+    /// The id that has these bits.
+    pub fn from_bits(bits: u128) -> Self {
+        Self(format!("{bits:032x}").into_bytes().into())
     }
 
     /// The id of another node, as the store has it.
-    pub fn of(text: &str) -> Self {
-        Self(text.into())
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 
     /// The id as it is in the store.
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_ascii().fmt(f)
     }
 }
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -46,27 +56,27 @@ pub struct Lease {
     pub id: NodeId,
     /// Its end as last confirmed, in milliseconds of the store's clock. None before it was taken.
     pub end: Option<i64>,
-    /// Whether a heartbeat was confirmed on the current connection.
+    /// Whether the last heartbeat was confirmed, on this connection. Nothing is asked of the store without.
     pub held: bool,
     /// When this connection was made.
     pub connected: Instant,
 }
 
 impl Lease {
-    /// No lease yet, under a new id.
-    pub fn new() -> Self {
-        Self { id: NodeId::draw(), end: None, held: false, connected: Instant::now() }
+    /// No lease yet.
+    pub fn new(id: NodeId, now: Instant) -> Self {
+        Self { id, end: None, held: false, connected: now }
     }
 
-    /// Gives up the id for a new one, and returns it.
-    pub fn renew_id(&mut self) -> NodeId {
+    /// Gives up the id for another, and returns it.
+    pub fn change_id(&mut self, id: NodeId) -> NodeId {
         (self.end, self.held) = (None, false);
-        std::mem::replace(&mut self.id, NodeId::draw())
+        std::mem::replace(&mut self.id, id)
     }
 
-    /// Whether this node may withdraw others' tallies: not in the first lease after it connected,
-    /// when after a long outage everybody's lease has ended and they are all about to say so.
-    pub fn may_reap(&self, length: Duration) -> bool {
-        self.held && self.connected.elapsed() > length
+    /// Whether this node may withdraw others' shares: not in the first lease after it connected. After
+    /// a long outage everybody's lease has ended, and they are all about to say so.
+    pub fn may_reap(&self, length: Duration, now: Instant) -> bool {
+        self.held && now.saturating_duration_since(self.connected) > length
     }
 }

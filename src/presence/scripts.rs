@@ -1,24 +1,53 @@
-//! What the presence asks of the store, in one place: four scripts and a few commands.
+//! What the presence asks of the store, in one place: a few scripts and a few commands.
 
-use redis::{Script, cmd};
+use std::sync::Arc;
+
+use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::lease::NodeId;
-use crate::backplane::{Client, Error, Keys, Link};
-use tokio::sync::watch;
+use crate::backplane::{Client, Error, Keys};
 
-/// The answer to a statement or a repair.
+/// The way to the store: one command, one reply. A simulation has another than the product.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// Sends a command and waits for its reply.
+    fn call(&self, command: Cmd) -> impl Future<Output = Result<Value, Error>> + Send;
+}
+
+impl Store for Client {
+    async fn call(&self, command: Cmd) -> Result<Value, Error> {
+        self.command(&command).await
+    }
+}
+
+/// The answer of a script that works on a channel's count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptReply {
-    /// Done; the total. `changed` is whether a repair had to change it.
-    Total { total: i64, changed: bool },
-    /// The lease had ended before the statement arrived.
+    /// Done; the total.
+    Total {
+        /// What the key holds now.
+        total: i64,
+        /// Whether the script had to change it.
+        changed: bool,
+        /// What of our own keys was damaged and is mended; empty if nothing was.
+        damage: String,
+    },
+    /// The share was stated, but the key holds no count, and why.
+    Unusable {
+        /// What is wrong with it.
+        why: String,
+        /// As above.
+        damage: String,
+    },
+    /// The lease had ended before the script ran.
     Late,
+    /// The store has another share of this node than was confirmed.
+    Lost,
     /// The key is not the count's.
     Foreign,
 }
 
 /// The answer to a heartbeat.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeartbeatReply {
     /// The lease's new end, and the nodes whose lease ended long enough ago.
     Held(i64, Vec<NodeId>),
@@ -26,132 +55,229 @@ pub enum HeartbeatReply {
     Gone,
 }
 
-/// The scripts, and the connection and key names that they are run with.
-#[derive(Clone)]
-pub struct Scripts {
-    commands: Client,
-    keys: Keys,
-    state: Script,
-    repair: Script,
-    heartbeat: Script,
-    unset: Script,
+/// A script and its hash.
+struct Script {
+    source: &'static str,
+    hash: String,
 }
 
-impl Scripts {
-    pub fn new(commands: Client, keys: Keys) -> Self {
-        Self {
-            commands,
-            keys,
-            state: Script::new(include_str!("state.lua")),
-            repair: Script::new(include_str!("repair.lua")),
-            heartbeat: Script::new(include_str!("heartbeat.lua")),
-            unset: Script::new(include_str!("unset.lua")),
-        }
+impl Script {
+    fn new(source: &'static str) -> Self {
+        Self { source, hash: redis::Script::new(source).get_hash().to_owned() }
     }
+}
 
-    pub fn link(&self) -> watch::Receiver<Link> {
-        self.commands.link()
+/// The scripts, and the connection and key names that they are run with.
+#[derive(Clone)]
+pub struct Scripts<S> {
+    store: S,
+    keys: Keys,
+    sources: Arc<Sources>,
+}
+
+struct Sources {
+    state: Script,
+    repair: Script,
+    read: Script,
+    unset: Script,
+    list: Script,
+    heartbeat: Script,
+}
+
+/// A script on a channel's count, behind what all of those begin with.
+macro_rules! on_count {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("lua/count.lua"), include_str!($file)))
+    };
+}
+
+impl<S: Store> Scripts<S> {
+    /// The scripts over a store.
+    pub fn new(store: S, keys: Keys) -> Self {
+        let sources = Sources {
+            state: on_count!("lua/state.lua"),
+            repair: on_count!("lua/repair.lua"),
+            read: on_count!("lua/read.lua"),
+            unset: on_count!("lua/unset.lua"),
+            list: Script::new(include_str!("lua/list.lua")),
+            heartbeat: Script::new(include_str!("lua/heartbeat.lua")),
+        };
+        Self { store, keys, sources: Arc::new(sources) }
     }
 
     /// Renews the lease of `id`, or takes one.
     pub async fn heartbeat(&self, id: &NodeId, length: u64, grace: u64, take: bool) -> Result<HeartbeatReply, Error> {
-        let mut call = self.heartbeat.prepare_invoke();
-        call.key(self.keys.nodes()).arg(id.as_str()).arg(length).arg(grace).arg(u8::from(take));
-        let (word, end, dead): (String, i64, Vec<String>) = self.commands.run(&call).await?;
+        let arguments = [id.as_bytes(), &decimal(length), &decimal(grace), flag(take)];
+        let reply = self.run(&self.sources.heartbeat, &[self.keys.nodes().as_bytes()], &arguments).await?;
+        let (word, end, dead): (String, i64, Vec<Vec<u8>>) = read(reply)?;
         Ok(match word.as_str() {
             "ok" => HeartbeatReply::Held(end, dead.iter().map(|id| NodeId::of(id)).collect()),
             _ => HeartbeatReply::Gone,
         })
     }
 
-    /// Notes that `id` may have a tally on `channel`. Acknowledged before the first statement.
-    pub async fn list(&self, id: &NodeId, channel: &str) -> Result<(), Error> {
-        self.commands.command(cmd("SADD").arg(self.keys.node(id.as_str())).arg(channel)).await
+    /// Notes that `id` may have a share on `channel`. Acknowledged before the first statement; false if
+    /// the lease has ended.
+    pub async fn list(&self, id: &NodeId, channel: &str, end: i64) -> Result<bool, Error> {
+        let arguments = [channel.as_bytes(), &decimal(end)];
+        let reply = self.run(&self.sources.list, &[&self.keys.node(id.as_bytes())], &arguments).await?;
+        Ok(answer(reply)? != ScriptReply::Late)
     }
 
-    /// Notes that `id` has no tally on `channel` any more.
+    /// Notes that `id` has no share on `channel` any more.
     pub async fn unlist(&self, id: &NodeId, channel: &str) -> Result<(), Error> {
-        self.commands.command(cmd("SREM").arg(self.keys.node(id.as_str())).arg(channel)).await
+        self.store.call(with(cmd("SREM"), &[&self.keys.node(id.as_bytes()), channel.as_bytes()])).await.map(drop)
     }
 
-    /// States what `id` has on `channel`, and takes out what its older ids had.
+    /// States what `id` has on `channel`, and takes out what its older ids had. `ours`: it has a share
+    /// there already, so the key is not somebody else's.
+    #[expect(clippy::too_many_arguments, reason = "one a script argument")]
     pub async fn state(
         &self,
         channel: &str,
         exact: bool,
+        ours: bool,
         id: &NodeId,
         number: u64,
         end: i64,
         olds: &[NodeId],
     ) -> Result<ScriptReply, Error> {
-        let mut call = self.state.prepare_invoke();
-        call.key(self.keys.total(channel)).key(self.keys.tally(channel));
-        call.arg(id.as_str()).arg(number).arg(end).arg(u8::from(exact));
-        for old in olds {
-            call.arg(old.as_str());
-        }
-        let (word, total): (String, String) = self.commands.run(&call).await?;
-        Ok(answer(&word, &total))
+        let (number, end) = (decimal(number), decimal(end));
+        let mut arguments = vec![id.as_bytes(), &number, &end, flag(exact), flag(ours)];
+        arguments.extend(olds.iter().map(NodeId::as_bytes));
+        self.on(&self.sources.state, channel, &arguments).await
     }
 
-    /// Withdraws the tallies of `dead` on `channel`, and lifts a total that is missing or too low.
-    pub async fn repair(&self, channel: &str, exact: bool, dead: &[NodeId]) -> Result<ScriptReply, Error> {
-        let mut call = self.repair.prepare_invoke();
-        call.key(self.keys.total(channel)).key(self.keys.tally(channel)).arg(u8::from(exact));
-        for id in dead {
-            call.arg(id.as_str());
-        }
-        let (word, total, _withdrawn): (String, String, i64) = self.commands.run(&call).await?;
-        Ok(answer(&word, &total))
+    /// Withdraws the shares of `dead` on `channel`, and lifts a total that is missing or too low, unless
+    /// the store has another share of `id` than `share`, what it last confirmed.
+    pub async fn repair(
+        &self,
+        channel: &str,
+        exact: bool,
+        id: &NodeId,
+        share: Option<u64>,
+        dead: &[NodeId],
+    ) -> Result<ScriptReply, Error> {
+        let share = share.map_or(Vec::new(), decimal);
+        let mut arguments = vec![id.as_bytes(), &share, flag(exact)];
+        arguments.extend(dead.iter().map(NodeId::as_bytes));
+        self.on(&self.sources.repair, channel, &arguments).await
+    }
+
+    /// The total of `channel` as it stands; a missing key is 0.
+    pub async fn read(
+        &self,
+        channel: &str,
+        exact: bool,
+        id: &NodeId,
+        share: Option<u64>,
+    ) -> Result<ScriptReply, Error> {
+        let share = share.map_or(Vec::new(), decimal);
+        self.on(&self.sources.read, channel, &[id.as_bytes(), &share, flag(exact)]).await
     }
 
     /// Takes back the 0 that `channel` was set up as, unless somebody is counted there.
     pub async fn unset(&self, channel: &str) -> Result<(), Error> {
-        let mut call = self.unset.prepare_invoke();
-        call.key(self.keys.total(channel)).key(self.keys.tally(channel));
-        let _: i64 = self.commands.run(&call).await?;
-        Ok(())
+        self.on(&self.sources.unset, channel, &[]).await.map(drop)
     }
 
-    /// The ids with a tally on `channel` that are no nodes. The tally is read first: an id is among
-    /// the nodes before its first statement, so whoever is missing there is dead.
+    /// The ids with a share on `channel` that are no nodes. The tally is read first: an id is among
+    /// the nodes before its first statement, so whoever is missing there is dead. Damaged keys name
+    /// nobody; whoever writes them next mends them.
     pub async fn strangers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
-        let ids: Vec<String> = self.commands.command(cmd("HKEYS").arg(self.keys.tally(channel))).await?;
+        let ids: Vec<Vec<u8>> = self.members("HKEYS", self.keys.tally(channel).as_bytes()).await?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let ends: Vec<Option<f64>> = self.commands.command(cmd("ZMSCORE").arg(self.keys.nodes()).arg(&ids)).await?;
+        let mut command = with(cmd("ZMSCORE"), &[self.keys.nodes().as_bytes()]);
+        command.arg(&ids);
+        let ends: Vec<Option<f64>> = match self.store.call(command).await.and_then(read) {
+            Err(error) if error.is_of_one_key() => return Ok(Vec::new()),
+            reply => reply?,
+        };
         Ok(ids.iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| NodeId::of(id)).collect())
     }
 
-    /// The total of `channel` as it stands; a missing key is 0. A pattern may match a key that is no
-    /// count: without a tally, what it holds is not told to anybody.
-    pub async fn read(&self, channel: &str, exact: bool) -> Result<ScriptReply, Error> {
-        let total: Option<String> = self.commands.command(cmd("GET").arg(self.keys.total(channel))).await?;
-        let Some(total) = total else { return Ok(answer("ok", "0")) };
-        if !exact && !self.commands.command::<bool>(cmd("EXISTS").arg(self.keys.tally(channel))).await? {
-            return Ok(ScriptReply::Foreign);
-        }
-        Ok(answer("ok", &total))
+    /// Which of these channels have no total that is a string: an index each.
+    pub async fn missing(&self, channels: &[Arc<str>]) -> Result<Vec<usize>, Error> {
+        let mut command = cmd("MGET");
+        channels.iter().for_each(|channel| {
+            command.arg(self.keys.total(channel));
+        });
+        let totals: Vec<Value> = self.store.call(command).await.and_then(read)?;
+        Ok(totals.iter().enumerate().filter(|(_, total)| **total == Value::Nil).map(|(index, _)| index).collect())
     }
 
-    /// The channels in which `id` may have a tally.
+    /// The channels in which `id` may have a share. What is no channel's name is left out.
     pub async fn listed(&self, id: &NodeId) -> Result<Vec<String>, Error> {
-        self.commands.command(cmd("SMEMBERS").arg(self.keys.node(id.as_str()))).await
+        let names = self.members("SMEMBERS", &self.keys.node(id.as_bytes())).await?;
+        Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
-    /// Strikes a node whose tallies are withdrawn; its entry among the nodes goes last, so that one
-    /// who dies midway is followed by another.
+    /// Strikes a node whose shares are withdrawn. Its entry among the nodes goes last, so that a reaper
+    /// that dies midway is followed by another.
     pub async fn strike(&self, id: &NodeId) -> Result<(), Error> {
-        let _: i64 = self.commands.command(cmd("DEL").arg(self.keys.node(id.as_str()))).await?;
-        self.commands.command(cmd("ZREM").arg(self.keys.nodes()).arg(id.as_str())).await
+        self.store.call(with(cmd("DEL"), &[&self.keys.node(id.as_bytes())])).await?;
+        match self.store.call(with(cmd("ZREM"), &[self.keys.nodes().as_bytes(), id.as_bytes()])).await {
+            Err(error) if !error.is_of_one_key() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The members of a key of ours; none if it is damaged.
+    async fn members(&self, command: &str, key: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        match self.store.call(with(cmd(command), &[key])).await.and_then(read) {
+            Err(error) if error.is_of_one_key() => Ok(Vec::new()),
+            reply => reply,
+        }
+    }
+
+    async fn on(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<ScriptReply, Error> {
+        let (total, tally, own) = (self.keys.total(channel), self.keys.tally(channel), self.keys.own(channel));
+        answer(self.run(script, &[total.as_bytes(), tally.as_bytes(), own.as_bytes()], arguments).await?)
+    }
+
+    /// Runs a script by its hash, and sends the whole of it where the store does not know it yet.
+    async fn run(&self, script: &Script, keys: &[&[u8]], arguments: &[&[u8]]) -> Result<Value, Error> {
+        let call = |name: &str, source: &str| {
+            let mut command = cmd(name);
+            command.arg(source).arg(keys.len()).arg(keys).arg(arguments);
+            command
+        };
+        match self.store.call(call("EVALSHA", &script.hash)).await {
+            Err(Error::Refused(why)) if why.starts_with("NOSCRIPT") => {
+                self.store.call(call("EVAL", script.source)).await
+            }
+            reply => reply,
+        }
     }
 }
 
-fn answer(word: &str, total: &str) -> ScriptReply {
-    match (word, total.parse()) {
-        ("late", _) => ScriptReply::Late,
-        ("ok" | "changed", Ok(total)) => ScriptReply::Total { total, changed: word == "changed" },
-        _ => ScriptReply::Foreign,
+fn with(mut command: Cmd, arguments: &[&[u8]]) -> Cmd {
+    command.arg(arguments);
+    command
+}
+
+fn decimal(number: impl ToString) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+fn flag(on: bool) -> &'static [u8] {
+    if on { b"1" } else { b"0" }
+}
+
+fn read<T: FromRedisValue>(reply: Value) -> Result<T, Error> {
+    T::from_redis_value(reply).map_err(|error| Error::Reply(error.to_string()))
+}
+
+fn answer(reply: Value) -> Result<ScriptReply, Error> {
+    let (word, total, changed, damage): (String, String, String, String) = read(reply)?;
+    match (word.as_str(), total.parse()) {
+        ("ok", Ok(total)) => Ok(ScriptReply::Total { total, changed: changed == "1", damage }),
+        ("unusable", _) => Ok(ScriptReply::Unusable { why: total, damage }),
+        ("late", _) => Ok(ScriptReply::Late),
+        ("lost", _) => Ok(ScriptReply::Lost),
+        ("foreign", _) => Ok(ScriptReply::Foreign),
+        _ => Err(Error::Reply(format!("{word} {total}"))),
     }
 }

@@ -1,224 +1,255 @@
-//! What becomes of a job's outcome: the other half of the task, which the loop calls.
+//! What becomes of a job's outcome: the half of the state that learns from the store.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use tokio::time::Instant;
-
-use super::channel::{Presence, Reading, Value};
-use super::channel_state::Step;
+use super::channel::{Reading, Value};
+use super::channel_state::{ChannelState, Listed, Step};
+use super::effect::{Effect, News, Outcome, StepJob};
 use super::lease::NodeId;
-use super::reap::reap;
 use super::scripts::{HeartbeatReply, ScriptReply};
-use super::task::Task;
+use super::state::State;
 use crate::backplane::Error;
 
-/// How long a channel whose statement was refused waits before it is stated again.
-const REFUSED: Duration = Duration::from_secs(1);
+/// Why a key of a pattern's channel is left alone.
+const FOREIGN: &str = "the key exists and is not a count of ours";
 
-/// What a job came back with.
-pub(super) enum Outcome {
-    Beat { id: NodeId, taken: bool, result: Result<HeartbeatReply, Error> },
-    Step { name: Arc<str>, done: Done, result: Result<ScriptReply, Error> },
-    Reap { id: NodeId, result: Result<usize, Error> },
-    Left,
-}
-
-/// The step that a job carried out, with what it was begun with.
-pub(super) struct Done {
-    pub step: Step,
-    pub id: NodeId,
-    pub number: u64,
-    pub olds: Vec<NodeId>,
-    pub heard: u64,
-}
-
-impl Task {
-    pub(super) fn settle(&mut self, outcome: Outcome) {
+impl State {
+    /// Takes in what a job came back with.
+    pub fn apply(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
-            Outcome::Beat { id, taken, result } => self.beaten(&id, taken, result),
-            Outcome::Step { name, done, result } => {
+            Outcome::Beat { id, taken, result } => self.beaten(&id, taken, result, now),
+            Outcome::Step(name, job, result) => {
                 self.stepping -= 1;
-                self.stepped(&name, done, result);
-                self.look_at(name);
+                if let Some(steps) = self.spent.get_mut(&job.id) {
+                    *steps = steps.saturating_sub(1);
+                }
+                self.stepped(&name, &job, result, now);
+                self.look_at(name, now);
             }
-            Outcome::Reap { id, result } => {
-                self.reaping.remove(&id);
+            Outcome::Reap(id, result) => {
+                let own = self.reaping.swap_remove(&id).unwrap_or_default();
                 match result {
-                    Ok(channels) => {
-                        self.metrics.reaped.inc();
-                        tracing::info!(
-                            node = id.as_str(),
-                            channels,
-                            "withdrew the tallies of a node whose lease ended"
-                        );
-                    }
-                    Err(error) => {
-                        tracing::debug!(node = id.as_str(), %error, "could not withdraw a dead node's tallies yet")
+                    Ok(_) if own => {}
+                    Ok(channels) => self.tell(News::Reaped(id, channels)),
+                    Err(error) => self.tell(News::NotYet("a dead node's shares are not withdrawn yet", error)),
+                }
+            }
+            Outcome::Look(result) => {
+                self.look.under_way = false;
+                for name in result.unwrap_or_default() {
+                    if let Some(channel) = self.channels.get_mut(&name).filter(|channel| channel.has_total()) {
+                        channel.repair_now(now);
+                        self.look_at(name, now);
                     }
                 }
             }
-            Outcome::Left => {}
+            Outcome::Left(result) => {
+                if let Err(error) = result {
+                    self.tell(News::NotYet("the lease is not given back; it ends by itself", error));
+                }
+                self.effects.push(Effect::End);
+            }
         }
     }
 
-    fn beaten(&mut self, id: &NodeId, taken: bool, result: Result<HeartbeatReply, Error>) {
-        self.beating = false;
+    fn beaten(&mut self, id: &NodeId, taken: bool, result: Result<HeartbeatReply, Error>, now: Instant) {
+        self.beat.under_way = false;
         if *id != self.lease.id {
             return;
         }
         match result {
             Ok(HeartbeatReply::Held(end, dead)) => {
                 if !self.lease.held {
-                    tracing::debug!(node = id.as_str(), "the lease is held");
+                    self.tell(News::Held(id.clone()));
                 }
                 (self.lease.end, self.lease.held) = (Some(end), true);
-                if std::mem::take(&mut self.beat_refused) {
-                    self.presence.refused(false);
-                    tracing::info!("the store allows the heartbeat again");
-                }
+                self.beat.refused = false;
+                self.tell_refusal(None);
                 if taken {
-                    self.look_at_all();
+                    self.look_at_all(now);
                 }
-                self.reap(dead);
+                if self.lease.may_reap(self.config.lease, now) {
+                    for id in dead {
+                        self.reap(id, false);
+                    }
+                }
+                self.reap_spent();
             }
             Ok(HeartbeatReply::Gone) => {
-                self.metrics.lease_lost.inc();
-                // After an outage, which was told, that is to be expected.
-                if self.lease.held {
-                    tracing::warn!(
-                        node = id.as_str(),
-                        "this node's lease had ended; stating everything under a new id"
-                    );
-                }
-                self.rotate();
+                self.tell(News::Gone { id: id.clone(), expected: !self.lease.held });
+                self.rotate(now);
             }
             Err(Error::Refused(why) | Error::Key(why) | Error::Reply(why)) => {
-                self.metrics.refused.inc();
-                if !std::mem::replace(&mut self.beat_refused, true) {
-                    self.presence.refused(true);
-                    tracing::error!(why, "the store refuses the heartbeat: nothing is counted until it allows it");
-                }
+                self.beat.refused = true;
+                self.tell_refusal(Some(why));
             }
             // Whether the store took it is not known; an id is taken once only.
-            Err(_) if taken => self.lease.id = NodeId::draw(),
-            Err(error) => tracing::debug!(%error, "no heartbeat"),
+            Err(Error::Down | Error::Lost(_)) if taken => {
+                self.lease.id = (self.draw)();
+            }
+            Err(error) => self.tell(News::NotYet("no heartbeat", error)),
         }
     }
 
-    /// Gives up the id: everything is stated anew under another, which takes the old one's out.
-    fn rotate(&mut self) {
-        let old = self.lease.renew_id();
-        let now = Instant::now();
-        self.next_beat = now;
-        for entry in self.entries.values_mut() {
-            entry.rotate(&old, now);
+    /// Gives up the id: everything is stated anew under another, which takes the old one's shares out.
+    fn rotate(&mut self, now: Instant) {
+        let id = (self.draw)();
+        let old = self.lease.change_id(id);
+        self.beat.next = now;
+        for channel in self.channels.values_mut() {
+            channel.rotate(&old, now);
+        }
+        let under_way = self.stepping - self.spent.values().sum::<usize>();
+        self.spent.insert(old, under_way);
+        self.look_at_all(now);
+    }
+
+    /// Says once that the store refuses, and once that it does no more.
+    fn tell_refusal(&mut self, why: Option<String>) {
+        let refused = self.beat.refused || self.refusing > 0;
+        if refused != std::mem::replace(&mut self.told_refused, refused) {
+            self.effects.push(Effect::Refused(refused));
+            self.tell(match (refused, why) {
+                (true, why) => News::StoreRefuses(why.unwrap_or_default()),
+                (false, _) => News::StoreAllows,
+            });
+        } else if why.is_some() {
+            self.tell(News::RefusedAgain);
         }
     }
 
-    fn reap(&mut self, dead: Vec<NodeId>) {
-        if !self.lease.may_reap(self.config.lease) {
+    fn stepped(&mut self, name: &Arc<str>, job: &StepJob, result: Result<ScriptReply, Error>, now: Instant) {
+        let current = job.id == self.lease.id;
+        let jitter = self.random.f64();
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        channel.busy = false;
+        let reply = match result {
+            Err(Error::Down | Error::Lost(_)) => {
+                // The link's change says it once for all; what is not confirmed is stated again.
+                channel.unread |= job.step == Step::Read;
+                return;
+            }
+            Err(Error::Refused(why)) => {
+                // The store's matter, and no channel's: nobody is sent away, and it is tried again.
+                channel.unread |= job.step == Step::Read;
+                self.refusing += usize::from(!channel.is_refused());
+                channel.refused(now, jitter);
+                return self.tell_refusal(Some(why));
+            }
+            Err(Error::Key(why) | Error::Reply(why)) => Err(why),
+            Ok(reply) => Ok(reply),
+        };
+        if channel.answered() {
+            self.refusing -= 1;
+            self.tell_refusal(None);
+        }
+        match (job.step, reply) {
+            // A key that holds something else was not set up by us.
+            (Step::Unset, _) => self.with(name, |channel| channel.unset = false),
+            (Step::Unlist, Ok(_)) if current => self.with(name, |channel| channel.listed = Listed::No),
+            (Step::Unlist, _) => {}
+            (_, Ok(reply)) => self.answered(name, job, reply, current, now),
+            (_, Err(why)) => {
+                self.with(name, |channel| channel.try_again(now));
+                self.unusable(name, why, Reading::Unknown);
+            }
+        }
+    }
+
+    fn answered(&mut self, name: &Arc<str>, job: &StepJob, reply: ScriptReply, current: bool, now: Instant) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let (done, damage) = match &reply {
+            ScriptReply::Total { damage, .. } | ScriptReply::Unusable { damage, .. } => (true, damage.clone()),
+            _ => (false, String::new()),
+        };
+        if done && current {
+            channel.confirmed(job);
+        }
+        if !damage.is_empty() {
+            self.tell(News::Mended(name.clone(), damage));
+        }
+        match reply {
+            ScriptReply::Total { total, changed, .. } => {
+                if changed && job.step == Step::Repair {
+                    self.tell(News::Repaired(name.clone(), total));
+                }
+                self.usable(name, total);
+                self.hand_on(name, job.heard, Reading::Total(total));
+            }
+            ScriptReply::Unusable { why, .. } => {
+                self.with(name, |channel| channel.try_again(now));
+                self.unusable(name, why, Reading::Unknown);
+            }
+            ScriptReply::Late => {
+                // Nothing more can be stated before a heartbeat has said what became of the lease.
+                (self.lease.held, self.beat.next) = (false, now);
+            }
+            ScriptReply::Lost if current => {
+                self.with(name, |channel| channel.stated = None);
+                self.tell(News::ShareLost(name.clone()));
+            }
+            ScriptReply::Lost => {}
+            ScriptReply::Foreign => self.foreign(name, job, now),
+        }
+    }
+
+    /// The key is somebody else's. Nobody is sent away from a channel that is named exactly, nor from one
+    /// on which this node has a share. A repair does not outrun the statement or the reading that says so.
+    fn foreign(&mut self, name: &Arc<str>, job: &StepJob, now: Instant) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let ours = channel.ours || channel.standing;
+        if job.step == Step::Repair && !ours {
             return;
         }
-        for id in dead {
-            if id == self.lease.id || !self.reaping.insert(id.clone()) {
-                continue;
-            }
-            let (scripts, rules) = (self.scripts.clone(), self.rules.clone());
-            self.jobs.spawn(async move { Outcome::Reap { result: reap(scripts, rules, id.clone()).await, id } });
+        channel.try_again(now);
+        if job.step == Step::State {
+            // Nothing was stated, and there is no share. It is only listed, and comes off the list when it is left.
+            channel.stated = Some(0);
+            channel.olds.clear();
+            channel.listed = if job.list { Listed::Yes } else { channel.listed };
         }
-    }
-
-    fn stepped(&mut self, name: &Arc<str>, done: Done, result: Result<ScriptReply, Error>) {
-        let Some(entry) = self.entries.get_mut(name) else { return };
-        entry.busy = false;
-        let current = done.id == self.lease.id;
-        if !current && done.step == Step::State && !entry.olds.contains(&done.id) {
-            // It was under way while the id changed: it may have arrived under the old one.
-            entry.olds.push(done.id.clone());
-        }
-        let answer = match result {
-            // A key that holds something else was not set up by us.
-            Ok(_) | Err(Error::Key(_) | Error::Reply(_)) if done.step == Step::Unset => {
-                entry.unset = false;
-                return;
-            }
-            Ok(answer) => answer,
-            Err(Error::Key(why) | Error::Reply(why)) => return self.refused(name, done.step, &why),
-            // The store's matter, and no channel's: nobody is sent away, and it is tried again.
-            Err(Error::Refused(why)) => {
-                tracing::debug!(channel = &**name, step = ?done.step, why, "the store refuses; trying again");
-                self.metrics.refused.inc();
-                entry.unread |= done.step == Step::Read;
-                entry.rest_until(Instant::now() + REFUSED);
-                return;
-            }
-            // The link's change says it once for all; what is not confirmed is stated again.
-            Err(Error::Down | Error::Lost(_)) => {
-                entry.unread |= done.step == Step::Read;
-                return;
-            }
-        };
-        match (done.step, &answer) {
-            (Step::State, ScriptReply::Total { .. }) if current => {
-                entry.stated = Some(done.number);
-                entry.listed |= done.number > 0;
-                entry.olds.retain(|old| !done.olds.contains(old));
-            }
-            (Step::State, ScriptReply::Late) => {
-                self.next_beat = Instant::now();
-                return;
-            }
-            (Step::State, ScriptReply::Foreign) => {
-                // Nothing was stated; it is only listed, and comes off the list when it is left.
-                (entry.stated, entry.listed) = (Some(0), entry.listed || done.number > 0);
-                return self.refused(name, done.step, "the key exists and is not a count of ours");
-            }
-            (Step::Read, ScriptReply::Foreign) if !entry.standing => {
-                return self.refused(name, done.step, "the key exists and is not a count of ours");
-            }
-            (Step::Unlist, _) => {
-                entry.listed &= !current;
-                return;
-            }
-            _ => {}
-        }
-        match answer {
-            ScriptReply::Total { total, changed } => {
-                if changed {
-                    self.metrics.repaired.inc();
-                    tracing::warn!(channel = &**name, total, "repaired a total that the tallies did not bear out");
-                }
-                if std::mem::take(&mut entry.refused) {
-                    tracing::info!(channel = &**name, total, "the channel is counted again");
-                }
-                hand_on(&self.presence, name, done.heard, Reading::Total(total));
-            }
-            // A pattern's channel is refused when it is stated or read; a repair must not outrun that.
-            ScriptReply::Foreign if !entry.standing => {}
-            ScriptReply::Foreign => hand_on(&self.presence, name, done.heard, Reading::Unknown),
-            ScriptReply::Late => {}
-        }
+        self.unusable(name, FOREIGN.to_owned(), if ours { Reading::Unknown } else { Reading::Refused });
     }
 
     /// A key that holds something else than our total: say so once, and go on with the rest.
-    fn refused(&mut self, name: &Arc<str>, step: Step, why: &str) {
-        let Some(entry) = self.entries.get_mut(name) else { return };
-        self.metrics.refused.inc();
-        entry.put_off(Instant::now() + REFUSED, step == Step::State);
-        if !std::mem::replace(&mut entry.refused, true) {
-            tracing::error!(
-                channel = &**name,
-                why,
-                "the channel cannot be counted: free its key, or name another channel"
-            );
+    fn unusable(&mut self, name: &Arc<str>, why: String, reading: Reading) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let heard = channel.heard;
+        if !std::mem::replace(&mut channel.unusable, true) {
+            self.tell(News::Unusable(name.clone(), why));
         }
-        let foreign = [Step::State, Step::Read].contains(&step) && !entry.standing;
-        let reading = if foreign { Reading::Refused } else { Reading::Unknown };
-        hand_on(&self.presence, name, entry.channel.times_heard(), reading);
+        self.hand_on(name, heard, reading);
+    }
+
+    fn usable(&mut self, name: &Arc<str>, total: i64) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if std::mem::take(&mut channel.unusable) {
+            self.tell(News::Usable(name.clone(), total));
+        }
+    }
+
+    fn hand_on(&mut self, name: &Arc<str>, heard: u64, reading: Reading) {
+        self.effects.push(Effect::Value(name.clone(), Value { heard, reading }));
+    }
+
+    fn with(&mut self, name: &Arc<str>, change: impl FnOnce(&mut ChannelState)) {
+        if let Some(channel) = self.channels.get_mut(name) {
+            change(channel);
+        }
     }
 }
 
-fn hand_on(presence: &Presence, name: &Arc<str>, heard: u64, reading: Reading) {
-    presence.hand_on(name.clone(), Value { heard, reading });
+impl ChannelState {
+    /// The store has taken what a step brought.
+    fn confirmed(&mut self, job: &StepJob) {
+        if job.list {
+            self.listed = Listed::Yes;
+        }
+        if job.step == Step::State {
+            self.stated = Some(job.number);
+            self.ours = job.number > 0;
+            self.olds.retain(|old| !job.olds.contains(old));
+        }
+    }
 }

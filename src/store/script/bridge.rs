@@ -202,6 +202,10 @@ fn run(session: &mut Session, args: &MultiValue) -> Result<(), CommandError> {
     if spec.flags.has(Flags::DENY_OOM) && session.out_of_memory {
         return Err(OOM);
     }
+    if spec.flags.has(Flags::WRITE) {
+        // As in Redis: a script that has written is not stopped halfway for want of memory.
+        session.out_of_memory = false;
+    }
     command.call(&mut session.data, &args, &mut session.out)
 }
 

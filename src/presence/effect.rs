@@ -1,0 +1,134 @@
+//! What the state asks of the world: jobs to be done, values to be handed on, news to be told.
+
+use std::sync::Arc;
+
+use super::channel::Value;
+use super::channel_state::Step;
+use super::lease::NodeId;
+use super::scripts::{HeartbeatReply, ScriptReply};
+use crate::backplane::Error;
+
+/// Something for the shell to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Do this beside the loop, and bring back its outcome.
+    Run(Job),
+    /// What the store says of a channel.
+    Value(Arc<str>, Value),
+    /// Whether the store answers but does not let this node count has changed.
+    Refused(bool),
+    /// Log it and count it.
+    Tell(News),
+    /// Everything is withdrawn: the task may end.
+    End,
+}
+
+/// Work that needs the store.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Renew the lease, or take one.
+    Beat {
+        /// For this id.
+        id: NodeId,
+        /// Whether it is a new one.
+        take: bool,
+    },
+    /// One step for one channel.
+    Step(Arc<str>, StepJob),
+    /// Withdraw everything that a node has stated whose lease has ended.
+    Reap(NodeId),
+    /// Look which of these channels have lost their total.
+    Look(Vec<Arc<str>>),
+    /// Give this node's lease back.
+    Leave {
+        /// Its id, under which nothing is left.
+        id: NodeId,
+        /// Ids that it gave up before, under which something may be left.
+        spent: Vec<NodeId>,
+    },
+}
+
+/// A step for a channel, and what it was begun with.
+#[derive(Debug, Clone)]
+pub struct StepJob {
+    /// What to do.
+    pub step: Step,
+    /// Under this id.
+    pub id: NodeId,
+    /// How many are here.
+    pub number: u64,
+    /// The share that the store last confirmed, if that is certain.
+    pub share: Option<u64>,
+    /// Older ids whose shares are to be taken out.
+    pub olds: Vec<NodeId>,
+    /// How many integers had arrived.
+    pub heard: u64,
+    /// Whether the channel is named exactly.
+    pub exact: bool,
+    /// Whether this node has had a share on it.
+    pub ours: bool,
+    /// Whether the channel is to be put into this node's list first.
+    pub list: bool,
+    /// The end of the lease as last confirmed.
+    pub end: i64,
+    /// Whether dead nodes' shares may be withdrawn.
+    pub may_reap: bool,
+}
+
+/// What a job came back with.
+#[derive(Debug)]
+pub enum Outcome {
+    /// See [`Job::Beat`].
+    Beat {
+        /// The id that it was for.
+        id: NodeId,
+        /// Whether it was a new one.
+        taken: bool,
+        /// What the store said.
+        result: Result<HeartbeatReply, Error>,
+    },
+    /// See [`Job::Step`].
+    Step(Arc<str>, StepJob, Result<ScriptReply, Error>),
+    /// See [`Job::Reap`]; how many channels the node had.
+    Reap(NodeId, Result<usize, Error>),
+    /// See [`Job::Look`]; those that have.
+    Look(Result<Vec<Arc<str>>, Error>),
+    /// See [`Job::Leave`]
+    Left(Result<(), Error>),
+}
+
+/// What an operator may want to know, once a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A statement is on its way.
+    Stating,
+    /// The lease is held.
+    Held(NodeId),
+    /// This node's lease had ended; `expected` after an outage, which was told.
+    Gone {
+        /// The id that is spent.
+        id: NodeId,
+        /// Whether the connection was new.
+        expected: bool,
+    },
+    /// The store answers with errors that concern no single key, and why.
+    StoreRefuses(String),
+    /// One more of those.
+    RefusedAgain,
+    /// The store lets this node count again.
+    StoreAllows,
+    /// A channel's key cannot be counted in, and why.
+    Unusable(Arc<str>, String),
+    /// It can again; the total.
+    Usable(Arc<str>, i64),
+    /// A total was changed, because it did not match the shares.
+    Repaired(Arc<str>, i64),
+    /// The store had lost this node's share of a channel, which is stated again.
+    ShareLost(Arc<str>),
+    /// One of our own keys of a channel was damaged, and how; it is mended.
+    Mended(Arc<str>, String),
+    /// A dead node's shares of so many channels were withdrawn.
+    Reaped(NodeId, usize),
+    /// Something failed that will be tried again.
+    NotYet(&'static str, Error),
+}

@@ -1,0 +1,95 @@
+//! The work that needs the store. What fails midway is done again from the start, which changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channel_state::Step;
+use super::effect::{Job, Outcome, StepJob};
+use super::lease::NodeId;
+use super::scripts::{ScriptReply, Scripts, Store};
+use crate::backplane::Error;
+use crate::config::{self, Rules};
+
+/// What jobs know beside their order.
+#[derive(Clone)]
+pub struct Context<S> {
+    /// The way to the store.
+    pub scripts: Scripts<S>,
+    /// How long a lease and its grace are.
+    pub config: config::Presence,
+    /// Which channels are named exactly.
+    pub rules: Arc<Rules>,
+}
+
+impl<S: Store> Context<S> {
+    /// Carries out a job.
+    pub async fn carry_out(self, job: Job) -> Outcome {
+        match job {
+            Job::Beat { id, take } => {
+                let (length, grace) = (millis(self.config.lease), millis(self.config.grace));
+                let result = self.scripts.heartbeat(&id, length, grace, take).await;
+                Outcome::Beat { id, taken: take, result }
+            }
+            Job::Step(name, job) => {
+                let result = self.step(&name, &job).await;
+                Outcome::Step(name, job, result)
+            }
+            Job::Reap(id) => {
+                let result = self.reap(&id).await;
+                Outcome::Reap(id, result)
+            }
+            Job::Look(names) => {
+                let missing = self.scripts.missing(&names).await;
+                let named = |missing: Vec<usize>| missing.into_iter().filter_map(|index| names.get(index).cloned());
+                Outcome::Look(missing.map(|missing| named(missing).collect()))
+            }
+            Job::Leave { id, spent } => Outcome::Left(self.leave(&id, &spent).await),
+        }
+    }
+
+    async fn step(&self, name: &str, job: &StepJob) -> Result<ScriptReply, Error> {
+        let scripts = &self.scripts;
+        if job.list && !scripts.list(&job.id, name, job.end).await? {
+            return Ok(ScriptReply::Late);
+        }
+        match job.step {
+            Step::State => scripts.state(name, job.exact, job.ours, &job.id, job.number, job.end, &job.olds).await,
+            Step::Read => scripts.read(name, job.exact, &job.id, job.share).await,
+            Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
+            Step::Unlist => scripts.unlist(&job.id, name).await.map(|()| ScriptReply::Late),
+            Step::Repair => {
+                let dead = if job.may_reap { scripts.strangers(name).await? } else { Vec::new() };
+                scripts.repair(name, job.exact, &job.id, job.share, &dead).await
+            }
+        }
+    }
+
+    /// Withdraws every share of `id`, channel by channel, then strikes it from the nodes. A lease that
+    /// has ended is never renewed, so this is final. Several nodes may do it at once, and one that dies
+    /// midway is followed by another.
+    async fn reap(&self, id: &NodeId) -> Result<usize, Error> {
+        let channels = self.scripts.listed(id).await?;
+        for channel in &channels {
+            let exact = self.rules.stands(channel);
+            match self.scripts.repair(channel, exact, id, None, std::slice::from_ref(id)).await {
+                // A key that holds something else keeps nothing else from being withdrawn.
+                Err(error) if !error.is_of_one_key() => return Err(error),
+                _ => {}
+            }
+        }
+        self.scripts.strike(id).await?;
+        Ok(channels.len())
+    }
+
+    /// Gives back this node's lease, and withdraws what may be left under ids that it had before.
+    async fn leave(&self, id: &NodeId, spent: &[NodeId]) -> Result<(), Error> {
+        for old in spent {
+            self.reap(old).await?;
+        }
+        self.scripts.strike(id).await
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

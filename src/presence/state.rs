@@ -1,0 +1,392 @@
+//! Everything that a node knows and decides about the count: its channels, its lease, what is due.
+//!
+//! In: what happened, and the time. Out: effects. There is no I/O here, no clock and no task, so a
+//! simulation runs the same code as the product. What becomes of a job's outcome is in
+//! [`super::transitions`].
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use indexmap::IndexMap;
+
+use super::channel::Change;
+use super::channel_state::{ChannelState, Listed, Now, Step};
+use super::effect::{Effect, Job, News, StepJob};
+use super::lease::{Lease, NodeId};
+use crate::config::{self, Rules};
+
+/// Steps for channels that may be under way at once.
+const JOBS: usize = 64;
+/// Nodes that are reaped at once.
+const REAPERS: usize = 8;
+/// Each total is looked at about once in this time, so many at once, in case somebody has deleted it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_AT_ONCE: usize = 512;
+
+/// The state; see the module.
+pub struct State {
+    pub(super) config: config::Presence,
+    pub(super) rules: Arc<Rules>,
+    pub(super) random: Rng,
+    pub(super) draw: Box<dyn FnMut() -> NodeId + Send>,
+    pub(super) lease: Lease,
+    pub(super) beat: Beat,
+    up: bool,
+    subscribed: bool,
+    closing: bool,
+    leaving: bool,
+    pub(super) channels: IndexMap<Arc<str>, ChannelState>,
+    ready: VecDeque<Arc<str>>,
+    wakes: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
+    /// Steps under way.
+    pub(super) stepping: usize,
+    /// Nodes that are being reaped, and whether it is an id that this node has given up.
+    pub(super) reaping: IndexMap<NodeId, bool>,
+    /// Ids that this node has given up and that may still have something in the store, and how many
+    /// steps are under way with each.
+    pub(super) spent: IndexMap<NodeId, usize>,
+    pub(super) look: Look,
+    /// Channels that a node that closes still has to withdraw.
+    remaining: usize,
+    /// Channels whose last step the store refused.
+    pub(super) refusing: usize,
+    pub(super) told_refused: bool,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// The heartbeat.
+pub(super) struct Beat {
+    pub under_way: bool,
+    pub refused: bool,
+    pub next: Instant,
+}
+
+/// The look at totals that somebody may have deleted.
+pub(super) struct Look {
+    pub under_way: bool,
+    next: Instant,
+    from: usize,
+}
+
+impl State {
+    /// A node without a connection. `seed` spreads its repairs, `draw` draws its ids.
+    pub fn new(
+        config: config::Presence,
+        rules: Arc<Rules>,
+        now: Instant,
+        seed: u64,
+        mut draw: Box<dyn FnMut() -> NodeId + Send>,
+    ) -> Self {
+        let mut state = Self {
+            lease: Lease::new(draw(), now),
+            config,
+            rules,
+            random: Rng::with_seed(seed),
+            draw,
+            beat: Beat { under_way: false, refused: false, next: now },
+            up: false,
+            subscribed: false,
+            closing: false,
+            leaving: false,
+            channels: IndexMap::new(),
+            ready: VecDeque::new(),
+            wakes: BinaryHeap::new(),
+            stepping: 0,
+            reaping: IndexMap::new(),
+            spent: IndexMap::new(),
+            look: Look { under_way: false, next: now, from: 0 },
+            remaining: 0,
+            refusing: 0,
+            told_refused: false,
+            effects: Vec::new(),
+        };
+        state.set_up(now);
+        state
+    }
+
+    /// Begins to keep the channels that exist without anybody here.
+    fn set_up(&mut self, now: Instant) {
+        let names: Vec<Arc<str>> = self.rules.standing().map(Arc::from).collect();
+        for name in names {
+            let repair = self.next_repair(now);
+            self.channels.entry(name.clone()).or_insert_with(|| ChannelState::new(true, now, repair));
+            self.look_at(name, now);
+        }
+    }
+
+    /// Other rules are in effect.
+    pub fn configure(&mut self, rules: Arc<Rules>, now: Instant) {
+        for (name, channel) in &mut self.channels {
+            channel.stand(rules.stands(name));
+        }
+        self.rules = rules;
+        self.set_up(now);
+        self.look_at_all(now);
+    }
+
+    /// The connection for commands came up or went down.
+    pub fn link(&mut self, up: bool, now: Instant) {
+        self.up = up;
+        self.lease.held = false;
+        if up {
+            self.lease.connected = now;
+            self.beat.next = now;
+        }
+    }
+
+    /// Messages arrive from now on, or no more.
+    pub fn subscription(&mut self, up: bool, now: Instant) {
+        if std::mem::replace(&mut self.subscribed, up) != up {
+            if !up {
+                self.channels.values_mut().for_each(ChannelState::unsubscribed);
+            }
+            self.look_at_all(now);
+        }
+    }
+
+    /// This node leaves: nobody is here any more, and what it has stated is to be withdrawn.
+    pub fn close(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.closing, true) {
+            self.channels.values_mut().for_each(|channel| channel.here = 0);
+            self.look_at_all(now);
+        }
+    }
+
+    /// Takes in what happened to a handle.
+    pub fn changed(&mut self, mut change: Change, now: Instant) {
+        if self.closing {
+            // Sockets that did not say goodbye end with the process.
+            change.here = 0;
+        }
+        let repair = self.next_repair(now);
+        let standing = self.rules.stands(&change.name);
+        let channel =
+            self.channels.entry(change.name.clone()).or_insert_with(|| ChannelState::new(standing, now, repair));
+        channel.note(&change, now, self.config.quiet);
+        self.look_at(change.name, now);
+    }
+
+    /// Begins whatever is due. To be called after everything that happened, and at [`State::wake`].
+    pub fn advance(&mut self, now: Instant) {
+        self.wake_up(now);
+        self.beat_if_due(now);
+        self.look_if_due(now);
+        self.start_ready(now);
+        self.leave_if_done();
+    }
+
+    /// When to advance at the latest.
+    pub fn wake(&self, now: Instant) -> Instant {
+        let idle = now + self.config.heartbeat;
+        let beat = if self.up && !self.beat.under_way { self.beat.next } else { idle };
+        let look = if self.may_step() && !self.look.under_way { self.look.next } else { idle };
+        let wake = self.wakes.peek().map_or(beat, |Reverse((at, _))| beat.min(*at));
+        wake.min(look)
+    }
+
+    /// Takes what is to be done.
+    pub fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(super) fn tell(&mut self, news: News) {
+        self.effects.push(Effect::Tell(news));
+    }
+
+    fn now(&self, at: Instant) -> Now {
+        Now { at, subscribed: self.subscribed, closing: self.closing }
+    }
+
+    /// With some jitter, so that channels and nodes do not repair in step.
+    fn next_repair(&mut self, now: Instant) -> Instant {
+        now + self.config.repair.mul_f64(0.75 + self.random.f64() / 4.0)
+    }
+
+    /// Queues a channel that has something to do, or sets its wake-up. To be called whenever one has
+    /// changed.
+    pub(super) fn look_at(&mut self, name: Arc<str>, at: Instant) {
+        let now = self.now(at);
+        let Some(channel) = self.channels.get_mut(&name) else { return };
+        let remains = channel.remains();
+        match (std::mem::replace(&mut channel.remains, remains), remains) {
+            (false, true) => self.remaining += 1,
+            (true, false) => self.remaining -= 1,
+            _ => {}
+        }
+        if channel.done() {
+            if channel.answered() {
+                self.refusing -= 1;
+            }
+            self.channels.swap_remove(&name);
+            self.shrink();
+            return;
+        }
+        if channel.queued || channel.busy {
+            return;
+        }
+        if channel.step(now).is_some() {
+            channel.queued = true;
+            self.ready.push_back(name);
+            return;
+        }
+        if now.closing && !remains {
+            return;
+        }
+        let next = channel.next(at).max(at + Duration::from_millis(1));
+        if channel.wake.is_none_or(|wake| next < wake) {
+            channel.wake = Some(next);
+            self.wakes.push(Reverse((next, name)));
+        }
+    }
+
+    pub(super) fn look_at_all(&mut self, now: Instant) {
+        let names: Vec<_> = self.channels.keys().cloned().collect();
+        for name in names {
+            self.look_at(name, now);
+        }
+    }
+
+    /// Gives back the memory of channels that are gone.
+    fn shrink(&mut self) {
+        let (taken, places) = (self.channels.len(), self.channels.capacity());
+        if places > crate::memory::SMALL && taken < places / 4 {
+            self.channels.shrink_to(taken * 2);
+        }
+    }
+
+    fn wake_up(&mut self, now: Instant) {
+        while let Some(Reverse((at, name))) = self.wakes.peek().filter(|Reverse((at, _))| *at <= now).cloned() {
+            self.wakes.pop();
+            if let Some(channel) = self.channels.get_mut(&name).filter(|channel| channel.wake == Some(at)) {
+                channel.wake = None;
+                self.look_at(name, now);
+            }
+        }
+    }
+
+    /// Whether channels may be worked on. Without a lease nothing can be stated.
+    fn may_step(&self) -> bool {
+        self.up && self.lease.held
+    }
+
+    /// Starts what is ready, as far as there are places.
+    fn start_ready(&mut self, at: Instant) {
+        let now = self.now(at);
+        while self.may_step() && self.stepping < JOBS {
+            let Some(name) = self.ready.pop_front() else { return };
+            let Some(channel) = self.channels.get_mut(&name) else { continue };
+            channel.queued = false;
+            match channel.step(now) {
+                Some(step) => self.start(name, step, at),
+                None => self.look_at(name, at),
+            }
+        }
+    }
+
+    fn start(&mut self, name: Arc<str>, step: Step, now: Instant) {
+        let repair = self.next_repair(now);
+        let (Some(channel), Some(end)) = (self.channels.get_mut(&name), self.lease.end) else { return };
+        let (share, listed) = (channel.stated, channel.listed);
+        channel.begin(step, now, self.config.batch, repair);
+        let job = StepJob {
+            step,
+            id: self.lease.id.clone(),
+            number: channel.here,
+            share,
+            olds: channel.olds.clone(),
+            heard: channel.heard,
+            exact: channel.standing,
+            ours: channel.ours,
+            // A repair puts it there again, in case the list was lost.
+            list: match step {
+                Step::State => channel.here > 0 && listed != Listed::Yes,
+                Step::Repair => listed != Listed::No,
+                Step::Read | Step::Unlist | Step::Unset => false,
+            },
+            end,
+            may_reap: self.lease.may_reap(self.config.lease, now),
+        };
+        self.stepping += 1;
+        if step == Step::State {
+            self.tell(News::Stating);
+        }
+        self.effects.push(Effect::Run(Job::Step(name.clone(), job)));
+        self.look_at(name, now);
+    }
+
+    fn beat_if_due(&mut self, now: Instant) {
+        if !self.up || self.beat.under_way || now < self.beat.next || self.leaving {
+            return;
+        }
+        self.beat.under_way = true;
+        self.beat.next = now + self.config.heartbeat;
+        let (id, take) = (self.lease.id.clone(), self.lease.end.is_none());
+        self.effects.push(Effect::Run(Job::Beat { id, take }));
+    }
+
+    /// Looks at the next totals in turn. All of them have had a look within [`LOOK_EVERY`] or so.
+    fn look_if_due(&mut self, now: Instant) {
+        if !self.may_step() || self.closing || self.look.under_way || now < self.look.next {
+            return;
+        }
+        let turns = self.channels.len().div_ceil(LOOK_AT_ONCE).max(1) as u32;
+        self.look.next = now + LOOK_EVERY / turns;
+        if self.look.from >= self.channels.len() {
+            self.look.from = 0;
+        }
+        let turn = self.channels.iter().skip(self.look.from).take(LOOK_AT_ONCE);
+        let names: Vec<_> = turn.filter(|(_, channel)| channel.has_total()).map(|(name, _)| name.clone()).collect();
+        self.look.from += LOOK_AT_ONCE;
+        if !names.is_empty() {
+            self.look.under_way = true;
+            self.effects.push(Effect::Run(Job::Look(names)));
+        }
+    }
+
+    /// Has ids of its own that this node has given up struck, once nothing can come under them any more.
+    pub(super) fn reap_spent(&mut self) {
+        let busy = |id: &NodeId| self.channels.values().any(|channel| channel.olds.contains(id));
+        let free: Vec<NodeId> =
+            self.spent.iter().filter(|(id, steps)| **steps == 0 && !busy(id)).map(|(id, _)| id.clone()).collect();
+        for id in free {
+            if self.reap(id.clone(), true) {
+                self.spent.swap_remove(&id);
+            }
+        }
+    }
+
+    /// Has what a node had stated withdrawn. False if too many are under way.
+    pub(super) fn reap(&mut self, id: NodeId, own: bool) -> bool {
+        if self.reaping.contains_key(&id) || id == self.lease.id {
+            return true;
+        }
+        if self.reaping.len() >= REAPERS {
+            return false;
+        }
+        self.reaping.insert(id.clone(), own);
+        self.effects.push(Effect::Run(Job::Reap(id)));
+        true
+    }
+
+    /// When closing: once nothing is left to withdraw, gives the leases back.
+    fn leave_if_done(&mut self) {
+        if !self.closing || self.leaving {
+            return;
+        }
+        if !self.up {
+            // Nobody to withdraw it from; the other nodes will, when the lease has ended.
+            self.leaving = true;
+            self.effects.push(Effect::End);
+            return;
+        }
+        if self.remaining > 0 || self.beat.under_way {
+            return;
+        }
+        self.leaving = true;
+        let spent = self.spent.drain(..).map(|(id, _)| id).collect();
+        self.effects.push(Effect::Run(Job::Leave { id: self.lease.id.clone(), spent }));
+    }
+}
