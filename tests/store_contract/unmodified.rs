@@ -1,28 +1,24 @@
-//! Clients that were made for Redis and know nothing of this store, where they are installed.
+//! Clients that were made for Redis and know nothing of this store. `.ci/setup` installs them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use super::log::Folder;
 use super::servers::Embedded;
 use super::wire::{Connection, request};
 
-/// Prints past the capture of a test's output that a client is not there.
-fn skipped(client: &str) {
-    let _ = writeln!(std::io::stderr(), "\nskipped: {client} is not installed");
+/// What a program says.
+fn run(program: &str, store: &Embedded, args: &[&str]) -> Output {
+    let port = store.address.port().to_string();
+    output(Command::new(program).args(["-p", &port]).args(args).stdin(Stdio::null()))
 }
 
-/// What a program says, or `None` where it is not installed.
-fn run(program: &str, store: &Embedded, args: &[&str]) -> Option<Output> {
-    let port = store.address.port().to_string();
-    let output = Command::new(program).args(["-p", &port]).args(args).stdin(Stdio::null()).output();
-    if output.is_err() {
-        skipped(program);
-    }
-    let output = output.ok()?;
-    assert!(output.status.success(), "{program} {args:?}: {output:?}");
-    Some(output)
+/// What a command says, which must be installed and succeed.
+fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|why| panic!("{command:?}: {why}; .ci/setup installs it"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output
 }
 
 fn text(output: &Output) -> String {
@@ -35,18 +31,15 @@ fn redis_cli_scans_and_loads_a_file_of_commands() {
     let file = folder.0.join("commands");
     let commands = (0..1000).flat_map(|n| request(&["SET", &format!("key{n}"), "value"]));
     fs::write(&file, commands.collect::<Vec<u8>>()).unwrap();
-    let piped = Command::new("redis-cli")
-        .args(["-p", &store.address.port().to_string(), "--pipe"])
-        .stdin(fs::File::open(&file).unwrap())
-        .output();
-    let Ok(piped) = piped else { return skipped("redis-cli") };
+    let port = store.address.port().to_string();
+    let piped = output(Command::new("redis-cli").args(["-p", &port, "--pipe"]).stdin(fs::File::open(&file).unwrap()));
     assert!(text(&piped).contains("errors: 0, replies: 1000"), "{piped:?}");
-    let Some(scanned) = run("redis-cli", &store, &["--scan", "--pattern", "key*"]) else { return };
+    let scanned = run("redis-cli", &store, &["--scan", "--pattern", "key*"]);
     let mut keys: Vec<String> = text(&scanned).lines().map(str::to_owned).collect();
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), 1000);
-    let Some(reply) = run("redis-cli", &store, &["-3", "HGETALL", "nothing"]) else { return };
+    let reply = run("redis-cli", &store, &["-3", "HGETALL", "nothing"]);
     assert_eq!(text(&reply).trim(), "");
 }
 
@@ -58,7 +51,7 @@ fn redis_cli_monitors_what_others_do() {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn();
-    let Ok(mut monitor) = monitor else { return skipped("redis-cli") };
+    let mut monitor = monitor.expect("redis-cli is there; .ci/setup installs it");
     let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(lines.next().as_deref(), Some("OK"));
     Connection::open(store.address).call(&["SET", "a", "line\n"]);
@@ -71,7 +64,7 @@ fn redis_cli_monitors_what_others_do() {
 #[test]
 fn redis_benchmark_runs_to_its_end() {
     let store = Embedded::start();
-    let Some(output) = run("redis-benchmark", &store, &["-q", "-n", "500", "-c", "10", "-P", "4"]) else { return };
+    let output = run("redis-benchmark", &store, &["-q", "-n", "500", "-c", "10", "-P", "4"]);
     let shown = text(&output);
     for test in [
         "PING_MBULK",
@@ -91,14 +84,10 @@ fn redis_benchmark_runs_to_its_end() {
 
 #[test]
 fn ioredis_is_content() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/article");
-    if !std::path::Path::new(folder).join("node_modules/ioredis").exists() {
-        return skipped("ioredis");
-    }
     let store = Embedded::start();
     let url = format!("redis://{}", store.address);
-    let output = Command::new("node").args(["ioredis.js", &url]).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/article");
+    output(Command::new("node").args(["ioredis.js", &url]).current_dir(folder));
 }
 
 const PYTHON: &str = r#"
@@ -133,12 +122,7 @@ for protocol in (2, 3):
 
 #[test]
 fn redis_py_is_content() {
-    let importable = Command::new("python3").args(["-c", "import redis"]).stderr(Stdio::null()).status();
-    if !importable.is_ok_and(|status| status.success()) {
-        return skipped("redis-py");
-    }
     let store = Embedded::start();
-    let port = store.address.port().to_string();
-    let output = Command::new("python3").args(["-c", PYTHON, &port]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tests-python/bin/python");
+    output(Command::new(python).args(["-c", PYTHON, &store.address.port().to_string()]));
 }
