@@ -18,7 +18,7 @@ use crate::config::keys;
 pub fn page(page: Page) -> String {
     match page {
         Page::Command => command(),
-        Page::File => file::page(),
+        Page::File => format!("{}{}", title("HEADCOUNT.TOML", "5"), file::page()),
         Page::Defaults => keys::file(),
     }
 }

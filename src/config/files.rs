@@ -7,34 +7,17 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::keys::{self, Kind};
 use super::reader::Reader;
+use super::tls::Tls;
 use super::{redact, value};
 
 /// The permission of those who are neither the owner nor in the group.
 const OTHERS_READ: u32 = 0o004;
-
-/// What our side of an encrypted connection needs.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// For each new connection.
-    pub server: Arc<ServerConfig>,
-    /// Tells whether another certificate was put in place.
-    chain: Vec<CertificateDer<'static>>,
-}
-
-impl PartialEq for Tls {
-    fn eq(&self, other: &Self) -> bool {
-        self.chain == other.chain
-    }
-}
 
 impl Reader {
     /// The text in the file that a key names, without the end of its line.
@@ -95,8 +78,8 @@ impl Reader {
             self.reject(KEY, "contains no PEM private key");
             return None;
         };
-        match server(chain.clone(), key) {
-            Ok(server) => Some(Tls { server: Arc::new(server), chain }),
+        match Tls::new(chain, key) {
+            Ok(tls) => Some(tls),
             Err(error) => {
                 self.reject(CERTIFICATE, &format!("cannot be used with the key in tls.key: {error}"));
                 None
@@ -139,17 +122,4 @@ impl Reader {
             self.warn(format!("{file}: every user of this machine can read the secret in it; chmod o-r {file}"));
         }
     }
-}
-
-fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Tickets keep a session with its client; so all may resume, and nothing is kept here.
-    server.ticketer = ring::Ticketer::new()?;
-    server.send_tls13_tickets = 1;
-    Ok(server)
 }

@@ -1,8 +1,9 @@
 //! Reads where to listen, whom to let in and whom to believe.
 
 use super::address::{Listen, Place, Trusted};
+use super::model::{Forwarded, Overrides};
 use super::reader::Reader;
-use super::{Forwarded, Overrides, value};
+use super::value;
 
 impl Reader {
     pub fn listen(&mut self, overrides: &Overrides) -> Vec<Listen> {

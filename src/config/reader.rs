@@ -11,8 +11,9 @@ use config::Value;
 
 use super::channels::check_name;
 use super::keys::{self, Kind};
-use super::{Embedded, Invalid, LogFormat, Problem, redact, value};
-use crate::store::Fsync;
+use super::model::{Embedded, Fsync, LogFormat};
+use super::problem::{Invalid, Problem};
+use super::{redact, value};
 
 #[derive(Default)]
 pub(super) struct Reader {
@@ -161,7 +162,11 @@ impl Reader {
     }
 
     pub fn fsync(&mut self, path: &'static str) -> Fsync {
-        Fsync::parse(&self.choice(path)).unwrap_or_default()
+        match self.choice(path).as_str() {
+            "always" => Fsync::Always,
+            "no" => Fsync::No,
+            _ => Fsync::EverySecond,
+        }
     }
 
     fn text(&mut self, path: &'static str) -> String {

@@ -3,8 +3,8 @@
 //! The rule: [`keys`] says which keys are live. A node keeps the value it was started with for the
 //! others, and says so at each reload until it is restarted.
 
-use super::Loaded;
 use super::keys::{self, Reload};
+use super::model::Loaded;
 
 /// The keys whose values differ from those in effect, in the list's order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Loaded {
             || match path {
                 "redis.url" => self.config.redis.url != new.config.redis.url,
                 "tls.certificate" => self.config.tls != new.config.tls,
-                "store.password" => self.config.store.options.password != new.config.store.options.password,
+                "store.password" => self.config.store.password != new.config.store.password,
                 _ => false,
             }
     }

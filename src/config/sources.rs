@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::keys::{self, Kind};
+use super::model::Overrides;
+use super::problem::{Invalid, Problem};
 use super::reader::Reader;
-use super::{Invalid, Overrides, redact, value};
+use super::{redact, value};
 
 const COMMAND_LINE: &str = "the command line";
 const ENVIRONMENT: &str = "the environment";
@@ -159,7 +161,7 @@ impl Reader {
             _ => key.to_owned(),
         };
         let (source, key, value) = (redact::message(source), redact::message(&key), redact::value(value).to_owned());
-        self.problems.push(super::Problem { source, key, value, message });
+        self.problems.push(Problem { source, key, value, message });
     }
 
     /// Warns of a file that everybody can read and that contains a secret.

@@ -9,7 +9,7 @@ use crate::config::keys::{ABOUT, Key, Kind, SECTIONS};
 
 const WARNING: &str = "Warning:";
 
-/// The page.
+/// The page, without its first line.
 pub(super) fn page() -> String {
     let mut roff = Roff::default();
     roff.control("SH", ["NAME"]).text([roman("headcount.toml - configuration of headcount")]);
@@ -22,7 +22,7 @@ pub(super) fn page() -> String {
         section.keys.iter().for_each(|key| entry(&mut roff, key));
     }
     roff.control("SH", ["SEE ALSO"]).text([bold("headcount"), roman("(1)")]);
-    format!("{}{}", super::title("HEADCOUNT.TOML", "5"), roff.to_roff())
+    roff.to_roff()
 }
 
 fn entry(roff: &mut Roff, key: &Key) {

@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::backplane::Link;
-use crate::config::{Config, Embedded};
+use crate::config::{self, Config, Embedded};
 use crate::metrics::Metrics;
 use crate::net::listener::tcp;
-use crate::store::{Store, StoreError};
+use crate::store::{Fsync, Options, Store, StoreError};
 
 /// The longest wait for somebody at the address to take a connection. One that takes longer is
 /// somebody.
@@ -38,7 +38,7 @@ const SEEN: &str = "other-store";
 /// Hosts the embedded store, if it is this node's turn.
 pub struct EmbeddedStore {
     embedded: Embedded,
-    options: crate::store::Options,
+    options: Options,
     /// EmbeddedStore and port; None if the store is not reached by TCP.
     address: Option<(String, u16)>,
     /// The address is this machine's own, so that this node would serve there.
@@ -64,10 +64,7 @@ impl EmbeddedStore {
         let memory = config.server.state_dir.as_ref().map(|folder| folder.join(SEEN));
         let remembered = memory.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
         let seen = remembered.is_some_and(|text| text.trim() == config.redis.shown());
-        let (embedded, mut options) = (config.store.embedded, config.store.options.clone());
-        options.max_clients = options.max_clients.min(descriptors);
-        // One password for what is one store.
-        options.password = options.password.or_else(|| config.redis.password());
+        let (embedded, options) = (config.store.embedded, options(config, descriptors));
         let local = embedded == Embedded::Auto && config.redis.is_loopback();
         Self { embedded, options, address, local, seen, memory, stop: watch::Sender::new(false), metrics }
     }
@@ -218,6 +215,27 @@ impl EmbeddedStore {
         addresses.sort_by_key(SocketAddr::is_ipv6);
         addresses.dedup();
         addresses
+    }
+}
+
+/// How the store is opened, with descriptors for so many clients of it.
+fn options(config: &Config, descriptors: usize) -> Options {
+    let store = config.store.clone();
+    Options {
+        path: store.path,
+        fsync: match store.fsync {
+            config::Fsync::Always => Fsync::Always,
+            config::Fsync::EverySecond => Fsync::EverySecond,
+            config::Fsync::No => Fsync::No,
+        },
+        // One password for what is one store.
+        password: store.password.or_else(|| config.redis.password()),
+        max_memory: store.max_memory,
+        max_clients: store.max_clients.min(descriptors),
+        max_bulk: store.max_bulk,
+        max_query_buffer: store.max_query_buffer,
+        max_pending_output: store.max_pending_output,
+        ..Options::default()
     }
 }
 

@@ -45,7 +45,7 @@ impl FdBudget {
     fn share(all: usize, config: &Config) -> Self {
         let store = match config.store.embedded {
             Embedded::Never => 0,
-            _ => config.store.options.max_clients.min(all / STORE_PART),
+            _ => config.store.max_clients.min(all / STORE_PART),
         };
         let own = OWN + A_WORKER * config.server.workers + ANSWERED;
         Self { clients: all.saturating_sub(own + store), store }

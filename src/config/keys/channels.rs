@@ -1,6 +1,6 @@
 //! `[[channels]]`: which channels exist, which are counted and how they deliver.
 
-use super::{Key, Kind, Reload, Section};
+use super::row::{Key, Kind, Reload, Section};
 
 /// The one row of this section, an array of tables.
 pub(super) const SECTION: Section = Section {

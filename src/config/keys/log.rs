@@ -1,6 +1,6 @@
 //! `[log]`: what is logged, and in which form.
 
-use super::{Kind::*, section};
+use super::row::{Kind::*, section};
 
 section! {
     [log]

@@ -1,6 +1,6 @@
 //! `[redis]`: which store keeps the counts and carries the messages.
 
-use super::{Kind::*, section};
+use super::row::{Kind::*, section};
 
 section! {
     [redis]

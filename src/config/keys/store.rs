@@ -1,6 +1,6 @@
 //! `[store]`: the store that this node may serve itself.
 
-use super::{GIB, Kind::*, section};
+use super::row::{GIB, Kind::*, section};
 
 section! {
     /// The embedded Redis-compatible store.
