@@ -97,6 +97,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         max_bulk: reader.size("store.max_bulk"),
         max_query_buffer: reader.size("store.max_query_buffer"),
         max_pending_output: reader.size("store.max_pending_output"),
+        max_client_memory: reader.size("store.max_client_memory"),
     };
     let guarded = store.password.is_some() || redis.password().is_some();
     if store.embedded == Embedded::Always && !guarded && !redis.is_loopback() {

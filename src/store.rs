@@ -22,6 +22,12 @@
 //! All that has arrived in one round is run, written to the log with one `fdatasync`, and answered
 //! with one write a client; and a slow script or a slow disk does not hold up the sockets of the
 //! process that embeds the store.
+//!
+//! A panic in that thread ends the whole node (`panic = "abort"`), on purpose: a command that stopped
+//! half way may have left keys, index and memory count at odds, and a store that serves on from there
+//! would hand the damage to every node. A node that ends is restarted with the log up to its last
+//! round, and the others heal the count meanwhile. So no input may cause a panic, which a test of the
+//! whole command table with extreme arguments and the fuzz targets `commands` and `resp` watch over.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -149,6 +149,8 @@ pub struct Store {
     pub max_query_buffer: usize,
     /// Bytes that may wait for one client of the store.
     pub max_pending_output: usize,
+    /// Bytes that all clients of the store may take together.
+    pub max_client_memory: usize,
 }
 
 impl fmt::Debug for Store {

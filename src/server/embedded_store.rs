@@ -235,6 +235,8 @@ fn options(config: &Config, descriptors: usize) -> Options {
         max_bulk: store.max_bulk,
         max_query_buffer: store.max_query_buffer,
         max_pending_output: store.max_pending_output,
+        max_client_memory: store.max_client_memory,
+        client_ceiling: descriptors,
         ..Options::default()
     }
 }

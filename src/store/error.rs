@@ -21,6 +21,8 @@ pub enum CommandError {
 pub struct Block {
     /// The keys, any of which may end the wait.
     pub keys: Vec<SmallBytes>,
+    /// The type that a key must have to end it, as `TYPE` tells it.
+    pub type_name: &'static str,
     /// When to give up, in milliseconds since 1970.
     pub until: Option<u64>,
     /// Whether giving up is told by a null array rather than a null.

@@ -112,6 +112,10 @@ impl EventLoop {
                         if event.is_readable() {
                             self.read(core, slot, event.is_read_closed() || event.is_error());
                         }
+                        if event.is_write_closed() && !core.is_reading(slot) {
+                            // It has gone, and nobody is going to read up to the end.
+                            self.close(core, slot);
+                        }
                     }
                 }
             }

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use indexmap::IndexMap;
 
 use super::clock::Time;
-use super::error::{CommandError, WRONGTYPE};
+use super::error::{CommandError, OOM, STRING_TOO_LONG, WRONGTYPE};
 use super::journal::Journal;
 use super::lazyfree::LazyFree;
 use super::small_bytes::SmallBytes;
@@ -31,6 +31,9 @@ pub const DATABASES: usize = 16;
 
 /// What a slot in the table of keys takes: the entry, its hash, and its share of the index.
 const SLOT: usize = 88;
+
+/// A string may grow by so much in one step without a look at the memory that is left.
+const SMALL_STEP: usize = 64 << 10;
 
 /// A value and when it ends.
 #[derive(Debug)]
@@ -58,6 +61,22 @@ struct Db {
 struct Watch {
     watchers: usize,
     version: u64,
+}
+
+/// How far values may grow in place.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The longest string, in bytes.
+    pub string: usize,
+    /// What keys and values may take together, in bytes.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    /// None but Redis's own, for a log that is replayed.
+    fn default() -> Self {
+        Self { string: 512 << 20, memory: usize::MAX }
+    }
 }
 
 /// All databases and what goes with them; see the module's text.
@@ -91,6 +110,8 @@ pub struct Keyspace {
     epoch: u32,
     /// How far the running rewrite has come.
     saving: Option<Saving>,
+    /// How far values may grow.
+    pub limits: Limits,
     /// Whether the running command may change keys.
     pub writing: bool,
 }
@@ -114,6 +135,18 @@ impl Keyspace {
     /// An estimate of the memory that keys and values take, in bytes.
     pub fn used(&self) -> usize {
         self.used
+    }
+
+    /// Refuses a string of `len` bytes for which `more` bytes are needed, if it may not grow so far.
+    pub fn check_growth(&self, len: usize, more: usize) -> Result<(), CommandError> {
+        if len > self.limits.string {
+            return Err(STRING_TOO_LONG);
+        }
+        // Small steps are let through: whether there is memory was asked before the command.
+        if more > SMALL_STEP && self.used.saturating_add(more) > self.limits.memory {
+            return Err(OOM);
+        }
+        Ok(())
     }
 
     /// The number of keys in the selected database, expired ones that are not yet removed included.

@@ -27,6 +27,9 @@ impl Reply {
 
     /// A simple string; `text` must hold no line break.
     pub fn simple(&mut self, text: &str) {
+        if self.is_too_large() {
+            return;
+        }
         self.buf.push(b'+');
         self.buf.extend_from_slice(text.as_bytes());
         self.crlf();
@@ -41,6 +44,9 @@ impl Reply {
 
     /// An integer.
     pub fn int(&mut self, value: i64) {
+        if self.is_too_large() {
+            return;
+        }
         header(&mut self.buf, b':', value);
     }
 
@@ -54,7 +60,7 @@ impl Reply {
         self.buf.extend_from_slice(if value { b":1\r\n" } else { b":0\r\n" });
     }
 
-    /// Whether it has become so large that strings are left out of it.
+    /// Whether it has become so large that what is added is left out of it.
     pub fn is_too_large(&self) -> bool {
         self.buf.len() > LIMIT
     }
@@ -79,7 +85,7 @@ impl Reply {
 
     /// A text that RESP3 marks as plain text.
     pub fn verbatim(&mut self, text: &str) {
-        if self.resp3 {
+        if self.resp3 && !self.is_too_large() {
             header(&mut self.buf, b'=', text.len() as i64 + 4);
             self.buf.extend_from_slice(b"txt:");
             self.buf.extend_from_slice(text.as_bytes());
@@ -91,6 +97,9 @@ impl Reply {
 
     /// A double; in RESP2 a bulk string.
     pub fn double(&mut self, value: f64) {
+        if self.is_too_large() {
+            return;
+        }
         let text = format_double(value);
         if self.resp3 {
             self.buf.push(b',');
@@ -124,6 +133,9 @@ impl Reply {
 
     /// The head of an array of `len` replies.
     pub fn array(&mut self, len: usize) {
+        if self.is_too_large() {
+            return;
+        }
         header(&mut self.buf, b'*', len as i64);
     }
 

@@ -48,7 +48,7 @@ pub struct Decoder {
     /// The announced length of the argument that is being read.
     bulk: Option<usize>,
     position: usize,
-    spans: Vec<Range<u32>>,
+    spans: Vec<Range<usize>>,
     /// The arguments of an inline request, unquoted; `spans` points into it.
     inline: Option<Vec<u8>>,
 }
@@ -81,7 +81,12 @@ impl Decoder {
     /// The arguments of the request that [`Self::decode`] has just completed in `input`.
     pub fn args<'a>(&'a self, input: &'a [u8]) -> ArgList<'a> {
         let source = self.inline.as_deref().unwrap_or(input);
-        self.spans.iter().map(|span| &source[span.start as usize..span.end as usize]).collect()
+        self.spans.iter().map(|span| &source[span.clone()]).collect()
+    }
+
+    /// What it takes in memory beside the input, in bytes.
+    pub fn memory(&self) -> usize {
+        self.spans.capacity() * size_of::<Range<usize>>() + self.inline.as_ref().map_or(0, Vec::capacity)
     }
 
     fn decode_count(&mut self, input: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
@@ -124,7 +129,7 @@ impl Decoder {
         if input.len() < end + 2 {
             return Ok(false);
         }
-        self.spans.push(self.position as u32..end as u32);
+        self.spans.push(self.position..end);
         self.position = end + 2;
         self.bulk = None;
         self.missing = self.missing.map(|missing| missing - 1);
@@ -167,16 +172,16 @@ impl Decoder {
 }
 
 /// Splits a line at its spaces; `"` takes escapes, `'` takes `\'`. `None`: a quote is not closed.
-fn split_words(line: &[u8], words: &mut Vec<u8>, spans: &mut Vec<Range<u32>>) -> Option<()> {
+fn split_words(line: &[u8], words: &mut Vec<u8>, spans: &mut Vec<Range<usize>>) -> Option<()> {
     let mut rest = line;
     loop {
         rest = rest.trim_ascii_start();
         if rest.is_empty() {
             return Some(());
         }
-        let start = words.len() as u32;
+        let start = words.len();
         rest = split_word(rest, words)?;
-        spans.push(start..words.len() as u32);
+        spans.push(start..words.len());
     }
 }
 

@@ -12,6 +12,7 @@ use super::clock::Time;
 use super::command::{Command, Spec};
 use super::data::Data;
 use super::error::Outcome;
+use super::keyspace::Limits;
 use super::number::hex;
 use super::pubsub::Slot;
 use super::reply::Reply;
@@ -36,7 +37,7 @@ mod watches;
 pub use client::Endpoints;
 pub use core::Core;
 
-use client::Clients;
+use client::{Client, Clients};
 use waiting::Waiting;
 
 /// Why a subscriber is dropped.
@@ -159,6 +160,8 @@ pub struct Server {
     pub vm: Option<Vm>,
     /// Clients that wait for a key.
     pub waiting: Waiting,
+    /// What all clients take in memory, in bytes.
+    pub client_memory: usize,
     /// Clients that may go on with what they have sent.
     pub resumed: Vec<Slot>,
     /// How many clients see all commands.
@@ -188,6 +191,7 @@ impl Server {
             scripts: contents.scripts,
             vm: None,
             waiting: Waiting::default(),
+            client_memory: 0,
             resumed: Vec::new(),
             monitors: 0,
             address: None,
@@ -199,6 +203,7 @@ impl Server {
             next_id: 1,
         };
         server.data.keys.set_time(now);
+        server.apply_settings();
         server.stats.started = now.millis();
         server.stats.last_save = now.millis();
         server
@@ -239,6 +244,41 @@ impl Server {
         self.doom(slot);
     }
 
+    /// Counts anew what a client takes in memory.
+    pub fn recount(&mut self, slot: Slot) {
+        if let Some(client) = self.clients.get_mut(slot) {
+            let now = client.memory();
+            let before = std::mem::replace(&mut client.counted, now);
+            self.client_memory = self.client_memory + now - before;
+        }
+    }
+
+    /// Drops the clients that take most, if all together take more memory than they may.
+    pub fn shed(&mut self) {
+        let limit = self.settings.max_client_memory;
+        if limit == 0 || self.client_memory <= limit {
+            return;
+        }
+        let sheddable = |client: &Client| !client.closing && !client.no_evict;
+        let mut heaviest: Vec<(usize, Slot)> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| sheddable(client))
+            .map(|(slot, client)| (client.counted, slot))
+            .collect();
+        heaviest.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, slot) in heaviest {
+            if self.client_memory <= limit / 4 * 3 {
+                break;
+            }
+            self.drop_reader(slot, "all clients together take more memory than they may", limit);
+            if let Some(client) = self.clients.get_mut(slot) {
+                client.release();
+            }
+            self.recount(slot);
+        }
+    }
+
     /// Whether keys and values take more memory than they may.
     pub fn is_out_of_memory(&self) -> bool {
         self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
@@ -263,6 +303,8 @@ impl Server {
 
     /// Passes changed settings on to those that keep a copy.
     pub fn apply_settings(&mut self) {
+        let memory = if self.settings.max_memory == 0 { usize::MAX } else { self.settings.max_memory };
+        self.data.keys.limits = Limits { string: self.settings.max_bulk, memory };
         if let Some(log) = &mut self.log {
             log.set_fsync(self.settings.fsync);
         }

@@ -1,5 +1,6 @@
 //! What can be set: the options to open a store with, and what `CONFIG` shows of them.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use super::number::parse_int;
@@ -55,6 +56,11 @@ pub struct Options {
     pub max_query_buffer: usize,
     /// How much may wait to be sent to a subscriber, in bytes; then it is dropped. Default: 32 MiB.
     pub max_pending_output: usize,
+    /// How much memory all clients together may take for what they sent and have not fetched, in bytes;
+    /// beyond, those that take most are dropped. Default: 1 GiB; 0 is no limit.
+    pub max_client_memory: usize,
+    /// How many clients the process has descriptors for; no setting goes beyond. Default: no bound.
+    pub client_ceiling: usize,
     /// How long a script may run, in milliseconds. Default: 5,000.
     pub script_time: u64,
     /// How much memory all scripts together may take, in bytes. Default: 64 MiB.
@@ -72,6 +78,8 @@ impl Default for Options {
             max_bulk: 64 << 20,
             max_query_buffer: 128 << 20,
             max_pending_output: 32 << 20,
+            max_client_memory: 1 << 30,
+            client_ceiling: usize::MAX,
             script_time: 5_000,
             script_memory: 64 << 20,
         }
@@ -79,6 +87,22 @@ impl Default for Options {
 }
 
 const TOO_LARGE: &str = "argument must be a memory value";
+/// The least that both bounds of a request's size may be set to, as in Redis.
+const LEAST: usize = 1 << 20;
+/// The most that `proto-max-bulk-len` may be set to: the longest string of Redis.
+const MAX_BULK: usize = 512 << 20;
+/// The most that `client-query-buffer-limit` may be set to.
+const MAX_QUERY_BUFFER: usize = 4 << 30;
+const MOST_CLIENTS: i64 = 4_294_967_295;
+
+/// A number of bytes that is neither too small nor too large for a request.
+fn memory_within(value: &[u8], most: usize) -> Result<usize, Cow<'static, str>> {
+    let bytes = memory(value).ok_or(TOO_LARGE)?;
+    if !(LEAST..=most).contains(&bytes) {
+        return Err(format!("argument must be between {LEAST} and {most} inclusive").into());
+    }
+    Ok(bytes)
+}
 
 impl Options {
     /// What `CONFIG GET` shows, under Redis's names.
@@ -94,6 +118,7 @@ impl Options {
             ("save", String::new()),
             ("maxmemory", self.max_memory.to_string()),
             ("maxmemory-policy", "noeviction".to_owned()),
+            ("maxmemory-clients", self.max_client_memory.to_string()),
             ("maxclients", self.max_clients.to_string()),
             ("proto-max-bulk-len", self.max_bulk.to_string()),
             ("client-query-buffer-limit", self.max_query_buffer.to_string()),
@@ -109,14 +134,23 @@ impl Options {
     }
 
     /// Sets one parameter, as `CONFIG SET` does. The error is its reason, empty for an unknown name.
-    pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), &'static str> {
+    pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Cow<'static, str>> {
         match name {
             "maxmemory" => self.max_memory = memory(value).ok_or(TOO_LARGE)?,
-            "proto-max-bulk-len" => self.max_bulk = memory(value).ok_or(TOO_LARGE)?,
-            "client-query-buffer-limit" => self.max_query_buffer = memory(value).ok_or(TOO_LARGE)?,
+            "maxmemory-clients" => self.max_client_memory = memory(value).ok_or(TOO_LARGE)?,
+            "proto-max-bulk-len" => self.max_bulk = memory_within(value, MAX_BULK)?,
+            "client-query-buffer-limit" => self.max_query_buffer = memory_within(value, MAX_QUERY_BUFFER)?,
             "maxclients" => {
-                let number = parse_int(value).filter(|number| *number > 0);
-                self.max_clients = number.ok_or("argument must be between 1 and 4294967295 inclusive")? as usize;
+                let number = parse_int(value).filter(|number| (1..=MOST_CLIENTS).contains(number));
+                let number = number.ok_or("argument must be between 1 and 4294967295 inclusive")? as usize;
+                if number > self.client_ceiling {
+                    return Err(format!(
+                        "The operating system is not able to handle the specified number of clients, try with {}",
+                        self.client_ceiling
+                    )
+                    .into());
+                }
+                self.max_clients = number;
             }
             "lua-time-limit" | "busy-reply-threshold" => {
                 let number = parse_int(value).filter(|number| *number > 0);
@@ -145,9 +179,9 @@ impl Options {
             | "client-output-buffer-limit"
             | "tcp-keepalive"
             | "cluster-enabled" => {
-                return Err("can't set this here: the embedded store has one way of doing it");
+                return Err("can't set this here: the embedded store has one way of doing it".into());
             }
-            _ => return Err(""),
+            _ => return Err("".into()),
         }
         Ok(())
     }

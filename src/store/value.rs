@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
 
@@ -169,9 +170,44 @@ impl List {
         Some(item)
     }
 
-    /// Counts anew what the elements take, after they were changed in another way.
-    pub fn recount(&mut self) {
-        self.heap = self.items.iter().map(SmallBytes::heap_size).sum();
+    /// Replaces the element at a position, which must be there.
+    pub fn set(&mut self, index: usize, item: SmallBytes) {
+        self.heap = self.heap + item.heap_size() - self.items[index].heap_size();
+        self.items[index] = item;
+    }
+
+    /// Puts an element in front of a position.
+    pub fn insert(&mut self, index: usize, item: SmallBytes) {
+        self.heap += item.heap_size();
+        self.items.insert(index, item);
+    }
+
+    /// Keeps the elements of a range alone.
+    pub fn trim(&mut self, range: Range<usize>) {
+        let outside = self.items.range(range.end..).chain(self.items.range(..range.start));
+        self.heap -= outside.map(SmallBytes::heap_size).sum::<usize>();
+        self.items.truncate(range.end);
+        self.items.drain(..range.start);
+    }
+
+    /// Removes up to `left` elements that equal `wanted`, from the front or from the end.
+    pub fn remove_equal(&mut self, wanted: &[u8], mut left: u64, front: bool) -> usize {
+        let (before, mut freed) = (self.items.len(), 0);
+        let keep = |item: &SmallBytes| {
+            let hit = left > 0 && **item == *wanted;
+            left -= u64::from(hit);
+            freed += if hit { item.heap_size() } else { 0 };
+            !hit
+        };
+        if front {
+            self.items.retain(keep);
+        } else {
+            self.items.make_contiguous().reverse();
+            self.items.retain(keep);
+            self.items.make_contiguous().reverse();
+        }
+        self.heap -= freed;
+        before - self.items.len()
     }
 
     fn footprint(&self) -> usize {

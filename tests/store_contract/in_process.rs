@@ -111,3 +111,79 @@ fn more_clients_than_allowed_are_told_so() {
     let refusal = core.connect(Endpoints::in_process()).unwrap_err();
     assert_eq!(refusal, b"-ERR max number of clients reached\r\n");
 }
+
+#[test]
+fn what_clients_hold_together_is_bounded_and_the_heaviest_go_first() {
+    let mut core = open(Options { max_client_memory: 4 << 20, ..Options::default() });
+    let light = connect(&mut core);
+    let heavy: Vec<Slot> = (0..20).map(|_| connect(&mut core)).collect();
+    for client in &heavy {
+        // A command that never ends.
+        core.feed(*client, format!("*2\r\n$3\r\nGET\r\n$1000000\r\n{}", "x".repeat(500_000)).as_bytes());
+    }
+    core.end_round();
+    let dropped = heavy.iter().filter(|client| core.is_finished(**client)).count();
+    assert!((10..20).contains(&dropped), "{dropped} were dropped");
+    assert_eq!(call(&mut core, light, "PING"), "+PONG\r\n");
+}
+
+#[test]
+fn a_subscriber_that_fetches_nothing_cannot_fill_the_memory_with_others_help() {
+    let mut core = open(Options { max_client_memory: 8 << 20, ..Options::default() });
+    let listeners: Vec<Slot> = (0..50).map(|_| connect(&mut core)).collect();
+    for client in &listeners {
+        call(&mut core, *client, "SUBSCRIBE news");
+    }
+    let sender = connect(&mut core);
+    core.feed(sender, &super::wire::request(&[&b"PUBLISH"[..], b"news", &vec![b'x'; 1 << 20]]));
+    core.end_round();
+    let held: usize = listeners.iter().map(|client| core.output(*client).len()).sum();
+    assert!(held <= 8 << 20, "{held} bytes wait");
+}
+
+#[test]
+fn no_setting_goes_beyond_what_the_process_can_bear() {
+    let mut core = open(Options { client_ceiling: 100, max_clients: 50, ..Options::default() });
+    let client = connect(&mut core);
+    for (name, value) in [
+        ("maxclients", "101"),
+        ("maxclients", "0"),
+        ("maxclients", "9223372036854775807"),
+        ("proto-max-bulk-len", "1"),
+        ("proto-max-bulk-len", "9223372036854775807"),
+        ("client-query-buffer-limit", "1"),
+        ("client-query-buffer-limit", "9223372036854775807"),
+    ] {
+        let reply = call(&mut core, client, &format!("CONFIG SET {name} {value}"));
+        assert!(reply.starts_with("-ERR CONFIG SET failed"), "{name} {value}: {reply}");
+    }
+    assert_eq!(call(&mut core, client, "CONFIG SET maxclients 100"), "+OK\r\n");
+}
+
+#[test]
+fn a_string_grows_no_further_than_there_is_memory_for() {
+    let mut core = open(Options { max_memory: 1 << 20, ..Options::default() });
+    let client = connect(&mut core);
+    assert!(call(&mut core, client, "SETRANGE k 50000000 x").starts_with("-OOM"));
+    assert!(call(&mut core, client, "SETRANGE k 9223372036854775807 x").starts_with("-ERR string exceeds"));
+    assert_eq!(call(&mut core, client, "SETRANGE k 500000 x"), ":500001\r\n");
+}
+
+#[test]
+fn twenty_thousand_that_wait_for_one_key_cost_one_push_no_more_than_one() {
+    let mut core = open(Options { max_clients: 30_000, ..Options::default() });
+    let waiting: Vec<Slot> = (0..20_000).map(|_| connect(&mut core)).collect();
+    for client in &waiting {
+        core.feed(*client, b"BLPOP l 0\r\n");
+    }
+    let writer = connect(&mut core);
+    let started = std::time::Instant::now();
+    for client in &waiting {
+        // One of another type is no reason to wake anybody.
+        assert_eq!(call(&mut core, writer, "SET l x"), "+OK\r\n");
+        assert_eq!(call(&mut core, writer, "DEL l"), ":1\r\n");
+        assert_eq!(call(&mut core, writer, "RPUSH l a"), ":1\r\n");
+        assert_eq!(core.take_output(*client), b"*2\r\n$1\r\nl\r\n$1\r\na\r\n");
+    }
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}

@@ -8,6 +8,8 @@
 mod bounds;
 mod clients;
 mod durability;
+mod extreme;
+mod extremes;
 mod in_process;
 mod log;
 mod node;

@@ -50,4 +50,9 @@ section! {
     /// How much output may wait for a client of the store that reads too slowly. Beyond it, that client is
     /// disconnected.
     max_pending_output = "32MiB": Size(1 << 10, 4 * GIB), restart;
+
+    /// How much memory all clients of the store may take together: for commands that have not arrived
+    /// in full, transactions, subscriptions, and replies they have not read. Beyond it, the clients
+    /// that take most are disconnected.
+    max_client_memory = "1GiB": Size(1 << 20, 1 << 50), restart;
 }

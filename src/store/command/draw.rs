@@ -1,13 +1,53 @@
 //! Drawing at random.
 
-/// Draws positions out of `len`: up to `count` different ones, or exactly `-count` with repetition.
-pub fn draw(count: i64, len: usize) -> Vec<usize> {
+use crate::store::error::{BAD_COUNT, CommandError};
+
+/// With repetition at most so many are drawn at once: each is a part of one reply.
+const MOST_REPEATED: i64 = 10_000_000;
+
+/// Positions that were drawn, to be used one by one.
+pub enum Draw {
+    /// Different ones.
+    Distinct(std::vec::IntoIter<usize>),
+    /// So many, each out of so many.
+    Repeated(usize, usize),
+}
+
+impl Iterator for Draw {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Self::Distinct(positions) => positions.next(),
+            Self::Repeated(left, len) => {
+                *left = left.checked_sub(1)?;
+                Some(fastrand::usize(0..*len))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Distinct(positions) => positions.size_hint(),
+            Self::Repeated(left, _) => (*left, Some(*left)),
+        }
+    }
+}
+
+impl ExactSizeIterator for Draw {}
+
+/// Draws positions out of `len`, which is not 0: up to `count` different ones, or exactly `-count` with
+/// repetition.
+pub fn draw(count: i64, len: usize) -> Result<Draw, CommandError> {
+    if count < -MOST_REPEATED {
+        return Err(BAD_COUNT);
+    }
     if count < 0 {
-        return (0..count.unsigned_abs()).map(|_| fastrand::usize(0..len)).collect();
+        return Ok(Draw::Repeated(count.unsigned_abs() as usize, len));
     }
     let count = usize::try_from(count).unwrap_or(len).min(len);
     if count == len {
-        return (0..len).collect();
+        return Ok(Draw::Distinct((0..len).collect::<Vec<_>>().into_iter()));
     }
     // Floyd's way: every set of positions is equally likely, and nothing of size `len` is made.
     let mut chosen = indexmap::IndexSet::with_capacity(count);
@@ -17,7 +57,7 @@ pub fn draw(count: i64, len: usize) -> Vec<usize> {
             chosen.insert(upper);
         }
     }
-    chosen.into_iter().collect()
+    Ok(Draw::Distinct(chosen.into_iter().collect::<Vec<_>>().into_iter()))
 }
 
 #[cfg(test)]
@@ -27,12 +67,20 @@ mod tests {
     #[test]
     fn draws_are_distinct_unless_repetition_is_asked_for() {
         for _ in 0..100 {
-            let mut drawn = draw(5, 9);
+            let mut drawn: Vec<usize> = draw(5, 9).unwrap().collect();
             drawn.sort_unstable();
             drawn.dedup();
             assert_eq!(drawn.len(), 5);
         }
-        assert_eq!(draw(-20, 3).len(), 20);
-        assert_eq!(draw(20, 3).len(), 3);
+        assert_eq!(draw(-20, 3).unwrap().count(), 20);
+        assert_eq!(draw(20, 3).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_huge_count_is_refused_or_costs_nothing_until_it_is_drawn() {
+        for count in [i64::MIN, i64::MIN + 1, -1_000_000_000] {
+            assert!(draw(count, 3).is_err());
+        }
+        assert_eq!(draw(i64::MAX, 3).unwrap().count(), 3);
     }
 }

@@ -174,9 +174,9 @@ pub fn hrandfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
         out.array(0);
         return Ok(());
     };
-    let chosen = draw(count, hash.len());
+    let chosen = draw(count, hash.len())?;
     out.array(if with_values && !out.resp3 { chosen.len() * 2 } else { chosen.len() });
-    for (field, value) in chosen.into_iter().filter_map(|position| hash.at(position)) {
+    for (field, value) in chosen.filter_map(|position| hash.at(position)) {
         if with_values && out.resp3 {
             out.array(2);
         }

@@ -69,10 +69,10 @@ pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, CommandError>
     Ok((milliseconds > 0.0).then_some(now + milliseconds as u64))
 }
 
-/// Makes the client wait for one of `names`.
-pub fn wait(names: &Args, until: Option<u64>, null_array: bool) -> CommandError {
+/// Makes the client wait until one of `names` is of a type.
+pub fn wait(names: &Args, type_name: &'static str, until: Option<u64>, null_array: bool) -> CommandError {
     let keys = names.iter().map(|name| SmallBytes::new(name)).collect();
-    CommandError::Block(Box::new(Block { keys, until, null_array }))
+    CommandError::Block(Box::new(Block { keys, type_name, until, null_array }))
 }
 
 fn blocking_pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {
@@ -86,7 +86,7 @@ fn blocking_pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) 
             return Ok(());
         }
     }
-    Err(wait(names, until, true))
+    Err(wait(names, "list", until, true))
 }
 
 pub fn blpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
@@ -110,7 +110,7 @@ fn blocking_move(keys: &mut Keyspace, args: &Args, out: &mut Reply, ends: (bool,
     let until = wait_until(timeout, keys.now)?;
     match shift(keys, args[1], args[2], ends)? {
         Some(item) => out.bulk(&item),
-        None => return Err(wait(&args[1..2], until, false)),
+        None => return Err(wait(&args[1..2], "list", until, false)),
     }
     Ok(())
 }
@@ -164,5 +164,5 @@ pub fn lmpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 pub fn blmpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let (names, front, count) = parse_multi_pop(args, 2, side)?;
     let until = wait_until(args[1], keys.now)?;
-    if multi_pop(keys, names, front, count, out)? { Ok(()) } else { Err(wait(names, until, true)) }
+    if multi_pop(keys, names, front, count, out)? { Ok(()) } else { Err(wait(names, "list", until, true)) }
 }

@@ -133,8 +133,7 @@ pub fn lindex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 pub fn lset(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let mut list = keys.write::<List>(args[1])?.ok_or(NO_SUCH_KEY)?;
     let index = place(int(args[2])?, list.len()).ok_or(OUT_OF_RANGE)?;
-    list.items[index] = SmallBytes::new(args[3]);
-    list.recount();
+    list.set(index, SmallBytes::new(args[3]));
     drop(list);
     keys.changed(args[1]);
     out.ok();
@@ -155,8 +154,7 @@ pub fn linsert(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         out.int(-1);
         return Ok(());
     };
-    list.items.insert(pivot + after, SmallBytes::new(args[4]));
-    list.recount();
+    list.insert(pivot + after, SmallBytes::new(args[4]));
     out.len(list.len());
     drop(list);
     keys.changed(args[1]);
@@ -170,24 +168,8 @@ pub fn lrem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         out.int(0);
         return Ok(());
     };
-    let mut left = if count == 0 { u64::MAX } else { count.unsigned_abs() };
-    let before = list.len();
-    let mut keep = |item: &SmallBytes| {
-        let hit = left > 0 && **item == *wanted;
-        left -= u64::from(hit);
-        !hit
-    };
-    if count < 0 {
-        let mut kept: std::collections::VecDeque<SmallBytes> = std::mem::take(&mut list.items);
-        kept.make_contiguous().reverse();
-        kept.retain(&mut keep);
-        kept.make_contiguous().reverse();
-        list.items = kept;
-    } else {
-        list.items.retain(&mut keep);
-    }
-    let removed = before - list.len();
-    list.recount();
+    let most = if count == 0 { u64::MAX } else { count.unsigned_abs() };
+    let removed = list.remove_equal(wanted, most, count >= 0);
     drop(list);
     if removed > 0 {
         keys.remove_if_empty(key);
@@ -204,9 +186,7 @@ pub fn ltrim(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         return Ok(());
     };
     let range = positions(start, stop, list.len());
-    list.items.truncate(range.end);
-    list.items.drain(..range.start);
-    list.recount();
+    list.trim(range);
     drop(list);
     keys.remove_if_empty(args[1]);
     keys.changed(args[1]);

@@ -136,8 +136,7 @@ pub fn srandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         (Some(i64::MIN), _) => return Err(BAD_COUNT),
         (Some(_), None) => out.array(0),
         (Some(count), Some(set)) => {
-            let chosen = draw(count, set.len());
-            out.bulks(chosen.iter().map(|&position| set.at(position).unwrap_or_default()));
+            out.bulks(draw(count, set.len())?.map(|position| set.at(position).unwrap_or_default()));
         }
     }
     Ok(())

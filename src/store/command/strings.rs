@@ -3,7 +3,7 @@
 use crate::store::args::{Cursor, int, is, positions};
 use crate::store::decimal;
 use crate::store::error::{
-    CommandError, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, STRING_TOO_LONG, SYNTAX, WRONGTYPE,
+    CommandError, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, SYNTAX, WRONGTYPE,
 };
 use crate::store::keyspace::Keyspace;
 use crate::store::number::parse_int;
@@ -13,9 +13,6 @@ use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 
 use super::keys::{Unit, deadline};
-
-/// The longest string that `APPEND` and `SETRANGE` make.
-const MAX_STRING: usize = 512 << 20;
 
 /// Appends the string at a key, or null.
 fn reply_string(keys: &mut Keyspace, key: &[u8], out: &mut Reply) -> Outcome {
@@ -294,9 +291,8 @@ pub fn append(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     match keys.get(key) {
         None => put(keys, key, tail),
         Some(value) => {
-            if value.as_string().ok_or(WRONGTYPE)?.len() + tail.len() > MAX_STRING {
-                return Err(STRING_TOO_LONG);
-            }
+            let length = value.as_string().ok_or(WRONGTYPE)?.len() + tail.len();
+            keys.check_growth(length, tail.len())?;
             let length = grow(keys, key, |bytes| bytes.extend_from_slice(tail))?;
             out.len(length);
             return Ok(());
@@ -317,9 +313,8 @@ pub fn setrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         out.len(length);
         return Ok(());
     }
-    if offset.saturating_add(patch.len()) > MAX_STRING {
-        return Err(STRING_TOO_LONG);
-    }
+    let end = offset.saturating_add(patch.len());
+    keys.check_growth(end, end.saturating_sub(length))?;
     let length = grow(keys, key, |bytes| {
         let end = offset + patch.len();
         if bytes.len() < end {

@@ -82,13 +82,13 @@ impl<'a, 'b> Query<'a, 'b> {
     }
 
     fn run(&self, keys: &mut Keyspace, how: Join) -> Result<Zset, CommandError> {
-        let mut inputs = Vec::with_capacity(self.names.len());
         for name in self.names {
-            inputs.push(members(keys, name)?);
+            check(keys, name)?;
         }
         let mut result: IndexMap<SmallBytes, f64> = IndexMap::new();
-        for (nth, (input, weight)) in inputs.into_iter().zip(&self.weights).enumerate() {
-            let weighted = input.into_iter().map(|(member, score)| {
+        for (nth, (name, weight)) in self.names.iter().zip(&self.weights).enumerate() {
+            // One at a time: a name may be given a thousand times.
+            let weighted = members(keys, name)?.into_iter().map(|(member, score)| {
                 (member, if how == Join::Difference { score } else { zero_if_nan(score * weight) })
             });
             match how {
@@ -126,6 +126,14 @@ fn aggregate(arg: &[u8]) -> Result<Aggregate, CommandError> {
         () if is(arg, "MIN") => Ok(Aggregate::Min),
         () if is(arg, "MAX") => Ok(Aggregate::Max),
         () => Err(SYNTAX),
+    }
+}
+
+/// Refuses a key that is neither a sorted set nor a set.
+fn check(keys: &mut Keyspace, name: &[u8]) -> Outcome {
+    match keys.get(name) {
+        None | Some(Value::Zset(_) | Value::Set(_)) => Ok(()),
+        Some(_) => Err(WRONGTYPE),
     }
 }
 

@@ -270,7 +270,7 @@ fn blocking_pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, max: bool) ->
             return Ok(());
         }
     }
-    Err(wait(names, until, true))
+    Err(wait(names, "zset", until, true))
 }
 
 pub fn bzpopmin(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
@@ -323,7 +323,7 @@ pub fn zmpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 pub fn bzmpop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let (names, max, count) = parse_multi_pop(args, 2, end)?;
     let until = wait_until(args[1], keys.now)?;
-    if multi_pop(keys, names, max, count, out)? { Ok(()) } else { Err(wait(names, until, true)) }
+    if multi_pop(keys, names, max, count, out)? { Ok(()) } else { Err(wait(names, "zset", until, true)) }
 }
 
 pub fn zrandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
@@ -352,9 +352,8 @@ pub fn zrandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         out.array(0);
         return Ok(());
     };
-    let chosen = draw(count, zset.len());
-    let entries = chosen.into_iter().filter_map(|position| zset.at_position(position));
-    super::zranges::reply(out, entries.collect::<Vec<_>>().into_iter(), with_scores);
+    let entries = draw(count, zset.len())?.map(|position| zset.at_position(position).unwrap_or_default());
+    super::zranges::reply(out, entries, with_scores);
     Ok(())
 }
 

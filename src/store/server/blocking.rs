@@ -1,12 +1,13 @@
 //! Clients that wait for a key: who waits, who is served, whose time is up.
 //!
-//! A blocked client keeps its command. When one of its keys changes, the command runs again; if there
-//! is still nothing for it, the client goes on waiting in its place in the line.
+//! A blocked client keeps its command. When one of its keys gets something of the type that it waits
+//! for, the command runs again; if there is still nothing for it, the client keeps its turn.
 
 use super::Server;
 use super::client::Blocked;
+use super::waiting::Place;
 use crate::store::command;
-use crate::store::error::{Block, CommandError, WRONGTYPE};
+use crate::store::error::{Block, CommandError};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
@@ -19,18 +20,14 @@ pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
     };
     let db = client.db;
     let args = args.iter().map(|arg| SmallBytes::new(arg)).collect();
+    let turn = server.waiting.begin(block.until, slot);
     for key in &block.keys {
-        let line = server.waiting.lines.entry((db, key.clone())).or_default();
-        if !line.contains(&slot) {
-            line.push(slot);
+        let place = Place { db, key: key.clone(), type_name: block.type_name };
+        if server.waiting.join(place, turn, slot) {
             server.data.keys.await_key(db, key, true);
         }
     }
-    if let Some(until) = block.until {
-        server.waiting.deadlines.insert((until, slot));
-    }
-    client.blocked = Some(Blocked { args, block });
-    server.waiting.clients += 1;
+    client.blocked = Some(Blocked { args, block, turn });
 }
 
 /// Takes a client out of all lines; its reply has been given, or never will be.
@@ -42,23 +39,13 @@ pub fn unblock(server: &mut Server, slot: Slot) {
         return;
     };
     let db = client.db;
-    server.waiting.clients -= 1;
-    if let Some(until) = blocked.block.until {
-        server.waiting.deadlines.remove(&(until, slot));
-    }
     for key in blocked.block.keys {
-        let place = (db, key);
-        if let Some(line) = server.waiting.lines.get_mut(&place) {
-            let before = line.len();
-            line.retain(|waiting| *waiting != slot);
-            if line.len() != before {
-                server.data.keys.await_key(db, &place.1, false);
-            }
-            if line.is_empty() {
-                server.waiting.lines.remove(&place);
-            }
+        let place = Place { db, key, type_name: blocked.block.type_name };
+        if server.waiting.leave(&place, blocked.turn) {
+            server.data.keys.await_key(db, &place.key, false);
         }
     }
+    server.waiting.end(blocked.block.until, slot);
     server.resumed.push(slot);
 }
 
@@ -66,13 +53,27 @@ pub fn unblock(server: &mut Server, slot: Slot) {
 pub fn serve_ready(server: &mut Server) {
     let selected = server.data.keys.selected;
     while !server.data.keys.ready.is_empty() {
-        for place in std::mem::take(&mut server.data.keys.ready) {
-            for slot in server.waiting.lines.get(&place).cloned().unwrap_or_default() {
-                try_again(server, slot);
+        for (db, key) in std::mem::take(&mut server.data.keys.ready) {
+            server.data.keys.selected = db;
+            if let Some(type_name) = server.data.keys.get(&key).map(|value| value.type_name()) {
+                serve_line(server, &Place { db, key, type_name });
             }
         }
     }
     server.data.keys.selected = selected;
+}
+
+/// Serves those who wait for one key, as long as the key has something.
+fn serve_line(server: &mut Server, place: &Place) {
+    let mut last = 0;
+    while let Some((turn, slot)) = server.waiting.next(place, last) {
+        last = turn;
+        server.data.keys.selected = place.db;
+        if !server.data.keys.contains(&place.key) {
+            return;
+        }
+        try_again(server, slot);
+    }
 }
 
 fn try_again(server: &mut Server, slot: Slot) {
@@ -98,11 +99,10 @@ fn try_again(server: &mut Server, slot: Slot) {
     match outcome {
         Ok(()) => client.reply.buf.append(&mut out.buf),
         Err(CommandError::Block(_)) => return,
-        // The key is there but of another type, which a waiting client does not mind.
-        Err(CommandError::Error(text)) if matches!(&WRONGTYPE, CommandError::Error(wrong) if *wrong == text) => {
-            return;
+        Err(CommandError::Error(text)) => {
+            client.reply.error(&text);
+            server.stats.error(&text);
         }
-        Err(CommandError::Error(text)) => client.reply.error(&text),
     }
     unblock(server, slot);
     server.schedule(slot);
@@ -110,10 +110,7 @@ fn try_again(server: &mut Server, slot: Slot) {
 
 /// Ends the waits whose time is up.
 pub fn time_out(server: &mut Server) {
-    while let Some(&(until, slot)) = server.waiting.deadlines.first()
-        && until <= server.data.keys.now
-    {
-        server.waiting.deadlines.pop_first();
+    while let Some(slot) = server.waiting.next_over(server.data.keys.now) {
         if let Some(client) = server.clients.get_mut(slot) {
             client.reply.null_array();
         }

@@ -1,6 +1,7 @@
 //! One client: what it has sent, what it is to get, and what it has asked to be. Sockets are the
 //! event loop's.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use indexmap::IndexSet;
@@ -47,6 +48,19 @@ pub struct Blocked {
     pub args: Vec<SmallBytes>,
     /// What it waits for.
     pub block: Block,
+    /// Its turn in every line that it stands in.
+    pub turn: u64,
+}
+
+/// What a name takes in the tables that it stands in.
+pub const fn name_cost(name: &[u8]) -> usize {
+    name.len() + 2 * size_of::<SmallBytes>()
+}
+
+impl Blocked {
+    fn bytes(&self) -> usize {
+        self.args.iter().map(|arg| name_cost(arg)).sum::<usize>() * 2
+    }
 }
 
 /// The two ends of a client's connection, as `CLIENT LIST` shows them.
@@ -77,6 +91,8 @@ pub struct Client {
     pub endpoints: Endpoints,
     /// Bytes that make no complete request yet, or that have to wait.
     pub input: Vec<u8>,
+    /// How many of them have been run already.
+    pub input_done: usize,
     /// Where in them the reading stands.
     pub decoder: Decoder,
     /// Replies that are to be sent, in the protocol the client speaks.
@@ -95,14 +111,18 @@ pub struct Client {
     pub library: (String, String),
     /// The commands it has queued, after `MULTI`.
     pub transaction: Option<Transaction>,
-    /// What it watches: database, key, version.
-    pub watching: Vec<(usize, SmallBytes, u64)>,
+    /// What it watches: database and key, with the version at which it began.
+    pub watching: HashMap<(usize, SmallBytes), u64>,
     /// Its channels.
     pub channels: IndexSet<SmallBytes>,
     /// Its patterns.
     pub patterns: IndexSet<SmallBytes>,
     /// Its shard channels.
     pub shards: IndexSet<SmallBytes>,
+    /// What the names take that it listens to or watches, in bytes.
+    pub names_bytes: usize,
+    /// What it takes in memory by the last count, which is part of the total.
+    pub counted: usize,
     /// What it waits for, if it does.
     pub blocked: Option<Blocked>,
     /// Whether it gets replies.
@@ -133,6 +153,7 @@ impl Client {
             id,
             endpoints,
             input: Vec::new(),
+            input_done: 0,
             decoder: Decoder::default(),
             reply: Reply::default(),
             sent: 0,
@@ -142,7 +163,9 @@ impl Client {
             name: String::new(),
             library: (String::new(), String::new()),
             transaction: None,
-            watching: Vec::new(),
+            watching: HashMap::new(),
+            names_bytes: 0,
+            counted: 0,
             channels: IndexSet::new(),
             patterns: IndexSet::new(),
             shards: IndexSet::new(),
@@ -157,6 +180,29 @@ impl Client {
             last_active: now,
             last_command: "NULL",
         }
+    }
+
+    /// Bytes that it has sent and that were not run yet.
+    pub fn held(&self) -> usize {
+        self.input.len() - self.input_done
+    }
+
+    /// What it takes in memory, in bytes: buffers, queued commands, names.
+    pub fn memory(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.bytes);
+        let waiting = self.blocked.as_ref().map_or(0, |blocked| blocked.bytes());
+        let buffers = self.input.capacity() + self.reply.buf.capacity() + self.decoder.memory();
+        buffers + queued + waiting + self.names_bytes + self.name.len() + size_of::<Self>()
+    }
+
+    /// Lets go of its buffers, because it is to be closed whatever was in them.
+    pub fn release(&mut self) {
+        self.input = Vec::new();
+        self.input_done = 0;
+        self.decoder = Decoder::default();
+        self.reply.buf = Vec::new();
+        self.sent = 0;
+        self.transaction = None;
     }
 
     /// The number of bytes that wait to be sent.

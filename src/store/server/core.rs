@@ -39,6 +39,8 @@ use crate::store::settings::Options;
 
 /// Milliseconds within which a client that is to be closed must fetch what waits for it.
 const LINGER: u64 = 10_000;
+/// Bytes that are taken from a client that waits, to be run after its wait.
+const HELD: usize = 64 << 10;
 /// Keys that are removed in one round because their time is up.
 const EXPIRED: usize = 256;
 
@@ -97,7 +99,9 @@ impl Core {
         let mut client = Client::new(server.next_id, endpoints, keys.time());
         client.authenticated = server.settings.password.is_none();
         server.next_id += 1;
-        Ok(server.clients.insert(Box::new(client)))
+        let slot = server.clients.insert(Box::new(client));
+        server.recount(slot);
+        Ok(slot)
     }
 
     /// Takes bytes that a client has sent, in whatever pieces, and runs the requests that are complete.
@@ -108,9 +112,13 @@ impl Core {
     }
 
     /// Whether a client's bytes should be fed to it now. If not, leave them where they are: it has to
-    /// fetch its replies first, or is to be closed.
+    /// fetch its replies first, waits for a key while it has sent much, or is to be closed.
     pub fn is_reading(&self, client: Slot) -> bool {
-        self.server.clients.get(client).is_some_and(|client| !client.closing && client.pending() <= UNFETCHED)
+        let ready = |client: &Client| {
+            let busy = client.blocked.is_some() && client.held() > HELD;
+            !client.closing && !busy && client.pending() <= UNFETCHED
+        };
+        self.server.clients.get(client).is_some_and(|client| ready(client))
     }
 
     /// Does what comes after a round's requests: what was held up, times, the log.
@@ -170,6 +178,7 @@ impl Core {
         if bytes > 0 && client.pending() == 0 && !client.input.is_empty() && client.blocked.is_none() {
             self.server.resumed.push(slot);
         }
+        self.server.recount(slot);
     }
 
     /// Takes note that a client does not take the rest of its output for now.
@@ -212,10 +221,9 @@ impl Core {
         delivery::leave_all(server, slot);
         watches::release(server, slot);
         blocking::unblock(server, slot);
-        if let Some(client) = server.clients.try_remove(slot)
-            && client.monitor
-        {
-            server.monitors -= 1;
+        if let Some(client) = server.clients.try_remove(slot) {
+            server.client_memory -= client.counted;
+            server.monitors -= usize::from(client.monitor);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Hands published messages to those who listen.
 
+use super::client::name_cost;
 use super::{Server, UNREAD};
 use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
@@ -62,6 +63,8 @@ fn deliver_to(
     }
     client.reply.buf.extend_from_slice(frame);
     server.schedule(slot);
+    server.recount(slot);
+    server.shed();
 }
 
 /// Ends all subscriptions of a client.
@@ -71,6 +74,7 @@ pub fn leave_all(server: &mut Server, slot: Slot) {
     };
     for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
         for name in std::mem::take(client.names(kind)) {
+            client.names_bytes = client.names_bytes.saturating_sub(name_cost(&name));
             server.data.pubsub.unsubscribe(kind, &name, slot);
         }
     }

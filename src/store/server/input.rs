@@ -27,9 +27,11 @@ pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
         client.input.extend_from_slice(bytes);
         drain(server, slot);
     }
+    server.recount(slot);
+    server.shed();
     let limit = server.settings.max_query_buffer;
     if let Some(client) = server.clients.get_mut(slot)
-        && client.input.len() > limit
+        && client.held() > limit
     {
         let peer = client.endpoints.peer;
         tracing::warn!(%peer, limit, "a client of the store sent too long a command and is dropped");
@@ -46,6 +48,8 @@ pub fn resume(server: &mut Server) {
         };
         if client.blocked.is_none() && !client.closing && client.pending() <= UNFETCHED && !client.input.is_empty() {
             drain(server, slot);
+            server.recount(slot);
+            server.shed();
             persistence::relieve(server);
         }
     }
@@ -57,15 +61,21 @@ fn drain(server: &mut Server, slot: Slot) {
         return;
     };
     let mut input = std::mem::take(&mut client.input);
-    let used = process(server, slot, &input);
-    if let Some(client) = server.clients.get_mut(slot) {
-        if used == input.len() {
-            input = Vec::new();
-        } else {
-            input.drain(..used);
-        }
-        client.input = input;
+    let done = std::mem::take(&mut client.input_done);
+    let done = done + process(server, slot, &input[done..]);
+    let Some(client) = server.clients.get_mut(slot) else {
+        return;
+    };
+    if done == input.len() {
+        return;
     }
+    client.input_done = done;
+    // Moving the rest to the front each time would be work that grows with the square.
+    if done > input.len() / 2 {
+        input.drain(..done);
+        client.input_done = 0;
+    }
+    client.input = input;
 }
 
 /// Runs the complete requests at the head of `bytes`; says how many bytes they are.
@@ -76,7 +86,7 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
     let mut decoder = std::mem::take(&mut client.decoder);
     let resp3 = client.reply.resp3;
     let mut out = std::mem::replace(&mut client.reply, Reply { buf: Vec::new(), resp3 });
-    let sent = client.sent;
+    let sent = std::mem::take(&mut client.sent);
     let mut used = 0;
     while used < bytes.len() {
         let Some(client) = server.clients.get_mut(slot) else {
@@ -115,6 +125,7 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
         used = bytes.len();
     }
     client.decoder = decoder;
+    client.sent = sent;
     out.buf.append(&mut client.reply.buf);
     client.reply = out;
     server.schedule(slot);

@@ -27,5 +27,6 @@ pub fn show(server: &mut Server, slot: Slot, args: &Args) {
             client.reply.simple(&line);
         }
         server.schedule(watcher);
+        server.recount(watcher);
     }
 }

@@ -1,24 +1,87 @@
 //! The lines in which blocked clients wait for keys.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::store::pubsub::Slot;
 use crate::store::small_bytes::SmallBytes;
 
+/// What is waited for: a database, a key in it, and the type that the key must get.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The database.
+    pub db: usize,
+    /// The key.
+    pub key: SmallBytes,
+    /// The type, as `TYPE` tells it.
+    pub type_name: &'static str,
+}
+
 /// Who waits for which key, and until when.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    /// The waiting clients of each key, first come first.
-    pub lines: HashMap<(usize, SmallBytes), Vec<Slot>>,
+    /// The waiting clients of each key by their turns, first come first.
+    lines: HashMap<Place, BTreeMap<u64, Slot>>,
     /// When waits end, in milliseconds since 1970.
-    pub deadlines: BTreeSet<(u64, Slot)>,
-    /// How many clients wait.
-    pub clients: usize,
+    deadlines: BTreeSet<(u64, Slot)>,
+    /// The turn that the last client got.
+    turn: u64,
+    clients: usize,
 }
 
 impl Waiting {
+    /// How many clients wait.
+    pub fn len(&self) -> usize {
+        self.clients
+    }
+
+    /// Draws the next turn for a client that begins to wait.
+    pub fn begin(&mut self, until: Option<u64>, slot: Slot) -> u64 {
+        self.turn += 1;
+        self.clients += 1;
+        self.deadlines.extend(until.map(|until| (until, slot)));
+        self.turn
+    }
+
+    /// Ends a client's wait, once it has left all lines.
+    pub fn end(&mut self, until: Option<u64>, slot: Slot) {
+        self.clients -= 1;
+        if let Some(until) = until {
+            self.deadlines.remove(&(until, slot));
+        }
+    }
+
+    /// Puts a client into a line; says whether it was not there yet.
+    pub fn join(&mut self, place: Place, turn: u64, slot: Slot) -> bool {
+        self.lines.entry(place).or_default().insert(turn, slot).is_none()
+    }
+
+    /// Takes a client out of a line; says whether it was there.
+    pub fn leave(&mut self, place: &Place, turn: u64) -> bool {
+        let Some(line) = self.lines.get_mut(place) else { return false };
+        let was_there = line.remove(&turn).is_some();
+        if line.is_empty() {
+            self.lines.remove(place);
+        }
+        was_there
+    }
+
+    /// The first in a line whose turn is after `turn`.
+    pub fn next(&self, place: &Place, turn: u64) -> Option<(u64, Slot)> {
+        let (turn, slot) = self.lines.get(place)?.range(turn + 1..).next()?;
+        Some((*turn, *slot))
+    }
+
     /// When the first wait ends.
     pub fn next_deadline(&self) -> Option<u64> {
         self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out a client whose wait is over by now.
+    pub fn next_over(&mut self, now: u64) -> Option<Slot> {
+        let (at, _) = self.deadlines.first()?;
+        if *at > now {
+            return None;
+        }
+        self.deadlines.pop_first().map(|(_, slot)| slot)
     }
 }

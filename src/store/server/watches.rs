@@ -1,6 +1,7 @@
 //! Keys that a client watches.
 
 use super::Server;
+use super::client::name_cost;
 use crate::store::pubsub::Slot;
 
 /// Ends a client's watches; says whether one of the keys has changed.
@@ -9,7 +10,8 @@ pub fn release(server: &mut Server, slot: Slot) -> bool {
         return false;
     };
     let mut changed = false;
-    for (db, key, version) in std::mem::take(&mut client.watching) {
+    for ((db, key), version) in std::mem::take(&mut client.watching) {
+        client.names_bytes = client.names_bytes.saturating_sub(name_cost(&key));
         changed |= server.data.keys.unwatch(db, &key, version);
     }
     changed

@@ -1,5 +1,7 @@
 //! `CLIENT`: who is connected, and what one connection does to another.
 
+use std::collections::HashSet;
+
 use crate::store::args::is;
 use crate::store::command::unknown_subcommand;
 use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX};
@@ -116,7 +118,7 @@ fn line(client: &Client, now: u64, resp3: bool) -> String {
         client.patterns.len(),
         client.shards.len(),
         client.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64),
-        client.input.len(),
+        client.held(),
         client.transaction.as_ref().map_or(0, |transaction| transaction.bytes),
         client.pending(),
         size_of::<Client>() + client.input.capacity() + client.reply.buf.capacity(),
@@ -150,9 +152,9 @@ fn list(server: &Server, filter: &Args, _resp3: bool) -> Result<String, CommandE
             wanted = Box::new(move |client| kind(client).as_bytes() == name);
         }
         [word, ids @ ..] if is(word, "ID") && !ids.is_empty() => {
-            let mut numbers = Vec::new();
+            let mut numbers = HashSet::new();
             for id in ids {
-                numbers.push(parse_int(id).ok_or(CommandError::new("ERR Invalid client ID"))?);
+                numbers.insert(parse_int(id).ok_or(CommandError::new("ERR Invalid client ID"))?);
             }
             wanted = Box::new(move |client| numbers.contains(&(client.id as i64)));
         }

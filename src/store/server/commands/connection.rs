@@ -79,9 +79,12 @@ pub fn auth(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Ou
     Ok(())
 }
 
+/// The longest name that a client or its library may have: `CLIENT LIST` repeats it for each client.
+const LONGEST_NAME: usize = 4096;
+
 /// Names are shown in lists, one client a line.
 pub fn valid_name(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+    name.len() <= LONGEST_NAME && name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 /// Names a client, if the name is one.

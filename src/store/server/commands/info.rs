@@ -77,7 +77,7 @@ fn client_lines(server: &Server) -> Vec<(String, String)> {
         "connected_clients" = server.clients.len(),
         "cluster_connections" = 0,
         "maxclients" = server.settings.max_clients,
-        "blocked_clients" = server.waiting.clients,
+        "blocked_clients" = server.waiting.len(),
         "tracking_clients" = 0,
     }
 }

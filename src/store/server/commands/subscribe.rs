@@ -5,6 +5,7 @@ use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::Server;
+use crate::store::server::client::name_cost;
 use crate::store::small_bytes::SmallBytes;
 
 /// Channels, patterns or shard channels that one client may listen to.
@@ -19,6 +20,7 @@ fn join(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kin
             return Err(CommandError::new("ERR a client may not listen to so many names"));
         }
         if client.names(kind).insert(SmallBytes::new(name)) {
+            client.names_bytes += name_cost(name);
             server.data.pubsub.subscribe(kind, name, slot);
         }
         acknowledge(out, word, Some(name), client.subscriptions(kind));
@@ -36,6 +38,7 @@ fn leave(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Ki
     };
     for name in &names {
         if client.names(kind).swap_remove(name) {
+            client.names_bytes = client.names_bytes.saturating_sub(name_cost(name));
             server.data.pubsub.unsubscribe(kind, name, slot);
         }
         acknowledge(out, word, Some(name), client.subscriptions(kind));

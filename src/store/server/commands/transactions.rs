@@ -5,7 +5,7 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::server::call::call;
-use crate::store::server::client::Transaction;
+use crate::store::server::client::{Transaction, name_cost};
 use crate::store::server::{Server, watches};
 use crate::store::small_bytes::SmallBytes;
 
@@ -42,14 +42,16 @@ pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
         return Err(CommandError::new("ERR WATCH inside MULTI is not allowed"));
     }
     for key in &args[1..] {
-        let watched = client.watching.iter().any(|(db, name, _)| *db == client.db && **name == **key);
-        if !watched && client.watching.len() >= MOST_WATCHED {
+        let place = (client.db, SmallBytes::new(key));
+        if client.watching.contains_key(&place) {
+            continue;
+        }
+        if client.watching.len() >= MOST_WATCHED {
             return Err(CommandError::new("ERR a client may not watch so many keys"));
         }
-        if !watched {
-            let version = server.data.keys.watch(key);
-            client.watching.push((client.db, SmallBytes::new(key), version));
-        }
+        let version = server.data.keys.watch(key);
+        client.names_bytes += name_cost(key);
+        client.watching.insert(place, version);
     }
     out.ok();
     Ok(())
