@@ -49,7 +49,8 @@ export function connect({ url = HERE, channels, watch = [] } = {}) {
  * A client of a server. Its events, each with a `detail`:
  *
  * - `count` `{ channel, count }`: a whole number, on joining and at each change
- * - `message` `{ channel, data }`: every message; `data` is JSON, a string or a Uint8Array
+ * - `message` `{ channel, data, count }`: every message; `data` is JSON, a string or a Uint8Array;
+ *   `count` says whether it is the channel's count
  * - `state` `{ name, retryAt?, code?, reason? }`: connecting, live, degraded (the server has lost its
  *   store, so numbers are the last known ones), waiting (until `retryAt`, in ms), closed (for good)
  * - `gap` `{ channel }`: messages of that channel may have been missed

@@ -261,10 +261,11 @@ export class Link {
     if (frame.error !== null && typeof frame.error === "object") this.#refused(frame.error);
   }
 
-  #message({ channel, data, base64 }) {
+  #message({ channel, data, base64, count }) {
     const payload = base64 === true && typeof data === "string" ? bytes(data) : data;
-    this.#count(channel, payload);
-    this.#emit("message", channel, { channel, data: payload });
+    // Only the server can tell a count from a message that looks like one.
+    if (count === true) this.#count(channel, payload);
+    this.#emit("message", channel, { channel, data: payload, count: count === true });
   }
 
   #count(channel, count) {

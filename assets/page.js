@@ -107,8 +107,8 @@ function sentence(name, { retryAt, reason, code }) {
 const messages = [];
 let drawing = 0;
 
-client.addEventListener("message", ({ detail: { data } }) => {
-  if (Number.isSafeInteger(data)) return;
+client.addEventListener("message", ({ detail: { data, count } }) => {
+  if (count) return;
   messages.unshift({ at: new Date(), text: readable(data) });
   messages.length = Math.min(messages.length, MESSAGES);
   // A burst is drawn once a frame, and not at all while nobody is looking.

@@ -7,13 +7,19 @@
 
 mod backoff;
 pub mod client;
+mod connect;
 mod error;
 pub mod inbox;
 pub mod keys;
+mod peer;
 pub mod subscriber;
+mod wishes;
 
-pub use client::{Client, Link, Peer};
+pub use backoff::Backoff;
+pub use client::{Client, Link};
 pub use error::Error;
 pub use inbox::{Event, Inbox};
 pub use keys::Keys;
+pub use peer::Peer;
 pub use subscriber::Subscriber;
+pub use wishes::Ticket;

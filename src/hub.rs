@@ -13,6 +13,8 @@ pub mod router;
 mod rule_change;
 mod send_queue;
 pub mod shard;
+mod store_state;
+pub mod wire;
 pub mod ws_frame;
 
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 pub use registry::Registry;
 pub use router::Router;
 pub use shard::{CloseReason, JoinError, Shard, SocketId};
+pub use store_state::{StoreState, StoreWatch};
 
 /// What the router hands to a worker.
 #[derive(Debug, Clone)]

@@ -1,6 +1,8 @@
 //! Where the log goes: standard error, in the form that its reader wants.
 
 use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
@@ -34,4 +36,49 @@ pub fn start(log: &Log) -> Threshold {
     };
     // Fails only if the log is gone.
     Threshold(Box::new(move |level| drop(handle.reload(LevelFilter::from_level(level)))))
+}
+
+/// Keeps a line that may be due a thousand times a second to one in ten seconds.
+///
+/// For what others can set off, such as messages that are too long. A metric has the exact number.
+#[derive(Debug, Default)]
+pub struct Throttle(Mutex<(Option<Instant>, u64)>);
+
+impl Throttle {
+    /// Between two lines.
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// One that lets the first line through.
+    pub const fn new() -> Self {
+        Self(Mutex::new((None, 0)))
+    }
+
+    /// Whether the line may be written now; if so, how many were left out since the last one.
+    pub fn pass(&self) -> Option<u64> {
+        self.pass_at(Instant::now())
+    }
+
+    /// [`Throttle::pass`] at a given time.
+    pub fn pass_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, left_out) = &mut *state;
+        if last.is_some_and(|last| now.saturating_duration_since(last) < Self::PERIOD) {
+            *left_out += 1;
+            return None;
+        }
+        *last = Some(now);
+        Some(std::mem::take(left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttled_line_comes_once_in_a_period_and_says_how_many_were_left_out() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        let at = |seconds| throttle.pass_at(start + Duration::from_secs(seconds));
+        assert_eq!([0, 1, 9, 10, 11, 30].map(at), [Some(0), None, None, Some(2), None, Some(1)]);
+    }
 }

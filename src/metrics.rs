@@ -58,17 +58,19 @@ metrics! {
     channels: Gauge;
     /// Messages that came from the store.
     messages: Counter;
+    /// Messages longer than limits.client_buffer, which were not relayed.
+    too_long: Counter;
     /// Messages given to a socket: handed to the kernel, or queued.
     deliveries: Counter<u64, AtomicU64>;
     /// Times a socket would block, so that bytes had to wait in this process.
     blocked: Counter<u64, AtomicU64>;
-    /// 1 while the store answers and the subscription is live.
+    /// 1 while the store accepts heartbeats and acknowledges subscriptions.
     store_up: Gauge;
     /// 1 while this process serves the embedded store.
     store_serving: Gauge;
     /// Times the connection to the store, or the subscription, was lost.
     store_lost: Counter;
-    /// Times the store ended the subscription while this node was behind with it.
+    /// Times the store cut the subscription off and went on running.
     store_cut: Counter;
     /// Statements of how many clients this node has on a channel.
     statements: Counter;
@@ -78,7 +80,7 @@ metrics! {
     repaired: Counter;
     /// Times this node's own lease ended and it took a new id.
     lease_lost: Counter;
-    /// Statements and heartbeats that the store refused, such as over a key that is not an integer.
+    /// Statements, heartbeats and subscriptions that the store refused.
     refused: Counter;
     /// Requests that were answered with an error before they became a socket.
     rejected: Counter;

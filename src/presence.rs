@@ -22,7 +22,7 @@ mod transitions;
 
 use std::sync::Arc;
 
-pub use channel::{Change, ChannelHandle, Presence, Reading, Value, flag};
+pub use channel::{Change, ChannelHandle, Heartbeat, Presence, Reading, Value, flag};
 pub use lease::NodeId;
 use scripts::Scripts;
 use task::Task;

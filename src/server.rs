@@ -24,7 +24,7 @@ use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{WorkerHandle, accept};
 use crate::hub::queue::ByteBudget;
-use crate::hub::{Registry, Router};
+use crate::hub::{Registry, Router, StoreWatch};
 use crate::log::Threshold;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
@@ -272,12 +272,12 @@ impl Node {
             keys,
             presence: presence.clone(),
             link,
+            heartbeat: presence.heartbeat(),
             shards: deliveries,
             room: ByteBudget::default(),
             metrics: metrics.clone(),
             store: config.redis.shown(),
-            subscribed: false,
-            why: String::new(),
+            watch: StoreWatch::default(),
         };
         background.spawn(router.run());
         let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), metrics.clone()));

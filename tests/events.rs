@@ -64,7 +64,7 @@ async fn a_listener_is_counted_and_gets_the_same_objects() {
     stream.shows("id: 0").await;
     let client = Client::open(&node, "").await;
     client.shows("users:count", 2).await;
-    stream.shows(r#"data: {"channel":"users:count","data":2}"#).await;
+    stream.shows(r#"data: {"channel":"users:count","data":2,"count":true}"#).await;
     let _: i64 = redis.must(&["PUBLISH", "public:a", "{\"x\":\n1}"]).await;
     stream.shows(r#"data: {"channel":"public:a","data":{"x":"#).await;
     stream.shows("data: 1}}").await;

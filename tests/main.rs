@@ -28,6 +28,7 @@ mod outage;
 mod package;
 mod proxies;
 mod redis_itself;
+mod refusing;
 mod relay;
 mod reload;
 mod script;

@@ -61,7 +61,7 @@ async fn the_page_and_the_socket_come_over_tls() {
     let plain = crate::support::client::Client::open(&node, "").await;
     let mut socket = certificate.socket(address, "").await;
     plain.shows("users:count", 2).await;
-    shows(&mut socket, r#"{"channel":"users:count","data":2}"#).await;
+    shows(&mut socket, r#"{"channel":"users:count","data":2,"count":true}"#).await;
     socket.send(Message::text(r#"{"subscribe":["public:a"]}"#)).await.unwrap();
     shows(&mut socket, r#"{"subscribed":"public:a"}"#).await;
     let long = "x".repeat(300_000);
@@ -162,7 +162,7 @@ async fn a_reload_takes_a_new_certificate_and_open_connections_stay() {
     node.says(&["reloaded", "tls.certificate"]).await;
     let mut after = certificate.socket(address, "").await;
     for socket in [&mut before, &mut after] {
-        shows(socket, r#"{"channel":"users:count","data":2}"#).await;
+        shows(socket, r#"{"channel":"users:count","data":2,"count":true}"#).await;
     }
     // Half a renewal: the key is another one's.
     std::fs::copy(&Certificate::make().key.0, &certificate.key.0).unwrap();

@@ -1,28 +1,60 @@
-//! How long to wait before the next attempt to connect.
+//! How long to wait before the next attempt.
 
 use std::time::Duration;
 
-/// The longest pause between two attempts: a store that returns is found within this time.
-const CAP: Duration = Duration::from_millis(500);
-/// The first pause.
-const FIRST: Duration = Duration::from_millis(25);
-
-/// Doubling pauses with full jitter, so that many nodes do not come back in step.
-#[derive(Debug, Default)]
+/// Doubling pauses with jitter, so that many nodes do not come back in step.
+///
+/// Only an answer that is of use resets it: a store that takes connections and refuses everything else
+/// must not be asked again at once.
+#[derive(Debug)]
 pub struct Backoff {
+    first: Duration,
+    longest: Duration,
     attempts: u32,
 }
 
 impl Backoff {
+    /// Begins with `first` and doubles up to `longest`.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, attempts: 0 }
+    }
+
+    /// For a connection: a store that returns is found within half a second.
+    pub(super) fn to_connect() -> Self {
+        Self::new(Duration::from_millis(25), Duration::from_millis(500))
+    }
+
+    /// For a request that the store refuses: it is asked again at least once a second.
+    pub fn to_ask_again() -> Self {
+        Self::new(Duration::from_millis(100), Duration::from_secs(1))
+    }
+
     /// The next pause.
     pub fn next(&mut self) -> Duration {
-        let limit = FIRST.saturating_mul(1 << self.attempts.min(10)).min(CAP);
-        self.attempts += 1;
+        let limit = self.first.saturating_mul(1 << self.attempts.min(10)).min(self.longest);
+        self.attempts = self.attempts.saturating_add(1);
         limit.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
     /// Starts anew after a success.
     pub fn reset(&mut self) {
         self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_begin_anew_after_a_success() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        for most in [100, 200, 400, 800, 1_000, 1_000] {
+            let pause = backoff.next();
+            assert!((most / 2..=most).contains(&pause.as_millis()), "{pause:?} of at most {most} ms");
+        }
+        (0..100).for_each(|_| _ = backoff.next());
+        backoff.reset();
+        assert!(backoff.next() <= Duration::from_millis(100));
     }
 }

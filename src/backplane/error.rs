@@ -36,6 +36,14 @@ impl Error {
         matches!(self, Self::Key(_) | Self::Reply(_))
     }
 
+    /// What the store or the connection said, without our words around it.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Down => self.to_string(),
+            Self::Lost(why) | Self::Refused(why) | Self::Key(why) | Self::Reply(why) => why.clone(),
+        }
+    }
+
     /// Tells apart what the store answered and what happened to the connection.
     pub(super) fn of(error: &RedisError) -> Self {
         let text = describe(error);
@@ -55,7 +63,7 @@ fn is_about_a_key(text: &str) -> bool {
 }
 
 /// The error in the words of the store, without those of the library.
-pub(super) fn describe(error: &RedisError) -> String {
+fn describe(error: &RedisError) -> String {
     match (error.kind(), error.code(), error.detail()) {
         (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), Some(detail)) => format!("{code} {detail}"),
         (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), None) => code.to_owned(),

@@ -1,26 +1,28 @@
 //! The subscription: one connection of its own, and one ordered queue of what arrives on it.
 //!
-//! Wanted channels are stated by [`Subscriber::want`] and [`Subscriber::leave`]; a task makes the connection
-//! follow, and after every reconnect subscribes to all of them anew. The queue is bounded: when the
-//! fan-out falls behind, the connection is no longer read, and TCP carries the pressure back to the
-//! store. If the store then cuts the connection, that is told as an error; what follows is the same as
-//! with any lost subscription.
+//! [`Subscriber::want`] and [`Subscriber::leave`] say which channels are wanted; a task makes the
+//! connection follow, and after every reconnect subscribes to all of them anew. The queue is bounded:
+//! when the fan-out falls behind, the connection is no longer read, and TCP carries the pressure back
+//! to the store. If the store then cuts the connection, that is logged as an error; what follows is the
+//! same as with any lost subscription.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem::{Discriminant, discriminant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionAddr, ProtocolVersion, PushInfo, PushKind, Value};
-use tokio::net::{TcpStream, UnixStream};
+use redis::{FromRedisValue, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::inbox::{Event, Gated, Inbox, Stream};
+use super::connect::{Connection, Connector, Failure};
+use super::error::Error;
+use super::inbox::{Event, Inbox};
+use super::peer::Process;
+use super::wishes::{Ticket, Wishes};
 use crate::config;
+use crate::log::Throttle;
 use crate::metrics::Metrics;
 
 /// Channels in one SUBSCRIBE.
@@ -28,45 +30,42 @@ const BATCH: usize = 512;
 /// Between two checks that the connection is alive.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// A handle to state which channels are wanted.
+/// A handle to say which channels are wanted.
 #[derive(Clone)]
 pub struct Subscriber {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    client: redis::Client,
-    shown: String,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    wanted: Mutex<Wanted>,
+    connector: Connector,
+    wishes: Mutex<Wishes>,
     changed: Notify,
     inbox: Arc<Inbox>,
+    /// What was said last of the subscription as a whole, so that nothing is said twice.
+    said: Mutex<Option<Discriminant<Event>>>,
     metrics: Metrics,
 }
 
-/// What is wanted, and what the current connection has not been told yet.
-#[derive(Default)]
-struct Wanted {
-    channels: HashSet<String>,
-    told: HashSet<String>,
-    changes: HashSet<String>,
+/// How a connection ended.
+enum Ended {
+    /// The other end closed it.
+    Closed(String),
+    /// We gave it up, because nothing came.
+    Silent(String),
 }
 
 impl Subscriber {
-    /// A feed that connects as soon as [`Subscriber::keep_up`] runs.
+    /// A subscriber that connects as soon as [`Subscriber::keep_up`] runs.
     ///
     /// # Errors
     /// The URL names no store.
     pub fn new(config: &config::Redis, metrics: Metrics) -> Result<Self, redis::RedisError> {
         let shared = Shared {
-            client: redis::Client::open(config.url.as_str())?,
-            shown: config.shown(),
-            connect_timeout: config.connect_timeout,
-            response_timeout: config.response_timeout,
-            wanted: Mutex::default(),
+            connector: Connector::new(config)?,
+            wishes: Mutex::default(),
             changed: Notify::new(),
             inbox: Arc::default(),
+            said: Mutex::default(),
             metrics,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -77,229 +76,329 @@ impl Subscriber {
         self.shared.inbox.clone()
     }
 
-    /// Wants a channel; [`Event::Subscribed`] tells when it is live.
-    pub fn want(&self, channel: String) {
-        self.change(channel, true);
+    /// Wants a channel; [`Event::Subscribed`] with this ticket says that it is live.
+    pub fn want(&self, channel: String) -> Ticket {
+        let ticket = self.shared.wishes().want(channel);
+        self.shared.changed.notify_one();
+        ticket
     }
 
     /// Wants a channel no longer.
     pub fn leave(&self, channel: String) {
-        self.change(channel, false);
-    }
-
-    fn change(&self, channel: String, on: bool) {
-        let mut wanted = self.shared.lock();
-        if on {
-            wanted.channels.insert(channel.clone());
-        } else {
-            wanted.channels.remove(&channel);
-        }
-        wanted.changes.insert(channel);
-        drop(wanted);
+        self.shared.wishes().leave(channel);
         self.shared.changed.notify_one();
     }
 
     /// Connects, follows what is wanted, and connects again. Runs until it is dropped.
     pub async fn keep_up(self) {
-        let shared = &*self.shared;
-        let mut backoff = Backoff::default();
-        // Said at the first attempt too, since before it nobody knows.
-        let mut down = false;
-        let mut cut: Option<String> = None;
+        let shared = &self.shared;
+        let mut backoff = Backoff::to_connect();
+        // The process that closed the last connection.
+        let mut closed_by: Option<Process> = None;
         loop {
-            let why = match shared.connect().await {
-                Ok(mut connection) => {
-                    if let Some(why) = cut.take() {
-                        shared.say_cut(&why);
-                    }
-                    backoff.reset();
-                    shared.inbox.push(Event::Up);
-                    down = false;
-                    shared.forget_told();
-                    let why = shared.follow(&mut connection).await;
+            let event = match shared.connect().await {
+                Ok(connection) => {
+                    let start = Instant::now();
+                    let mut process = None;
+                    let ended = Following::new(shared, connection).follow(closed_by.take(), &mut process).await;
                     shared.metrics.store_lost.inc();
-                    cut = shared.inbox.was_behind().then(|| why.clone());
-                    why
+                    // One that is closed at once is no success, whatever was said on it.
+                    if start.elapsed() >= CHECK {
+                        backoff.reset();
+                    }
+                    Event::Down(match ended {
+                        Ended::Closed(why) => {
+                            closed_by = process;
+                            why
+                        }
+                        Ended::Silent(why) => why,
+                    })
                 }
-                Err(why) => {
+                Err(failure) => {
                     // A store that is gone had its own reasons.
-                    cut = None;
-                    why
+                    closed_by = None;
+                    match failure {
+                        Failure::Away(why) => Event::Down(why),
+                        Failure::Refused(why) => Event::Refused(why),
+                    }
                 }
             };
-            tracing::debug!(store = shared.shown, why, "no subscription");
-            if !std::mem::replace(&mut down, true) {
-                shared.inbox.push(Event::Down(why));
-            }
+            tracing::debug!(store = shared.connector.shown, ?event, "no subscription");
+            shared.say(event);
             sleep(backoff.next()).await;
         }
     }
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new connection knows nothing: everything wanted is a change.
-    fn forget_told(&self) {
-        let mut wanted = self.lock();
-        wanted.told.clear();
-        wanted.changes = wanted.channels.clone();
+    async fn connect(self: &Arc<Self>) -> Result<Connection, Failure> {
+        let shared = self.clone();
+        let receive = move |push: PushInfo| {
+            shared.receive(push);
+            Ok(())
+        };
+        let connection = self.connector.subscription(&self.inbox, receive).await?;
+        self.wishes().begin_anew();
+        Ok(connection)
     }
 
-    /// Says that a connection ended because this node did not keep up.
-    fn say_cut(&self, why: &str) {
-        self.metrics.store_cut.inc();
-        tracing::error!(
-            store = self.shown,
-            why,
-            "the store ended the subscription while this node was behind with it, as over its \
-             client-output-buffer-limit for pubsub; messages were missed: publish less, or raise that limit"
-        );
-    }
-
-    /// Tells the connection what changed until it breaks; returns why.
-    async fn follow(&self, connection: &mut Connection) -> String {
-        let mut check = tokio::time::interval(CHECK);
-        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            if let Err(why) = self.tell(&mut connection.commands).await {
-                return why;
-            }
-            tokio::select! {
-                () = self.changed.notified() => {}
-                _ = &mut connection.driver => return "the store closed the connection".to_owned(),
-                _ = check.tick() => {
-                    let ping = redis::cmd("PING");
-                    if let Err(why) = self.patiently(connection.commands.send_packed_command(&ping)).await {
-                        return why;
-                    }
-                }
-            }
+    /// Tells how the subscription as a whole is, if that is news.
+    fn say(&self, event: Event) {
+        let kind = discriminant(&event);
+        let before = self.said.lock().unwrap_or_else(PoisonError::into_inner).replace(kind);
+        if before != Some(kind) {
+            self.inbox.push(event);
         }
     }
 
-    async fn tell(&self, commands: &mut MultiplexedConnection) -> Result<(), String> {
-        loop {
-            let (join, leave) = self.next_changes();
-            if join.is_empty() && leave.is_empty() {
-                return Ok(());
-            }
-            for (name, channels) in [("SUBSCRIBE", join), ("UNSUBSCRIBE", leave)] {
-                if channels.is_empty() {
-                    continue;
+    /// Turns a push of the store into an event. What is neither a message nor an acknowledgement is not
+    /// ours.
+    fn receive(&self, push: PushInfo) {
+        let mut data = push.data.into_iter();
+        let channel = match data.next() {
+            Some(Value::BulkString(name)) => String::from_utf8(name).ok(),
+            Some(Value::SimpleString(name)) => Some(name),
+            _ => None,
+        };
+        // Only names that we subscribed to come back, and ours are UTF-8.
+        let Some(channel) = channel else { return };
+        match push.kind {
+            PushKind::Subscribe => {
+                self.say(Event::Up);
+                let ticket = self.wishes().answered(&channel, true);
+                if let Some(ticket) = ticket {
+                    self.inbox.push(Event::Subscribed { channel, ticket });
                 }
-                match name {
-                    "SUBSCRIBE" => self.patiently(commands.subscribe(&channels)).await?,
-                    _ => self.patiently(commands.unsubscribe(&channels)).await?,
-                }
             }
+            PushKind::Unsubscribe => drop(self.wishes().answered(&channel, false)),
+            PushKind::Message => {
+                let payload = match data.next() {
+                    Some(Value::BulkString(payload)) => Bytes::from(payload),
+                    Some(Value::SimpleString(payload)) => Bytes::from(payload),
+                    _ => return,
+                };
+                self.inbox.push(Event::Message { channel, payload });
+            }
+            _ => {}
         }
     }
 
-    /// The next changes in a bounded number; what came and went in between is left out.
-    fn next_changes(&self) -> (Vec<String>, Vec<String>) {
-        let mut wanted = self.lock();
-        let some: Vec<String> = wanted.changes.iter().take(BATCH).cloned().collect();
-        let (mut join, mut leave) = (Vec::new(), Vec::new());
-        for channel in some {
-            wanted.changes.remove(&channel);
-            match (wanted.channels.contains(&channel), wanted.told.contains(&channel)) {
-                (true, false) => {
-                    wanted.told.insert(channel.clone());
-                    join.push(channel);
-                }
-                (false, true) => {
-                    wanted.told.remove(&channel);
-                    leave.push(channel);
-                }
-                // Left and wanted again before the store was told: its subscription never ended.
-                (true, true) => self.inbox.push(Event::Subscribed(channel)),
-                (false, false) => {}
-            }
-        }
-        (join, leave)
-    }
-
-    /// Waits for an answer. It comes behind the messages that were published before it, and not at
-    /// all while the fan-out is behind and nothing is read: as long as messages come, or cannot, the
-    /// deadline starts anew.
-    async fn patiently<T>(&self, answer: impl Future<Output = redis::RedisResult<T>>) -> Result<T, String> {
+    /// Waits for an answer, also for one that is an error. It comes behind the messages that were
+    /// published before it, and not at all while the fan-out is behind and nothing is read: as long as
+    /// messages come, or cannot, the deadline starts anew.
+    async fn patiently<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Result<Result<T, Error>, Ended> {
         let mut answer = std::pin::pin!(answer);
         loop {
             let came = self.inbox.came();
-            match timeout(self.response_timeout, &mut answer).await {
-                Ok(Ok(value)) => return Ok(value),
-                Ok(Err(error)) => return Err(error.to_string()),
+            match timeout(self.connector.response_timeout, &mut answer).await {
+                Ok(Ok(value)) => return Ok(Ok(value)),
+                Ok(Err(error)) => match Error::of(&error) {
+                    Error::Lost(why) => return Err(Ended::Closed(why)),
+                    answered => return Ok(Err(answered)),
+                },
                 Err(_) if self.inbox.goes_on(came) => {}
-                Err(_) => return Err(format!("no answer within {:?}", self.response_timeout)),
+                Err(_) => {
+                    return Err(Ended::Silent(format!("no answer within {:?}", self.connector.response_timeout)));
+                }
             }
         }
     }
+}
 
-    async fn connect(&self) -> Result<Connection, String> {
-        match timeout(self.connect_timeout, self.open()).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {:?}", self.connect_timeout)),
-        }
+/// One connection, and what it is told.
+struct Following<'a> {
+    shared: &'a Shared,
+    connection: Connection,
+    /// The store refuses subscriptions for a reason of its own.
+    refused: bool,
+    /// When what was refused or denied is tried again.
+    again: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl<'a> Following<'a> {
+    fn new(shared: &'a Shared, connection: Connection) -> Self {
+        Self { shared, connection, refused: false, again: None, backoff: Backoff::to_ask_again() }
     }
 
-    async fn open(&self) -> Result<Connection, redis::RedisError> {
-        let info = self.client.get_connection_info();
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let inbox = self.inbox.clone();
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_push_sender(move |push: PushInfo| receive(&inbox, push));
-        let io: Box<dyn Stream> = match info.addr() {
-            ConnectionAddr::Unix(path) => Box::new(UnixStream::connect(path).await?),
-            ConnectionAddr::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Box::new(stream)
-            }
-            _ => return Err((redis::ErrorKind::InvalidClientConfig, "only TCP and Unix sockets are supported").into()),
+    /// Tells the connection what changed until it ends. `process` becomes the one that it is with.
+    async fn follow(mut self, closed_by: Option<Process>, process: &mut Option<Process>) -> Ended {
+        let mut check = interval(CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        *process = match self.ask_who_it_is().await {
+            Ok(process) => process,
+            Err(ended) => return ended,
         };
-        let gated = Gated { io, inbox: self.inbox.clone() };
-        let (commands, driver) = MultiplexedConnection::new_with_config(&settings, gated, config).await?;
-        Ok(Connection { commands, driver: tokio::spawn(driver) })
-    }
-}
-
-struct Connection {
-    commands: MultiplexedConnection,
-    driver: JoinHandle<()>,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// Turns a push of the store into an event. What is no message and no acknowledgement is not ours.
-fn receive(inbox: &Inbox, push: PushInfo) -> Result<(), ()> {
-    let mut data = push.data.into_iter();
-    let channel = match data.next() {
-        Some(Value::BulkString(name)) => String::from_utf8(name).ok(),
-        Some(Value::SimpleString(name)) => Some(name),
-        _ => None,
-    };
-    // Only names that we subscribed to come back, and ours are UTF-8.
-    let Some(channel) = channel else { return Ok(()) };
-    match push.kind {
-        PushKind::Subscribe => inbox.push(Event::Subscribed(channel)),
-        PushKind::Message => {
-            let payload = match data.next() {
-                Some(Value::BulkString(payload)) => Bytes::from(payload),
-                Some(Value::SimpleString(payload)) => Bytes::from(payload),
-                _ => return Ok(()),
-            };
-            inbox.push(Event::Message { channel, payload });
+        if Process::cut_off(closed_by.as_ref(), process.as_ref()) {
+            self.log_cut();
         }
-        _ => {}
+        loop {
+            if let Err(ended) = self.step(&mut check).await {
+                return ended;
+            }
+        }
     }
-    Ok(())
+
+    async fn step(&mut self, check: &mut Interval) -> Result<(), Ended> {
+        // While the store refuses everything, what is new waits with the rest.
+        if !self.refused || self.again.is_none() {
+            self.tell().await?;
+        }
+        let again = self.again;
+        tokio::select! {
+            () = self.shared.changed.notified() => {}
+            _ = &mut self.connection.driver => {
+                return Err(Ended::Closed("the store closed the connection".to_owned()));
+            }
+            _ = check.tick() => self.check().await?,
+            () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                self.again = None;
+                self.try_a_denied_one().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees that the store answers on this connection. What it answers does not matter.
+    async fn check(&mut self) -> Result<(), Ended> {
+        let ping = redis::cmd("PING");
+        let answer = self.shared.patiently(self.connection.commands.send_packed_command(&ping)).await?;
+        // With nothing to subscribe to, an answer is as much as can be had.
+        if answer.is_ok() && !self.refused && self.shared.wishes().denied() == 0 {
+            self.shared.say(Event::Up);
+        }
+        Ok(())
+    }
+
+    /// Which process of the store this is; None where it does not tell.
+    async fn ask_who_it_is(&mut self) -> Result<Option<Process>, Ended> {
+        let info = redis::cmd("INFO");
+        let answer = self.shared.patiently(self.connection.commands.send_packed_command(&info)).await?;
+        let text = answer.ok().and_then(|value| String::from_redis_value(value).ok());
+        Ok(text.as_deref().and_then(Process::read))
+    }
+
+    fn log_cut(&self) {
+        static SAID: Throttle = Throttle::new();
+        self.shared.metrics.store_cut.inc();
+        if let Some(left_out) = SAID.pass() {
+            tracing::error!(
+                store = self.shared.connector.shown,
+                left_out,
+                "the store cut the subscription off and runs on, as it does when more waits for a subscriber than                  its client-output-buffer-limit for pubsub allows; messages were missed: publish less, or raise                  that limit"
+            );
+        }
+    }
+
+    /// Tells the store everything that changed, in bounded steps, or as far as it takes it.
+    async fn tell(&mut self) -> Result<(), Ended> {
+        loop {
+            let changes = self.shared.wishes().next(BATCH);
+            for (channel, ticket) in changes.fulfilled {
+                self.shared.inbox.push(Event::Subscribed { channel, ticket });
+            }
+            if !changes.leave.is_empty() {
+                let unsubscribed = self.connection.commands.unsubscribe(&changes.leave);
+                if let Err(error) = self.shared.patiently(unsubscribed).await? {
+                    self.shared.wishes().kept(&changes.leave);
+                    self.shared.wishes().refused(&changes.join);
+                    self.refuse(error);
+                    return Ok(());
+                }
+                self.refused = false;
+            }
+            if !changes.join.is_empty() {
+                self.subscribe(changes.join).await?;
+            }
+            if self.refused || self.shared.wishes().is_settled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Subscribes to these. Where the store allows only some of them, the others are found by halving.
+    async fn subscribe(&mut self, channels: Vec<String>) -> Result<(), Ended> {
+        let mut parts = vec![channels];
+        while let Some(mut part) = parts.pop() {
+            let subscribed = self.connection.commands.subscribe(&part);
+            let Err(error) = self.shared.patiently(subscribed).await? else {
+                self.refused = false;
+                continue;
+            };
+            if !is_of_a_channel(&error) {
+                parts.push(part);
+                parts.iter().for_each(|part| self.shared.wishes().refused(part));
+                self.refuse(error);
+                return Ok(());
+            }
+            if part.len() == 1 {
+                part.iter().for_each(|channel| self.deny(channel, &error));
+            } else {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+            }
+        }
+        self.refuse_if_all_are_denied();
+        Ok(())
+    }
+
+    /// Whether what was denied is allowed by now is seen by one channel; then all are tried.
+    async fn try_a_denied_one(&mut self) -> Result<(), Ended> {
+        let Some(channel) = self.shared.wishes().retry_one() else { return Ok(()) };
+        self.tell().await?;
+        if !self.shared.wishes().is_denied(&channel) {
+            self.backoff.reset();
+            self.shared.wishes().retry_all();
+        }
+        Ok(())
+    }
+
+    fn deny(&mut self, channel: &str, error: &Error) {
+        static SAID: Throttle = Throttle::new();
+        self.shared.metrics.refused.inc();
+        self.shared.wishes().deny(channel);
+        self.ask_again();
+        if let Some(left_out) = SAID.pass() {
+            tracing::error!(
+                channel,
+                %error,
+                left_out,
+                "the store does not let this server subscribe to a channel: allow it in the user's ACL (&pattern)"
+            );
+        }
+    }
+
+    /// With not one channel that is allowed, it is the store that refuses.
+    fn refuse_if_all_are_denied(&mut self) {
+        if self.shared.wishes().all_are_denied() {
+            self.shared.say(Event::Refused("NOPERM it lets this server subscribe to none of its channels".to_owned()));
+        }
+    }
+
+    /// The store takes no subscription for now. If none is live, nothing arrives.
+    fn refuse(&mut self, error: Error) {
+        self.shared.metrics.refused.inc();
+        self.refused = true;
+        self.ask_again();
+        let live = self.shared.wishes().live();
+        if live == 0 {
+            self.shared.say(Event::Refused(error.reason()));
+        }
+    }
+
+    fn ask_again(&mut self) {
+        if self.again.is_none() {
+            self.again = Some(Instant::now() + self.backoff.next());
+        }
+    }
+}
+
+/// Whether it is some of the channels that the store does not allow, and not the command.
+fn is_of_a_channel(error: &Error) -> bool {
+    let text = error.reason();
+    text.contains("NOPERM") && text.contains("channel") && !text.contains(" command")
 }

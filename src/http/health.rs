@@ -6,6 +6,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::{App, Reply, plain};
+use crate::hub::StoreState;
 
 /// The process serves.
 pub fn health() -> Reply {
@@ -15,14 +16,16 @@ pub fn health() -> Reply {
 /// Whether this node should get clients: the store is reachable and lets it count, and the subscription is
 /// live.
 pub fn ready(app: &App) -> Reply {
-    let (status, text) = match (app.leaving(), app.registry.store_up()) {
+    let (status, text) = match (app.leaving(), app.registry.store()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "leaving: the server is stopping\n"),
-        (false, Some(true)) if app.registry.refused() => {
+        (false, Some(StoreState::Live)) => (StatusCode::OK, "ready\n"),
+        (false, Some(StoreState::Refused)) => {
             (StatusCode::SERVICE_UNAVAILABLE, "refused: the store does not let this server count; the log says why\n")
         }
-        (false, Some(true)) => (StatusCode::OK, "ready\n"),
+        (false, Some(StoreState::Degraded)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store is out of reach\n")
+        }
         (false, None) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store has not answered yet\n"),
-        (false, Some(false)) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the store is out of reach\n"),
     };
     fresh(plain(status, text))
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::send_queue::{QueuedFrame, SendQueue, Wrote, write};
 use super::shard::{CloseReason, Shard, SocketId};
-use super::{Delivery, ws_frame};
+use super::{Delivery, wire};
 
 /// Paced pushes take at most one part in so many of a worker's time: without that bound, the pushes of
 /// a large and busy channel would take all of it, and a storm of joins would cost the square of itself.
@@ -49,7 +49,7 @@ impl Shard {
                 Delivery::Refused { channel } => {
                     self.expel(&channel, "refused", "the channel's key in the store is not a count of ours");
                 }
-                Delivery::Store { up } => self.send_all(&ws_frame::state(up)),
+                Delivery::Store { up } => self.send_all(&wire::state(up)),
                 Delivery::Message { .. } => {}
             }
         }
@@ -203,9 +203,9 @@ impl Shard {
         channel.pace.join();
         let gap = place.again && channel.every;
         let frame = if place.watch || gap {
-            ws_frame::joined(&channel.name, place.watch, channel.total, gap)
+            wire::joined(&channel.name, place.watch, channel.total, gap)
         } else {
-            let make = || ws_frame::joined(&channel.name, false, channel.total, false);
+            let make = || wire::joined(&channel.name, false, channel.total, false);
             channel.greeting.get_or_insert_with(make).clone()
         };
         self.send(id, frame);
@@ -214,7 +214,7 @@ impl Shard {
     fn live(&mut self, name: &str, total: Option<i64>, gap: bool) {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
-        let news = total.filter(|_| channel.total != total).map(|total| ws_frame::count(name, total));
+        let news = total.filter(|_| channel.total != total).map(|total| wire::count(name, total));
         (channel.live, channel.greeting) = (true, None);
         if let Some(frame) = &news {
             channel.total = total;
@@ -229,7 +229,7 @@ impl Shard {
                 self.greet(index, id);
             } else if gap && every {
                 let watch = self.place(id, index).is_some_and(|(_, watch)| watch);
-                self.send(id, ws_frame::joined(name, watch, None, true));
+                self.send(id, wire::joined(name, watch, None, true));
             } else if let Some(frame) = &news {
                 self.send(id, frame.clone());
             }

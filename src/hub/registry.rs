@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::store_state::StoreState;
+use crate::backplane::Ticket;
 use crate::config::{Deliver, Rules};
 use crate::presence::{ChannelHandle, Presence};
 
@@ -17,8 +19,8 @@ use crate::presence::{ChannelHandle, Presence};
 pub(super) struct ChannelRecord {
     /// A bit for each worker that has clients on it.
     pub shards: u64,
-    /// Subscribed in the store, as far as asked for.
-    pub asked: bool,
+    /// The wish for its subscription; None before there is one.
+    pub ticket: Option<Ticket>,
     /// The subscription is acknowledged.
     pub subscribed: bool,
     /// Told to the workers as live; a count is live once its value is known.
@@ -59,8 +61,8 @@ pub(super) struct Inner {
     /// Handles of channels that are not counted any more, and the workers that still have them.
     pub retired: HashMap<Arc<str>, (Arc<ChannelHandle>, u64)>,
     pub changed: Vec<Arc<str>>,
-    /// Whether the store is in reach; None before that is known.
-    pub up: Option<bool>,
+    /// How this node stands with its store, as told; None before that is known.
+    pub store: Option<StoreState>,
 }
 
 impl Registry {
@@ -70,14 +72,14 @@ impl Registry {
         Self { presence, inner: Mutex::new(inner), work: Notify::new() }
     }
 
-    /// Whether the store is in reach; None before that is known.
-    pub fn store_up(&self) -> Option<bool> {
-        self.with(|inner| inner.up)
+    /// How this node stands with its store; None before that is known.
+    pub fn store(&self) -> Option<StoreState> {
+        self.with(|inner| inner.store)
     }
 
-    /// Whether the store is in reach and does not let this node count.
-    pub fn refused(&self) -> bool {
-        self.presence.is_refused()
+    /// Whether the store is live; None before that is known.
+    pub fn store_up(&self) -> Option<bool> {
+        self.store().map(|state| state == StoreState::Live)
     }
 
     /// A worker has its first client on a channel. Counted and delivered is by the newest rules.

@@ -4,17 +4,21 @@
 //! values. It waits for a worker that is behind, and with it the feed waits, down to the store.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::sleep_until;
 
 use super::queue::{ByteBudget, Queued, Sender};
 use super::registry::{ChannelRecord, Inner, Registry};
-use super::{Delivery, ws_frame};
-use crate::backplane::{Event, Keys, Link, Subscriber};
+use super::store_state::{Change, StoreState, StoreWatch, Subscription};
+use super::{Delivery, wire};
+use crate::backplane::{Event, Keys, Link, Subscriber, Ticket};
+use crate::log::Throttle;
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::presence::{Presence, Reading, Value};
+use crate::presence::{Heartbeat, Presence, Reading, Value};
 
 /// See the module.
 pub struct Router {
@@ -28,6 +32,8 @@ pub struct Router {
     pub presence: Presence,
     /// The state of the connection for commands.
     pub link: watch::Receiver<Link>,
+    /// What the store says to this node's heartbeat.
+    pub heartbeat: watch::Receiver<Heartbeat>,
     /// One sender a worker.
     pub shards: Vec<Sender>,
     /// What may be on its way to them.
@@ -36,10 +42,8 @@ pub struct Router {
     pub metrics: Metrics,
     /// The store's name in the log.
     pub store: String,
-    /// Whether the subscription's connection stands.
-    pub subscribed: bool,
-    /// Why it does not.
-    pub why: String,
+    /// What is known of the store, and told.
+    pub watch: StoreWatch,
 }
 
 /// A delivery and the workers that it is for, a bit each.
@@ -51,7 +55,8 @@ impl Router {
         let (inbox, registry, presence) = (self.feed.inbox(), self.registry.clone(), self.presence.clone());
         self.link.mark_changed();
         loop {
-            let out = tokio::select! {
+            let due = self.watch.due(Instant::now());
+            let out: Vec<Addressed> = tokio::select! {
                 // What came first goes first: an acknowledgement before a reading of the same channel.
                 biased;
                 events = inbox.take() => events.into_iter().filter_map(|event| self.event(event)).collect(),
@@ -61,11 +66,23 @@ impl Router {
                     Vec::new()
                 }
                 changed = self.link.changed() => match changed {
-                    Ok(()) => self.store_changed().into_iter().collect(),
+                    Ok(()) => {
+                        self.watch.link = self.link.borrow_and_update().clone();
+                        Vec::new()
+                    }
                     Err(_) => return,
                 },
+                changed = self.heartbeat.changed() => match changed {
+                    Ok(()) => {
+                        self.watch.heartbeat = self.heartbeat.borrow_and_update().clone();
+                        Vec::new()
+                    }
+                    Err(_) => return,
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => Vec::new(),
             };
-            for (shards, delivery) in out {
+            let news = self.watch.news(Instant::now()).and_then(|change| self.store_changed(change));
+            for (shards, delivery) in out.into_iter().chain(news) {
                 if !self.send(shards, delivery).await {
                     return;
                 }
@@ -91,9 +108,8 @@ impl Router {
         self.registry.with(|inner| {
             for name in Registry::take_changed(inner) {
                 let Some(entry) = inner.channels.get_mut(&name) else { continue };
-                if entry.shards != 0 && !entry.asked {
-                    entry.asked = true;
-                    feed.want(keys.total(&name));
+                if entry.shards != 0 && entry.ticket.is_none() {
+                    entry.ticket = Some(feed.want(keys.total(&name)));
                 } else if entry.shards == 0 {
                     feed.leave(keys.total(&name));
                     if let Some(presence) = &entry.presence {
@@ -114,23 +130,15 @@ impl Router {
     fn event(&mut self, event: Event) -> Option<Addressed> {
         match event {
             Event::Up => {
-                self.subscribed = true;
+                self.watch.subscription = Subscription::Up;
                 self.presence.subscription(true);
-                self.store_changed()
+                None
             }
-            Event::Down(why) => {
-                self.subscribed = false;
-                self.why = why;
-                self.presence.subscription(false);
-                self.registry.with(|inner| {
-                    for entry in inner.channels.values_mut() {
-                        entry.missed |= entry.subscribed;
-                        (entry.subscribed, entry.live) = (false, false);
-                    }
-                });
-                self.store_changed()
+            Event::Down(why) => self.unsubscribed(Subscription::Down(why)),
+            Event::Refused(why) => self.unsubscribed(Subscription::Refused(why)),
+            Event::Subscribed { channel, ticket } => {
+                self.keys.channel(&channel).and_then(|name| self.subscribed(name, ticket))
             }
-            Event::Subscribed(name) => self.keys.channel(&name).and_then(|name| self.subscribed(name)),
             Event::Message { channel, payload } => {
                 let name = self.keys.channel(&channel)?;
                 self.metrics.messages.inc();
@@ -139,9 +147,26 @@ impl Router {
         }
     }
 
-    fn subscribed(&self, name: &str) -> Option<Addressed> {
+    /// Nothing arrives any more.
+    fn unsubscribed(&mut self, subscription: Subscription) -> Option<Addressed> {
+        self.watch.subscription = subscription;
+        self.presence.subscription(false);
+        self.registry.with(|inner| {
+            for entry in inner.channels.values_mut() {
+                entry.missed |= entry.subscribed;
+                (entry.subscribed, entry.live) = (false, false);
+            }
+        });
+        None
+    }
+
+    fn subscribed(&self, name: &str, ticket: Ticket) -> Option<Addressed> {
         self.registry.with(|inner| {
             let (name, entry) = get(inner, name)?;
+            // The channel was left and joined again meanwhile: that subscription is not this one.
+            if entry.ticket != Some(ticket) {
+                return None;
+            }
             entry.subscribed = true;
             if let Some(presence) = &entry.presence {
                 // It is live for the clients once its value is known.
@@ -154,32 +179,52 @@ impl Router {
         })
     }
 
+    /// The lock that all joins take is held for what is looked up, and not while a frame is made.
     fn message(&self, name: &str, payload: &Bytes) -> Option<Addressed> {
-        self.registry.with(|inner| {
+        if let Some(total) = wire::integer(payload)
+            && let Some(counted) = self.count(name, total)
+        {
+            return Some(counted);
+        }
+        let found = self.registry.with(|inner| {
             let max_frame = inner.max_frame;
             let (channel, entry) = get(inner, name)?;
-            let integer = entry.presence.as_ref().and_then(|_| ws_frame::integer(payload));
-            if let (Some(total), Some(presence)) = (integer, &entry.presence) {
-                presence.heard();
-                entry.total = Some(total);
-                return Some((entry.shards, count(entry, channel, total)));
-            }
-            let frame = ws_frame::message(name, payload);
-            if frame.len() > max_frame {
-                tracing::error!(
-                    channel = name,
-                    bytes = payload.len(),
-                    "a message is longer than limits.client_buffer and was not relayed"
-                );
-                return Some((entry.shards, Delivery::Live { channel, total: entry.total, gap: true }));
-            }
-            let paced = !entry.every && entry.presence.is_none();
-            let delivery = match paced {
-                true => Delivery::Latest { channel, total: None, frame },
-                false => Delivery::Message { channel, frame },
-            };
-            Some((entry.shards, delivery))
+            Some((channel, entry.shards, !entry.every && entry.presence.is_none(), entry.total, max_frame))
+        });
+        let (channel, shards, paced, total, max_frame) = found?;
+        let frame = wire::message(name, payload);
+        if frame.len() > max_frame {
+            self.log_too_long(name, payload.len());
+            return Some((shards, Delivery::Live { channel, total, gap: true }));
+        }
+        let delivery = match paced {
+            true => Delivery::Latest { channel, total: None, frame },
+            false => Delivery::Message { channel, frame },
+        };
+        Some((shards, delivery))
+    }
+
+    /// An integer on a counted channel is its total.
+    fn count(&self, name: &str, total: i64) -> Option<Addressed> {
+        self.registry.with(|inner| {
+            let (channel, entry) = get(inner, name)?;
+            entry.presence.as_ref()?.heard();
+            entry.total = Some(total);
+            Some((entry.shards, count(entry, channel, total)))
         })
+    }
+
+    fn log_too_long(&self, channel: &str, bytes: usize) {
+        static SAID: Throttle = Throttle::new();
+        self.metrics.too_long.inc();
+        if let Some(left_out) = SAID.pass() {
+            tracing::error!(
+                channel,
+                bytes,
+                left_out,
+                "a message is longer than limits.client_buffer and was not relayed"
+            );
+        }
     }
 
     fn value(&self, name: &Arc<str>, value: Value) -> Option<Addressed> {
@@ -205,44 +250,36 @@ impl Router {
         })
     }
 
-    /// Tells the workers when the store as a whole comes into reach or goes out of it.
-    fn store_changed(&mut self) -> Option<Addressed> {
-        let link = self.link.borrow_and_update().clone();
-        let up = self.subscribed && matches!(link, Link::Up(_));
-        let before = self.registry.store_up();
-        let unknown = match &link {
-            Link::Down(why) => why.is_empty(),
-            Link::Up(_) => self.why.is_empty(),
-        };
-        // Before the first attempts have ended, nothing is known that a client could be told.
-        if before.is_none() && !up && unknown {
-            return None;
-        }
-        self.registry.with(|inner| inner.up = Some(up));
-        if before == Some(up) {
-            return None;
-        }
+    /// Logs how the store is now, and tells the workers where that makes a difference to clients.
+    fn store_changed(&self, change: Change) -> Option<Addressed> {
+        let (up, store, why) = (change.now == StoreState::Live, &self.store, change.why);
+        self.registry.with(|inner| inner.store = Some(change.now));
         self.metrics.store_up.set(i64::from(up));
-        let (peer, why) = match link {
-            Link::Down(why) => (String::new(), why),
-            Link::Up(peer) => (peer.name, self.why.clone()),
-        };
-        let store = &self.store;
-        match (up, before) {
-            (true, _) => tracing::info!(store, peer, "live: counts and messages are in step with the store"),
-            (false, Some(true)) => {
+        match (change.now, change.before) {
+            (StoreState::Live, _) => {
+                tracing::info!(store, peer = why, "live: counts and messages are in step with the store");
+            }
+            (StoreState::Refused, _) => tracing::error!(
+                store,
+                why,
+                "refused: the store answers, but does not let this server count; clients are held, trying again"
+            ),
+            (StoreState::Degraded, None) => {
+                tracing::warn!(store, why, "degraded: no store yet; clients are held, trying again");
+            }
+            (StoreState::Degraded, Some(_)) => {
                 tracing::warn!(store, why, "degraded: the store is out of reach; clients are held, trying again");
             }
-            (false, _) => tracing::warn!(store, why, "degraded: no store yet; clients are held, trying again"),
         }
-        Some((u64::MAX, Delivery::Store { up }))
+        let before = change.before.map(|state| state == StoreState::Live);
+        (before != Some(up)).then_some((u64::MAX, Delivery::Store { up }))
     }
 }
 
 /// The delivery of a count: the first one makes the channel live, and is told with that.
 fn count(entry: &mut ChannelRecord, channel: Arc<str>, total: i64) -> Delivery {
     if std::mem::replace(&mut entry.live, true) {
-        let frame = ws_frame::count(&channel, total);
+        let frame = wire::count(&channel, total);
         return Delivery::Latest { channel, total: Some(total), frame };
     }
     entry.missed = false;

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::pacer::Pacer;
 use super::registry::Registry;
 use super::send_queue::{SendQueue, Wrote, write};
-use super::ws_frame;
+use super::wire;
 use crate::config::channels::check_name;
 use crate::config::{Deliver, Limits, Rules};
 use crate::memory;
@@ -207,7 +207,7 @@ impl Shard {
     fn answer_anyway(&mut self, channel: u32, id: SocketId) {
         let live = self.channels.get(channel as usize).is_some_and(|channel| channel.live);
         if !live && self.registry.store_up() == Some(false) {
-            self.send(id, ws_frame::state(false));
+            self.send(id, wire::state(false));
         }
     }
 
@@ -325,7 +325,7 @@ impl Shard {
         let Some(channel) = self.by_name.get(name).and_then(|channel| self.channels.get(*channel as usize)) else {
             return;
         };
-        let frame = ws_frame::error(code, Some(name), why);
+        let frame = wire::error(code, Some(name), why);
         for id in channel.members.clone() {
             self.leave(id, name);
             self.send(id, frame.clone());

@@ -1,9 +1,6 @@
-//! What the server says: each shape as one JSON text, and the frame around it.
+//! The frames of a WebSocket, RFC 6455: what goes around a text.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::IgnoredAny;
 
 /// Frame opcodes, RFC 6455 section 5.2.
 pub mod opcode {
@@ -50,103 +47,9 @@ pub fn unframe(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((first & 0x0f, bytes.get(start..end)?, end))
 }
 
-fn text(json: &str) -> Bytes {
-    frame(opcode::TEXT, json.as_bytes())
-}
-
-/// A text as a JSON string.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// `{"channel":…,"data":…}`: the payload itself where it is JSON, a string where it is other text,
-/// and base64 for bytes that are neither.
-pub fn message(channel: &str, payload: &[u8]) -> Bytes {
-    let channel = quoted(channel);
-    match std::str::from_utf8(payload) {
-        Ok(json) if serde_json::from_str::<IgnoredAny>(json).is_ok() => {
-            text(&format!(r#"{{"channel":{channel},"data":{}}}"#, json.trim()))
-        }
-        Ok(other) => text(&format!(r#"{{"channel":{channel},"data":{}}}"#, quoted(other))),
-        Err(_) => {
-            let data = STANDARD.encode(payload);
-            text(&format!(r#"{{"channel":{channel},"data":"{data}","base64":true}}"#))
-        }
-    }
-}
-
-/// `{"channel":…,"data":42}`
-pub fn count(channel: &str, total: i64) -> Bytes {
-    text(&format!(r#"{{"channel":{},"data":{total}}}"#, quoted(channel)))
-}
-
-/// `{"subscribed":…}` or `{"watching":…}`, with the count where it is known.
-pub fn joined(channel: &str, watch: bool, total: Option<i64>, gap: bool) -> Bytes {
-    let word = if watch { "watching" } else { "subscribed" };
-    let data = total.map(|total| format!(r#","data":{total}"#)).unwrap_or_default();
-    let gap = if gap { r#","gap":true"# } else { "" };
-    text(&format!(r#"{{"{word}":{}{data}{gap}}}"#, quoted(channel)))
-}
-
-/// `{"unsubscribed":…}`
-pub fn left(channel: &str) -> Bytes {
-    text(&format!(r#"{{"unsubscribed":{}}}"#, quoted(channel)))
-}
-
-/// `{"state":"live"}` or `{"state":"degraded"}`
-pub fn state(up: bool) -> Bytes {
-    text(if up { r#"{"state":"live"}"# } else { r#"{"state":"degraded"}"# })
-}
-
-/// `{"error":{"code":…,"channel":…,"message":…}}`
-pub fn error(code: &str, channel: Option<&str>, message: &str) -> Bytes {
-    let channel = channel.map(|channel| format!(r#","channel":{}"#, quoted(channel))).unwrap_or_default();
-    text(&format!(r#"{{"error":{{"code":"{code}"{channel},"message":{}}}}}"#, quoted(message)))
-}
-
-/// [`error`] for the first of several channels, with the others behind it: one frame for one message.
-pub fn errors(code: &str, channel: &str, message: &str, also: &[(&str, &str)]) -> Bytes {
-    if also.is_empty() {
-        return error(code, Some(channel), message);
-    }
-    let also: Vec<String> =
-        also.iter().map(|(code, channel)| format!(r#"{{"code":"{code}","channel":{}}}"#, quoted(channel))).collect();
-    text(&format!(
-        r#"{{"error":{{"code":"{code}","channel":{},"message":{},"also":[{}]}}}}"#,
-        quoted(channel),
-        quoted(message),
-        also.join(",")
-    ))
-}
-
-/// The integer that a payload is, by the store's own strict rule: no sign but a minus, no leading
-/// zeros, nothing around it.
-pub fn integer(payload: &[u8]) -> Option<i64> {
-    let digits = payload.strip_prefix(b"-").unwrap_or(payload);
-    let strict = match digits {
-        [b'0'] => payload.len() == 1,
-        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    strict.then(|| std::str::from_utf8(payload).ok()?.parse().ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn body(frame: &Bytes) -> String {
-        String::from_utf8(frame[2..].to_vec()).unwrap()
-    }
-
-    #[test]
-    fn data_is_the_payload_where_it_is_json_else_text_else_base64() {
-        assert_eq!(body(&message("a", b"{\"x\": 1}\n")), r#"{"channel":"a","data":{"x": 1}}"#);
-        assert_eq!(body(&message("a", b"hello \"you\"")), r#"{"channel":"a","data":"hello \"you\""}"#);
-        assert_eq!(body(&message("a", b"00000001")), r#"{"channel":"a","data":"00000001"}"#);
-        assert_eq!(body(&message("a", &[0xff, 0xfe])), r#"{"channel":"a","data":"//4=","base64":true}"#);
-        assert_eq!(body(&message("a\"b", b"1")), r#"{"channel":"a\"b","data":1}"#);
-    }
 
     #[test]
     fn a_frame_is_read_as_it_was_written_once_it_is_whole() {
@@ -155,26 +58,6 @@ mod tests {
             let (code, payload, all) = unframe(&bytes).unwrap();
             assert_eq!((code, payload.len(), all), (opcode::TEXT, length, bytes.len()));
             assert_eq!(unframe(&bytes[..bytes.len() - 1]), None);
-        }
-    }
-
-    #[test]
-    fn an_integer_is_what_the_store_would_increment() {
-        for (payload, is) in [
-            ("0", Some(0)),
-            ("42", Some(42)),
-            ("-7", Some(-7)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("9223372036854775808", None),
-            ("-0", None),
-            ("007", None),
-            ("+1", None),
-            (" 1", None),
-            ("1.0", None),
-            ("", None),
-            ("-", None),
-        ] {
-            assert_eq!(integer(payload.as_bytes()), is, "{payload:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::Rules;
 
@@ -125,6 +125,18 @@ pub struct Value {
     pub reading: Reading,
 }
 
+/// What the store said to this node's last heartbeat on the connection that it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// Nothing yet.
+    #[default]
+    Unanswered,
+    /// It was accepted: this node may count.
+    Accepted,
+    /// It was refused, and why: nothing is counted until it is accepted.
+    Refused(String),
+}
+
 /// The mailboxes between the presence task and everybody else.
 #[derive(Default)]
 struct Shared {
@@ -134,7 +146,7 @@ struct Shared {
     values: Mutex<HashMap<Arc<str>, Value>>,
     fresh: Notify,
     subscription: AtomicBool,
-    refused: AtomicBool,
+    heartbeat: watch::Sender<Heartbeat>,
     closing: AtomicBool,
     rules: Mutex<Option<Arc<Rules>>>,
 }
@@ -159,13 +171,17 @@ impl Presence {
         self.shared.work.notify_one();
     }
 
-    /// Whether the store answers but does not let this node count.
-    pub fn is_refused(&self) -> bool {
-        self.shared.refused.load(Ordering::Acquire)
+    /// Follows what the store says to this node's heartbeat.
+    pub fn heartbeat(&self) -> watch::Receiver<Heartbeat> {
+        self.shared.heartbeat.subscribe()
     }
 
-    pub(super) fn refused(&self, refused: bool) {
-        self.shared.refused.store(refused, Ordering::Release);
+    pub(super) fn answered(&self, heartbeat: Heartbeat) {
+        self.shared.heartbeat.send_if_modified(|before| {
+            let news = *before != heartbeat;
+            *before = heartbeat;
+            news
+        });
     }
 
     /// Puts other rules into effect: which channels are set up as 0, and which go with their last tally.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::channel::Value;
+use super::channel::{Heartbeat, Value};
 use super::channel_state::Step;
 use super::lease::NodeId;
 use super::scripts::{HeartbeatReply, ScriptReply};
@@ -15,8 +15,8 @@ pub enum Effect {
     Run(Job),
     /// What the store says of a channel.
     Value(Arc<str>, Value),
-    /// Whether the store answers but does not let this node count has changed.
-    Refused(bool),
+    /// What the store says to the heartbeat.
+    Heartbeat(Heartbeat),
     /// Log it and count it.
     Tell(News),
     /// Everything is withdrawn: the task may end.
@@ -111,12 +111,12 @@ pub enum News {
         /// Whether the connection was new.
         expected: bool,
     },
-    /// The store answers with errors that concern no single key, and why.
-    StoreRefuses(String),
-    /// One more of those.
-    RefusedAgain,
-    /// The store lets this node count again.
-    StoreAllows,
+    /// The store answered with an error that concerns no single key.
+    Refused,
+    /// It accepts heartbeats, and yet refuses other things with such errors; the last one.
+    StepsRefused(String),
+    /// It does no more.
+    StepsAccepted,
     /// A channel's key cannot be counted in, and why.
     Unusable(Arc<str>, String),
     /// It can again; the total.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::effect::News;
+use crate::log::Throttle;
 use crate::metrics::Metrics;
 
 /// News of the same kind within this time after a line becomes one more line.
@@ -15,6 +16,7 @@ pub struct Report {
     repaired: Burst,
     lost: Burst,
     mended: Burst,
+    refusing: Throttle,
 }
 
 /// When a line was written, and how much news of the kind has come since.
@@ -46,7 +48,13 @@ impl Burst {
 impl Report {
     /// A report that has nothing to say yet.
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, repaired: Burst::default(), lost: Burst::default(), mended: Burst::default() }
+        Self {
+            metrics,
+            repaired: Burst::default(),
+            lost: Burst::default(),
+            mended: Burst::default(),
+            refusing: Throttle::new(),
+        }
     }
 
     /// Says what is left to say of the last second.
@@ -75,14 +83,18 @@ impl Report {
                     tracing::warn!(node = %id, "this node's lease had ended; stating everything under a new id");
                 }
             }
-            News::StoreRefuses(why) => {
-                self.metrics.refused.inc();
-                tracing::error!(why, "the store refuses to count: trying again; everybody stays connected");
-            }
-            News::RefusedAgain => {
+            News::Refused => {
                 self.metrics.refused.inc();
             }
-            News::StoreAllows => tracing::info!("the store lets this node count again"),
+            News::StepsRefused(why) => {
+                if self.refusing.pass_at(now).is_some() {
+                    tracing::error!(
+                        why,
+                        "the store takes this server's heartbeat and refuses to count on some channels; trying again"
+                    );
+                }
+            }
+            News::StepsAccepted => tracing::debug!("the store refuses nothing any more"),
             News::Unusable(channel, why) => {
                 self.metrics.refused.inc();
                 tracing::error!(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use indexmap::IndexMap;
 
-use super::channel::Change;
+use super::channel::{Change, Heartbeat};
 use super::channel_state::{ChannelState, Listed, Now, Step};
 use super::effect::{Effect, Job, News, StepJob};
 use super::lease::{Lease, NodeId};
@@ -53,15 +53,25 @@ pub struct State {
     remaining: usize,
     /// Channels whose last step the store refused.
     pub(super) refusing: usize,
-    pub(super) told_refused: bool,
+    pub(super) refusal: Refusal,
     pub(super) effects: Vec<Effect>,
 }
 
 /// The heartbeat.
 pub(super) struct Beat {
     pub under_way: bool,
-    pub refused: bool,
     pub next: Instant,
+    /// How often in a row the store has refused it.
+    pub refusals: u32,
+}
+
+/// What the store refuses while it accepts heartbeats.
+#[derive(Default)]
+pub(super) struct Refusal {
+    pub why: String,
+    /// Heartbeats that it has accepted since.
+    pub beats: u32,
+    pub told: bool,
 }
 
 /// The look at totals that somebody may have deleted.
@@ -86,7 +96,7 @@ impl State {
             rules,
             random: Rng::with_seed(seed),
             draw,
-            beat: Beat { under_way: false, refused: false, next: now },
+            beat: Beat { under_way: false, next: now, refusals: 0 },
             up: false,
             subscribed: false,
             closing: false,
@@ -100,7 +110,7 @@ impl State {
             look: Look { under_way: false, next: now, from: 0 },
             remaining: 0,
             refusing: 0,
-            told_refused: false,
+            refusal: Refusal::default(),
             effects: Vec::new(),
         };
         state.set_up(now);
@@ -131,6 +141,7 @@ impl State {
     pub fn link(&mut self, up: bool, now: Instant) {
         self.up = up;
         self.lease.held = false;
+        self.effects.push(Effect::Heartbeat(Heartbeat::Unanswered));
         if up {
             self.lease.connected = now;
             self.beat.next = now;

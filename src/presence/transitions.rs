@@ -1,9 +1,9 @@
 //! What becomes of a job's outcome: the half of the state that learns from the store.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::channel::{Reading, Value};
+use super::channel::{Heartbeat, Reading, Value};
 use super::channel_state::{ChannelState, Listed, Step};
 use super::effect::{Effect, News, Outcome, StepJob};
 use super::lease::NodeId;
@@ -11,6 +11,9 @@ use super::scripts::{HeartbeatReply, ScriptReply};
 use super::state::State;
 use crate::backplane::Error;
 
+/// The first and the longest pause before a heartbeat that the store refused is sent again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Why a key of a pattern's channel is left alone.
 const FOREIGN: &str = "the key exists and is not a count of ours";
 
@@ -64,8 +67,9 @@ impl State {
                     self.tell(News::Held(id.clone()));
                 }
                 (self.lease.end, self.lease.held) = (Some(end), true);
-                self.beat.refused = false;
-                self.tell_refusal(None);
+                self.beat.refusals = 0;
+                self.effects.push(Effect::Heartbeat(Heartbeat::Accepted));
+                self.tell_of_refused_steps();
                 if taken {
                     self.look_at_all(now);
                 }
@@ -81,8 +85,11 @@ impl State {
                 self.rotate(now);
             }
             Err(Error::Refused(why) | Error::Key(why) | Error::Reply(why)) => {
-                self.beat.refused = true;
-                self.tell_refusal(Some(why));
+                // Until one is accepted, nothing is stated, and that the lease ends meanwhile is no news.
+                self.lease.held = false;
+                self.beat_again(now);
+                self.tell(News::Refused);
+                self.effects.push(Effect::Heartbeat(Heartbeat::Refused(why)));
             }
             // Whether the store took it is not known; an id is taken once only.
             Err(Error::Down | Error::Lost(_)) if taken => {
@@ -105,17 +112,34 @@ impl State {
         self.look_at_all(now);
     }
 
-    /// Says once that the store refuses, and once that it does no more.
-    fn tell_refusal(&mut self, why: Option<String>) {
-        let refused = self.beat.refused || self.refusing > 0;
-        if refused != std::mem::replace(&mut self.told_refused, refused) {
-            self.effects.push(Effect::Refused(refused));
-            self.tell(match (refused, why) {
-                (true, why) => News::StoreRefuses(why.unwrap_or_default()),
-                (false, _) => News::StoreAllows,
-            });
-        } else if why.is_some() {
-            self.tell(News::RefusedAgain);
+    /// The store refused the heartbeat: it is asked again, later each time, but at least once a second.
+    fn beat_again(&mut self, now: Instant) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.beat.refusals.min(8)).min(LONGEST_PAUSE);
+        self.beat.refusals += 1;
+        self.beat.next = now + self.config.heartbeat.max(pause.mul_f64(0.5 + self.random.f64() / 2.0));
+    }
+
+    /// A step was refused. A store that refuses everything says so to the next heartbeat, which tells it.
+    fn step_refused(&mut self, why: String) {
+        self.tell(News::Refused);
+        if self.refusal.why.is_empty() {
+            self.refusal.beats = 0;
+        }
+        self.refusal.why = why;
+    }
+
+    /// Says once that the store refuses steps and takes heartbeats, and once that it does no more.
+    fn tell_of_refused_steps(&mut self) {
+        if self.refusing == 0 {
+            if std::mem::take(&mut self.refusal).told {
+                self.tell(News::StepsAccepted);
+            }
+            return;
+        }
+        self.refusal.beats += 1;
+        // The first may have been under way when the store began to refuse everything.
+        if self.refusal.beats > 1 && !std::mem::replace(&mut self.refusal.told, true) {
+            self.tell(News::StepsRefused(self.refusal.why.clone()));
         }
     }
 
@@ -135,14 +159,13 @@ impl State {
                 channel.unread |= job.step == Step::Read;
                 self.refusing += usize::from(!channel.is_refused());
                 channel.refused(now, jitter);
-                return self.tell_refusal(Some(why));
+                return self.step_refused(why);
             }
             Err(Error::Key(why) | Error::Reply(why)) => Err(why),
             Ok(reply) => Ok(reply),
         };
         if channel.answered() {
             self.refusing -= 1;
-            self.tell_refusal(None);
         }
         match (job.step, reply) {
             // A key that holds something else was not set up by us.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::hub::Registry;
+use crate::hub::{Registry, StoreState};
 use crate::metrics::Metrics;
 use crate::session::Pulse;
 use crate::systemd::Manager;
@@ -54,10 +54,10 @@ impl Watchdog {
     }
 
     fn status(&self) -> String {
-        let store = match self.registry.store_up() {
-            Some(true) if self.registry.refused() => "the store does not let this server count",
-            Some(true) => "the store is live",
-            Some(false) => "the store is out of reach",
+        let store = match self.registry.store() {
+            Some(StoreState::Live) => "the store is live",
+            Some(StoreState::Refused) => "the store does not let this server count",
+            Some(StoreState::Degraded) => "the store is out of reach",
             None => "the store has not answered yet",
         };
         format!("{}; {store}", clients(&self.metrics))

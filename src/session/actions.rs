@@ -10,7 +10,7 @@ use super::machine::Action;
 use super::request::Request;
 use super::worker::Worker;
 use crate::config::channels::MAX_NAME;
-use crate::hub::ws_frame;
+use crate::hub::wire;
 use crate::hub::{CloseReason, JoinError, SocketId};
 use crate::metrics::Reason;
 
@@ -33,7 +33,7 @@ impl<'a> Refusals<'a> {
 
     fn frame(&self) -> Option<Bytes> {
         let (code, name, why) = self.first.as_ref()?;
-        Some(ws_frame::errors(code, name, why, &self.also))
+        Some(wire::errors(code, name, why, &self.also))
     }
 }
 
@@ -79,7 +79,7 @@ impl Worker {
         let mut refusals = Refusals::default();
         for name in &request.unsubscribe {
             if self.shard.leave(id, name) {
-                self.shard.send(id, ws_frame::left(name));
+                self.shard.send(id, wire::left(name));
             } else {
                 refusals.add("bad_request", name, "this client is not on this channel");
             }

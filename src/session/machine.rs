@@ -14,7 +14,8 @@ use super::keepalive::Due;
 use super::request::{self, Request};
 use super::token_bucket::TokenBucket;
 use crate::config::Limits;
-use crate::hub::ws_frame::{self, frame, opcode};
+use crate::hub::wire;
+use crate::hub::ws_frame::{frame, opcode};
 
 /// Bytes that are read, and thrown away, of a client that broke the protocol, so that no reset overtakes
 /// the close frame. After them nothing is read: the kernel's window fills up, and the client waits.
@@ -173,7 +174,7 @@ impl Session {
                     let cost = (request.names() as f32 / NAMES_A_MESSAGE).ceil();
                     return (cost.max(1.0), Some(Action::Request(request)));
                 }
-                Err(message) => Some(Action::Send(ws_frame::error("bad_request", None, &message))),
+                Err(message) => Some(Action::Send(wire::error("bad_request", None, &message))),
             },
             _ => None,
         };

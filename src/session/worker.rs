@@ -22,7 +22,7 @@ use super::request::Request;
 use super::{NewClient, Pulse};
 use crate::config::{Limits, Session as Timing};
 use crate::hub::queue::Receiver;
-use crate::hub::ws_frame::state;
+use crate::hub::wire::state;
 use crate::hub::{Registry, Shard, SocketId};
 use crate::memory;
 use crate::metrics::Metrics;

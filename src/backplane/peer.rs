@@ -1,0 +1,93 @@
+//! What the store says of itself, in its answer to INFO.
+
+/// What the store says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its kind and version, such as "redis 7.0.15", as far as it tells.
+    pub name: String,
+    /// Whether it is an embedded store of ours; None if it does not tell.
+    pub ours: Option<bool>,
+}
+
+impl Peer {
+    /// One that does not tell.
+    pub(super) fn unknown() -> Self {
+        Self { name: "a store".to_owned(), ours: None }
+    }
+
+    pub(super) fn read(info: &str) -> Self {
+        let ours = field(info, "headcount_version");
+        let (kind, version) = match (ours, field(info, "valkey_version"), field(info, "redis_version")) {
+            (Some(version), _, _) => ("headcount", version),
+            (None, Some(version), _) => ("valkey", version),
+            (None, None, Some(version)) => ("redis", version),
+            _ => ("a store", ""),
+        };
+        Self { name: format!("{kind} {version}").trim_end().to_owned(), ours: Some(ours.is_some()) }
+    }
+}
+
+/// Which process of a store a subscription is with, and how many clients it has cut off for what waited
+/// for them, as far as it tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    run_id: String,
+    cuts: Option<u64>,
+}
+
+impl Process {
+    /// None where the store does not tell.
+    pub fn read(info: &str) -> Option<Self> {
+        let run_id = field(info, "run_id").filter(|id| !id.is_empty())?.to_owned();
+        let cuts = field(info, "client_output_buffer_limit_disconnections").and_then(|number| number.parse().ok());
+        Some(Self { run_id, cuts })
+    }
+
+    /// Whether a subscription that ended at `before` and was made again at `now` was cut off by a store
+    /// that went on running. Older versions do not count the cuts; with them, whoever runs on did it.
+    pub fn cut_off(before: Option<&Self>, now: Option<&Self>) -> bool {
+        match (before, now) {
+            (Some(before), Some(now)) if before.run_id == now.run_id => match (before.cuts, now.cuts) {
+                (Some(before), Some(now)) => now > before,
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// A field of an answer to INFO.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// The policy by which a store may evict keys, and with them a count; None if it never does.
+pub(super) fn eviction(info: &str) -> Option<&str> {
+    let limit = field(info, "maxmemory").unwrap_or("0");
+    let policy = field(info, "maxmemory_policy").unwrap_or("noeviction");
+    Some(policy).filter(|policy| limit != "0" && *policy != "noeviction")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_told_from_a_restart_and_where_the_store_counts_them_from_a_kill() {
+        let at = |run_id: &str, cuts: &str| {
+            Process::read(&format!("# Server\r\nrun_id:{run_id}\r\n# Stats\r\n{cuts}total_reads:3\r\n"))
+        };
+        let counts = |n: u8| format!("client_output_buffer_limit_disconnections:{n}\r\n");
+        for (before, now, cut) in [
+            (at("a", ""), at("a", ""), true),
+            (at("a", ""), at("b", ""), false),
+            (at("a", &counts(1)), at("a", &counts(2)), true),
+            (at("a", &counts(1)), at("a", &counts(1)), false),
+            (at("a", &counts(1)), at("b", &counts(2)), false),
+            (None, at("a", ""), false),
+            (at("a", ""), None, false),
+        ] {
+            assert_eq!(Process::cut_off(before.as_ref(), now.as_ref()), cut, "{before:?}, {now:?}");
+        }
+    }
+}
