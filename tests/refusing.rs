@@ -63,9 +63,11 @@ impl Scene {
         }
     }
 
-    /// Lines that the node logged at these levels.
+    /// Lines that the node logged at this level since it became ready.
     fn lines(&self, level: &str) -> usize {
-        self.node.log.lines_with(level).len()
+        let text = self.node.log.text();
+        let since = text.split_once("live: ").map_or("", |(_, since)| since);
+        since.lines().filter(|line| line.contains(level)).count()
     }
 
     /// While it lasts, one client leaves and one comes; nobody else notices more than the state.

@@ -93,6 +93,8 @@ pub struct ChannelState {
     /// How often in a row the store has refused a step, and until when it is left alone.
     refusals: u32,
     rest: Option<Instant>,
+    /// It did so for a reason of its own.
+    store_refuses: bool,
 }
 
 impl ChannelState {
@@ -123,6 +125,7 @@ impl ChannelState {
             repair,
             refusals: 0,
             rest: None,
+            store_refuses: false,
         }
     }
 
@@ -255,22 +258,22 @@ impl ChannelState {
         }
     }
 
-    /// The store as a whole refused a step. It is left alone for a while, longer each time.
-    pub fn refused(&mut self, now: Instant, jitter: f64) {
+    /// The store refused a step, for a reason of its own or of this channel's. It is left alone for a
+    /// while, longer each time. True if it is the store's from now on.
+    pub fn refused(&mut self, now: Instant, jitter: f64, store: bool) -> bool {
         let rest = FIRST_REST.saturating_mul(1 << self.refusals.min(8)).min(LONGEST_REST);
         self.refusals += 1;
         self.rest = Some(now + rest.mul_f64(0.5 + jitter / 2.0));
+        let before = self.store_refuses;
+        // Once it was the store's, it stays that until the store answers.
+        self.store_refuses |= store;
+        self.store_refuses && !before
     }
 
-    /// The store has refused the last step.
-    pub fn is_refused(&self) -> bool {
-        self.refusals > 0
-    }
-
-    /// The store has answered. True if it refused before.
+    /// The store has answered. True if it refused for a reason of its own before.
     pub fn answered(&mut self) -> bool {
-        self.rest = None;
-        std::mem::take(&mut self.refusals) > 0
+        (self.rest, self.refusals) = (None, 0);
+        std::mem::take(&mut self.store_refuses)
     }
 
     /// The key holds no count: what is here is not stated again at once, but the key is looked at soon.

@@ -113,10 +113,8 @@ pub enum News {
     },
     /// The store answered with an error that concerns no single key.
     Refused,
-    /// It accepts heartbeats, and yet refuses other things with such errors; the last one.
-    StepsRefused(String),
-    /// It does no more.
-    StepsAccepted,
+    /// The store's ACL does not let this node count on a channel; its error.
+    Denied(Arc<str>, String),
     /// A channel's key cannot be counted in, and why.
     Unusable(Arc<str>, String),
     /// It can again; the total.

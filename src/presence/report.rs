@@ -16,7 +16,7 @@ pub struct Report {
     repaired: Burst,
     lost: Burst,
     mended: Burst,
-    refusing: Throttle,
+    denied: Throttle,
 }
 
 /// When a line was written, and how much news of the kind has come since.
@@ -53,7 +53,7 @@ impl Report {
             repaired: Burst::default(),
             lost: Burst::default(),
             mended: Burst::default(),
-            refusing: Throttle::new(),
+            denied: Throttle::new(),
         }
     }
 
@@ -86,15 +86,17 @@ impl Report {
             News::Refused => {
                 self.metrics.refused.inc();
             }
-            News::StepsRefused(why) => {
-                if self.refusing.pass_at(now).is_some() {
+            News::Denied(channel, why) => {
+                self.metrics.refused.inc();
+                if let Some(left_out) = self.denied.pass_at(now) {
                     tracing::error!(
+                        channel = &*channel,
                         why,
-                        "the store takes this server's heartbeat and refuses to count on some channels; trying again"
+                        left_out,
+                        "the store does not let this server count on a channel: allow it in the user's ACL"
                     );
                 }
             }
-            News::StepsAccepted => tracing::debug!("the store refuses nothing any more"),
             News::Unusable(channel, why) => {
                 self.metrics.refused.inc();
                 tracing::error!(

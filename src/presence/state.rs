@@ -51,9 +51,10 @@ pub struct State {
     pub(super) look: Look,
     /// Channels that a node that closes still has to withdraw.
     remaining: usize,
-    /// Channels whose last step the store refused.
+    /// Channels whose last step the store refused for a reason of its own.
     pub(super) refusing: usize,
-    pub(super) refusal: Refusal,
+    /// What it said.
+    pub(super) refusal: String,
     pub(super) effects: Vec<Effect>,
 }
 
@@ -63,15 +64,6 @@ pub(super) struct Beat {
     pub next: Instant,
     /// How often in a row the store has refused it.
     pub refusals: u32,
-}
-
-/// What the store refuses while it accepts heartbeats.
-#[derive(Default)]
-pub(super) struct Refusal {
-    pub why: String,
-    /// Heartbeats that it has accepted since.
-    pub beats: u32,
-    pub told: bool,
 }
 
 /// The look at totals that somebody may have deleted.
@@ -110,7 +102,7 @@ impl State {
             look: Look { under_way: false, next: now, from: 0 },
             remaining: 0,
             refusing: 0,
-            refusal: Refusal::default(),
+            refusal: String::new(),
             effects: Vec::new(),
         };
         state.set_up(now);

@@ -14,6 +14,8 @@ use crate::backplane::Error;
 /// The first and the longest pause before a heartbeat that the store refused is sent again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What an ACL's refusal says, before version 7 of Redis within an error of the script's.
+const DENIED: [&str; 3] = ["NOPERM", "ACL failure", "can't run this command"];
 /// Why a key of a pattern's channel is left alone.
 const FOREIGN: &str = "the key exists and is not a count of ours";
 
@@ -68,8 +70,7 @@ impl State {
                 }
                 (self.lease.end, self.lease.held) = (Some(end), true);
                 self.beat.refusals = 0;
-                self.effects.push(Effect::Heartbeat(Heartbeat::Accepted));
-                self.tell_of_refused_steps();
+                self.tell_standing();
                 if taken {
                     self.look_at_all(now);
                 }
@@ -89,7 +90,8 @@ impl State {
                 self.lease.held = false;
                 self.beat_again(now);
                 self.tell(News::Refused);
-                self.effects.push(Effect::Heartbeat(Heartbeat::Refused(why)));
+                self.refusal = why;
+                self.tell_standing();
             }
             // Whether the store took it is not known; an id is taken once only.
             Err(Error::Down | Error::Lost(_)) if taken => {
@@ -119,33 +121,37 @@ impl State {
         self.beat.next = now + self.config.heartbeat.max(pause.mul_f64(0.5 + self.random.f64() / 2.0));
     }
 
-    /// A step was refused. A store that refuses everything says so to the next heartbeat, which tells it.
-    fn step_refused(&mut self, why: String) {
-        self.tell(News::Refused);
-        if self.refusal.why.is_empty() {
-            self.refusal.beats = 0;
-        }
-        self.refusal.why = why;
+    /// Tells whether the store lets this node count: it takes heartbeats, and refuses no step for a
+    /// reason of its own. One that is full, say, takes only heartbeats and withdrawals.
+    fn tell_standing(&mut self) {
+        let standing = if self.beat.refusals > 0 || self.refusing > 0 {
+            Heartbeat::Refused(self.refusal.clone())
+        } else {
+            Heartbeat::Accepted
+        };
+        self.effects.push(Effect::Heartbeat(standing));
     }
 
-    /// Says once that the store refuses steps and takes heartbeats, and once that it does no more.
-    fn tell_of_refused_steps(&mut self) {
-        if self.refusing == 0 {
-            if std::mem::take(&mut self.refusal).told {
-                self.tell(News::StepsAccepted);
-            }
-            return;
+    /// The store refused a step: that is its matter, and no channel's. Nobody is sent away, and it is
+    /// tried again. What an ACL denies on some channel must not make the node unready, though: visitors
+    /// choose what they join.
+    fn step_refused(&mut self, name: &Arc<str>, why: String, now: Instant) {
+        let jitter = self.random.f64();
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let denied = DENIED.iter().any(|words| why.contains(words));
+        if channel.refused(now, jitter, !denied) {
+            self.refusing += 1;
         }
-        self.refusal.beats += 1;
-        // The first may have been under way when the store began to refuse everything.
-        if self.refusal.beats > 1 && !std::mem::replace(&mut self.refusal.told, true) {
-            self.tell(News::StepsRefused(self.refusal.why.clone()));
+        if denied {
+            return self.tell(News::Denied(name.clone(), why));
         }
+        self.tell(News::Refused);
+        self.refusal = why;
+        self.tell_standing();
     }
 
     fn stepped(&mut self, name: &Arc<str>, job: &StepJob, result: Result<ScriptReply, Error>, now: Instant) {
         let current = job.id == self.lease.id;
-        let jitter = self.random.f64();
         let Some(channel) = self.channels.get_mut(name) else { return };
         channel.busy = false;
         let reply = match result {
@@ -155,17 +161,15 @@ impl State {
                 return;
             }
             Err(Error::Refused(why)) => {
-                // The store's matter, and no channel's: nobody is sent away, and it is tried again.
                 channel.unread |= job.step == Step::Read;
-                self.refusing += usize::from(!channel.is_refused());
-                channel.refused(now, jitter);
-                return self.step_refused(why);
+                return self.step_refused(name, why, now);
             }
             Err(Error::Key(why) | Error::Reply(why)) => Err(why),
             Ok(reply) => Ok(reply),
         };
         if channel.answered() {
             self.refusing -= 1;
+            self.tell_standing();
         }
         match (job.step, reply) {
             // A key that holds something else was not set up by us.
