@@ -30,7 +30,7 @@ impl Backoff {
     }
 
     /// The next pause.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let limit = self.first.saturating_mul(1 << self.attempts.min(10)).min(self.longest);
         self.attempts = self.attempts.saturating_add(1);
         limit.mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -50,11 +50,11 @@ mod tests {
     fn pauses_double_up_to_the_longest_and_begin_anew_after_a_success() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         for most in [100, 200, 400, 800, 1_000, 1_000] {
-            let pause = backoff.next();
+            let pause = backoff.pause();
             assert!((most / 2..=most).contains(&pause.as_millis()), "{pause:?} of at most {most} ms");
         }
-        (0..100).for_each(|_| _ = backoff.next());
+        (0..100).for_each(|_| _ = backoff.pause());
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_millis(100));
+        assert!(backoff.pause() <= Duration::from_millis(100));
     }
 }

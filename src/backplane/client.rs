@@ -107,7 +107,7 @@ impl Client {
                 Err(Failure::Refused(why)) => shared.went_down(Link::Refused(why)),
                 Err(Failure::Away(why)) => shared.went_down(Link::Down(why)),
             }
-            sleep(backoff.next()).await;
+            sleep(backoff.pause()).await;
         }
     }
 

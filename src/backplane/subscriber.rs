@@ -125,7 +125,7 @@ impl Subscriber {
             };
             tracing::debug!(store = shared.connector.shown, ?event, "no subscription");
             shared.say(event);
-            sleep(backoff.next()).await;
+            sleep(backoff.pause()).await;
         }
     }
 }
@@ -392,7 +392,7 @@ impl<'a> Following<'a> {
 
     fn ask_again(&mut self) {
         if self.again.is_none() {
-            self.again = Some(Instant::now() + self.backoff.next());
+            self.again = Some(Instant::now() + self.backoff.pause());
         }
     }
 }
