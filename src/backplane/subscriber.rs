@@ -289,7 +289,9 @@ impl<'a> Following<'a> {
             tracing::error!(
                 store = self.shared.connector.shown,
                 left_out,
-                "the store cut the subscription off and runs on, as it does when more waits for a subscriber than                  its client-output-buffer-limit for pubsub allows; messages were missed: publish less, or raise                  that limit"
+                "the store cut the subscription off and runs on, as it does when more waits for a subscriber than \
+                 its client-output-buffer-limit for pubsub allows; messages were missed: publish less, or raise \
+                 that limit"
             );
         }
     }

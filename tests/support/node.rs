@@ -15,11 +15,14 @@ use tokio::time::timeout;
 use super::http::{self, Reply};
 use super::{SOON, eventually};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_headcount");
+/// The binary that is tested: `TEST_BINARY`, or the one that cargo built for the tests.
+fn binary() -> String {
+    std::env::var("TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_headcount").into())
+}
 
 /// A command line of the binary, free of what the machine's environment says about it.
 pub fn headcount() -> Command {
-    clean(BINARY, &[])
+    clean(&binary(), &[])
 }
 
 fn clean(program: &str, arguments: &[&str]) -> Command {
@@ -103,7 +106,7 @@ impl Setup {
     pub async fn start_at(self, address: SocketAddr) -> Node {
         let mut command = match self.files {
             // The shell makes way for the node, which so has the shell's limit and process number.
-            Some(most) => clean("sh", &["-c", "ulimit -n \"$0\" && exec \"$@\"", &most.to_string(), BINARY]),
+            Some(most) => clean("sh", &["-c", "ulimit -n \"$0\" && exec \"$@\"", &most.to_string(), &binary()]),
             None => headcount(),
         };
         command.args(["--listen", &address.to_string(), "--redis-url", &self.redis_url]);

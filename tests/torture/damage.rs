@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::world::{EXACT, World, side};
+use super::world::{World, side};
 
 /// A key of the count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,14 +99,26 @@ pub async fn damage(world: &mut World, key: &Key, channel: &'static str) -> Resu
 
 /// The total holds no count. What others had added is gone with it.
 async fn damage_total(world: &mut World, channel: &'static str) -> Result<(), String> {
-    // Without anybody there, a pattern's key would be somebody else's.
-    if channel != EXACT && world.ours(channel) == 0 {
+    // Without anybody there, the key would be somebody else's.
+    if world.ours(channel) == 0 {
         return Ok(());
     }
-    let texts: [&[u8]; 5] = [b"banana", b"", b"\xff\xfe", b" 5", b"1e3"];
-    let text = texts[world.rng.usize(..texts.len())];
-    world.note(format!("SET {channel} {:?}", String::from_utf8_lossy(text)));
-    world.store.must::<(), _>(&[b"SET", channel.as_bytes(), text]).await;
+    let texts: [&[u8]; 7] =
+        [b"banana", b"", b"\xff\xfe", b" 5", b"1e3", b"9223372036854775807", b"-9223372036854775808"];
+    let which = world.rng.usize(..=texts.len());
     world.foreign.remove(channel);
+    if let Some(text) = texts.get(which) {
+        world.note(format!("SET {channel} {:?}", String::from_utf8_lossy(text)));
+        world.store.must::<(), _>(&[b"SET", channel.as_bytes(), text]).await;
+    } else {
+        world.note(format!("{channel} becomes a list"));
+        let script = "redis.call('DEL', KEYS[1]) return redis.call('RPUSH', KEYS[1], 'precious')";
+        world.store.must::<i64, _>(&["EVAL", script, "1", channel]).await;
+    }
+    // A text is replaced. What could be of value to somebody stays until it is taken away.
+    if which >= 5 {
+        world.churn(Duration::from_millis(2_000)).await;
+        world.store.must::<i64, _>(&["DEL", channel]).await;
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@
 mod damage;
 mod faults;
 mod link;
+mod rogue;
 mod store;
 mod visitor;
 mod world;
@@ -37,13 +38,11 @@ const SHORT: Duration = Duration::from_secs(20);
 const ENOUGH: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "finds what is being repaired: lost and damaged keys, and stores that refuse"]
 async fn the_count_comes_right_after_every_fault_on_a_real_redis() {
     torture(Brand::Redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "finds what is being repaired: lost and damaged keys, and stores that refuse"]
 async fn the_count_comes_right_after_every_fault_on_the_embedded_store() {
     torture(Brand::Embedded).await;
 }

@@ -1,6 +1,6 @@
 //! One socket, and what its owner knows: where it is, and what it was told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 use crate::support::SOON;
 use crate::support::wire::{self, CLOSE, FINAL, PING, PONG, TEXT};
+
+/// How many frames are kept for a report.
+const NEWEST: usize = 6;
 
 /// How a visitor goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,8 @@ struct Heard {
     refused: BTreeSet<String>,
     errors: Vec<Value>,
     closed: Option<String>,
+    /// The newest frames, for a report.
+    newest: VecDeque<String>,
 }
 
 /// A socket that the model holds to be open.
@@ -100,7 +105,9 @@ impl Visitor {
         }
         match heard.last.get(channel) {
             Some(value) if *value == number => Ok(()),
-            other => Err(format!("a socket was last told {other:?} on {channel}, not {number}")),
+            other => {
+                Err(format!("a socket was last told {other:?} on {channel}, not {number}; last: {:?}", heard.newest))
+            }
         }
     }
 
@@ -201,6 +208,10 @@ fn hear(text: &[u8], heard: &Mutex<Heard>) {
         return;
     };
     let mut heard = heard.lock().unwrap();
+    heard.newest.push_back(message.to_string());
+    if heard.newest.len() > NEWEST {
+        heard.newest.pop_front();
+    }
     if message.get("state").is_some() {
         heard.states += 1;
     }
