@@ -24,6 +24,7 @@ mod health;
 mod holes;
 mod keepalive;
 mod neighbour;
+mod nonsense;
 mod outage;
 mod package;
 mod proxies;

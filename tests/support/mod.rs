@@ -15,6 +15,7 @@ mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod rogue;
 pub mod wire;
 
 use std::future::Future;
