@@ -1,4 +1,4 @@
-//! Behind the proxies that README.md names, with the settings that it gives: a thousand clients get
+//! Behind the proxies that docs/OPERATIONS.md names, with the settings that it gives: a thousand clients get
 //! through, each by its own address, and a reload of the proxy loses none of them.
 
 use std::net::SocketAddr;

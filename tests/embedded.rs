@@ -222,8 +222,8 @@ async fn the_readme_lists_the_commands_that_there_are() {
     let mut commands: Vec<String> = run(port, &["COMMAND", "LIST"]).await.unwrap();
     commands.iter_mut().for_each(|name| name.make_ascii_uppercase());
     commands.sort();
-    let readme = include_str!("../README.md");
-    let (_, rest) = readme.split_once("<!-- commands -->").unwrap();
+    let operations = include_str!("../docs/OPERATIONS.md");
+    let (_, rest) = operations.split_once("<!-- commands -->").unwrap();
     let (list, _) = rest.split_once("<!-- /commands -->").unwrap();
     let is_command = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase() || c == '_') && word.len() > 2;
     let mut listed: Vec<String> = list.split_whitespace().filter(is_command).map(str::to_owned).collect();

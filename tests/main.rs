@@ -27,6 +27,7 @@ mod neighbour;
 mod nonsense;
 mod outage;
 mod package;
+mod protocol;
 mod proxies;
 mod redis_itself;
 mod refusing;

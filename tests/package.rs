@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use headcount::config::keys::{Kind, all, find};
+use headcount::metrics::METRICS;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -14,7 +15,15 @@ use crate::support::SOON;
 use crate::support::node::headcount;
 
 const SERVICE: &str = include_str!("../packaging/systemd/headcount.service");
-const README: &str = include_str!("../README.md");
+/// What people read, with the names of keys between backticks.
+const DOCUMENTS: &[(&str, &str)] = &[
+    ("README.md", include_str!("../README.md")),
+    ("docs/OPERATIONS.md", include_str!("../docs/OPERATIONS.md")),
+    ("docs/PROTOCOL.md", include_str!("../docs/PROTOCOL.md")),
+    ("docs/ARCHITECTURE.md", include_str!("../docs/ARCHITECTURE.md")),
+    ("SECURITY.md", include_str!("../SECURITY.md")),
+    ("CONTRIBUTING.md", include_str!("../CONTRIBUTING.md")),
+];
 const SOCKET: &str = include_str!("../packaging/systemd/headcount.socket");
 
 async fn printed(arguments: &[&str]) -> String {
@@ -137,18 +146,69 @@ fn the_unit_leaves_room_for_the_default_drain_and_the_default_number_of_clients(
 }
 
 #[test]
-fn every_key_that_the_readme_names_is_one() {
+fn every_key_that_a_document_names_is_one() {
     let sections: Vec<_> = all().filter_map(|key| Some(key.path.split_once('.')?.0)).collect();
     let mut named = 0;
-    // What stands between backticks, and begins as a key does.
-    for code in README.split('`').skip(1).step_by(2) {
-        let name = code.split([' ', '=']).next().unwrap_or_default();
-        if name.split_once('.').is_some_and(|(section, _)| sections.contains(&section)) {
-            assert!(find(name).is_some(), "`{code}` in README.md is no key");
+    for (document, text) in DOCUMENTS {
+        // What stands between backticks, and begins as a key does. Files and methods do, too.
+        for code in text.split('`').skip(1).step_by(2) {
+            let name = code.split([' ', '=']).next().unwrap_or_default();
+            let is_key = name.split_once('.').is_some_and(|(section, key)| {
+                sections.contains(&section)
+                    && !key.is_empty()
+                    && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            });
+            if is_key && !name.ends_with(".rs") && !name.ends_with(".js") {
+                assert!(find(name).is_some(), "`{code}` in {document} is no key");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
+}
+
+#[test]
+fn the_readme_has_its_two_commands_and_can_be_read_in_five_minutes() {
+    let readme = DOCUMENTS[0].1;
+    for command in ["\n    cargo run --release\n", "\n    .ci/setup cargo test --locked\n"] {
+        assert!(readme.contains(command), "{command:?}");
+    }
+    assert!(readme.lines().count() <= 200);
+}
+
+#[test]
+fn every_file_that_a_document_links_to_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (document, text) in DOCUMENTS {
+        let folder = root.join(document).parent().unwrap().to_path_buf();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            if link.contains("://") {
+                continue;
+            }
+            let path = if file.is_empty() { root.join(document) } else { folder.join(file) };
+            assert!(path.exists(), "{link} in {document} is not there");
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                let found = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"));
+                assert!(found.into_iter().any(|one| one == heading), "{link} in {document} is no heading");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_a_document_names_is_one() {
+    let mut named = 0;
+    for (document, text) in DOCUMENTS {
+        for rest in text.split("`headcount_").skip(1) {
+            let name = rest.split(['`', '{']).next().unwrap().trim_end_matches("_total");
+            assert!(METRICS.iter().any(|(known, _)| *known == name), "headcount_{name} in {document} is no metric");
             named += 1;
         }
     }
-    assert!(named > 10, "{named}");
+    assert!(named >= 5, "{named}");
 }
 
 #[test]

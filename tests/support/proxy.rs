@@ -1,4 +1,4 @@
-//! Real reverse proxies, with the settings that README.md gives for them, word for word but for the
+//! Real reverse proxies, with the settings that docs/OPERATIONS.md gives for them, word for word but for the
 //! addresses.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::node::{Log, Node};
 use super::{SOON, eventually};
 
-const README: &str = include_str!("../../README.md");
-/// The server's address in README.md.
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+/// The server's address in docs/OPERATIONS.md.
 const SERVER: &str = "127.0.0.1:3000";
 
 /// Which proxy.
@@ -123,7 +123,7 @@ impl Kind {
         command
     }
 
-    /// What README.md says, with what it leaves to the installation around it.
+    /// What docs/OPERATIONS.md says, with what it leaves to the installation around it.
     fn configuration(self, server: SocketAddr, proxy: SocketAddr) -> String {
         let said = self.said().replace(SERVER, &server.to_string());
         match self {
@@ -141,9 +141,9 @@ impl Kind {
         }
     }
 
-    /// The settings in README.md.
+    /// The settings in docs/OPERATIONS.md.
     fn said(self) -> String {
-        let (_, section) = README.split_once("\n## Put it behind a proxy\n").expect("the section on proxies");
+        let (_, section) = OPERATIONS.split_once("\n## Put it behind a proxy\n").expect("the section on proxies");
         let section = section.split("\n## ").next().unwrap();
         let after = |mark: &str| section.split_once(mark).unwrap_or_else(|| panic!("no {mark:?} in {section}")).1;
         let block = |text: &str| -> String {
@@ -158,9 +158,10 @@ impl Kind {
     }
 }
 
-/// The line on proxies that README.md has for the server's own configuration.
+/// The line on proxies that docs/OPERATIONS.md has for the server's own configuration.
 pub fn trusting() -> String {
     let key = "server.trusted_proxies = ";
-    let line = README.split('`').find(|code| code.starts_with(key)).expect("what README.md says of proxies");
+    let line =
+        OPERATIONS.split('`').find(|code| code.starts_with(key)).expect("what docs/OPERATIONS.md says of proxies");
     format!("{line}\n")
 }

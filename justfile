@@ -1,0 +1,37 @@
+# What one does often. `just` lists it.
+
+default:
+    @just --list --unsorted
+
+# The unit tests, formatting and imports: no container, under a minute once built.
+test-fast:
+    cargo fmt --all --check
+    .ci/imports
+    cargo test --locked --lib
+
+# One area of the promises, on the wire: just test reload
+test area:
+    .ci/setup cargo test --locked --test promises -- {{area}}::
+
+# All that CI does.
+test-full:
+    .ci/run
+
+# Format, lints and documentation.
+lint:
+    cargo fmt --all
+    cargo clippy --locked --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+# Write config/headcount.toml from the list of keys.
+config:
+    cargo run --quiet -- man headcount.toml > target/headcount.toml
+    mv target/headcount.toml config/headcount.toml
+
+# Licences, sources and bans of the dependencies.
+deny:
+    cargo deny check bans licenses sources
+
+# Serve the page.
+run:
+    cargo run --release
