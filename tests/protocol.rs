@@ -57,7 +57,9 @@ async fn run(redis: &Redis, command: &str) {
     let words = words(command.strip_prefix("redis-cli ").expect("a command for redis-cli"));
     let mut connection = redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let mut call = redis::Cmd::new();
-    words.iter().for_each(|word| drop(call.arg(word.as_slice())));
+    for word in words {
+        call.arg(word);
+    }
     let _: redis::Value = call.query_async(&mut connection).await.unwrap();
 }
 

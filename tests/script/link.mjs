@@ -133,3 +133,15 @@ for (const [asked, made] of [[640, 640], [9_999_999, 30_000]]) {
   assert.equal(link.state.retryAt - now, made);
 }
 
+// Only what the server marks is a count.
+{
+  const { heard, socket } = await join();
+  socket().opens();
+  socket().hears({ subscribed: "a", data: 3 });
+  socket().hears({ channel: "a", data: 5 });
+  socket().hears({ channel: "a", data: 7, count: true });
+  socket().hears({ channel: "a", data: "8", count: true });
+  const counts = heard.filter(({ type }) => type === "count").map(({ count }) => count);
+  assert.deepEqual(counts, [3, 7]);
+  assert.deepEqual(heard.filter(({ type }) => type === "message").map(({ data }) => data), [5, 7, "8"]);
+}
