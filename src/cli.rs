@@ -18,15 +18,15 @@ const VERSION: &str = concat!(
     "\nkeys: headcount:v1",
 );
 
-/// Show, live, how many people are here, in sync across every server.
+/// Shows how many people are here, live, in sync across every server.
 ///
-/// Serves a page with the live count, and carries every message that is published on a joined
-/// channel to its WebSockets. Values come from defaults, then the file, then the environment
+/// Serves a page with the live count, and pushes every message that is published on a channel to the
+/// WebSockets that joined it. Values come from defaults, then the file, then the environment
 /// (PORT, REDIS_URL, HEADCOUNT_SECTION__KEY), then these flags.
 #[derive(Debug, Parser)]
 #[command(name = "headcount", version, long_version = VERSION, max_term_width = 100)]
 pub struct Cli {
-    /// What to do; without a command, serve.
+    /// What to do. Without a command, serve.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Settings.
@@ -34,17 +34,17 @@ pub struct Cli {
     pub settings: Settings,
 }
 
-/// Commands beside serving.
+/// Commands other than serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Load the configuration as a start would, print the effective values, and exit.
+    /// Load the configuration as a start would, print the values in effect, and exit.
     Check,
-    /// Print the completions for a shell.
+    /// Print the completion script for a shell.
     Completions {
         /// The shell.
         shell: Shell,
     },
-    /// Print a man page, as source for man(1).
+    /// Print a man page as source for man(1), or the configuration file.
     #[command(hide = true)]
     Man {
         /// The page.
@@ -67,22 +67,22 @@ pub enum Page {
     Defaults,
 }
 
-/// Flags, each above file and environment.
+/// Flags. They win over the file and the environment.
 #[derive(Debug, Default, Args)]
 pub struct Settings {
     /// Read this TOML file.
     #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Listen on this address and port; may be given more than once.
+    /// Listen on this address and port. May be given more than once.
     #[arg(long, value_name = "ADDRESS:PORT", global = true)]
     pub listen: Vec<String>,
-    /// Listen on this port, on the addresses that are set.
+    /// Listen on this port of every configured address.
     #[arg(short, long, value_name = "PORT", global = true)]
     pub port: Option<u16>,
-    /// Use the store at this address.
+    /// Use the store at this address. Put a password into REDIS_URL instead, where nobody else sees it.
     #[arg(long, value_name = "URL", global = true)]
     pub redis_url: Option<String>,
-    /// Log from this level on: error, warn, info, debug or trace.
+    /// Log events of this level and the more severe ones: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", global = true)]
     pub log_level: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Where the log goes: standard error, in the form that its reader wants.
+//! The log: to standard error, in the form that its reader wants.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
@@ -12,17 +12,17 @@ use tracing_subscriber::reload;
 
 use crate::config::{Log, LogFormat};
 
-/// Sets the level of a log that runs.
+/// Changes the level of a running log.
 pub struct Threshold(Box<dyn Fn(Level) + Send>);
 
 impl Threshold {
-    /// From now on, this level and those above it are logged.
+    /// From now on, events of this level and the more severe ones are logged.
     pub fn set(&self, level: Level) {
         (self.0)(level);
     }
 }
 
-/// Starts logging. Does nothing if a log was started before.
+/// Starts logging. Does nothing if a log is running already.
 pub fn start(log: &Log) -> Threshold {
     let human = log.format == LogFormat::Human || (log.format == LogFormat::Auto && io::stderr().is_terminal());
     let (threshold, handle) = reload::Layer::new(LevelFilter::from_level(log.level));

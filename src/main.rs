@@ -8,10 +8,10 @@ use headcount::cli::{self, Cli, Command};
 use headcount::config::{self, Listen, Loaded, Overrides};
 use headcount::{log, manual, server, systemd};
 
-/// What may pass by itself, such as an address that is taken: a service manager tries again.
+/// The start failed for a reason that may pass, such as an address that is taken. A service manager tries again.
 const CANNOT_START: u8 = 1;
 
-/// A configuration that cannot be used, as flags that cannot be: trying again changes nothing.
+/// The flags or the configuration cannot be used. Trying again changes nothing.
 const CANNOT_BE_USED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 /// Writes what was asked for to standard output.
 fn print(text: &[u8]) -> ExitCode {
-    // A reader that closes early, such as head, is no failure.
+    // A reader that closes early, such as head, is not a failure.
     let _ = std::io::stdout().write_all(text);
     ExitCode::SUCCESS
 }
@@ -49,7 +49,7 @@ fn print(text: &[u8]) -> ExitCode {
 /// Prints the effective values as TOML.
 fn check(loaded: &Loaded) -> ExitCode {
     for path in &loaded.unseen {
-        eprintln!("headcount: {path}: not checked: only the service sees its credentials");
+        eprintln!("headcount: {path}: not checked, because only the service can see its credentials");
     }
     for warning in &loaded.warnings {
         eprintln!("headcount: warning: {warning}");
@@ -93,7 +93,7 @@ fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
         }
         server.run().await
     });
-    // What is left are tasks that wait for nothing that matters.
+    // The tasks that are left wait for nothing that matters.
     runtime.shutdown_background();
     match ended {
         Ok(None) => ExitCode::SUCCESS,
@@ -106,7 +106,7 @@ fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
     }
 }
 
-/// The one line that a person can click; where the log is for machines, an object of its own.
+/// Prints the one line with an address to click, as a JSON object if the log is for machines.
 fn announce(listen: &Listen, channel: &str, store: &str, json: bool) {
     let version = env!("CARGO_PKG_VERSION");
     let place = match listen.address() {

@@ -2,8 +2,8 @@
 //!
 //! In: the command line's definition in [`crate::cli`], and the comments of the default
 //! configuration. Out: `headcount(1)` and `headcount.toml(5)`.
-//! The rule: what a flag or a key does is said where it is defined, and nowhere else. Here stands
-//! only what no definition says: files, signals, exit codes.
+//! The rule: what a flag or a key does is said where it is defined, and nowhere else. Only what has no
+//! definition is said here: files, signals, exit codes.
 
 mod file;
 
@@ -30,7 +30,7 @@ fn title(name: &str, section: &str) -> String {
 }
 
 fn command() -> String {
-    // Neither the hidden commands nor the built-in help belong into the synopsis.
+    // Neither hidden commands nor the built-in help belong in the synopsis.
     let clap = Cli::command().disable_help_subcommand(true);
     let man = Man::new(clap.clone());
     let mut page = Vec::new();
@@ -63,33 +63,33 @@ fn outside(roff: &mut Roff) {
     entry(
         roff,
         vec![italic("/etc/headcount/headcount.toml")],
-        "The configuration that the service reads; see headcount.toml(5). No file is read unless \
-         --config names it.",
+        "The configuration that the service reads; see headcount.toml(5). Without --config, headcount reads no \
+         file.",
     );
     roff.control("SH", ["ENVIRONMENT"]);
-    entry(roff, vec![bold("PORT")], "The port of every address that is listened on.");
-    entry(roff, vec![bold("REDIS_URL")], "The address of the store, redis.url in the file.");
+    entry(roff, vec![bold("PORT")], "The port of every configured address.");
+    entry(roff, vec![bold("REDIS_URL")], "The address of the store, as redis.url in the file.");
     entry(
         roff,
         vec![bold("HEADCOUNT_SECTION__KEY")],
-        "Any key of the file, such as HEADCOUNT_PRESENCE__REPAIR=5s for repair in [presence].",
+        "Any key of the file. HEADCOUNT_PRESENCE__REPAIR=5s, for example, sets repair in [presence].",
     );
     roff.control("SH", ["SIGNALS"]);
     entry(
         roff,
         vec![bold("SIGTERM"), roman(", "), bold("SIGINT")],
-        "Fail /readyz for the time that server.notice sets, then take no new clients, close those that are \
-         here over the time that server.drain sets, and end. A second one ends at once.",
+        "Answer /readyz with 503 for the time of server.notice, then accept no new clients, close the present ones \
+         over the time of server.drain, and exit. A second signal ends the process at once.",
     );
     entry(
         roff,
         vec![bold("SIGHUP")],
-        "Read the configuration again. A file with a mistake changes nothing; the log says what \
-         changed, and what takes a restart.",
+        "Read the configuration again. A file with a mistake changes nothing. The log says what changed and what \
+         needs a restart.",
     );
     roff.control("SH", ["EXIT STATUS"]);
-    entry(roff, vec![bold("0")], "It was told to end, and did.");
-    entry(roff, vec![bold("1")], "It cannot start, for a reason that may pass: an address is taken.");
+    entry(roff, vec![bold("0")], "It was told to stop, and did.");
+    entry(roff, vec![bold("1")], "It cannot start, for a reason that may pass, such as an address that is taken.");
     entry(roff, vec![bold("2")], "The flags or the configuration cannot be used.");
     entry(roff, vec![bold("128"), roman(" + signal")], "A second signal ended it.");
     roff.control("SH", ["EXAMPLES"]);
@@ -97,7 +97,7 @@ fn outside(roff: &mut Roff) {
     entry(
         roff,
         vec![bold("headcount check --config /etc/headcount/headcount.toml")],
-        "Tell every mistake of the file, or what is in effect.",
+        "List every mistake in the file, or print the values in effect.",
     );
     entry(
         roff,

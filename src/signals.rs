@@ -1,5 +1,5 @@
-//! What a signal asks for: the first SIGTERM or SIGINT a drain, the second one the end now, and SIGHUP
-//! that the configuration is read again.
+//! What a signal asks for. The first SIGTERM or SIGINT asks for a drain, the second one for the end at
+//! once, and SIGHUP for a reload of the configuration.
 
 use std::io;
 
@@ -14,7 +14,7 @@ pub enum Asked {
     Reload,
 }
 
-/// The signals that are for this process.
+/// The signals that this process handles.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is loaded again as at the start, and what may change changes.
+//! SIGHUP: loads the configuration again as a start does, and takes over what may change.
 //!
 //! The rule: a configuration with any mistake changes nothing, and every mistake is logged.
 
@@ -13,7 +13,7 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Loads again. True: there is something to put into effect.
+    /// Loads again. Returns whether there is something to put into effect.
     pub fn again(&mut self) -> bool {
         let new = match config::load(&self.overrides) {
             Ok(new) => new,
@@ -21,14 +21,16 @@ impl Reload {
                 for problem in invalid.0 {
                     tracing::error!(%problem, "a mistake in the configuration");
                 }
-                tracing::error!("not reloaded: the configuration from before stays in effect");
+                tracing::error!(
+                    "not reloaded: the previous configuration stays in effect; correct the file and reload again"
+                );
                 return false;
             }
         };
         let before = self.loaded.config.log.level;
         let changes = self.loaded.adopt(new);
         let level = self.loaded.config.log.level;
-        // Told by whichever of the two levels tells more.
+        // Logged under whichever of the two levels logs more.
         if level > before {
             self.threshold.set(level);
         }
@@ -40,7 +42,7 @@ impl Reload {
 
 fn tell(Changes { live, restart }: &Changes) {
     if !restart.is_empty() {
-        tracing::warn!(keys = restart.join(", "), "these keys changed and wait for a restart");
+        tracing::warn!(keys = restart.join(", "), "these keys changed and need a restart");
     }
     match live.as_slice() {
         [] if restart.is_empty() => tracing::info!("reloaded: nothing changed"),
