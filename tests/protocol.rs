@@ -20,9 +20,15 @@ fn examples(kind: &str) -> Vec<&'static str> {
     PROTOCOL.split(opening.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// Whether an object is as the document shows it. "…" stands for any text.
+/// Whether an object is as the document shows it. "…" stands for any text, and the count on joining may
+/// be from before or after the join.
 fn like(shown: &Value, found: &Value) -> bool {
-    match (shown, found) {
+    let joined = |object: &Value| object["subscribed"].is_string() || object["watching"].is_string();
+    let (mut shown, mut found) = (shown.clone(), found.clone());
+    if joined(&shown) && shown["data"].is_i64() && found["data"].is_i64() {
+        (shown["data"], found["data"]) = (Value::Null, Value::Null);
+    }
+    match (&shown, &found) {
         (Value::String(any), Value::String(_)) if any == "…" => true,
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| like(value, other)))
