@@ -98,6 +98,8 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         max_query_buffer: reader.size("store.max_query_buffer"),
         max_pending_output: reader.size("store.max_pending_output"),
         max_client_memory: reader.size("store.max_client_memory"),
+        busy_after: reader.duration("store.busy_after"),
+        script_time: reader.duration("store.script_time"),
     };
     let guarded = store.password.is_some() || redis.password().is_some();
     if store.embedded == Embedded::Always && !guarded && !redis.is_loopback() {

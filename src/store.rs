@@ -70,6 +70,10 @@ pub use settings::{Fsync, Options};
 use event_loop::EventLoop;
 use server::Contents;
 
+/// The stack of the store's thread, in bytes: what scripts may nest fits into a quarter of it, in a
+/// build without optimizations too.
+const STACK: usize = 32 << 20;
+
 /// Why a store could not be opened or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -141,21 +145,22 @@ impl Store {
     /// the thread stops as well, a moment later.
     pub async fn serve(&self, listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
         let listener = listener.into_std().map_err(StoreError::Serve)?;
-        let (mut event_loop, waker) = EventLoop::new(listener).map_err(StoreError::Serve)?;
         let flag = Arc::new(AtomicBool::new(false));
-        let stopper = Stop { flag: Arc::clone(&flag), waker };
+        let (mut event_loop, waker) = EventLoop::new(listener, Arc::clone(&flag)).map_err(StoreError::Serve)?;
+        let stopper = Stop { flag, waker };
         let mut place = Arc::clone(&self.contents).lock_owned().await;
         let (done, mut ended) = oneshot::channel();
         let run = move || {
             let Some(contents) = place.take() else { return };
             let mut core = Core::new(contents, event_loop::now());
-            let outcome = event_loop.run(&mut core, &flag);
+            let outcome = event_loop.run(&mut core);
             *place = Some(core.into_contents());
             drop(event_loop);
             drop(place);
             let _ = done.send(outcome);
         };
-        std::thread::Builder::new().name("store".to_owned()).spawn(run).map_err(StoreError::Serve)?;
+        let thread = std::thread::Builder::new().name("store".to_owned()).stack_size(STACK);
+        thread.spawn(run).map_err(StoreError::Serve)?;
         tokio::select! {
             outcome = &mut ended => return finish(outcome),
             _ = stop.wait_for(|stop| *stop) => {}

@@ -151,6 +151,10 @@ pub struct Store {
     pub max_pending_output: usize,
     /// Bytes that all clients of the store may take together.
     pub max_client_memory: usize,
+    /// How long a script runs before other clients of the store are answered BUSY.
+    pub busy_after: Duration,
+    /// How long a script may run.
+    pub script_time: Duration,
 }
 
 impl fmt::Debug for Store {

@@ -236,6 +236,8 @@ fn options(config: &Config, descriptors: usize) -> Options {
         max_query_buffer: store.max_query_buffer,
         max_pending_output: store.max_pending_output,
         max_client_memory: store.max_client_memory,
+        busy_after: store.busy_after.as_millis() as u64,
+        script_time: store.script_time.as_millis() as u64,
         client_ceiling: descriptors,
         ..Options::default()
     }

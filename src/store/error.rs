@@ -70,6 +70,7 @@ errors! {
     BAD_CURSOR = "ERR invalid cursor";
     NOSCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
     OOM = "OOM command not allowed when used memory > 'maxmemory'.";
+    BUSY = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
     NOAUTH = "NOAUTH Authentication required.";
     EXECABORT = "EXECABORT Transaction discarded because of previous errors.";
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";

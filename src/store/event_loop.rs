@@ -6,16 +6,19 @@
 //!
 //! This is the only file of the store that knows sockets and reads the clock.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
+use scoped_tls_hkt::scoped_thread_local;
 
 use super::clock::Time;
 use super::pubsub::Slot;
@@ -31,6 +34,11 @@ const READS: usize = 16;
 /// How soon to try again to take a connection, when the system would not let us.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+scoped_thread_local!(
+    /// The loop, while the core runs what has arrived: a script that takes long lets others be served.
+    static mut LOOP: for<'a> &'a mut EventLoop
+);
+
 /// A client's connection.
 struct Connection {
     socket: TcpStream,
@@ -45,10 +53,14 @@ pub struct EventLoop {
     /// Connections by their client's slot in the core.
     connections: Vec<Option<Connection>>,
     /// Those that may have more to be read, to be gone on with in the next round.
-    unread: Vec<Slot>,
+    unread: VecDeque<Slot>,
+    /// Events that are told and not yet looked at.
+    arrived: VecDeque<Event>,
     scratch: Vec<u8>,
     accept_at: Option<Time>,
     now: Time,
+    /// Whether the loop is to end, also while a script runs.
+    stop: Arc<AtomicBool>,
     /// Kept open here too: a waker that is closed right after its call wakes nobody.
     _waker: Arc<Waker>,
 }
@@ -65,7 +77,7 @@ enum Sent {
 
 impl EventLoop {
     /// Takes over a listener. The [`Waker`] ends the loop's wait.
-    pub fn new(listener: std::net::TcpListener) -> io::Result<(Self, Arc<Waker>)> {
+    pub fn new(listener: std::net::TcpListener, stop: Arc<AtomicBool>) -> io::Result<(Self, Arc<Waker>)> {
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
         let poll = Poll::new()?;
@@ -75,20 +87,23 @@ impl EventLoop {
             poll,
             listener,
             connections: Vec::new(),
-            unread: Vec::new(),
+            unread: VecDeque::new(),
+            arrived: VecDeque::new(),
             scratch: vec![0; READ],
             accept_at: None,
             now: now(),
+            stop,
             _waker: Arc::clone(&waker),
         };
         Ok((event_loop, waker))
     }
 
-    /// Serves until `stop` is set and the loop is woken. Dropping it closes the listener.
-    pub fn run(&mut self, core: &mut Core, stop: &AtomicBool) -> io::Result<()> {
+    /// Serves until it is told to stop and woken. Dropping it closes the listener.
+    pub fn run(&mut self, core: &mut Core) -> io::Result<()> {
         core.set_address(self.listener.local_addr().ok());
+        core.serve_meanwhile(|core| LOOP.with(|event_loop| event_loop.serve_meanwhile(core)));
         let mut events = Events::with_capacity(1024);
-        while !stop.load(Ordering::Acquire) {
+        while !self.stop.load(Ordering::Acquire) {
             match self.poll.poll(&mut events, self.timeout(core)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 outcome => outcome?,
@@ -98,36 +113,69 @@ impl EventLoop {
             if self.accept_at.is_some_and(|at| at <= self.now) {
                 self.accept(core);
             }
-            for slot in std::mem::take(&mut self.unread) {
-                self.read(core, slot, true);
-            }
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(core),
-                    WAKER => {}
-                    Token(slot) => {
-                        if event.is_writable() {
-                            core.schedule(slot);
-                        }
-                        if event.is_readable() {
-                            self.read(core, slot, event.is_read_closed() || event.is_error());
-                        }
-                        if event.is_write_closed() && !core.is_reading(slot) {
-                            // It has gone, and nobody is going to read up to the end.
-                            self.close(core, slot);
-                        }
-                    }
-                }
-            }
-            core.end_round();
-            for _ in 0..core.scheduled() {
-                if let Some(slot) = core.next_scheduled() {
-                    self.serve(core, slot);
-                }
-            }
+            self.read_on(core);
+            self.take(core, &events);
+            LOOP.set(self, || core.end_round());
+            self.serve_scheduled(core);
         }
         self.connections.clear();
         Ok(())
+    }
+
+    /// Takes what has arrived. Each event is told once, so those that are left when a script takes long
+    /// are where the turns meanwhile find them.
+    fn take(&mut self, core: &mut Core, events: &Events) {
+        self.arrived.extend(events.iter().cloned());
+        while let Some(event) = self.arrived.pop_front() {
+            match event.token() {
+                LISTENER => self.accept(core),
+                WAKER => {}
+                Token(slot) => {
+                    if event.is_writable() {
+                        core.schedule(slot);
+                    }
+                    if event.is_readable() {
+                        self.read(core, slot, event.is_read_closed() || event.is_error());
+                    }
+                    if event.is_write_closed() && !core.is_reading(slot) {
+                        // It has gone, and nobody is going to read up to the end.
+                        self.close(core, slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes on with those that have more to be read, each once.
+    fn read_on(&mut self, core: &mut Core) {
+        for _ in 0..self.unread.len() {
+            if let Some(slot) = self.unread.pop_front() {
+                self.read(core, slot, true);
+            }
+        }
+    }
+
+    fn serve_scheduled(&mut self, core: &mut Core) {
+        for _ in 0..core.scheduled() {
+            if let Some(slot) = core.next_scheduled() {
+                self.serve(core, slot);
+            }
+        }
+    }
+
+    /// One turn for all others while a script runs, without a wait. Called from within the core.
+    fn serve_meanwhile(&mut self, core: &mut Core) {
+        if self.stop.load(Ordering::Acquire) {
+            core.end_script();
+        }
+        let mut events = Events::with_capacity(256);
+        if let Err(error) = self.poll.poll(&mut events, Some(Duration::ZERO)) {
+            tracing::debug!(%error, "nobody can be served while a script runs");
+        }
+        self.now = now();
+        self.read_on(core);
+        self.take(core, &events);
+        self.serve_scheduled(core);
     }
 
     fn timeout(&self, core: &Core) -> Option<Duration> {
@@ -188,12 +236,15 @@ impl EventLoop {
                 // It goes on when the client has fetched its replies.
                 return;
             }
+            self.scratch.resize(READ, 0);
             match connection.socket.read(&mut self.scratch) {
                 Ok(0) => return self.close(core, slot),
                 Ok(length) => {
                     let drained = length < self.scratch.len() && !to_the_end;
                     connection.unread = !drained;
-                    core.feed(slot, &self.scratch[..length]);
+                    let scratch = std::mem::take(&mut self.scratch);
+                    LOOP.set(self, || core.feed(slot, &scratch[..length]));
+                    self.scratch = scratch;
                     if drained {
                         return;
                     }
@@ -206,7 +257,7 @@ impl EventLoop {
                 Err(_) => return self.close(core, slot),
             }
         }
-        self.unread.push(slot);
+        self.unread.push_back(slot);
     }
 
     /// Sends what waits for a client, and closes it if it is finished.
@@ -215,7 +266,7 @@ impl EventLoop {
         let (sent, bytes) = flush(&connection.socket, core.output(slot));
         core.note_sent(slot, bytes);
         match sent {
-            Sent::All if connection.unread && core.is_reading(slot) => self.unread.push(slot),
+            Sent::All if connection.unread && core.is_reading(slot) => self.unread.push_back(slot),
             Sent::All => {}
             Sent::Partly => core.note_stuck(slot),
             Sent::Broken => return self.close(core, slot),

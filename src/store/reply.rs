@@ -85,13 +85,28 @@ impl Reply {
 
     /// A text that RESP3 marks as plain text.
     pub fn verbatim(&mut self, text: &str) {
+        self.verbatim_of(b"txt", text.as_bytes());
+    }
+
+    /// A text of which RESP3 tells the format, in three bytes.
+    pub fn verbatim_of(&mut self, format: &[u8], text: &[u8]) {
         if self.resp3 && !self.is_too_large() {
+            let byte = |at: usize| format.get(at).copied().unwrap_or(b' ');
             header(&mut self.buf, b'=', text.len() as i64 + 4);
-            self.buf.extend_from_slice(b"txt:");
-            self.buf.extend_from_slice(text.as_bytes());
+            self.buf.extend_from_slice(&[byte(0), byte(1), byte(2), b':']);
+            self.buf.extend_from_slice(text);
             self.crlf();
         } else {
-            self.bulk(text.as_bytes());
+            self.bulk(text);
+        }
+    }
+
+    /// True or false; in RESP2 an integer.
+    pub fn boolean(&mut self, value: bool) {
+        if self.resp3 {
+            self.buf.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" });
+        } else {
+            self.flag(value);
         }
     }
 

@@ -1,149 +1,87 @@
 //! Lua scripts: their sources by SHA-1, and the engine that runs them.
 //!
 //! A script sees Lua 5.1 without files, processes, bytecode or the means to change what it shares
-//! with other scripts. It reaches the data through `redis.call`: while it runs, the [`Data`] is handed
-//! over to the engine as a whole and given back at its end, so that nobody else can see a script's
-//! work half done. Its time and its memory have limits; a script over its time is ended where it is,
-//! and what it has written by then stays, in the log as well.
+//! with other scripts. It reaches the data through `redis.call`: while it runs, the
+//! [`Data`](super::data::Data) is handed over to the engine as a whole and given back at its end, so
+//! that nobody else can see a script's work half done.
+//!
+//! Whoever may send a command may send a script, so a script is as hostile as any input. Its memory is
+//! bounded by the engine, its time by [`ticks`], which interrupts every loop, those of the libraries
+//! included; what it may nest and return is bounded where it is read. `vendor/lua-src/PATCHES.md` lists
+//! what was changed in the interpreter for that, and `sandbox.lua` what is safe to be seen, and why.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
-use sha1::{Digest, Sha1};
 
-use super::command::Spec;
 use super::data::Data;
 use super::error::{CommandError, Outcome};
-use super::number::hex;
 use super::reply::Reply;
 use super::resp::Args;
 use super::settings::Options;
 use super::small_bytes::SmallBytes;
 
 mod bridge;
+mod call;
 mod cjson;
 mod convert;
+mod library;
+mod random;
+mod reply;
+mod session;
+mod sources;
+mod ticks;
 
-/// Scripts by the lower case hexadecimal SHA-1 of their source.
-#[derive(Debug, Default)]
-pub struct Scripts {
-    sources: HashMap<SmallBytes, SmallBytes>,
-}
+pub use session::{Order, Permission, Progress};
+pub use sources::{Scripts, sha1_hex};
 
-impl Scripts {
-    /// Keeps a script; returns its SHA-1.
-    pub fn load(&mut self, source: &[u8]) -> SmallBytes {
-        let name = SmallBytes::new(sha1_hex(source).as_bytes());
-        self.sources.entry(name.clone()).or_insert_with(|| SmallBytes::new(source));
-        name
-    }
+use session::Shared;
+use ticks::Ticking;
 
-    /// The source of a script.
-    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.sources.get(name).map(|source| &**source)
-    }
-
-    /// Forgets all scripts.
-    pub fn clear(&mut self) {
-        self.sources.clear();
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.sources.len()
-    }
-}
-
-/// The SHA-1 of some bytes in lower case hexadecimal.
-pub fn sha1_hex(bytes: &[u8]) -> String {
-    hex(&Sha1::digest(bytes))
-}
-
-/// What the running script works on and what it may do.
-struct Session {
-    data: Box<Data>,
-    read_only: bool,
-    /// Why commands that need memory are refused.
-    out_of_memory: bool,
-    /// Why commands that write are refused.
-    log_problem: Option<String>,
-    server_spec: fn(&[u8]) -> Option<&'static Spec>,
-    out: Reply,
-    deadline: Instant,
-    /// What one of the store's functions has thrown, and whether scripts see a table.
-    thrown: Option<(String, bool)>,
-}
-
-type Shared = Rc<RefCell<Option<Session>>>;
-
-/// What a script may do; the caller knows.
-pub struct Permission {
-    /// Whether it must not write.
-    pub read_only: bool,
-    /// Whether commands that need memory are refused.
-    pub out_of_memory: bool,
-    /// Why commands that write are refused, if they are.
-    pub log_problem: Option<String>,
-    /// Finds commands of the server itself, which no script may call.
-    pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
-}
+/// How long a script may take to be compiled.
+const COMPILING: Duration = Duration::from_secs(5);
+/// What is made without a look at the engine's limit of memory is smaller than this, in bytes.
+const UNGUARDED: usize = 16 << 10;
 
 /// The engine; see the module's text.
 pub struct Vm {
     lua: Lua,
-    session: Shared,
-    environment: Table,
+    state: Shared,
     run: Function,
     compiled: HashMap<SmallBytes, Function>,
-    time: Duration,
     memory: usize,
     /// Whether a script has used up the memory, garbage that the engine does not get rid of included.
     pub exhausted: bool,
 }
 
-/// What is made without a look at the engine's limit of memory is smaller than this, in bytes.
-const UNGUARDED: usize = 16 << 10;
-
-/// How many instructions pass between two looks at the clock.
-const CLOCK_EVERY: u32 = 20_000;
-
 impl Vm {
     /// An engine that has run nothing yet.
     pub fn new(options: &Options) -> mlua::Result<Self> {
         let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH;
-        let lua = Lua::new_with(libraries, LuaOptions::new())?;
-        let session = Shared::default();
-        let (environment, run) = bridge::build(&lua, &session)?;
-        let watched = Rc::clone(&session);
-        let triggers = HookTriggers::new().every_nth_instruction(CLOCK_EVERY);
-        lua.set_global_hook(triggers, move |_, _| {
-            if bridge::is_expired(&watched) {
-                Err(mlua::Error::RuntimeError("out of time".to_owned()))
-            } else {
-                Ok(VmState::Continue)
+        let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
+        let state = Shared::default();
+        let run = bridge::build(&lua, &state)?;
+        let watched = Rc::clone(&state);
+        // The engine calls the hook on ticks, whatever triggers it is told.
+        lua.set_global_hook(HookTriggers::new().every_nth_instruction(u32::MAX >> 1), move |lua, _| {
+            let Some(ended) = watched.look() else { return Ok(VmState::Continue) };
+            if watched.ended_line.get().is_none() {
+                watched.ended_line.set(bridge::position(lua));
             }
+            Err(mlua::Error::RuntimeError(ended.text().to_owned()))
         })?;
-        let time = Duration::from_millis(options.script_time);
-        let vm = Self {
-            lua,
-            session,
-            environment,
-            run,
-            compiled: HashMap::new(),
-            time,
-            memory: options.script_memory,
-            exhausted: false,
-        };
+        let mut vm = Self { lua, state, run, compiled: HashMap::new(), memory: 0, exhausted: false };
         vm.set_limits(options);
         Ok(vm)
     }
 
     /// Applies changed limits.
-    pub fn set_limits(&self, options: &Options) {
+    pub fn set_limits(&mut self, options: &Options) {
+        self.memory = options.script_memory;
+        self.state.memory.set(options.script_memory);
         if let Err(error) = self.lua.set_memory_limit(options.script_memory) {
             tracing::warn!(%error, "scripts run without a memory limit");
         }
@@ -154,19 +92,24 @@ impl Vm {
         self.lua.used_memory()
     }
 
+    /// Whether so much of the memory is taken by what was compiled that a script may not have enough.
+    pub fn is_crowded(&self) -> bool {
+        self.lua.used_memory() > self.memory / 2
+            && self.lua.gc_collect().is_ok()
+            && self.lua.used_memory() > self.memory / 2
+    }
+
     /// Makes sure that a script can be compiled, and keeps it so.
     pub fn compile(&mut self, name: &[u8], source: &[u8]) -> Outcome {
         if self.compiled.contains_key(name) {
             return Ok(());
         }
-        let chunk = self
-            .lua
-            .load(source)
-            .set_name("@user_script")
-            .set_mode(ChunkMode::Text)
-            .set_environment(self.environment.clone());
+        let _ticking = start_clock()?;
+        self.state.start_compiling(COMPILING);
+        let chunk = self.lua.load(source).set_name("@user_script").set_mode(ChunkMode::Text);
         let function = chunk.into_function().map_err(|error| {
             let text = match error {
+                _ if self.state.ended.get().is_some() => "it takes too long".to_owned(),
                 mlua::Error::SyntaxError { message, .. } => message,
                 other => other.to_string(),
             };
@@ -189,33 +132,28 @@ impl Vm {
         let Some(function) = self.compiled.get(name) else {
             return Err(super::error::NOSCRIPT);
         };
-        *self.session.borrow_mut() = Some(Session {
-            data: std::mem::take(data),
-            read_only: permission.read_only,
-            out_of_memory: permission.out_of_memory,
-            log_problem: permission.log_problem,
-            server_spec: permission.server_spec,
-            out: Reply::default(),
-            deadline: Instant::now() + self.time,
-            thrown: None,
-        });
-        let result = self.enter(function, keys, argv);
-        if let Some(session) = self.session.borrow_mut().take() {
-            *data = session.data;
-        }
-        match result {
-            Ok((true, value)) => convert::reply(&value, out, 0),
+        let _ticking = start_clock()?;
+        self.state.start(std::mem::take(data), permission);
+        let mut outcome = match self.enter(function, keys, argv) {
+            Ok((true, value)) => reply::write(&self.state, &value, out),
             Ok((false, problem)) => {
                 self.exhausted = self.lua.used_memory() > self.memory / 2;
-                return Err(explain(&problem, name));
+                Err(explain(&problem, name))
             }
             Err(error) => {
                 // Only the engine's own failures, such as a lack of memory, come this way.
                 self.exhausted = true;
-                return Err(CommandError::new(format!("ERR {error} script: {}", String::from_utf8_lossy(name))));
+                Err(CommandError::new(format!("ERR {error} script: {}", String::from_utf8_lossy(name))))
             }
+        };
+        if let Some(ended) = self.state.ended.get() {
+            let line = self.state.ended_line.get();
+            outcome = Err(located(ended.text(), name, line));
         }
-        Ok(())
+        if let Some(session) = self.state.finish() {
+            *data = session.data;
+        }
+        outcome
     }
 
     fn enter(&self, function: &Function, keys: &Args, argv: &Args) -> mlua::Result<(bool, Value)> {
@@ -236,6 +174,11 @@ impl Vm {
     }
 }
 
+/// Without a clock nothing is run: no limit of time would hold.
+fn start_clock() -> Result<Ticking, CommandError> {
+    Ticking::start().map_err(|error| CommandError::new(format!("ERR no clock for scripts: {error}")))
+}
+
 /// Makes values, small ones without the engine's limit of memory, for which each would take a protected
 /// call. Whatever the script makes next meets the limit.
 fn unguarded<T>(lua: &Lua, small: bool, make: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
@@ -250,16 +193,20 @@ fn unguarded<T>(lua: &Lua, small: bool, make: impl FnOnce() -> mlua::Result<T>) 
 
 /// The error reply for what a script has thrown: the text, the script, the line.
 fn explain(problem: &Value, name: &[u8]) -> CommandError {
-    let name = String::from_utf8_lossy(name);
     let Value::Table(table) = problem else {
-        return CommandError::new(format!("ERR unknown error script: {name}"));
+        return located("ERR unknown error", name, None);
     };
     let text = match table.raw_get::<Value>("err") {
         Ok(Value::String(text)) => text.to_string_lossy(),
         _ => "ERR unknown error".to_owned(),
     };
-    match table.raw_get::<Option<i64>>("line") {
-        Ok(Some(line)) => CommandError::new(format!("{text} script: {name}, on @user_script:{line}.")),
-        _ => CommandError::new(format!("{text} script: {name}")),
-    }
+    located(&text, name, table.raw_get::<Option<usize>>("line").ok().flatten())
+}
+
+fn located(text: &str, name: &[u8], line: Option<usize>) -> CommandError {
+    let name = String::from_utf8_lossy(name);
+    CommandError::new(match line {
+        Some(line) => format!("{text} script: {name}, on @user_script:{line}."),
+        None => format!("{text} script: {name}"),
+    })
 }

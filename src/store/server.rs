@@ -144,6 +144,17 @@ impl Stats {
     }
 }
 
+/// A script that takes long.
+#[derive(Debug, Clone, Copy)]
+pub struct Busy {
+    /// The client that has called it.
+    pub caller: Slot,
+    /// Whether it has run a command that writes.
+    pub has_written: bool,
+    /// Whether it is to end.
+    pub ending: bool,
+}
+
 /// The state; see the module's text.
 pub struct Server {
     /// Keys and subscriptions; boxed, because a script takes them over while it runs.
@@ -172,6 +183,12 @@ pub struct Server {
     pub run_id: String,
     /// Both tables of commands.
     pub directory: &'static Directory,
+    /// What is true while a script runs that takes long.
+    pub busy: Option<Busy>,
+    /// Has clients served while a script takes long, if somebody can.
+    serve_meanwhile: Option<fn(&mut Core)>,
+    /// Clients that have gone while a script ran.
+    departed: Vec<Slot>,
     log: Option<Aof>,
     /// Clients that have something to be sent, or are to be closed.
     scheduled: VecDeque<Slot>,
@@ -197,6 +214,9 @@ impl Server {
             address: None,
             run_id: hex(&std::array::from_fn::<u8, 20, _>(|_| fastrand::u8(..))),
             directory: &table::DIRECTORY,
+            busy: None,
+            serve_meanwhile: None,
+            departed: Vec::new(),
             log: contents.log,
             scheduled: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -308,7 +328,7 @@ impl Server {
         if let Some(log) = &mut self.log {
             log.set_fsync(self.settings.fsync);
         }
-        if let Some(vm) = &self.vm {
+        if let Some(vm) = &mut self.vm {
             vm.set_limits(&self.settings);
         }
     }

@@ -61,7 +61,10 @@ pub struct Options {
     pub max_client_memory: usize,
     /// How many clients the process has descriptors for; no setting goes beyond. Default: no bound.
     pub client_ceiling: usize,
-    /// How long a script may run, in milliseconds. Default: 5,000.
+    /// How long a script runs, in milliseconds, until others are told that the store is busy and may end
+    /// it. Default: 5,000.
+    pub busy_after: u64,
+    /// How long a script may run, in milliseconds. Default: 10,000.
     pub script_time: u64,
     /// How much memory all scripts together may take, in bytes. Default: 64 MiB.
     pub script_memory: usize,
@@ -80,11 +83,15 @@ impl Default for Options {
             max_pending_output: 32 << 20,
             max_client_memory: 1 << 30,
             client_ceiling: usize::MAX,
-            script_time: 5_000,
+            busy_after: 5_000,
+            script_time: 10_000,
             script_memory: 64 << 20,
         }
     }
 }
+
+/// The longest that a script may be allowed to run, in milliseconds.
+const LONGEST_SCRIPT: i64 = 3_600_000;
 
 const TOO_LARGE: &str = "argument must be a memory value";
 /// The least that both bounds of a request's size may be set to, as in Redis.
@@ -124,8 +131,9 @@ impl Options {
             ("client-query-buffer-limit", self.max_query_buffer.to_string()),
             ("client-output-buffer-limit", output),
             ("requirepass", self.password.clone().unwrap_or_default()),
-            ("busy-reply-threshold", self.script_time.to_string()),
-            ("lua-time-limit", self.script_time.to_string()),
+            ("busy-reply-threshold", self.busy_after.to_string()),
+            ("lua-time-limit", self.busy_after.to_string()),
+            ("script-time-limit", self.script_time.to_string()),
             ("timeout", "0".to_owned()),
             ("tcp-keepalive", "300".to_owned()),
             ("notify-keyspace-events", String::new()),
@@ -153,8 +161,13 @@ impl Options {
                 self.max_clients = number;
             }
             "lua-time-limit" | "busy-reply-threshold" => {
-                let number = parse_int(value).filter(|number| *number > 0);
-                self.script_time = number.ok_or("argument couldn't be parsed into an integer")? as u64;
+                let number = parse_int(value).ok_or("argument couldn't be parsed into an integer")?;
+                self.busy_after = u64::try_from(number)
+                    .map_err(|_| "argument must be between 0 and 9223372036854775807 inclusive")?;
+            }
+            "script-time-limit" => {
+                let number = parse_int(value).filter(|number| (1..=LONGEST_SCRIPT).contains(number));
+                self.script_time = number.ok_or("argument must be between 1 and 3600000 inclusive")? as u64;
             }
             "appendfsync" => {
                 let name = String::from_utf8_lossy(value).to_lowercase();

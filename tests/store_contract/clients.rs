@@ -116,7 +116,7 @@ fn a_script_that_does_not_end_is_ended() {
         "local c = coroutine.create(function() while true do end end) while true do coroutine.resume(c) end",
     ] {
         let reply = client.call(&["EVAL", script, "0"]).text();
-        assert!(reply.starts_with("ERR Script killed"), "{script}: {reply}");
+        assert!(reply.starts_with("ERR Script ended"), "{script}: {reply}");
         assert_eq!(client.call(&["PING"]).text(), "PONG");
     }
 }

@@ -6,10 +6,12 @@
 //! the order of its reply's elements is nobody's promise.
 
 mod bounds;
+mod busy;
 mod clients;
 mod durability;
 mod extreme;
 mod extremes;
+mod hostile;
 mod in_process;
 mod log;
 mod node;

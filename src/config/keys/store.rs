@@ -1,6 +1,6 @@
 //! `[store]`: the store that this node may serve itself.
 
-use super::row::{GIB, Kind::*, section};
+use super::row::{GIB, HOUR, Kind::*, section};
 
 section! {
     /// The embedded Redis-compatible store.
@@ -55,4 +55,11 @@ section! {
     /// in full, transactions, subscriptions, and replies they have not read. Beyond it, the clients
     /// that take most are disconnected.
     max_client_memory = "1GiB": Size(1 << 20, 1 << 50), restart;
+
+    /// How long a Lua script runs before other clients of the store are answered BUSY and may end it
+    /// with SCRIPT KILL. While a script runs, nothing is counted and no message arrives.
+    busy_after = "5s": Duration(1, HOUR), restart;
+
+    /// How long a Lua script may run at all.
+    script_time = "10s": Duration(1, HOUR), restart;
 }

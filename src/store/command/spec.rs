@@ -50,8 +50,11 @@ impl Flags {
     /// It is allowed to a subscriber that speaks RESP2.
     pub const WHILE_SUBSCRIBED: Self = Self(1 << 10);
 
+    /// It is allowed while a script takes long.
+    pub const WHILE_BUSY: Self = Self(1 << 11);
+
     /// The names under which `COMMAND` tells them.
-    pub const NAMES: [(Self, &'static str); 8] = [
+    pub const NAMES: [(Self, &'static str); 9] = [
         (Self::READ, "readonly"),
         (Self::WRITE, "write"),
         (Self::DENY_OOM, "denyoom"),
@@ -60,6 +63,7 @@ impl Flags {
         (Self::PUBSUB, "pubsub"),
         (Self::NO_SCRIPT, "noscript"),
         (Self::NO_AUTH, "no_auth"),
+        (Self::WHILE_BUSY, "allow_busy"),
     ];
 
     /// These and those.

@@ -1,178 +1,202 @@
-//! The `cjson` library: JSON text to Lua values and back.
+//! The `cjson` library: JSON text to Lua values and back, as lua-cjson 2.1 does it.
 //!
-//! What cannot be converted is thrown into the script as a text with its place in front.
+//! What a script sets lasts as long as the script.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use mlua::{LightUserData, Lua, LuaString, Table, Value};
+use mlua::{LightUserData, Lua, Table, Value, Variadic};
 
-use super::Shared;
-use super::bridge::{number, position, throw};
+use super::library::{Builder, bad_argument, fail, number_argument, string_argument};
+use super::session::Shared;
 
-use crate::store::number::format_general;
+mod decode;
+mod encode;
 
-const DEEPEST: usize = 1000;
+/// What can be set.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    sparse_convert: bool,
+    sparse_ratio: f64,
+    sparse_safe: f64,
+    encode_depth: usize,
+    decode_depth: usize,
+    precision: usize,
+    keep_buffer: bool,
+    encode_invalid: Invalid,
+    decode_invalid: bool,
+}
+
+/// What becomes of numbers that JSON does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Invalid {
+    Refused,
+    Written,
+    Null,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sparse_convert: false,
+            sparse_ratio: 2.0,
+            sparse_safe: 10.0,
+            encode_depth: 1000,
+            decode_depth: 1000,
+            precision: 14,
+            keep_buffer: true,
+            encode_invalid: Invalid::Refused,
+            decode_invalid: true,
+        }
+    }
+}
+
+/// The deepest nesting that a script can set: what is deeper would take too much of the stack.
+const DEEPEST: f64 = 2000.0;
+
+type Setter = fn(&mut Config, &[Value]) -> Result<Vec<Setting>, String>;
+
+/// A setting as its function returns it.
+enum Setting {
+    Flag(bool),
+    Number(f64),
+    Text(&'static str),
+}
+
+const SETTERS: [(&str, Setter); 7] = [
+    ("encode_sparse_array", |config, args| {
+        set_flag(&mut config.sparse_convert, args, 1)?;
+        set_number(&mut config.sparse_ratio, args, 2, "encode_sparse_array", f64::from(i32::MAX))?;
+        set_number(&mut config.sparse_safe, args, 3, "encode_sparse_array", f64::from(i32::MAX))?;
+        let numbers = [config.sparse_ratio, config.sparse_safe].map(Setting::Number);
+        Ok([Setting::Flag(config.sparse_convert)].into_iter().chain(numbers).collect())
+    }),
+    ("encode_max_depth", |config, args| set_count(&mut config.encode_depth, args, "encode_max_depth", DEEPEST)),
+    ("decode_max_depth", |config, args| set_count(&mut config.decode_depth, args, "decode_max_depth", DEEPEST)),
+    ("encode_number_precision", |config, args| set_count(&mut config.precision, args, "encode_number_precision", 14.0)),
+    ("encode_keep_buffer", |config, args| {
+        set_flag(&mut config.keep_buffer, args, 1)?;
+        Ok(vec![Setting::Flag(config.keep_buffer)])
+    }),
+    ("encode_invalid_numbers", |config, args| {
+        config.encode_invalid = match args.first() {
+            None | Some(Value::Nil) => config.encode_invalid,
+            Some(Value::Boolean(true)) => Invalid::Written,
+            Some(Value::Boolean(false)) => Invalid::Refused,
+            Some(Value::String(text)) => match &*text.as_bytes() {
+                b"null" => Invalid::Null,
+                b"on" => Invalid::Written,
+                b"off" => Invalid::Refused,
+                other => {
+                    let problem = format!("invalid option '{}'", String::from_utf8_lossy(other));
+                    return Err(bad_argument(1, "encode_invalid_numbers", &problem));
+                }
+            },
+            Some(other) => {
+                let problem = format!("string expected, got {}", other.type_name());
+                return Err(bad_argument(1, "encode_invalid_numbers", &problem));
+            }
+        };
+        Ok(vec![match config.encode_invalid {
+            Invalid::Refused => Setting::Flag(false),
+            Invalid::Written => Setting::Flag(true),
+            Invalid::Null => Setting::Text("null"),
+        }])
+    }),
+    ("decode_invalid_numbers", |config, args| {
+        set_flag(&mut config.decode_invalid, args, 1)?;
+        Ok(vec![Setting::Flag(config.decode_invalid)])
+    }),
+];
+
+fn set_flag(flag: &mut bool, args: &[Value], at: usize) -> Result<(), String> {
+    match args.get(at - 1) {
+        None | Some(Value::Nil) => {}
+        Some(Value::Boolean(value)) => *flag = *value,
+        Some(Value::String(text)) if &*text.as_bytes() == b"on" => *flag = true,
+        Some(Value::String(text)) if &*text.as_bytes() == b"off" => *flag = false,
+        Some(other) => {
+            return Err(bad_argument(at, "?", &format!("string expected, got {}", other.type_name())));
+        }
+    }
+    Ok(())
+}
+
+fn set_number(number: &mut f64, args: &[Value], at: usize, name: &str, most: f64) -> Result<(), String> {
+    if matches!(args.get(at - 1), None | Some(Value::Nil)) {
+        return Ok(());
+    }
+    let value = number_argument(args, at, name)?.trunc();
+    let least = if name == "encode_sparse_array" { 0.0 } else { 1.0 };
+    if !(least..=most).contains(&value) {
+        return Err(bad_argument(at, name, &format!("expected integer between {least} and {most}")));
+    }
+    *number = value;
+    Ok(())
+}
+
+fn set_count(count: &mut usize, args: &[Value], name: &str, most: f64) -> Result<Vec<Setting>, String> {
+    let mut number = *count as f64;
+    set_number(&mut number, args, 1, name, most)?;
+    *count = number as usize;
+    Ok(vec![Setting::Number(number)])
+}
 
 /// The library's table.
-pub fn library(lua: &Lua, session: &Shared) -> mlua::Result<Table> {
+pub fn library(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.set("null", null())?;
-    let shared = Rc::clone(session);
-    let encode = move |lua: &Lua, value: Value| {
-        let mut text = Vec::new();
-        match encode(&value, &mut text, 0) {
-            Ok(()) => lua.create_string(text),
+    table.set("_NAME", "cjson")?;
+    table.set("_VERSION", "2.1.0")?;
+    let shared = Rc::clone(state);
+    let encode = move |lua: &Lua, args: Variadic<Value>| {
+        let [value] = &args[..] else {
+            return Err(fail(lua, &shared, &bad_argument(1, "encode", "expected 1 argument")));
+        };
+        let mut out = Builder::new(&shared);
+        match encode::encode(&shared.json.get(), value, &mut out, 0) {
+            Ok(()) => lua.create_string(&out.text),
             Err(problem) => Err(fail(lua, &shared, &problem)),
         }
     };
     table.set("encode", lua.create_function(encode)?)?;
-    let shared = Rc::clone(session);
-    let decode = move |lua: &Lua, text: LuaString| match serde_json::from_slice(&text.as_bytes()) {
-        Ok(json) => decode(lua, &json),
-        Err(error) => {
-            let problem = format!("Expected value but found invalid token at character {}", error.column());
-            Err(fail(lua, &shared, &problem))
-        }
+    let shared = Rc::clone(state);
+    let decode = move |lua: &Lua, args: Variadic<Value>| {
+        let text = match &args[..] {
+            [_] => string_argument(&args, 1, "decode"),
+            _ => Err(bad_argument(1, "decode", "expected 1 argument")),
+        };
+        let text = text.map_err(|problem| fail(lua, &shared, &problem))?;
+        decode::decode(lua, &shared, &text)?.map_err(|problem| fail(lua, &shared, &problem))
     };
     table.set("decode", lua.create_function(decode)?)?;
+    for (name, set) in SETTERS {
+        let shared = Rc::clone(state);
+        let setter = move |lua: &Lua, args: Variadic<Value>| {
+            let mut config = shared.json.get();
+            let settings = set(&mut config, &args).map_err(|problem| fail(lua, &shared, &problem))?;
+            shared.json.set(config);
+            let values: mlua::Result<Variadic<Value>> = settings
+                .into_iter()
+                .map(|setting| {
+                    Ok(match setting {
+                        Setting::Flag(flag) => Value::Boolean(flag),
+                        Setting::Number(number) => Value::Number(number),
+                        Setting::Text(text) => Value::String(lua.create_string(text)?),
+                    })
+                })
+                .collect();
+            values
+        };
+        table.set(name, lua.create_function(setter)?)?;
+    }
     Ok(table)
 }
 
-/// Throws a text with the place in front of it, as Lua's own library does.
-fn fail(lua: &Lua, session: &Shared, problem: &str) -> mlua::Error {
-    let place = position(lua).map_or(String::new(), |line| format!("user_script:{line}: "));
-    throw(session, format!("{place}{problem}"), false)
-}
+/// Where a script's settings are.
+pub type Settings = Cell<Config>;
 
 /// What stands for JSON's null, since nil would leave no trace in a table.
 fn null() -> Value {
     Value::LightUserData(LightUserData(std::ptr::null_mut()))
-}
-
-fn decode(lua: &Lua, json: &serde_json::Value) -> mlua::Result<Value> {
-    Ok(match json {
-        serde_json::Value::Null => null(),
-        serde_json::Value::Bool(value) => Value::Boolean(*value),
-        serde_json::Value::Number(number) => Value::Number(number.as_f64().unwrap_or(0.0)),
-        serde_json::Value::String(text) => Value::String(lua.create_string(text)?),
-        serde_json::Value::Array(items) => {
-            let table = lua.create_table_with_capacity(items.len(), 0)?;
-            for item in items {
-                table.raw_push(decode(lua, item)?)?;
-            }
-            Value::Table(table)
-        }
-        serde_json::Value::Object(members) => {
-            let table = lua.create_table_with_capacity(0, members.len())?;
-            for (name, value) in members {
-                table.raw_set(lua.create_string(name)?, decode(lua, value)?)?;
-            }
-            Value::Table(table)
-        }
-    })
-}
-
-fn encode(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
-    if depth > DEEPEST {
-        return Err(format!("Cannot serialise, excessive depth ({depth})"));
-    }
-    match value {
-        Value::Nil => out.extend_from_slice(b"null"),
-        Value::LightUserData(data) if data.0.is_null() => out.extend_from_slice(b"null"),
-        Value::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
-        Value::Number(number) if number.is_finite() => {
-            out.extend_from_slice(number_text(*number).as_bytes());
-        }
-        Value::Number(_) => {
-            return Err("Cannot serialise number: must not be NaN or Inf".to_owned());
-        }
-        Value::String(text) => quote(&text.as_bytes(), out),
-        Value::Table(table) => match array_length(table)? {
-            Some(length) => encode_array(table, length, out, depth)?,
-            None => encode_object(table, out, depth)?,
-        },
-        other => {
-            return Err(format!("Cannot serialise {}: type not supported", other.type_name()));
-        }
-    }
-    Ok(())
-}
-
-fn number_text(number: f64) -> String {
-    if number == 0.0 { "0".to_owned() } else { format_general(number, 14) }
-}
-
-/// The length of a table that is an array; an empty one and any other is an object.
-fn array_length(table: &Table) -> Result<Option<usize>, String> {
-    let (mut highest, mut count) = (0.0, 0.0);
-    for pair in table.pairs::<Value, Value>() {
-        let (key, _) = pair.map_err(|error| error.to_string())?;
-        match number(&key) {
-            Some(index) if index >= 1.0 && index.fract() == 0.0 => {
-                highest = f64::max(highest, index);
-                count += 1.0;
-            }
-            _ => return Ok(None),
-        }
-    }
-    if highest > 10.0 && highest > count * 2.0 {
-        return Err("Cannot serialise table: excessively sparse array".to_owned());
-    }
-    Ok((count > 0.0).then_some(highest as usize))
-}
-
-fn encode_array(table: &Table, length: usize, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
-    out.push(b'[');
-    for index in 1..=length {
-        if index > 1 {
-            out.push(b',');
-        }
-        let item: Value = table.raw_get(index).map_err(|error| error.to_string())?;
-        encode(&item, out, depth + 1)?;
-    }
-    out.push(b']');
-    Ok(())
-}
-
-fn encode_object(table: &Table, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
-    out.push(b'{');
-    let mut first = true;
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.map_err(|error| error.to_string())?;
-        if !std::mem::take(&mut first) {
-            out.push(b',');
-        }
-        match &key {
-            Value::String(text) => quote(&text.as_bytes(), out),
-            Value::Integer(number) => quote(number.to_string().as_bytes(), out),
-            Value::Number(number) => quote(number_text(*number).as_bytes(), out),
-            _ => {
-                return Err("Cannot serialise table: table key must be a number or string".to_owned());
-            }
-        }
-        out.push(b':');
-        encode(&value, out, depth + 1)?;
-    }
-    out.push(b'}');
-    Ok(())
-}
-
-fn quote(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for &byte in text {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'/' => out.extend_from_slice(b"\\/"),
-            8 => out.extend_from_slice(b"\\b"),
-            12 => out.extend_from_slice(b"\\f"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..=31 | 127 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            other => out.push(other),
-        }
-    }
-    out.push(b'"');
 }

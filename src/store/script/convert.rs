@@ -1,12 +1,8 @@
-//! Between replies and Lua values, by Redis's rules.
+//! Replies as Lua values, by Redis's rules.
 
 use mlua::{Lua, Table, Value};
 
 use crate::store::number::{parse_float, parse_int};
-use crate::store::reply::Reply;
-
-/// How deep a script's result may be nested.
-const DEEPEST: usize = 128;
 
 /// An error as scripts see it.
 pub fn error(lua: &Lua, text: &str) -> mlua::Result<Value> {
@@ -54,6 +50,11 @@ impl<'a> Reader<'a> {
                 Ok(Value::Table(table))
             }
             b'#' => Ok(Value::Boolean(line == b"t")),
+            b'(' => {
+                let table = self.lua.create_table()?;
+                table.raw_set("big_number", self.lua.create_string(line)?)?;
+                Ok(Value::Table(table))
+            }
             b'%' => self.map(number() as usize),
             b'~' => self.set(number() as usize),
             b'=' => {
@@ -106,54 +107,4 @@ impl<'a> Reader<'a> {
         table.raw_set("set", inner)?;
         Ok(Value::Table(table))
     }
-}
-
-/// Appends a script's result as a reply.
-pub fn reply(value: &Value, out: &mut Reply, depth: usize) {
-    match value {
-        Value::String(text) => out.bulk(&text.as_bytes()),
-        Value::Integer(number) => out.int(*number),
-        Value::Number(number) => out.int(*number as i64),
-        Value::Boolean(true) => out.int(1),
-        Value::Table(_) if depth > DEEPEST => {
-            out.error("ERR reached lua stack limit");
-        }
-        Value::Table(table) => reply_table(table, out, depth),
-        _ => out.null(),
-    }
-}
-
-fn reply_table(table: &Table, out: &mut Reply, depth: usize) {
-    let get = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
-    if let Value::String(text) = get("err") {
-        return out.error(&text.to_string_lossy());
-    }
-    if let Value::String(text) = get("ok") {
-        return out.simple(&text.to_string_lossy().replace(['\r', '\n'], " "));
-    }
-    if let Some(number) = super::bridge::number(&get("double")) {
-        return out.double(number);
-    }
-    if let Value::String(number) = get("big_number") {
-        return out.big_number(&number.to_string_lossy());
-    }
-    if let Value::Table(map) = get("map") {
-        let pairs: Vec<(Value, Value)> = map.pairs().flatten().collect();
-        out.map(pairs.len());
-        for (key, value) in &pairs {
-            reply(key, out, depth + 1);
-            reply(value, out, depth + 1);
-        }
-        return;
-    }
-    if let Value::Table(set) = get("set") {
-        let members: Vec<Value> = set.pairs::<Value, Value>().flatten().map(|(key, _)| key).collect();
-        out.set(members.len());
-        members.iter().for_each(|member| reply(member, out, depth + 1));
-        return;
-    }
-    let items: Vec<Value> =
-        (1..).map_while(|index| table.raw_get::<Value>(index).ok().filter(|value| !value.is_nil())).collect();
-    out.array(items.len());
-    items.iter().for_each(|item| reply(item, out, depth + 1));
 }

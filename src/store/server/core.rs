@@ -45,8 +45,9 @@ const HELD: usize = 64 << 10;
 const EXPIRED: usize = 256;
 
 /// A store that somebody drives; see the module's text.
+#[repr(transparent)]
 pub struct Core {
-    server: Server,
+    pub(super) server: Server,
 }
 
 impl Core {
@@ -56,6 +57,15 @@ impl Core {
     /// The folder cannot be used, or the log in it is damaged.
     pub fn open(options: Options, now: Time) -> Result<Self, StoreError> {
         Ok(Self::new(Contents::open(options)?, now))
+    }
+
+    /// The core that a server is the whole of.
+    pub(super) fn around(server: &mut Server) -> &mut Self {
+        // SAFETY: a core is a server and nothing else, in the same representation.
+        #[expect(unsafe_code)]
+        unsafe {
+            &mut *std::ptr::from_mut(server).cast()
+        }
     }
 
     pub(in crate::store) fn new(contents: Contents, now: Time) -> Self {
@@ -71,6 +81,19 @@ impl Core {
     /// Starts anew with the same data: all clients are gone, and so is whatever they had queued.
     pub fn restart(self, now: Time) -> Self {
         Self::new(self.into_contents(), now)
+    }
+
+    /// Has somebody serve clients while a script takes long, who is called again and again meanwhile.
+    /// Commands are then refused as BUSY, but for those that end the script.
+    pub fn serve_meanwhile(&mut self, serve: fn(&mut Self)) {
+        self.server.serve_meanwhile = Some(serve);
+    }
+
+    /// Ends the running script, if it takes long and has written nothing.
+    pub fn end_script(&mut self) {
+        if let Some(busy) = &mut self.server.busy {
+            busy.ending |= !busy.has_written;
+        }
     }
 
     /// Sets the time by which everything goes until it is set again. It should not run backwards, and
@@ -114,6 +137,9 @@ impl Core {
     /// Whether a client's bytes should be fed to it now. If not, leave them where they are: it has to
     /// fetch its replies first, waits for a key while it has sent much, or is to be closed.
     pub fn is_reading(&self, client: Slot) -> bool {
+        if self.server.busy.is_some_and(|busy| busy.caller == client) {
+            return false;
+        }
         let ready = |client: &Client| {
             let busy = client.blocked.is_some() && client.held() > HELD;
             !client.closing && !busy && client.pending() <= UNFETCHED
@@ -123,6 +149,9 @@ impl Core {
 
     /// Does what comes after a round's requests: what was held up, times, the log.
     pub fn end_round(&mut self) {
+        for slot in std::mem::take(&mut self.server.departed) {
+            self.close(slot);
+        }
         let server = &mut self.server;
         input::resume(server);
         blocking::time_out(server);
@@ -218,6 +247,11 @@ impl Core {
     /// Forgets a client, which has gone or is to go. Its slot is free for another.
     pub fn close(&mut self, slot: Slot) {
         let server = &mut self.server;
+        if server.busy.is_some() {
+            // What it watches and listens to is in the script's hands.
+            server.departed.push(slot);
+            return server.doom(slot);
+        }
         delivery::leave_all(server, slot);
         watches::release(server, slot);
         blocking::unblock(server, slot);

@@ -3,8 +3,9 @@
 use super::call::call;
 use super::client::{ReplyMode, Transaction};
 use super::{Row, Server, blocking, delivery, monitors, table, watches};
+use crate::store::args::is;
 use crate::store::command::Flags;
-use crate::store::error::{CommandError, NOAUTH, OOM, wrong_arity};
+use crate::store::error::{BUSY, CommandError, NOAUTH, OOM, wrong_arity};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -104,10 +105,18 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
              RESET are allowed in this context"
         )));
     }
+    if server.busy.is_some() && !command.spec().flags.has(Flags::WHILE_BUSY) && !is_script_kill(command, args) {
+        return Err(BUSY);
+    }
     if client.transaction.is_some() && command.spec().flags.has(Flags::NO_MULTI) {
         return Err(CommandError::new("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
+}
+
+/// The one subcommand that ends a script; its siblings have to wait like all others.
+fn is_script_kill(command: Row, args: &Args) -> bool {
+    command.spec().name == "script" && args.get(1).is_some_and(|what| is(what, "KILL"))
 }
 
 fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out: &mut Reply) {
@@ -126,7 +135,9 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
         if let Some(client) = server.clients.get_mut(slot) {
             client.transaction = None;
         }
-        watches::release(server, slot);
+        if server.busy.is_none() {
+            watches::release(server, slot);
+        }
     }
     out.error(&text);
     server.stats.error(&text);

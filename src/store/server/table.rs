@@ -17,6 +17,7 @@ const PUBSUB: Flags = Flags::PUBSUB;
 const NO_SCRIPT: Flags = Flags::NO_SCRIPT;
 const NO_MULTI: Flags = Flags::NO_MULTI;
 const NO_AUTH: Flags = Flags::NO_AUTH;
+const WHILE_BUSY: Flags = Flags::WHILE_BUSY;
 const IN_MULTI: Flags = Flags::IN_MULTI;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
@@ -35,7 +36,7 @@ const fn row(
 /// Every command of the server itself.
 #[rustfmt::skip]
 pub static SERVER_COMMANDS: &[ServerCommand] = &[
-    row("auth", -2, NO_SCRIPT.and(NO_AUTH), [0, 0, 0], "connection", connection::auth, "Says the password."),
+    row("auth", -2, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::auth, "Says the password."),
     row("bgrewriteaof", 1, NO_SCRIPT, [0, 0, 0], "server", admin::bgrewriteaof, "Rewrites the log."),
     row("bgsave", -1, NO_SCRIPT, [0, 0, 0], "server", admin::bgsave, "Rewrites the log."),
     row("client", -2, NO_SCRIPT, [0, 0, 0], "connection", client::client, "Tells of connections and sets them up."),
@@ -47,15 +48,15 @@ pub static SERVER_COMMANDS: &[ServerCommand] = &[
     row("evalsha", -3, NO_SCRIPT.and(MOVABLE), [0, 0, 0], "scripting", scripts::evalsha, "Runs a Lua script by its SHA-1."),
     row("evalsha_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE), [0, 0, 0], "scripting", scripts::evalsha_ro, "Runs a Lua script, which may only read, by its SHA-1."),
     row("exec", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", transactions::exec, "Runs the queued commands."),
-    row("hello", -1, NO_SCRIPT.and(NO_AUTH), [0, 0, 0], "connection", connection::hello, "Chooses the protocol."),
+    row("hello", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::hello, "Chooses the protocol."),
     row("info", -1, NO_SCRIPT, [0, 0, 0], "server", info::info, "Tells how the server is."),
     row("lastsave", 1, NO_SCRIPT, [0, 0, 0], "server", admin::lastsave, "Tells when the log was last rewritten."),
     row("latency", -2, NO_SCRIPT, [0, 0, 0], "server", admin::latency, "Tells of no latency events, for none are recorded."),
     row("monitor", 1, NO_SCRIPT.and(NO_MULTI), [0, 0, 0], "server", admin::monitor, "Shows every command."),
-    row("multi", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", transactions::multi, "Queues the commands that follow."),
+    row("multi", 1, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "transactions", transactions::multi, "Queues the commands that follow."),
     row("psubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::psubscribe, "Listens to patterns of channels."),
     row("punsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::punsubscribe, "Listens to patterns no longer."),
-    row("quit", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI), [0, 0, 0], "connection", connection::quit, "Ends the connection."),
+    row("quit", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "connection", connection::quit, "Ends the connection."),
     row("readonly", 1, NO_SCRIPT, [0, 0, 0], "cluster", admin::cluster_disabled, "Is for clusters."),
     row("readwrite", 1, NO_SCRIPT, [0, 0, 0], "cluster", admin::cluster_disabled, "Is for clusters."),
     row("reset", 1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI), [0, 0, 0], "connection", connection::reset, "Makes the connection like new."),

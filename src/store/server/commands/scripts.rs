@@ -1,5 +1,9 @@
 //! Lua scripts: running, loading, forgetting.
 
+use std::time::Duration;
+
+use scoped_tls_hkt::scoped_thread_local;
+
 use crate::store::args::is;
 use crate::store::command::unknown_subcommand;
 use crate::store::error::{CommandError, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
@@ -7,36 +11,34 @@ use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::script::{Permission, Vm};
-use crate::store::server::Server;
+use crate::store::script::{Order, Permission, Progress, Vm, sha1_hex};
+use crate::store::server::{Busy, Core, Server};
+use crate::store::settings::Options;
+use crate::store::small_bytes::SmallBytes;
 
-/// More scripts than this are forgotten together, so that a client which sends a new one each time
-/// does not fill the memory.
-const KEPT_SCRIPTS: usize = 10_000;
-
-pub fn eval(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    eval_source(server, args, out, false)
+pub fn eval(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    eval_source(server, slot, args, out, false)
 }
 
-pub fn eval_ro(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    eval_source(server, args, out, true)
+pub fn eval_ro(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    eval_source(server, slot, args, out, true)
 }
 
-pub fn evalsha(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    eval_name(server, args, out, false)
+pub fn evalsha(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    eval_name(server, slot, args, out, false)
 }
 
-pub fn evalsha_ro(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    eval_name(server, args, out, true)
+pub fn evalsha_ro(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    eval_name(server, slot, args, out, true)
 }
 
-fn eval_source(server: &mut Server, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
+fn eval_source(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
     let split = split(args)?;
     let name = load(server, args[1])?;
-    run(server, &name, split, out, read_only)
+    run(server, slot, &name, split, out, read_only)
 }
 
-fn eval_name(server: &mut Server, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
+fn eval_name(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
     let split = split(args)?;
     let mut name = [0; 40];
     if args[1].len() != name.len() {
@@ -47,7 +49,7 @@ fn eval_name(server: &mut Server, args: &Args, out: &mut Reply, read_only: bool)
     let source = server.scripts.get(&name).ok_or(NOSCRIPT)?;
     // A script that outlived the engine it was loaded into is compiled again.
     engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
-    run(server, &name, split, out, read_only)
+    run(server, slot, &name, split, out, read_only)
 }
 
 /// The keys and the other arguments of a call.
@@ -62,7 +64,7 @@ fn split<'a, 'b>(args: &'b Args<'a>) -> Result<(&'b Args<'a>, &'b Args<'a>), Com
     Ok(args[3..].split_at(number as usize))
 }
 
-fn engine<'a>(vm: &'a mut Option<Vm>, settings: &crate::store::settings::Options) -> Result<&'a mut Vm, CommandError> {
+fn engine<'a>(vm: &'a mut Option<Vm>, settings: &Options) -> Result<&'a mut Vm, CommandError> {
     if vm.is_none() {
         let new = Vm::new(settings).map_err(|error| CommandError::new(format!("ERR no script engine: {error}")))?;
         *vm = Some(new);
@@ -70,32 +72,94 @@ fn engine<'a>(vm: &'a mut Option<Vm>, settings: &crate::store::settings::Options
     vm.as_mut().ok_or(NOSCRIPT)
 }
 
-fn load(server: &mut Server, source: &[u8]) -> Result<crate::store::small_bytes::SmallBytes, CommandError> {
-    if server.scripts.len() >= KEPT_SCRIPTS {
+fn load(server: &mut Server, source: &[u8]) -> Result<SmallBytes, CommandError> {
+    if server.scripts.is_full(source.len()) {
         server.scripts.clear();
         server.vm = None;
     }
-    let name = crate::store::small_bytes::SmallBytes::new(crate::store::script::sha1_hex(source).as_bytes());
+    let name = SmallBytes::new(sha1_hex(source).as_bytes());
+    if server.scripts.get(&name).is_none() && server.vm.as_ref().is_some_and(Vm::is_crowded) {
+        // The others are compiled again when they are called.
+        server.vm = None;
+    }
     engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
-    Ok(server.scripts.load(source))
+    if server.scripts.get(&name).is_none() {
+        server.scripts.insert(&name, source);
+    }
+    Ok(name)
 }
 
-fn run(server: &mut Server, name: &[u8], (keys, argv): (&Args, &Args), out: &mut Reply, read_only: bool) -> Outcome {
+scoped_thread_local!(
+    /// The store that the running script belongs to, for as long as it runs.
+    static mut HOST: for<'a> &'a mut Core
+);
+
+fn run(
+    server: &mut Server,
+    slot: Slot,
+    name: &[u8],
+    (keys, argv): (&Args, &Args),
+    out: &mut Reply,
+    read_only: bool,
+) -> Outcome {
     let permission = Permission {
         read_only,
         out_of_memory: server.is_out_of_memory(),
         log_problem: server.log_problem(),
         server_spec: server.directory.server_spec,
+        longest_command: server.settings.max_query_buffer,
+        caller: slot,
+        meanwhile,
+        busy_after: Duration::from_millis(server.settings.busy_after),
+        time: Duration::from_millis(server.settings.script_time),
     };
+    let mut vm = server.vm.take().ok_or(NOSCRIPT)?;
     let db = server.data.keys.selected;
-    let vm = server.vm.as_mut().ok_or(NOSCRIPT)?;
-    let outcome = vm.run(name, &mut server.data, permission, keys, argv, out);
+    let mut data = std::mem::take(&mut server.data);
+    server.data.keys.set_time(data.keys.time());
+    let outcome = HOST.set(Core::around(server), || vm.run(name, &mut data, permission, keys, argv, out));
+    server.data = data;
     server.data.keys.selected = db;
-    if vm.exhausted {
-        // A new engine starts with empty hands.
-        server.vm = None;
+    if server.busy.take().is_some() {
+        server.schedule(slot);
+        tracing::info!("the script that kept the store busy has ended");
+    }
+    if !vm.exhausted {
+        // Else a new engine starts with empty hands.
+        server.vm = Some(vm);
     }
     outcome
+}
+
+/// Serves others while a script takes long; what they may do is to end it.
+fn meanwhile(progress: Progress) -> Order {
+    HOST.with(|core| {
+        if core.server.busy.is_none() {
+            let after = core.server.settings.busy_after;
+            tracing::warn!(after, "a script keeps the store busy; others get BUSY, and SCRIPT KILL ends it");
+        }
+        let ending = core.server.busy.is_some_and(|busy| busy.ending);
+        core.server.busy = Some(Busy { caller: progress.caller, has_written: progress.has_written, ending });
+        if let Some(serve) = core.server.serve_meanwhile {
+            serve(core);
+        }
+        if core.server.busy.is_some_and(|busy| busy.ending) { Order::End } else { Order::GoOn }
+    })
+}
+
+/// Ends the running script, which only somebody can ask for who is served meanwhile.
+fn kill(server: &mut Server) -> Outcome {
+    match &mut server.busy {
+        None => Err(CommandError::new("NOTBUSY No scripts in execution right now.")),
+        Some(busy) if busy.has_written => Err(CommandError::new(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either \
+             wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+        )),
+        Some(busy) => {
+            busy.ending = true;
+            Ok(())
+        }
+    }
 }
 
 pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
@@ -115,9 +179,9 @@ pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
             server.vm = None;
             out.ok();
         }
-        // A script runs alone and ends by itself, so by the time this is read none is running.
         [_, what] if is(what, "KILL") => {
-            return Err(CommandError::new("NOTBUSY No scripts in execution right now."));
+            kill(server)?;
+            out.ok();
         }
         [_, what, mode] if is(what, "DEBUG") => {
             if !is(mode, "NO") {

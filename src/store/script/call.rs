@@ -1,0 +1,106 @@
+//! `redis.call`: runs a command for the script.
+
+use mlua::{Lua, MultiValue, Value};
+use smallvec::SmallVec;
+
+use super::convert;
+use super::session::{Session, Shared};
+use crate::store::command::{Flags, find};
+use crate::store::error::{CommandError, OOM};
+use crate::store::number::format_double;
+use crate::store::resp::ArgList;
+
+/// Commands that write nothing here and still change something elsewhere.
+const SPREADING: [&str; 2] = ["publish", "spublish"];
+
+/// Runs a command for a script; the inner error is Redis's, the outer one the engine's.
+pub fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Result<Value, String>> {
+    if let Some(ended) = shared.ended.get() {
+        return Ok(Err(ended.text().to_owned()));
+    }
+    let mut session = shared.session.borrow_mut();
+    let Some(session) = session.as_mut() else {
+        return Ok(Err("ERR no script is running".to_owned()));
+    };
+    session.out.buf.clear();
+    match run(shared, session, args) {
+        Ok(()) => {}
+        Err(CommandError::Error(text)) => return Ok(Err(text.into_owned())),
+        Err(CommandError::Block(block)) if block.null_array => session.out.null_array(),
+        Err(CommandError::Block(_)) => session.out.null(),
+    }
+    if session.out.is_too_large() {
+        session.out.buf = Vec::new();
+        return Ok(Err("ERR the reply is larger than a reply may be".to_owned()));
+    }
+    let wire = &session.out.buf;
+    let value = super::unguarded(lua, wire.len() < super::UNGUARDED, || convert::to_lua(lua, wire));
+    if session.out.buf.capacity() > KEPT {
+        session.out.buf = Vec::new();
+    }
+    value.map(Ok)
+}
+
+/// A buffer for replies that is larger than this is given back.
+const KEPT: usize = 64 << 10;
+
+fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), CommandError> {
+    if args.is_empty() {
+        return Err(CommandError::new("ERR Please specify at least one argument for this redis lib call"));
+    }
+    let mut owned: SmallVec<[Argument; 8]> = SmallVec::new();
+    for arg in args {
+        owned.push(match arg {
+            Value::String(text) => Argument::Lua(text.as_bytes()),
+            Value::Integer(number) => Argument::Printed(number.to_string()),
+            Value::Number(number) => Argument::Printed(format_double(*number)),
+            _ => {
+                return Err(CommandError::new("ERR Lua redis lib command arguments must be strings or integers"));
+            }
+        });
+    }
+    let args: ArgList = owned.iter().map(Argument::bytes).collect();
+    // A script can name one long string thousands of times, which costs it nothing until it is copied.
+    if args.iter().map(|arg| arg.len()).sum::<usize>() > session.permission.longest_command {
+        return Err(CommandError::new("ERR the command is longer than a command may be"));
+    }
+    let command = find(args[0]);
+    let spec = command.map(|command| &command.spec).or_else(|| (session.permission.server_spec)(args[0]));
+    let spec = spec.ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
+    if !spec.takes(args.len()) {
+        return Err(CommandError::new("ERR Wrong number of args calling Redis command from script"));
+    }
+    let Some(command) = command.filter(|_| !spec.flags.has(Flags::NO_SCRIPT)) else {
+        return Err(CommandError::new("ERR This Redis command is not allowed from script"));
+    };
+    let permission = &session.permission;
+    let writes = spec.flags.has(Flags::WRITE);
+    if permission.read_only && (writes || SPREADING.contains(&spec.name)) {
+        return Err(CommandError::new("ERR Write commands are not allowed from read-only scripts."));
+    }
+    if writes {
+        if let Some(problem) = &permission.log_problem {
+            return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
+        }
+        // Only before the first write: a script that is refused in its middle leaves half of its work.
+        if spec.flags.has(Flags::DENY_OOM) && permission.out_of_memory && !shared.has_written.get() {
+            return Err(OOM);
+        }
+        shared.has_written.set(true);
+    }
+    command.call(&mut session.data, &args, &mut session.out)
+}
+
+enum Argument {
+    Lua(mlua::BorrowedBytes),
+    Printed(String),
+}
+
+impl Argument {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lua(bytes) => bytes,
+            Self::Printed(text) => text.as_bytes(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One run of a script: what it works on, what it may do, and how long it has been at it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::store::command::Spec;
+use crate::store::data::Data;
+use crate::store::pubsub::Slot;
+use crate::store::reply::Reply;
+
+/// Serves others while a script takes long, and says what is to become of it.
+pub type Meanwhile = fn(Progress) -> Order;
+
+/// What a script may do; the caller knows.
+pub struct Permission {
+    /// Whether it must not write.
+    pub read_only: bool,
+    /// Whether commands that need memory are refused.
+    pub out_of_memory: bool,
+    /// Why commands that write are refused, if they are.
+    pub log_problem: Option<String>,
+    /// Finds commands of the server itself, which no script may call.
+    pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
+    /// The longest command that it may run, in bytes.
+    pub longest_command: usize,
+    /// The client that has called it.
+    pub caller: Slot,
+    /// Asked on every tick once the script has run for longer than [`Self::busy_after`].
+    pub meanwhile: Meanwhile,
+    /// See [`Self::meanwhile`].
+    pub busy_after: Duration,
+    /// How long it may run.
+    pub time: Duration,
+}
+
+/// How far a script has come that takes long.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// The client that has called it.
+    pub caller: Slot,
+    /// Whether it has run a command that writes.
+    pub has_written: bool,
+}
+
+/// What is to become of a script that takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// It may go on.
+    GoOn,
+    /// It is to end.
+    End,
+}
+
+/// Why a script was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It ran for longer than any script may.
+    OutOfTime,
+    /// Somebody asked for it, with `SCRIPT KILL`.
+    Killed,
+}
+
+impl Ended {
+    /// What the script's caller is told.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::OutOfTime => "ERR Script ended: it ran for longer than script-time-limit allows.",
+            Self::Killed => "ERR Script killed by user with SCRIPT KILL...",
+        }
+    }
+}
+
+/// What the running script works on and what it may do.
+pub struct Session {
+    /// The store's data, which nobody else can reach meanwhile.
+    pub data: Box<Data>,
+    /// What it may do.
+    pub permission: Permission,
+    /// The reply of the command that it runs, in the protocol that it has chosen.
+    pub out: Reply,
+    /// What one of the store's functions has thrown, and whether scripts see a table.
+    pub thrown: Option<(String, bool)>,
+}
+
+/// Where the generator of `math.random` stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Random(pub u64);
+
+impl Default for Random {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
+/// What the engine's functions and hook share.
+#[derive(Default)]
+pub struct State {
+    /// The running script, if one runs.
+    pub session: RefCell<Option<Session>>,
+    /// Since when something runs, and until when it may.
+    pub until: Cell<Option<Instant>>,
+    /// When others are to be told that the store is busy.
+    pub busy_from: Cell<Option<Instant>>,
+    meanwhile: Cell<Option<(Meanwhile, Slot)>>,
+    /// Whether the script has run a command that writes.
+    pub has_written: Cell<bool>,
+    /// Why the script has to end, if it has.
+    pub ended: Cell<Option<Ended>>,
+    /// What the script has set in `cjson`.
+    pub json: super::cjson::Settings,
+    /// How much a library may build for it, in bytes.
+    pub memory: Cell<usize>,
+    /// What `math.random` goes on from.
+    pub random: Cell<Random>,
+    /// The line that it was ended on.
+    pub ended_line: Cell<Option<usize>>,
+}
+
+/// The engine's side and its functions' side of the state.
+pub type Shared = Rc<State>;
+
+impl State {
+    /// Starts the time of a compilation, which nobody is asked about.
+    pub fn start_compiling(&self, time: Duration) {
+        self.until.set(Instant::now().checked_add(time));
+        self.busy_from.set(None);
+        self.meanwhile.set(None);
+        self.has_written.set(false);
+        self.ended.set(None);
+        self.ended_line.set(None);
+    }
+
+    /// Starts a script.
+    pub fn start(&self, data: Box<Data>, permission: Permission) {
+        let now = Instant::now();
+        self.until.set(now.checked_add(permission.time));
+        self.busy_from.set(now.checked_add(permission.busy_after));
+        self.meanwhile.set(Some((permission.meanwhile, permission.caller)));
+        self.random.set(Random::START);
+        self.json.set(Default::default());
+        self.has_written.set(false);
+        self.ended.set(None);
+        self.ended_line.set(None);
+        *self.session.borrow_mut() = Some(Session { data, permission, out: Reply::default(), thrown: None });
+    }
+
+    /// Ends it and gives back what it worked on.
+    pub fn finish(&self) -> Option<Session> {
+        self.until.set(None);
+        self.session.borrow_mut().take()
+    }
+
+    /// Looks at the clock, and lets others have their turn if the script takes long. Says whether it
+    /// has to end.
+    pub fn look(&self) -> Option<Ended> {
+        if self.ended.get().is_none() {
+            let now = Instant::now();
+            if self.until.get().is_some_and(|until| now >= until) {
+                self.ended.set(Some(Ended::OutOfTime));
+            } else if let Some((meanwhile, caller)) = self.meanwhile.get()
+                && self.busy_from.get().is_some_and(|from| now >= from)
+                && meanwhile(Progress { caller, has_written: self.has_written.get() }) == Order::End
+            {
+                self.ended.set(Some(Ended::Killed));
+            }
+        }
+        self.ended.get()
+    }
+}
