@@ -53,6 +53,21 @@ fn a_blocked_client_is_served_by_the_next_write_first_come_first() {
 }
 
 #[test]
+fn a_password_that_is_taken_away_keeps_nobody_out_who_came_while_it_was_set() {
+    on_both(|address| {
+        let mut operator = Connection::open(address);
+        assert_eq!(operator.call(&["CONFIG", "SET", "requirepass", "secret"]).text(), "OK");
+        let mut client = Connection::open(address);
+        assert!(client.call(&["PING"]).text().starts_with("NOAUTH"));
+        assert_eq!(operator.call(&["CONFIG", "SET", "requirepass", ""]).text(), "OK");
+        assert_eq!(client.call(&["PING"]).text(), "PONG");
+        assert!(format!("{:?}", client.call(&["HELLO", "3"])).contains("proto"));
+        assert_eq!(operator.call(&["CONFIG", "SET", "requirepass", "another"]).text(), "OK");
+        assert!(client.call(&["PING"]).text().starts_with("NOAUTH"));
+    });
+}
+
+#[test]
 fn malformed_requests_are_told_and_cut_off() {
     for bytes in [
         &b"*x\r\n"[..],

@@ -11,6 +11,7 @@ use crate::store::error::Block;
 use crate::store::pubsub::Kind;
 use crate::store::reply::Reply;
 use crate::store::resp::Decoder;
+use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
 /// An empty output buffer larger than this is given back.
@@ -146,6 +147,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether it has to authenticate first. Not while there is no password, whenever it came.
+    pub fn must_authenticate(&self, settings: &Options) -> bool {
+        !self.authenticated && settings.password.is_some()
+    }
+
     /// A client that has just connected.
     pub fn new(id: u64, endpoints: Endpoints, now: Time) -> Self {
         let now = now.millis();

@@ -87,7 +87,7 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
     let Some(client) = server.clients.get(slot) else {
         return Err(NOAUTH);
     };
-    if !client.authenticated && !command.spec().flags.has(Flags::NO_AUTH) {
+    if client.must_authenticate(&server.settings) && !command.spec().flags.has(Flags::NO_AUTH) {
         return Err(NOAUTH);
     }
     if command.spec().flags.has(Flags::DENY_OOM) && server.is_out_of_memory() {

@@ -99,7 +99,8 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
             server.resumed.push(slot);
             break;
         }
-        let limits = Limits { bulk: server.settings.max_bulk, unauthenticated: !client.authenticated };
+        let limits =
+            Limits { bulk: server.settings.max_bulk, unauthenticated: client.must_authenticate(&server.settings) };
         match decoder.decode(&bytes[used..], &limits) {
             Ok(None) => break,
             Ok(Some(length)) => {

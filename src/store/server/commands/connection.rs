@@ -128,7 +128,7 @@ pub fn hello(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
-    if !client.authenticated {
+    if client.must_authenticate(&server.settings) {
         return Err(CommandError::new(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
              <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
