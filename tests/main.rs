@@ -42,3 +42,4 @@ mod storm;
 mod systemd;
 mod tls;
 mod torture;
+mod wire_record;
