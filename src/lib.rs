@@ -8,15 +8,15 @@
 //! ```
 //!
 //! - [`cli`], [`config`], [`log`]: what a person sets, as typed values; [`manual`]: the man pages.
-//! - [`server`], [`signals`], [`systemd`]: starting from right to left, stopping from left to right, and
+//! - [`server`], `signals`, [`systemd`]: starting from right to left, stopping from left to right, and
 //!   keeping the service manager informed.
-//! - [`http`]: the accept loop, the routes, the page, the WebSocket handshake.
-//! - [`session`]: one client from open to close.
-//! - [`hub`]: channels and their subscribers on this node; the fan-out.
+//! - `http`: the accept loop, the routes, the page, the WebSocket handshake.
+//! - `session`: one client from open to close.
+//! - `hub`: channels and their subscribers on this node; the fan-out.
 //! - [`presence`]: how many are here, over all nodes, and how the count heals.
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
-//! - [`metrics`]: what a node counts about itself; [`memory`]: giving memory back.
+//! - [`metrics`]: what a node counts about itself; `memory`: giving memory back.
 //!
 //! # Versions side by side
 //!
@@ -34,16 +34,19 @@
 pub mod backplane;
 pub mod cli;
 pub mod config;
-pub mod http;
-pub mod hub;
+mod http;
+mod hub;
 pub mod log;
 pub mod manual;
-pub mod memory;
+mod memory;
 pub mod metrics;
-pub mod net;
+mod net;
 pub mod presence;
 pub mod server;
-pub mod session;
-pub mod signals;
+mod session;
+mod signals;
 pub mod store;
 pub mod systemd;
+
+// The table that the documentation and the page's script are held to.
+pub use session::close_code;

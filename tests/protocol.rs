@@ -1,7 +1,7 @@
 //! docs/PROTOCOL.md is true: its examples happen on the wire, and its table of close codes is the one
 //! that the server has.
 
-use headcount::session::close_code::TABLE;
+use headcount::close_code::TABLE;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -3,7 +3,7 @@
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use headcount::session::close_code::TABLE;
+use headcount::close_code::TABLE;
 
 use crate::support::SOON;
 

@@ -147,11 +147,6 @@ impl Shard {
         self.sockets.get_mut(id as usize).map(|socket| &mut socket.io)
     }
 
-    /// How many sockets are here.
-    pub fn len(&self) -> usize {
-        self.sockets.len()
-    }
-
     /// Whether no socket is here.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()

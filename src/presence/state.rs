@@ -2,7 +2,7 @@
 //!
 //! In: what happened, and the time. Out: effects. There is no I/O here, no clock and no task, so a
 //! simulation runs the same code as the product. What becomes of a job's outcome is in
-//! [`super::transitions`].
+//! `transitions`.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
