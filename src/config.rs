@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use address::{Listen, Place, Trusted};
-pub use channels::{Deliver, Rule, Rules};
+pub use channels::{Count, Deliver, Rule, Rules};
 pub use model::{
     Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server, Session,
     Store,

@@ -16,6 +16,7 @@ mod health;
 mod proxy_protocol;
 mod query;
 pub mod routes;
+mod visitor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

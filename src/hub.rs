@@ -6,6 +6,7 @@
 //! nothing is allocated for a socket that can take them at once; a client that cannot has a bound.
 
 mod fanout;
+pub mod identity;
 mod pacer;
 pub mod queue;
 pub mod registry;
@@ -20,6 +21,7 @@ pub mod ws_frame;
 use bytes::Bytes;
 use std::sync::Arc;
 
+pub use identity::Identity;
 pub use registry::Registry;
 pub use router::Router;
 pub use shard::{CloseReason, JoinError, Shard, SocketId};

@@ -3,7 +3,7 @@
 //! A table keeps the size of its largest crowd, and the system's allocator keeps pages that are free
 //! between others. Neither grows without end; both are given back once much of them is not needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
 /// A table of fewer places is left as it is.
@@ -13,6 +13,13 @@ pub const SMALL: usize = 512;
 pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > SMALL && map.len() < map.capacity() / 4 {
         map.shrink_to(map.len() * 2);
+    }
+}
+
+/// Makes a queue smaller once less than a quarter of it is taken. To be called after a removal.
+pub fn shrink_queue<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > SMALL && queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(queue.len() * 2);
     }
 }
 

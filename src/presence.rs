@@ -11,14 +11,20 @@
 
 mod channel;
 mod channel_state;
+mod channel_visitors;
+mod crowd;
 pub mod effect;
 pub mod jobs;
 mod lease;
+mod owner;
+mod reapers;
 mod report;
 pub mod scripts;
 pub mod state;
 mod task;
 mod transitions;
+mod visit;
+pub mod visitors;
 
 use std::sync::Arc;
 
@@ -26,6 +32,7 @@ pub use channel::{Change, ChannelHandle, Heartbeat, Presence, Reading, Value, fl
 pub use lease::NodeId;
 use scripts::Scripts;
 use task::Task;
+pub use visitors::VisitorId;
 
 use crate::backplane::{Client, Keys};
 use crate::config::{self, Rules};

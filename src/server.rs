@@ -179,10 +179,11 @@ impl Server {
         };
         supervising.shutdown().await;
         let config::Server { notice, drain, .. } = self.reload.loaded.config.server;
+        let linger = self.reload.loaded.config.channels.longest_linger();
         let (shown, over) = (format_duration(notice), format_duration(drain));
         tracing::info!(signal, notice = %shown, drain = %over, "stopping");
         tokio::select! {
-            left = node.leave(notice, drain, accepting) => left.map(|()| None),
+            left = node.leave(notice, drain, linger, accepting) => left.map(|()| None),
             number = self.signals.stop() => {
                 tracing::warn!("stopping now: other nodes withdraw what this one had counted");
                 Ok(Some(number))
@@ -331,7 +332,13 @@ impl Node {
 
     /// Serves on for as long as `notice` while it says that it is not ready, closes the addresses, then
     /// drains.
-    async fn leave(mut self, notice: Duration, drain: Duration, mut accepting: JoinSet<()>) -> Result<(), Error> {
+    async fn leave(
+        mut self,
+        notice: Duration,
+        drain: Duration,
+        linger: Duration,
+        mut accepting: JoinSet<()>,
+    ) -> Result<(), Error> {
         self.app.leave();
         if !notice.is_zero() {
             tokio::select! {
@@ -350,18 +357,21 @@ impl Node {
         };
         // Not all will be: a browser keeps a connection open for its next request.
         let _ = timeout(drain.mul_f64(ANSWERING), answered).await;
-        self.drain(drain.saturating_sub(start.elapsed())).await;
+        self.drain(drain.saturating_sub(start.elapsed()), linger).await;
         Ok(())
     }
 
-    /// Closes the sockets over the time given, then withdraws what is left. Takes no longer.
-    async fn drain(mut self, over: Duration) {
+    /// Closes the sockets over the time given, then withdraws what is left. Takes no longer than that and
+    /// `linger`, for which visitors stay counted.
+    async fn drain(mut self, over: Duration, linger: Duration) {
         let start = Instant::now();
-        let end = start + over.max(WITHDRAW);
+        self.presence.stay();
+        let sockets_end = start + over.max(WITHDRAW) - (over / 10).max(WITHDRAW / 2);
+        // Visitors who were sent to another node are counted until they had the time to get there.
+        let end = start + over.max(WITHDRAW) + linger;
         for worker in &self.orders {
             let _ = timeout_at(end.into(), worker.send(Order::Drain(over.mul_f64(CLOSING)))).await;
         }
-        let sockets_end = end - (over / 10).max(WITHDRAW / 2);
         let all_closed = async { while self.workers.join_next().await.is_some() {} };
         if timeout_at(sockets_end.into(), all_closed).await.is_err() {
             tracing::warn!("some clients did not say goodbye in time; their connections end with the process");

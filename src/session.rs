@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::hub::Identity;
 use crate::net::conn_limits::{Held, IpPermit};
 pub use orders::Order;
 pub use worker::{Worker, run};
@@ -38,6 +39,8 @@ pub struct NewClient {
     /// The connection, non-blocking: a stream socket of any family, since only `send`, `recv` and
     /// `shutdown` are called on it.
     pub io: TcpStream,
+    /// Who it is, if it says so.
+    pub identity: Option<Box<Identity>>,
     /// Its place among the clients of its address, where that has a limit.
     pub seat: Option<Box<IpPermit>>,
     /// Its place among the connections that have not become a socket; given up when it has.

@@ -54,7 +54,10 @@ impl World {
             for channel in [COUNT, PAGE] {
                 same(channel, self.redis.get(channel).await?, Some(number))?;
                 let tally: Vec<i64> = self.redis.run(&["HVALS", &key(channel, "tally")]).await?;
-                same("the shares", tally.iter().map(|share| i128::from(*share)).sum(), i128::from(number))?;
+                // Sockets are counted on one channel, visitors on the other.
+                let people: i64 = self.redis.run(&["HLEN", &key(channel, "people")]).await?;
+                let shares = tally.iter().chain([&people]).map(|share| i128::from(*share)).sum();
+                same("the shares", shares, i128::from(number))?;
                 same("own", self.redis.get(&key(channel, "own")).await?, Some(number))?;
                 self.clients.iter().try_for_each(|client| client.sees(channel, number))?;
             }
@@ -91,8 +94,9 @@ async fn any_key_of_the_count_may_be_deleted() {
     let _turn = beside_others().await;
     let world = World::begin().await;
     for channel in [COUNT, PAGE] {
-        for lost in [channel.to_owned(), key(channel, "tally"), key(channel, "own")] {
-            world.redis.must::<i64>(&["DEL", &lost]).await;
+        let ours = ["tally", "own", "people", "owner"].map(|what| key(channel, what));
+        for lost in ours.iter().map(String::as_str).chain([channel]) {
+            world.redis.must::<i64>(&["DEL", lost]).await;
             world.is_right(&format!("after {lost} was lost"), 3, SOON).await;
         }
     }
@@ -121,6 +125,7 @@ async fn any_key_of_ours_may_be_damaged() {
     let world = World::begin().await;
     for channel in [COUNT, PAGE] {
         let (tally, own) = (key(channel, "tally"), key(channel, "own"));
+        let (people, owner) = (key(channel, "people"), key(channel, "owner"));
         let gzip = "\u{1f}\u{8b}\u{8}";
         for damage in [
             &["SET", &tally, "text"][..],
@@ -133,6 +138,13 @@ async fn any_key_of_ours_may_be_damaged() {
             &["SET", &own, "9223372036854775807"],
             &["SET", &own, "-1"],
             &["SET", &own, gzip],
+            &["SET", &people, "text"],
+            &["HSET", &people, "bogus", "abc"],
+            &["HSET", &people, gzip, gzip],
+            &["SET", &owner, "text"],
+            &["HSET", &owner, "bogus", "abc"],
+            &["HSET", &owner, "xy", "5 9223372036854775807 nobody"],
+            &["HSET", &owner, gzip, gzip],
             &["HSET", &own, "a", "b"],
         ] {
             if damage[0] == "SET" || damage[1] == own {

@@ -137,7 +137,7 @@ async fn what_a_crashed_server_had_counted_is_withdrawn_by_the_rules_that_are_in
         staying.reload(&channels(after));
         staying.says(&["reloaded", "channels"]).await;
         crashing.crash().await;
-        staying.says(&["withdrew the tallies"]).await;
+        staying.says(&["withdrew the shares"]).await;
         room(&redis, left).await;
     }
 }

@@ -32,6 +32,16 @@ impl Keys {
         format!("{0}headcount:v1:{{{0}{channel}}}:own", self.prefix)
     }
 
+    /// Hash: visitor to the numbers of the nodes that have them.
+    pub fn people(&self, channel: &str) -> String {
+        format!("{0}headcount:v1:{{{0}{channel}}}:people", self.prefix)
+    }
+
+    /// Hash: number to the node whose it is.
+    pub fn owner(&self, channel: &str) -> String {
+        format!("{0}headcount:v1:{{{0}{channel}}}:owner", self.prefix)
+    }
+
     /// Sorted set: node id to the end of its lease, in milliseconds of the store's clock.
     pub fn nodes(&self) -> String {
         format!("{}headcount:v1:nodes", self.prefix)

@@ -4,6 +4,7 @@
 //! browser's business. The first pattern that matches decides.
 
 use std::fmt;
+use std::time::Duration;
 
 /// How a channel delivers to a client that is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,18 +15,36 @@ pub enum Deliver {
     Latest,
 }
 
+/// What a channel counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Nothing.
+    None,
+    /// The sockets that joined.
+    Sockets,
+    /// The people who joined, each once, however many sockets they have.
+    Visitors,
+}
+
 /// One `[[channels]]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// A channel name in which `*` stands for any run of characters.
     pub pattern: String,
-    /// Whether the sockets that join are counted.
-    pub counted: bool,
+    /// What it counts.
+    pub count: Count,
+    /// How long somebody whose last socket went is still counted.
+    pub linger: Duration,
     /// How it delivers.
     pub deliver: Deliver,
 }
 
 impl Rule {
+    /// Whether anything is counted.
+    pub fn counted(&self) -> bool {
+        self.count != Count::None
+    }
+
     /// Whether this rule names one channel exactly: such a channel is set up as 0.
     pub fn exact(&self) -> bool {
         !self.pattern.contains('*')
@@ -57,7 +76,12 @@ impl Rules {
 
     /// Whether a channel is counted and named exactly, and so exists without anybody on it.
     pub fn stands(&self, channel: &str) -> bool {
-        self.find(channel).is_some_and(|rule| rule.counted && rule.pattern == channel && rule.exact())
+        self.find(channel).is_some_and(|rule| rule.counted() && rule.pattern == channel && rule.exact())
+    }
+
+    /// How long a visitor may be counted after its last socket went.
+    pub fn longest_linger(&self) -> Duration {
+        self.0.iter().map(|rule| rule.linger).max().unwrap_or_default()
     }
 
     /// The channel that a client joins who names none: the first that is named exactly.

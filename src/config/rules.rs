@@ -1,13 +1,20 @@
 //! Reads `[[channels]]`.
 
+use std::time::Duration;
+
 use config::{Map, Value, ValueKind};
 
-use super::channels::{Deliver, Rule, Rules, check_name};
+use super::channels::{Count, Deliver, Rule, Rules, check_name};
 use super::reader::Reader;
 use super::value;
 
 /// The keys of one table.
-const KEYS: &[&str] = &["pattern", "count", "deliver"];
+const KEYS: &[&str] = &["pattern", "count", "deliver", "linger"];
+/// How long a visitor whose last socket went is still counted, so that a click from page to page changes
+/// no number.
+const LINGER: Duration = Duration::from_secs(1);
+/// The longest that may be set.
+const MAX_LINGER: Duration = Duration::from_secs(60);
 
 impl Reader {
     pub fn channels(&mut self) -> Rules {
@@ -44,14 +51,18 @@ impl Reader {
             }
             text.unwrap_or_default()
         };
-        let counted = word("count", &["sockets", "none"]) == "sockets";
+        let count = match word("count", &["visitors", "sockets", "none"]).as_str() {
+            "visitors" => Count::Visitors,
+            "sockets" => Count::Sockets,
+            _ => Count::None,
+        };
         let deliver = if word("deliver", &["every", "latest"]) == "every" { Deliver::Every } else { Deliver::Latest };
         let pattern = table.get("pattern").and_then(value::text).unwrap_or_default();
         if let Err(why) = check_name(&pattern) {
             let shown = table.get("pattern").map(value::shown).unwrap_or_default();
             self.note(source, &path("pattern"), &shown, format!("{why}; * stands for any run of characters"));
         }
-        if counted && deliver == Deliver::Every {
+        if count != Count::None && deliver == Deliver::Every {
             let message = "a counted channel must deliver \"latest\": only the newest count is worth anything";
             self.note(source, &path("deliver"), "\"every\"", message.to_owned());
         }
@@ -60,16 +71,39 @@ impl Reader {
         for key in unknown {
             self.note(source, &path(key), "", format!("no such key; a channel has {}", KEYS.join(", ")));
         }
-        Rule { pattern, counted, deliver }
+        let linger = self.linger(source, &path("linger"), count, table.get("linger"));
+        Rule { pattern, count, linger, deliver }
+    }
+
+    fn linger(&mut self, source: &str, path: &str, count: Count, found: Option<&Value>) -> Duration {
+        let Some(found) = found else {
+            return if count == Count::Visitors { LINGER } else { Duration::ZERO };
+        };
+        let linger = value::text(found).and_then(|text| humantime::parse_duration(&text).ok());
+        let message = match linger {
+            Some(linger) if linger > Duration::ZERO && count != Count::Visitors => "only visitors linger".to_owned(),
+            Some(linger) if linger <= MAX_LINGER => return linger,
+            _ => format!("must be a time such as \"1s\", at most {}", humantime::format_duration(MAX_LINGER)),
+        };
+        self.note(source, path, &value::shown(found), message);
+        Duration::ZERO
     }
 }
 
 fn shown(rules: &Rules) -> String {
     let rows = rules.0.iter().map(|rule| {
-        let count = if rule.counted { "sockets" } else { "none" };
+        let count = match rule.count {
+            Count::Visitors => "visitors",
+            Count::Sockets => "sockets",
+            Count::None => "none",
+        };
         let deliver = if rule.deliver == Deliver::Every { "every" } else { "latest" };
         let pattern = value::quoted(&rule.pattern);
-        format!("  {{ pattern = {pattern}, count = \"{count}\", deliver = \"{deliver}\" }},\n")
+        let linger = match rule.count {
+            Count::Visitors => format!(", linger = \"{}\"", humantime::format_duration(rule.linger)),
+            _ => String::new(),
+        };
+        format!("  {{ pattern = {pattern}, count = \"{count}\", deliver = \"{deliver}\"{linger} }},\n")
     });
     format!("[\n{}]", rows.collect::<String>())
 }

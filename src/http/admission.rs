@@ -8,7 +8,9 @@ use hyper::{Request, StatusCode};
 
 use super::connection::{Connection, Places};
 use super::query::{self, Query};
+use super::visitor::visitor;
 use super::{App, Reply, client_ip};
+use crate::hub::Identity;
 use crate::net::conn_limits::IpPermit;
 
 /// Reads what is asked for, and takes places for it. `carried`: a pair of sockets will carry its bytes.
@@ -19,16 +21,18 @@ pub fn admit(
     connection: &Connection,
     request: &Request<Incoming>,
     carried: bool,
-) -> Result<(Query, Places), Box<Reply>> {
+) -> Result<(Query, Option<Identity>, Places), Box<Reply>> {
     let app = &connection.app;
     let query = check(app, request)?;
+    let identity =
+        visitor(&query, request.headers()).map_err(|why| Box::new(app.refuse(StatusCode::BAD_REQUEST, &why)))?;
     let pair = carried.then(|| app.carried.hold());
     if app.taken() > app.descriptors {
         app.tell_full();
         let why = "the server has as many open files as its system allows; its operator can raise LimitNOFILE";
         return Err(later(Box::new(app.refuse(StatusCode::SERVICE_UNAVAILABLE, why))));
     }
-    Ok((query, Places { seat: seat(app, connection, request)?, pair }))
+    Ok((query, identity, Places { seat: seat(app, connection, request)?, pair }))
 }
 
 fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {

@@ -24,6 +24,7 @@ use super::bridge::{self, Patience};
 use super::proxy_protocol::proxied;
 use super::query::Query;
 use super::{App, events, routes};
+use crate::hub::Identity;
 use crate::net::conn_limits::{Held, IpPermit};
 use crate::session::NewClient;
 
@@ -46,6 +47,8 @@ pub struct Taken {
     pub to: Kind,
     /// What its client asks for.
     pub query: Query,
+    /// Who it is, if it says so.
+    pub identity: Option<Identity>,
     /// Its places.
     pub places: Places,
 }
@@ -160,7 +163,7 @@ async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<NewCli
     let ended = poll_fn(|context| http.poll_without_shutdown(context)).await;
     let parts = http.into_parts();
     let mut stream = parts.io.into_inner();
-    let Some(Taken { to, query, places }) = connection.taken() else {
+    let Some(Taken { to, query, identity, places }) = connection.taken() else {
         match ended {
             Err(error) => tracing::debug!(peer = ?connection.peer, %error, "a connection ended early"),
             // It may still be sending; what it gets is an end and not a reset.
@@ -174,7 +177,10 @@ async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<NewCli
     };
     // No descriptor is left for it; the accept loop says so.
     let Ok(io) = io else { return };
-    let Query { channels: subscribe, watch, reconnect } = query;
+    let Query { channels: subscribe, watch, reconnect, .. } = query;
+    let identity = identity.map(Box::new);
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches.send(NewClient { io, seat: places.seat, open, head, early, subscribe, watch, reconnect }).await;
+    let _ = attaches
+        .send(NewClient { io, identity, seat: places.seat, open, head, early, subscribe, watch, reconnect })
+        .await;
 }

@@ -40,7 +40,7 @@ const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
 /// # Errors
 /// The answer that says why not.
 pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), Box<Reply>> {
-    let (mut query, places) = admit(connection, request, true)?;
+    let (mut query, identity, places) = admit(connection, request, true)?;
     // A browser that comes back says so by itself.
     query.reconnect |= request.headers().contains_key("last-event-id");
     let everybody = connection.app.config().server.origins.is_empty();
@@ -55,7 +55,7 @@ pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), 
          X-Accel-Buffering: no\r\n{allowed}\r\nretry: {}\nid: 0\n\n",
         fastrand::u32(RETRY)
     );
-    connection.take(Taken { to: Kind::Events(head), query, places });
+    connection.take(Taken { to: Kind::Events(head), query, identity, places });
     Ok(())
 }
 

@@ -4,11 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::header::{
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use hyper::{Request, StatusCode, Version};
 
 use super::admission::admit;
 use super::connection::{Connection, Kind, Taken};
+use super::visitor::subprotocol;
 use super::{App, Reply};
 
 /// Checks the handshake and takes the connection for a session, which sends the answer: joined with
@@ -19,11 +22,14 @@ use super::{App, Reply};
 pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<(), Box<Reply>> {
     let app = &connection.app;
     check(app, &request)?;
-    let (query, places) = admit(connection, &request, connection.tls)?;
+    let (query, identity, places) = admit(connection, &request, connection.tls)?;
     // The future of the socket is not waited for: HTTP gives the connection back when it is done.
-    let (reply, _) = hyper_tungstenite::upgrade(&mut request, None)
+    let (mut reply, _) = hyper_tungstenite::upgrade(&mut request, None)
         .map_err(|error| Box::new(app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}"))))?;
-    connection.take(Taken { to: Kind::Socket(head(&reply)), query, places });
+    if let Some(subprotocol) = subprotocol(request.headers()) {
+        reply.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    connection.take(Taken { to: Kind::Socket(head(&reply)), query, identity, places });
     Ok(())
 }
 

@@ -9,6 +9,8 @@ pub struct Query {
     pub channels: Vec<String>,
     /// Channels to watch.
     pub watch: Vec<String>,
+    /// Who the client says it is; more than once is a mistake, unless it says the same.
+    pub visitor: Vec<String>,
     /// The client was here before and may have missed something.
     pub reconnect: bool,
 }
@@ -25,10 +27,11 @@ pub fn parse(query: &str) -> Result<Query, String> {
         match (key, value.as_str()) {
             ("channel", _) => found.channels.push(value),
             ("watch", _) => found.watch.push(value),
+            ("visitor", _) => found.visitor.push(value),
             ("reconnect", "" | "1" | "true") => found.reconnect = true,
             ("reconnect", "0" | "false") => found.reconnect = false,
             ("reconnect", _) => return Err("reconnect takes 1 or 0".to_owned()),
-            _ => return Err(format!("there is no parameter {key:?}; there is channel, watch, reconnect")),
+            _ => return Err(format!("there is no parameter {key:?}; there is channel, watch, visitor, reconnect")),
         }
     }
     Ok(found)
@@ -57,6 +60,6 @@ mod tests {
         for bad in ["channel=%ff", "channel=%zz", "channel=a%4", "channel=%"] {
             assert!(parse(bad).unwrap_err().contains("percent-encoded"), "{bad}");
         }
-        assert!(parse("chanel=a").unwrap_err().contains("channel, watch, reconnect"));
+        assert!(parse("chanel=a").unwrap_err().contains("channel, watch, visitor, reconnect"));
     }
 }

@@ -88,9 +88,9 @@ impl Registry {
             let Inner { channels, rules, .. } = inner;
             let entry = channels.entry(name.clone()).or_insert_with(|| {
                 let rule = rules.find(name);
-                let counted = rule.filter(|rule| rule.counted);
+                let counted = rule.filter(|rule| rule.counted());
                 ChannelRecord {
-                    presence: counted.map(|_| self.presence.channel(name.clone())),
+                    presence: counted.map(|rule| self.presence.channel(name.clone(), rule.count)),
                     every: rule.is_some_and(|rule| rule.deliver == Deliver::Every),
                     ..ChannelRecord::default()
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::registry::{Inner, Registry, Snapshot};
 use super::shard::{Shard, SocketId};
-use crate::config::{Config, Deliver, Rules};
+use crate::config::{Config, Count, Deliver, Rules};
 
 impl Registry {
     /// Puts other rules into effect, before the workers learn of them.
@@ -21,20 +21,31 @@ impl Registry {
                 // One that no rule names ends when its members are sent away.
                 let Some(rule) = rules.find(name) else { continue };
                 entry.every = rule.deliver == Deliver::Every;
-                match (rule.counted, entry.presence.take()) {
-                    (false, Some(old)) => {
-                        retired.insert(name.clone(), (old, entry.shards));
-                        (entry.total, entry.live) = (None, entry.subscribed);
+                let before = entry.presence.take();
+                let counts = before.as_ref().map_or(Count::None, |presence| presence.counts());
+                if rule.count == counts {
+                    entry.presence = before;
+                    continue;
+                }
+                let mut back = None;
+                if let Some(old) = retired.remove(name).map(|(old, _)| old) {
+                    match old.counts() == rule.count {
+                        true => back = Some(old),
+                        // The workers that still have it let go of nothing but that.
+                        false => old.release(),
                     }
-                    (true, None) => {
-                        let old = retired.remove(name).map(|(old, _)| old);
-                        let presence = old.unwrap_or_else(|| self.presence.channel(name.clone()));
-                        if entry.subscribed {
-                            presence.live();
-                        }
-                        (entry.presence, entry.live) = (Some(presence), false);
+                }
+                if let Some(before) = before {
+                    retired.insert(name.clone(), (before, entry.shards));
+                }
+                if rule.counted() {
+                    let presence = back.unwrap_or_else(|| self.presence.channel(name.clone(), rule.count));
+                    if entry.subscribed {
+                        presence.live();
                     }
-                    (_, same) => entry.presence = same,
+                    (entry.presence, entry.live) = (Some(presence), false);
+                } else {
+                    (entry.total, entry.live) = (None, entry.subscribed);
                 }
             }
             self.presence.configure(rules);
@@ -92,10 +103,12 @@ impl Shard {
         let before = std::mem::replace(&mut channel.presence, now.presence.clone());
         (channel.live, channel.total, channel.greeting) = (now.live, now.total, None);
         let members = channel.members.clone();
-        let counted = members.iter().filter(|id| self.counts(**id, index)).count();
-        for _ in 0..counted {
-            before.as_ref().inspect(|presence| presence.leave());
-            now.presence.as_ref().inspect(|presence| presence.join());
+        let counted: Vec<SocketId> = members.iter().copied().filter(|id| self.counts(*id, index)).collect();
+        for id in counted {
+            if let Some(socket) = self.sockets.get_mut(id as usize) {
+                before.as_ref().inspect(|presence| presence.leave(|| socket.on(name)));
+                now.presence.as_ref().inspect(|presence| presence.join(|| socket.on(name)));
+            }
         }
         for id in members {
             self.greet(index, id);

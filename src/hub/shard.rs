@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::Identity;
 use super::pacer::Pacer;
 use super::registry::Registry;
 use super::send_queue::{SendQueue, Wrote, write};
@@ -20,7 +21,7 @@ use crate::config::channels::check_name;
 use crate::config::{Deliver, Limits, Rules};
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::presence;
+use crate::presence::{self, VisitorId};
 
 /// Sockets that have gone before the memory that they took is given back.
 const GONE: usize = 1024;
@@ -69,8 +70,17 @@ pub(super) struct Socket {
     pub io: TcpStream,
     pub outbox: Option<Box<SendQueue>>,
     pub places: SmallVec<[Membership; 1]>,
+    /// Who it is; None until that matters, for a connection that did not say so.
+    pub identity: Option<Box<Identity>>,
     /// Is being closed: gets its close frame, and nothing else.
     pub closing: bool,
+}
+
+impl Socket {
+    /// Who it is on a channel.
+    pub fn on(&mut self, channel: &str) -> VisitorId {
+        self.identity.get_or_insert_with(|| Box::new(Identity::draw())).on(channel)
+    }
 }
 
 /// One channel on this worker.
@@ -132,14 +142,14 @@ impl Shard {
 
     /// Takes a socket in. It belongs to no channel yet. `head` goes out before anything else, in one
     /// write with what is sent until the next [`Shard::flush`].
-    pub fn attach(&mut self, io: TcpStream, head: Bytes) -> SocketId {
+    pub fn attach(&mut self, io: TcpStream, head: Bytes, identity: Option<Box<Identity>>) -> SocketId {
         self.metrics.sockets.inc();
         let outbox = (!head.is_empty()).then(|| {
             let mut outbox = Box::<SendQueue>::default();
             outbox.push_rest(head);
             outbox
         });
-        self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), closing: false }) as SocketId
+        self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), identity, closing: false }) as SocketId
     }
 
     /// The connection of a socket, for reading and for registering.
@@ -192,7 +202,7 @@ impl Shard {
         joined.members.push(id);
         socket.places.push(Membership { channel, place, watch, told: false, again });
         if let Some(presence) = joined.presence.as_ref().filter(|_| !watch) {
-            presence.join();
+            presence.join(|| socket.on(name));
         }
         self.greet(channel, id);
         Ok(())
@@ -212,10 +222,10 @@ impl Shard {
         let membership = &mut socket.places[place];
         let before = std::mem::replace(&mut membership.watch, watch);
         (membership.told, membership.again) = (false, again);
-        let presence = self.channels.get(membership.channel as usize).and_then(|channel| channel.presence.as_ref());
-        match (presence, before, watch) {
-            (Some(presence), true, false) => presence.join(),
-            (Some(presence), false, true) => presence.leave(),
+        let Some(channel) = self.channels.get(membership.channel as usize) else { return };
+        match (&channel.presence, before, watch) {
+            (Some(presence), true, false) => presence.join(|| socket.on(&channel.name)),
+            (Some(presence), false, true) => presence.leave(|| socket.on(&channel.name)),
             _ => {}
         }
     }
@@ -252,16 +262,18 @@ impl Shard {
         if let Some(outbox) = &mut socket.outbox {
             outbox.unmark(channel);
         }
-        self.vacate(place);
+        self.vacate(id, place);
         true
     }
 
     /// Gives up a place; the last member takes it.
-    fn vacate(&mut self, place: Membership) {
+    fn vacate(&mut self, id: SocketId, place: Membership) {
         let Some(channel) = self.channels.get_mut(place.channel as usize) else { return };
         channel.members.swap_remove(place.place as usize);
-        if let Some(presence) = channel.presence.as_ref().filter(|_| !place.watch) {
-            presence.leave();
+        if let Some(presence) = channel.presence.as_ref().filter(|_| !place.watch)
+            && let Some(socket) = self.sockets.get_mut(id as usize)
+        {
+            presence.leave(|| socket.on(&channel.name));
         }
         if let Some(&moved) = channel.members.get(place.place as usize)
             && let Some(socket) = self.sockets.get_mut(moved as usize)
@@ -288,7 +300,7 @@ impl Shard {
     pub fn leave_all(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id as usize) else { return };
         for place in std::mem::take(&mut socket.places) {
-            self.vacate(place);
+            self.vacate(id, place);
         }
     }
 

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::config::Rules;
+use super::crowd::Crowd;
+use super::visitors::VisitorId;
+use crate::config::{Count, Rules};
 
 /// What happened to a channel since the task last looked.
 pub mod flag {
@@ -36,8 +38,10 @@ pub struct Change {
     pub handle: u64,
     /// What happened; see [`flag`].
     pub flags: u8,
-    /// How many are here now.
+    /// How many are here now, where sockets are counted.
     pub here: u64,
+    /// Where visitors are counted: who came and who went since the last look.
+    pub visitors: Option<Vec<(VisitorId, bool)>>,
     /// How many integers have arrived by now.
     pub heard: u64,
 }
@@ -47,22 +51,44 @@ pub struct ChannelHandle {
     name: Arc<str>,
     number: u64,
     here: AtomicU64,
+    crowd: Option<Box<Crowd>>,
     heard: AtomicU64,
     flags: AtomicU8,
     shared: Arc<Shared>,
 }
 
 impl ChannelHandle {
-    /// One more is here.
-    pub fn join(self: &Arc<Self>) {
-        self.here.fetch_add(1, Ordering::Relaxed);
-        self.mark(flag::TALLY);
+    /// One more is here; `who` it is matters where visitors are counted.
+    pub fn join(self: &Arc<Self>, who: impl FnOnce() -> VisitorId) {
+        let news = match &self.crowd {
+            Some(crowd) => crowd.join(who()),
+            None => {
+                self.here.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+        };
+        if news {
+            self.mark(flag::TALLY);
+        }
     }
 
-    /// One less is here.
-    pub fn leave(self: &Arc<Self>) {
-        self.here.fetch_sub(1, Ordering::Relaxed);
-        self.mark(flag::TALLY);
+    /// One less is here; as with [`ChannelHandle::join`].
+    pub fn leave(self: &Arc<Self>, who: impl FnOnce() -> VisitorId) {
+        let news = match &self.crowd {
+            Some(crowd) => crowd.leave(who()),
+            None => {
+                self.here.fetch_sub(1, Ordering::Relaxed);
+                true
+            }
+        };
+        if news {
+            self.mark(flag::TALLY);
+        }
+    }
+
+    /// What it counts.
+    pub fn counts(&self) -> Count {
+        if self.crowd.is_some() { Count::Visitors } else { Count::Sockets }
     }
 
     /// Its subscription was acknowledged: from now on every change arrives, so its value is due.
@@ -93,7 +119,14 @@ impl ChannelHandle {
     /// What happened since the last look. Whatever happens after this posts the handle again.
     fn take_change(&self) -> Change {
         let flags = self.flags.swap(0, Ordering::AcqRel);
-        Change { name: self.name.clone(), handle: self.number, flags, here: self.here(), heard: self.times_heard() }
+        Change {
+            name: self.name.clone(),
+            handle: self.number,
+            flags,
+            here: self.here(),
+            visitors: self.crowd.as_ref().map(|crowd| crowd.take_changes()),
+            heard: self.times_heard(),
+        }
     }
 
     fn mark(self: &Arc<Self>, bit: u8) {
@@ -147,6 +180,7 @@ struct Shared {
     fresh: Notify,
     subscription: AtomicBool,
     heartbeat: watch::Sender<Heartbeat>,
+    staying: AtomicBool,
     closing: AtomicBool,
     rules: Mutex<Option<Arc<Rules>>>,
 }
@@ -159,10 +193,11 @@ pub struct Presence {
 
 impl Presence {
     /// A channel's handle on this node. At most one handle of a name is in use at a time.
-    pub fn channel(&self, name: Arc<str>) -> Arc<ChannelHandle> {
+    pub fn channel(&self, name: Arc<str>, count: Count) -> Arc<ChannelHandle> {
         let shared = self.shared.clone();
         let number = shared.handles.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(ChannelHandle { name, number, here: 0.into(), heard: 0.into(), flags: 0.into(), shared })
+        let crowd = (count == Count::Visitors).then(Box::default);
+        Arc::new(ChannelHandle { name, number, here: 0.into(), crowd, heard: 0.into(), flags: 0.into(), shared })
     }
 
     /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.
@@ -187,6 +222,13 @@ impl Presence {
     /// Puts other rules into effect: which channels are set up as 0, and which go with their last tally.
     pub fn configure(&self, rules: Arc<Rules>) {
         *lock(&self.shared.rules) = Some(rules);
+        self.shared.work.notify_one();
+    }
+
+    /// This node is about to stop: from now on visitors stay counted until it closes, as those who are sent
+    /// to another node are on their way there.
+    pub fn stay(&self) {
+        self.shared.staying.store(true, Ordering::Release);
         self.shared.work.notify_one();
     }
 
@@ -228,6 +270,10 @@ impl Presence {
 
     pub(super) fn subscribed(&self) -> bool {
         self.shared.subscription.load(Ordering::Acquire)
+    }
+
+    pub(super) fn staying(&self) -> bool {
+        self.shared.staying.load(Ordering::Acquire)
     }
 
     pub(super) fn closing(&self) -> bool {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Change, flag};
 use super::lease::NodeId;
+use super::visitors::Visitors;
 
 /// The ids that a node may have had on a channel before it could state it again. More than a few
 /// mean a store that comes and goes for long; those beyond are withdrawn as dead nodes are.
@@ -19,6 +20,8 @@ const LONGEST_REST: Duration = Duration::from_secs(2);
 pub enum Step {
     /// State the number that is here.
     State,
+    /// State who is here, where visitors are counted.
+    Visit,
     /// Read the total.
     Read,
     /// Strike the channel from this node's list.
@@ -58,6 +61,12 @@ pub struct ChannelState {
     pub handle: u64,
     /// How many are here.
     pub here: u64,
+    /// Who is here, where visitors are counted.
+    pub visitors: Option<Box<Visitors>>,
+    /// How long a visitor whose last socket went is still counted.
+    pub linger: Duration,
+    /// What was stated under an earlier number is to be swept out, once all is stated again.
+    pub sweeps: bool,
     /// How many integers have arrived on it.
     pub heard: u64,
     /// Named exactly in the config: it exists without anybody here.
@@ -103,6 +112,9 @@ impl ChannelState {
         Self {
             handle: 0,
             here: 0,
+            visitors: None,
+            linger: Duration::ZERO,
+            sweeps: false,
             heard: 0,
             standing,
             unset: false,
@@ -145,6 +157,7 @@ impl ChannelState {
             return;
         }
         (self.handle, self.here, self.heard) = (change.handle, change.here, change.heard);
+        self.note_visitors(change.visitors.as_deref(), now);
         if change.flags & flag::TALLY != 0 {
             self.released = false;
         }
@@ -183,12 +196,12 @@ impl ChannelState {
             return Some(Step::Unset);
         }
         if self.unstated() {
-            let ready = self.live || self.here == 0 || !now.subscribed || now.closing;
+            let ready = self.live || self.released || !self.is_anybody_here() || !now.subscribed || now.closing;
             let stands = now.closing && !self.remains();
             if ready && !stands && (now.at >= self.not_before || now.closing) {
-                return Some(Step::State);
+                return Some(if self.visits() { Step::Visit } else { Step::State });
             }
-        } else if self.listed != Listed::No && self.here == 0 && !now.closing {
+        } else if self.listed != Listed::No && self.here == 0 && !self.has_visitors() && !now.closing {
             return Some(Step::Unlist);
         }
         if now.closing {
@@ -206,6 +219,9 @@ impl ChannelState {
             return until;
         }
         let mut next = self.repair;
+        if let Some(tick) = self.visitors.as_ref().and_then(|visitors| visitors.next_tick()).filter(|at| *at > now) {
+            next = next.min(tick);
+        }
         if let Some(settle) = self.settle.filter(|_| self.live) {
             next = next.min(settle);
         }
@@ -218,25 +234,30 @@ impl ChannelState {
 
     /// Whether the store does not know yet what is here.
     pub fn unstated(&self) -> bool {
-        self.stated != Some(self.here) || !self.olds.is_empty()
+        self.stated != Some(self.here) || !self.olds.is_empty() || self.visits()
+    }
+
+    /// Whether nobody on this node has the channel.
+    pub fn released(&self) -> bool {
+        self.released
     }
 
     /// Whether something may be left in the store that this node has to take out before it ends. The 0
     /// of a channel that exists without anybody stays.
     pub fn remains(&self) -> bool {
         let may_have = self.listed != Listed::No || !self.olds.is_empty() || self.here > 0;
-        self.busy || (self.unstated() && may_have)
+        self.busy || self.has_visitors() || (self.unstated() && may_have)
     }
 
     /// Whether nothing is left to be known or done.
     pub fn done(&self) -> bool {
         let idle = self.released && !self.standing && !self.unset && !self.busy;
-        idle && self.listed == Listed::No && !self.unstated()
+        idle && self.listed == Listed::No && !self.has_visitors() && !self.unstated()
     }
 
     /// Whether its total must exist: the store has confirmed a share, or that the channel stands.
     pub fn has_total(&self) -> bool {
-        !self.busy && !self.unusable && self.stated.is_some_and(|share| share > 0 || self.standing)
+        !self.busy && !self.unusable && (self.has_share() || (self.standing && self.stated.is_some()))
     }
 
     /// A step begins. The next repair is then due at `repair`.
@@ -249,6 +270,15 @@ impl ChannelState {
                 // Until it is confirmed, nobody knows what stands in the store.
                 self.stated = None;
                 if self.here > 0 && self.listed == Listed::No {
+                    self.listed = Listed::Maybe;
+                }
+            }
+            Step::Visit => {
+                // Those who are left are stated at once.
+                let more = self.visitors.as_ref().is_some_and(|visitors| visitors.unstated());
+                self.not_before = if more { now } else { now + batch };
+                (self.unread, self.settle) = (false, None);
+                if self.is_anybody_here() && self.listed == Listed::No {
                     self.listed = Listed::Maybe;
                 }
             }

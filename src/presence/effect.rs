@@ -6,6 +6,7 @@ use super::channel::{Heartbeat, Value};
 use super::channel_state::Step;
 use super::lease::NodeId;
 use super::scripts::{HeartbeatReply, ScriptReply};
+use super::visitors::{Batch, Confirmed};
 use crate::backplane::Error;
 
 /// Something for the shell to do.
@@ -37,6 +38,8 @@ pub enum Job {
     Step(Arc<str>, StepJob),
     /// Withdraw everything that a node has stated whose lease has ended.
     Reap(NodeId),
+    /// Sweep dead nodes' visitors out of a channel that may be named exactly.
+    Sweep(Arc<str>, bool),
     /// Look which of these channels have lost their total.
     Look(Vec<Arc<str>>),
     /// Give this node's lease back.
@@ -59,6 +62,10 @@ pub struct StepJob {
     pub number: u64,
     /// The share that the store last confirmed, if that is certain.
     pub share: Option<u64>,
+    /// What it last confirmed of the visitors; None also if there are none.
+    pub visitors: Confirmed,
+    /// Who came and who went, for [`Step::Visit`].
+    pub batch: Option<Batch>,
     /// Older ids whose shares are to be taken out.
     pub olds: Vec<NodeId>,
     /// How many integers had arrived.
@@ -91,6 +98,8 @@ pub enum Outcome {
     Step(Arc<str>, StepJob, Result<ScriptReply, Error>),
     /// See [`Job::Reap`]; how many channels the node had.
     Reap(NodeId, Result<usize, Error>),
+    /// See [`Job::Sweep`].
+    Swept(Arc<str>, Result<(), Error>),
     /// See [`Job::Look`]; those that have.
     Look(Result<Vec<Arc<str>>, Error>),
     /// See [`Job::Leave`]

@@ -38,6 +38,10 @@ impl<S: Store> Context<S> {
                 let result = self.reap(&id).await;
                 Outcome::Reap(id, result)
             }
+            Job::Sweep(name, exact) => {
+                let result = self.scripts.sweep(&name, exact).await;
+                Outcome::Swept(name, result)
+            }
             Job::Look(names) => {
                 let missing = self.scripts.missing(&names).await;
                 let named = |missing: Vec<usize>| missing.into_iter().filter_map(|index| names.get(index).cloned());
@@ -54,12 +58,16 @@ impl<S: Store> Context<S> {
         }
         match job.step {
             Step::State => scripts.state(name, job.exact, job.ours, &job.id, job.number, job.end, &job.olds).await,
-            Step::Read => scripts.read(name, job.exact, &job.id, job.share).await,
+            Step::Visit => match &job.batch {
+                Some(batch) => scripts.visit(name, job, batch).await,
+                None => Ok(ScriptReply::Late),
+            },
+            Step::Read => scripts.read(name, job.exact, &job.id, job.share, job.visitors).await,
             Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
             Step::Unlist => scripts.unlist(&job.id, name).await.map(|()| ScriptReply::Late),
             Step::Repair => {
                 let dead = if job.may_reap { scripts.strangers(name).await? } else { Vec::new() };
-                scripts.repair(name, job.exact, &job.id, job.share, &dead).await
+                scripts.repair(name, job.exact, &job.id, job.share, job.visitors, &dead).await
             }
         }
     }
@@ -71,7 +79,12 @@ impl<S: Store> Context<S> {
         let channels = self.scripts.listed(id).await?;
         for channel in &channels {
             let exact = self.rules.stands(channel);
-            match self.scripts.repair(channel, exact, id, None, std::slice::from_ref(id)).await {
+            let swept = match self.scripts.repair(channel, exact, id, None, None, std::slice::from_ref(id)).await {
+                Ok(ScriptReply::Total { dying: false, .. }) => continue,
+                Ok(_) => self.scripts.sweep(channel, exact).await,
+                Err(error) => Err(error),
+            };
+            match swept {
                 // A key that holds something else keeps nothing else from being withdrawn.
                 Err(error) if !error.is_of_one_key() => return Err(error),
                 _ => {}

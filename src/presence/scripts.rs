@@ -5,6 +5,8 @@ use std::sync::Arc;
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::lease::NodeId;
+use super::owner;
+use super::visitors::Confirmed;
 use crate::backplane::{Client, Error, Keys};
 
 /// The way to the store: one command, one reply. A simulation has another than the product.
@@ -30,6 +32,8 @@ pub enum ScriptReply {
         changed: bool,
         /// What of our own keys was damaged and is mended; empty if nothing was.
         damage: String,
+        /// Whether numbers of dead nodes are to be swept out of the people.
+        dying: bool,
     },
     /// The share was stated, but the key holds no count, and why.
     Unusable {
@@ -38,6 +42,17 @@ pub enum ScriptReply {
         /// As above.
         damage: String,
     },
+    /// A batch of visitors was stated.
+    Visited {
+        /// What became of the total: one of the two above.
+        reply: Box<ScriptReply>,
+        /// How many visitors the node has under its number.
+        count: usize,
+        /// How many changes of the batch were made; the rest took too long.
+        done: usize,
+    },
+    /// The number is another node's; nothing was stated.
+    Taken,
     /// The lease had ended before the script ran.
     Late,
     /// The store has another share of this node than was confirmed.
@@ -56,7 +71,7 @@ pub enum HeartbeatReply {
 }
 
 /// A script and its hash.
-struct Script {
+pub(super) struct Script {
     source: &'static str,
     hash: String,
 }
@@ -70,12 +85,14 @@ impl Script {
 /// The scripts, and the connection and key names that they are run with.
 #[derive(Clone)]
 pub struct Scripts<S> {
-    store: S,
-    keys: Keys,
-    sources: Arc<Sources>,
+    pub(super) store: S,
+    pub(super) keys: Keys,
+    pub(super) sources: Arc<Sources>,
 }
 
-struct Sources {
+pub(super) struct Sources {
+    pub(super) visit: Script,
+    pub(super) sweep: Script,
     state: Script,
     repair: Script,
     read: Script,
@@ -84,10 +101,15 @@ struct Sources {
     heartbeat: Script,
 }
 
-/// A script on a channel's count, behind what all of those begin with.
+/// A script on a channel's count, behind what all of those begin with, and those on visitors too.
 macro_rules! on_count {
     ($file:literal) => {
         Script::new(concat!(include_str!("lua/count.lua"), include_str!($file)))
+    };
+}
+macro_rules! on_people {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("lua/count.lua"), include_str!("lua/people.lua"), include_str!($file)))
     };
 }
 
@@ -96,8 +118,10 @@ impl<S: Store> Scripts<S> {
     pub fn new(store: S, keys: Keys) -> Self {
         let sources = Sources {
             state: on_count!("lua/state.lua"),
-            repair: on_count!("lua/repair.lua"),
-            read: on_count!("lua/read.lua"),
+            repair: on_people!("lua/repair.lua"),
+            read: on_people!("lua/read.lua"),
+            visit: on_people!("lua/visit.lua"),
+            sweep: on_people!("lua/sweep.lua"),
             unset: on_count!("lua/unset.lua"),
             list: Script::new(include_str!("lua/list.lua")),
             heartbeat: Script::new(include_str!("lua/heartbeat.lua")),
@@ -121,7 +145,8 @@ impl<S: Store> Scripts<S> {
     pub async fn list(&self, id: &NodeId, channel: &str, end: i64) -> Result<bool, Error> {
         let arguments = [channel.as_bytes(), &decimal(end)];
         let reply = self.run(&self.sources.list, &[&self.keys.node(id.as_bytes())], &arguments).await?;
-        Ok(answer(reply)? != ScriptReply::Late)
+        let (word, _, _, _): (String, String, String, String) = read(reply)?;
+        Ok(word != "late")
     }
 
     /// Notes that `id` has no share on `channel` any more.
@@ -156,10 +181,12 @@ impl<S: Store> Scripts<S> {
         exact: bool,
         id: &NodeId,
         share: Option<u64>,
+        visitors: Confirmed,
         dead: &[NodeId],
     ) -> Result<ScriptReply, Error> {
         let share = share.map_or(Vec::new(), decimal);
-        let mut arguments = vec![id.as_bytes(), &share, flag(exact)];
+        let (number, stamp) = owner::confirmed(visitors);
+        let mut arguments = vec![id.as_bytes(), &share, flag(exact), &number, &stamp];
         arguments.extend(dead.iter().map(NodeId::as_bytes));
         self.on(&self.sources.repair, channel, &arguments).await
     }
@@ -171,9 +198,11 @@ impl<S: Store> Scripts<S> {
         exact: bool,
         id: &NodeId,
         share: Option<u64>,
+        visitors: Confirmed,
     ) -> Result<ScriptReply, Error> {
         let share = share.map_or(Vec::new(), decimal);
-        self.on(&self.sources.read, channel, &[id.as_bytes(), &share, flag(exact)]).await
+        let (number, stamp) = owner::confirmed(visitors);
+        self.on(&self.sources.read, channel, &[id.as_bytes(), &share, flag(exact), &number, &stamp]).await
     }
 
     /// Takes back the 0 that `channel` was set up as, unless somebody is counted there.
@@ -185,7 +214,9 @@ impl<S: Store> Scripts<S> {
     /// the nodes before its first statement, so whoever is missing there is dead. Damaged keys name
     /// nobody; whoever writes them next mends them.
     pub async fn strangers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
-        let ids: Vec<Vec<u8>> = self.members("HKEYS", self.keys.tally(channel).as_bytes()).await?;
+        let mut ids: Vec<Vec<u8>> = self.members("HKEYS", self.keys.tally(channel).as_bytes()).await?;
+        let owners = self.pairs(self.keys.owner(channel).as_bytes()).await?;
+        ids.extend(owners.iter().filter_map(|(_, entry)| Some(owner::node_of(entry)?.as_bytes().to_vec())));
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -232,9 +263,29 @@ impl<S: Store> Scripts<S> {
         }
     }
 
+    /// The fields and values of a hash of ours; none if it is damaged.
+    pub(super) async fn pairs(&self, key: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        match self.store.call(with(cmd("HGETALL"), &[key])).await.and_then(read) {
+            Err(error) if error.is_of_one_key() => Ok(Vec::new()),
+            reply => reply,
+        }
+    }
+
     async fn on(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<ScriptReply, Error> {
-        let (total, tally, own) = (self.keys.total(channel), self.keys.tally(channel), self.keys.own(channel));
-        answer(self.run(script, &[total.as_bytes(), tally.as_bytes(), own.as_bytes()], arguments).await?)
+        let reply = self.ask(script, channel, arguments).await?;
+        reply.known().ok_or_else(|| Error::Reply(format!("{} {}", reply.word, reply.total)))
+    }
+
+    /// Runs a script on a channel's keys.
+    pub(super) async fn ask(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<Reply, Error> {
+        let keys = &self.keys;
+        let keys =
+            [keys.total(channel), keys.tally(channel), keys.own(channel), keys.people(channel), keys.owner(channel)];
+        let reply: Vec<String> = read(self.run(script, &keys.each_ref().map(String::as_bytes), arguments).await?)?;
+        let mut words = reply.into_iter();
+        let mut next = || words.next().unwrap_or_default();
+        let (word, total, changed, damage) = (next(), next(), next() == "1", next());
+        Ok(Reply { word, total, changed, damage, more: [next(), next()] })
     }
 
     /// Runs a script by its hash, and sends the whole of it where the store does not know it yet.
@@ -258,11 +309,11 @@ fn with(mut command: Cmd, arguments: &[&[u8]]) -> Cmd {
     command
 }
 
-fn decimal(number: impl ToString) -> Vec<u8> {
+pub(super) fn decimal(number: impl ToString) -> Vec<u8> {
     number.to_string().into_bytes()
 }
 
-fn flag(on: bool) -> &'static [u8] {
+pub(super) fn flag(on: bool) -> &'static [u8] {
     if on { b"1" } else { b"0" }
 }
 
@@ -270,14 +321,30 @@ fn read<T: FromRedisValue>(reply: Value) -> Result<T, Error> {
     T::from_redis_value(reply).map_err(|error| Error::Reply(error.to_string()))
 }
 
-fn answer(reply: Value) -> Result<ScriptReply, Error> {
-    let (word, total, changed, damage): (String, String, String, String) = read(reply)?;
-    match (word.as_str(), total.parse()) {
-        ("ok", Ok(total)) => Ok(ScriptReply::Total { total, changed: changed == "1", damage }),
-        ("unusable", _) => Ok(ScriptReply::Unusable { why: total, damage }),
-        ("late", _) => Ok(ScriptReply::Late),
-        ("lost", _) => Ok(ScriptReply::Lost),
-        ("foreign", _) => Ok(ScriptReply::Foreign),
-        _ => Err(Error::Reply(format!("{word} {total}"))),
+/// The answer of a script as it came.
+pub(super) struct Reply {
+    pub word: String,
+    total: String,
+    changed: bool,
+    damage: String,
+    /// What this script alone has to say.
+    pub more: [String; 2],
+}
+
+impl Reply {
+    /// What all scripts may answer.
+    pub fn known(&self) -> Option<ScriptReply> {
+        Some(match (self.word.as_str(), self.total.parse()) {
+            ("ok", Ok(total)) => {
+                let (damage, dying) = (self.damage.clone(), self.more[0].parse().is_ok_and(|dying: u64| dying > 0));
+                ScriptReply::Total { total, changed: self.changed, damage, dying }
+            }
+            ("unusable", _) => ScriptReply::Unusable { why: self.total.clone(), damage: self.damage.clone() },
+            ("late", _) => ScriptReply::Late,
+            ("lost", _) => ScriptReply::Lost,
+            ("taken", _) => ScriptReply::Taken,
+            ("foreign", _) => ScriptReply::Foreign,
+            _ => return None,
+        })
     }
 }

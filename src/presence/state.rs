@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::channel::{Change, Heartbeat};
 use super::channel_state::{ChannelState, Listed, Now, Step};
@@ -20,8 +20,6 @@ use crate::config::{self, Rules};
 
 /// Steps for channels that may be under way at once.
 const JOBS: usize = 64;
-/// Nodes that are reaped at once.
-const REAPERS: usize = 8;
 /// Each total is looked at about once in this time, so many at once, in case somebody has deleted it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_ONCE: usize = 512;
@@ -36,6 +34,7 @@ pub struct State {
     pub(super) beat: Beat,
     up: bool,
     subscribed: bool,
+    staying: bool,
     closing: bool,
     leaving: bool,
     pub(super) channels: IndexMap<Arc<str>, ChannelState>,
@@ -49,6 +48,10 @@ pub struct State {
     /// steps are under way with each.
     pub(super) spent: IndexMap<NodeId, usize>,
     pub(super) look: Look,
+    /// Channels that dead nodes' visitors are swept out of.
+    pub(super) sweeping: IndexSet<Arc<str>>,
+    /// The stamp of the last batch of visitors.
+    stamps: u64,
     /// Channels that a node that closes still has to withdraw.
     remaining: usize,
     /// Channels whose last step the store refused for a reason of its own.
@@ -91,6 +94,7 @@ impl State {
             beat: Beat { under_way: false, next: now, refusals: 0 },
             up: false,
             subscribed: false,
+            staying: false,
             closing: false,
             leaving: false,
             channels: IndexMap::new(),
@@ -100,6 +104,8 @@ impl State {
             reaping: IndexMap::new(),
             spent: IndexMap::new(),
             look: Look { under_way: false, next: now, from: 0 },
+            sweeping: IndexSet::new(),
+            stamps: 0,
             remaining: 0,
             refusing: 0,
             refusal: String::new(),
@@ -150,10 +156,15 @@ impl State {
         }
     }
 
+    /// This node is about to leave: visitors stay counted until it does.
+    pub fn stay(&mut self) {
+        self.staying = true;
+    }
+
     /// This node leaves: nobody is here any more, and what it has stated is to be withdrawn.
     pub fn close(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.closing, true) {
-            self.channels.values_mut().for_each(|channel| channel.here = 0);
+            self.channels.values_mut().for_each(|channel| channel.empty(now));
             self.look_at_all(now);
         }
     }
@@ -163,11 +174,14 @@ impl State {
         if self.closing {
             // Sockets that did not say goodbye end with the process.
             change.here = 0;
+            change.visitors.iter_mut().flatten().for_each(|(_, here)| *here = false);
         }
         let repair = self.next_repair(now);
         let standing = self.rules.stands(&change.name);
+        let linger = self.rules.find(&change.name).map_or(Duration::ZERO, |rule| rule.linger);
         let channel =
             self.channels.entry(change.name.clone()).or_insert_with(|| ChannelState::new(standing, now, repair));
+        channel.linger = linger;
         channel.note(&change, now, self.config.quiet);
         self.look_at(change.name, now);
     }
@@ -213,6 +227,9 @@ impl State {
     pub(super) fn look_at(&mut self, name: Arc<str>, at: Instant) {
         let now = self.now(at);
         let Some(channel) = self.channels.get_mut(&name) else { return };
+        if !self.staying || self.closing {
+            channel.tick(at);
+        }
         let remains = channel.remains();
         match (std::mem::replace(&mut channel.remains, remains), remains) {
             (false, true) => self.remaining += 1,
@@ -293,19 +310,30 @@ impl State {
         let repair = self.next_repair(now);
         let (Some(channel), Some(end)) = (self.channels.get_mut(&name), self.lease.end) else { return };
         let (share, listed) = (channel.stated, channel.listed);
+        // Where it is not certain what the store has of the visitors, it is not asked.
+        let (share, visitors) = match channel.confirmed_visitors() {
+            Some(visitors) => (share, visitors),
+            None => (None, None),
+        };
+        let batch = (step == Step::Visit).then(|| {
+            self.stamps += 1;
+            channel.batch(self.random.u16(..).to_be_bytes(), self.stamps)
+        });
         channel.begin(step, now, self.config.batch, repair);
         let job = StepJob {
             step,
             id: self.lease.id.clone(),
             number: channel.here,
             share,
+            visitors,
+            batch,
             olds: channel.olds.clone(),
             heard: channel.heard,
             exact: channel.standing,
             ours: channel.ours,
             // A repair puts it there again, in case the list was lost.
             list: match step {
-                Step::State => channel.here > 0 && listed != Listed::Yes,
+                Step::State | Step::Visit => channel.is_anybody_here() && listed != Listed::Yes,
                 Step::Repair => listed != Listed::No,
                 Step::Read | Step::Unlist | Step::Unset => false,
             },
@@ -313,7 +341,7 @@ impl State {
             may_reap: self.lease.may_reap(self.config.lease, now),
         };
         self.stepping += 1;
-        if step == Step::State {
+        if matches!(step, Step::State | Step::Visit) {
             self.tell(News::Stating);
         }
         self.effects.push(Effect::Run(Job::Step(name.clone(), job)));
@@ -347,31 +375,6 @@ impl State {
             self.look.under_way = true;
             self.effects.push(Effect::Run(Job::Look(names)));
         }
-    }
-
-    /// Has ids of its own that this node has given up struck, once nothing can come under them any more.
-    pub(super) fn reap_spent(&mut self) {
-        let busy = |id: &NodeId| self.channels.values().any(|channel| channel.olds.contains(id));
-        let free: Vec<NodeId> =
-            self.spent.iter().filter(|(id, steps)| **steps == 0 && !busy(id)).map(|(id, _)| id.clone()).collect();
-        for id in free {
-            if self.reap(id.clone(), true) {
-                self.spent.swap_remove(&id);
-            }
-        }
-    }
-
-    /// Has what a node had stated withdrawn. False if too many are under way.
-    pub(super) fn reap(&mut self, id: NodeId, own: bool) -> bool {
-        if self.reaping.contains_key(&id) || id == self.lease.id {
-            return true;
-        }
-        if self.reaping.len() >= REAPERS {
-            return false;
-        }
-        self.reaping.insert(id.clone(), own);
-        self.effects.push(Effect::Run(Job::Reap(id)));
-        true
     }
 
     /// When closing: once nothing is left to withdraw, gives the leases back.

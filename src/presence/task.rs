@@ -91,6 +91,9 @@ impl Task {
         for change in self.presence.changes() {
             self.state.changed(change, now);
         }
+        if self.presence.staying() {
+            self.state.stay();
+        }
         if self.presence.closing() {
             self.state.close(now);
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Heartbeat, Reading, Value};
 use super::channel_state::{ChannelState, Listed, Step};
+use super::channel_visitors::Visit;
 use super::effect::{Effect, News, Outcome, StepJob};
 use super::lease::NodeId;
 use super::scripts::{HeartbeatReply, ScriptReply};
@@ -38,6 +39,12 @@ impl State {
                     Ok(_) if own => {}
                     Ok(channels) => self.tell(News::Reaped(id, channels)),
                     Err(error) => self.tell(News::NotYet("a dead node's shares are not withdrawn yet", error)),
+                }
+            }
+            Outcome::Swept(name, result) => {
+                self.sweeping.swap_remove(&name);
+                if let Err(error) = result {
+                    self.tell(News::NotYet("dead nodes' visitors are not swept out yet", error));
                 }
             }
             Outcome::Look(result) => {
@@ -156,15 +163,20 @@ impl State {
         channel.busy = false;
         let reply = match result {
             Err(Error::Down | Error::Lost(_)) => {
+                channel.in_doubt(job);
                 // The link's change says it once for all; what is not confirmed is stated again.
                 channel.unread |= job.step == Step::Read;
                 return;
             }
             Err(Error::Refused(why)) => {
+                channel.in_doubt(job);
                 channel.unread |= job.step == Step::Read;
                 return self.step_refused(name, why, now);
             }
-            Err(Error::Key(why) | Error::Reply(why)) => Err(why),
+            Err(Error::Key(why) | Error::Reply(why)) => {
+                channel.in_doubt(job);
+                Err(why)
+            }
             Ok(reply) => Ok(reply),
         };
         if channel.answered() {
@@ -186,6 +198,11 @@ impl State {
 
     fn answered(&mut self, name: &Arc<str>, job: &StepJob, reply: ScriptReply, current: bool, now: Instant) {
         let Some(channel) = self.channels.get_mut(name) else { return };
+        let visit = channel.visited(job, &reply);
+        let reply = match reply {
+            ScriptReply::Visited { reply, .. } => *reply,
+            reply => reply,
+        };
         let (done, damage) = match &reply {
             ScriptReply::Total { damage, .. } | ScriptReply::Unusable { damage, .. } => (true, damage.clone()),
             _ => (false, String::new()),
@@ -196,10 +213,18 @@ impl State {
         if !damage.is_empty() {
             self.tell(News::Mended(name.clone(), damage));
         }
+        match visit {
+            Visit::Nothing => {}
+            Visit::Lost => self.tell(News::ShareLost(name.clone())),
+            Visit::Sweep => self.sweep(name),
+        }
         match reply {
-            ScriptReply::Total { total, changed, .. } => {
-                if changed && job.step == Step::Repair {
+            ScriptReply::Total { total, changed, dying, .. } => {
+                if job.step == Step::Repair && changed {
                     self.tell(News::Repaired(name.clone(), total));
+                }
+                if job.step == Step::Repair && dying {
+                    self.sweep(name);
                 }
                 self.usable(name, total);
                 self.hand_on(name, job.heard, Reading::Total(total));
@@ -212,8 +237,11 @@ impl State {
                 // Nothing more can be stated before a heartbeat has said what became of the lease.
                 (self.lease.held, self.beat.next) = (false, now);
             }
+            // See [`ChannelState::visited`].
+            ScriptReply::Lost | ScriptReply::Taken if job.step == Step::Visit => {}
+            ScriptReply::Taken | ScriptReply::Visited { .. } => {}
             ScriptReply::Lost if current => {
-                self.with(name, |channel| channel.stated = None);
+                self.with(name, ChannelState::lost);
                 self.tell(News::ShareLost(name.clone()));
             }
             ScriptReply::Lost => {}
@@ -230,7 +258,7 @@ impl State {
             return;
         }
         channel.try_again(now);
-        if job.step == Step::State {
+        if matches!(job.step, Step::State | Step::Visit) {
             // Nothing was stated, and there is no share. It is only listed, and comes off the list when it is left.
             channel.stated = Some(0);
             channel.olds.clear();
@@ -275,7 +303,9 @@ impl ChannelState {
         }
         if job.step == Step::State {
             self.stated = Some(job.number);
-            self.ours = job.number > 0;
+        }
+        if matches!(job.step, Step::State | Step::Visit) {
+            self.ours = self.has_share();
             self.olds.retain(|old| !job.olds.contains(old));
         }
     }

@@ -127,7 +127,7 @@ impl Worker {
     }
 
     fn take_in(&mut self, new: NewClient) {
-        let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head);
+        let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.identity);
         // From now on it is counted among the sockets.
         drop(new.open);
         self.generation = self.generation.wrapping_add(1);

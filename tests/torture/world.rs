@@ -267,7 +267,9 @@ impl World {
         expect(lists.is_empty(), || format!("lists of nodes that are gone: {lists:?}"))?;
         for channel in CHANNELS {
             let tally: BTreeMap<String, i64> = self.store.run(&["HGETALL", &side(channel, "tally")]).await?;
-            same(&format!("the sum of the tallies on {channel}"), tally.values().sum(), self.ours(channel))?;
+            let people: i64 = self.store.run(&["HLEN", &side(channel, "people")]).await?;
+            let shares = tally.values().sum::<i64>() + people;
+            same(&format!("the shares on {channel}"), shares, self.ours(channel))?;
             let own: Option<i64> = self.store.run(&["GET", &side(channel, "own")]).await?;
             let ours = Some(self.ours(channel)).filter(|ours| *ours > 0);
             same(&format!("our own part on {channel}"), own, ours)?;

@@ -11,10 +11,14 @@ pub(super) const SECTION: Section = Section {
         " The first pattern without a * is the default channel.",
         " Warning: the tables in this file replace all the default ones.",
         "",
-        "   count    \"sockets\": connections that joined are counted, in a key of the channel's name.",
+        "   count    \"visitors\": people who joined are counted, each once however many tabs they have, in a key",
+        "            of the channel's name.",
+        "            \"sockets\": connections that joined are counted, in a key of the channel's name.",
         "            \"none\": the channel only carries messages.",
         "   deliver  \"latest\": a client that is behind gets the newest value, and pushes are paced.",
         "            \"every\": all messages in order; a client that falls too far behind is closed.",
+        "   linger   How long a visitor whose last connection ended is still counted, so that a click from page to",
+        "            page changes no number: \"1s\" unless set, at most \"1m\".",
     ],
     keys: &[Key {
         path: "channels",
@@ -28,7 +32,7 @@ pub(super) const SECTION: Section = Section {
 /// The default in TOML's inline form.
 const DEFAULT: &str = r#"[
   { pattern = "users:count", count = "sockets", deliver = "latest" },
-  { pattern = "page:/*", count = "sockets", deliver = "latest" },
+  { pattern = "page:/*", count = "visitors", deliver = "latest" },
   { pattern = "public:*", count = "none", deliver = "every" },
 ]"#;
 
@@ -41,7 +45,7 @@ deliver = "latest"
 
 [[channels]]
 pattern = "page:/*"
-count = "sockets"
+count = "visitors"
 deliver = "latest"
 
 [[channels]]

@@ -1,10 +1,11 @@
 -- The beginning and the ending of every script that works on a channel's count.
 --
--- The total is what others put there, plus what is ours. Ours is the sum of the tally, and `own` says
--- how much of it the total holds already, so that only the difference is added, whatever was lost.
+-- The total is what others put there, plus what is ours. Ours is the sum of the tally and the number of
+-- people, and `own` says how much of it the total holds already, so that only the difference is added,
+-- whatever was lost.
 -- The keys are read and checked here, before anything is written; what follows cannot fail midway.
--- KEYS: the total, the tally, own.
-local TOTAL, TALLY, OWN = KEYS[1], KEYS[2], KEYS[3]
+-- KEYS: the total, the tally, own, people, owner.
+local TOTAL, TALLY, OWN, PEOPLE, OWNER = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 -- Lua's numbers hold every integer up to 2^53. No node has a billion sockets.
 local MOST, MOST_SHARE = 9007199254740992, 1000000000
 
@@ -51,6 +52,8 @@ local FAULTS = {
 }
 local stored, marked = number_at(OWN, 0)
 local fields = read('HGETALL', TALLY)
+-- How many visitors there are, each once, on however many nodes.
+local people = read('HLEN', PEOPLE)
 
 -- What of our own keys was damaged, in words; and the shares.
 local damage, bad = {}, {}
@@ -72,11 +75,16 @@ end
 if marked and not stored then
   damage[#damage + 1] = 'own was not a number'
 end
+local no_people = not people
+if no_people then
+  damage[#damage + 1] = 'the people were of another type'
+end
+people = people or 0
 -- What the total holds of ours. If that was lost, it is what the shares were before this change.
-local own = stored or sum
+local own = stored or sum + people
 -- Whether headcount counts here. Without a tally and without `own`, a key is somebody else's: always
 -- if it holds no integer, and under a pattern in any case.
-local counted = marked or not fields or #fields > 0
+local counted = marked or not fields or #fields > 0 or no_people or people > 0
 local function foreign(exact)
   return exists and not counted and not (exact and total)
 end
@@ -95,6 +103,9 @@ end
 local function write_tally()
   if not fields then
     redis.call('DEL', TALLY)
+  end
+  if no_people then
+    redis.call('DEL', PEOPLE)
   end
   for _, field in ipairs(bad) do
     redis.call('HDEL', TALLY, field)
@@ -119,7 +130,7 @@ end
 -- anybody on it. `lift`: a total below the shares becomes their sum, and so does a text.
 -- Returns ok or unusable, the total or why there is none, "1" if it was changed, and the damage.
 local function finish(exact, lift)
-  local ours = 0
+  local ours = people
   for _, share in pairs(shares) do
     ours = ours + share
   end

@@ -1,8 +1,10 @@
 -- Reads the total. A pattern may match a key that is no count, and what that holds is told to nobody.
--- ARGV: the node, the share that the store last confirmed to it or "", "1" if the channel is named exactly.
+-- ARGV: the node, the share that the store last confirmed to it or "", "1" if the channel is named exactly,
+--       the number and the stamp of its visitors.
 -- Returns ok and the total; unusable and why; lost, if the store has another share of the node or the
 -- total is missing; foreign, if the key is not a count.
-if lost(ARGV[1], ARGV[2]) or (not exists and sum > 0) then
+local astray = ARGV[2] ~= '' and (broken or misplaced(ARGV[1], ARGV[4], ARGV[5]))
+if astray or lost(ARGV[1], ARGV[2]) or (not exists and sum + people > 0) then
   return {'lost', '', '0', ''}
 end
 if foreign(ARGV[3] == '1') then

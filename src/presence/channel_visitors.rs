@@ -1,0 +1,132 @@
+//! The part of a channel's state that concerns visitors, where they are counted.
+
+use std::time::Instant;
+
+use super::channel_state::{ChannelState, Step};
+use super::effect::StepJob;
+use super::scripts::ScriptReply;
+use super::visitors::{Batch, Confirmed, VisitorId};
+
+/// What follows from the answer to a batch of visitors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visit {
+    /// Nothing.
+    Nothing,
+    /// The store had something else than what was stated: all of it is stated anew.
+    Lost,
+    /// What was stated under an earlier number is to be swept out.
+    Sweep,
+}
+
+impl ChannelState {
+    /// Takes in who came and who went. A handle that counts sockets has no visitors: those who are stated go.
+    pub fn note_visitors(&mut self, changes: Option<&[(VisitorId, bool)]>, now: Instant) {
+        match (changes, &mut self.visitors) {
+            (Some(changes), visitors) => {
+                let visitors = visitors.get_or_insert_default();
+                for (visitor, here) in changes {
+                    visitors.note(*visitor, *here, now, self.linger);
+                }
+            }
+            (None, Some(visitors)) => visitors.leave(now, std::time::Duration::ZERO),
+            (None, None) => {}
+        }
+    }
+
+    /// Nobody is here any more. Visitors linger once more, as they may be on their way to another node.
+    pub fn empty(&mut self, now: Instant) {
+        self.here = 0;
+        if let Some(visitors) = &mut self.visitors {
+            visitors.leave(now, self.linger);
+        }
+    }
+
+    /// Stops counting those who have lingered long enough.
+    pub fn tick(&mut self, now: Instant) {
+        if let Some(visitors) = &mut self.visitors {
+            visitors.tick(now);
+            if visitors.is_settled() && self.released() {
+                self.visitors = None;
+            }
+        }
+    }
+
+    /// Whether anybody is here, counted in whatever way.
+    pub fn is_anybody_here(&self) -> bool {
+        self.here > 0 || self.visitors.as_ref().is_some_and(|visitors| visitors.counted() > 0)
+    }
+
+    /// Whether the store may have visitors of this node, or is to get them.
+    pub fn has_visitors(&self) -> bool {
+        self.visitors.as_ref().is_some_and(|visitors| !visitors.is_settled())
+    }
+
+    /// Whether the next statement is one of visitors.
+    pub fn visits(&self) -> bool {
+        let Some(visitors) = &self.visitors else { return false };
+        visitors.unstated() || (!self.olds.is_empty() && !visitors.is_settled())
+    }
+
+    /// What the store has of the visitors; the outer None if that is not certain.
+    pub fn confirmed_visitors(&self) -> Option<Confirmed> {
+        match &self.visitors {
+            // What is under an older id is found by nobody who asks for the new one.
+            Some(visitors) if self.olds.is_empty() => visitors.confirmed(),
+            Some(_) => None,
+            None => Some(None),
+        }
+    }
+
+    /// Whether the store has confirmed a share.
+    pub fn has_share(&self) -> bool {
+        self.stated.is_some_and(|share| share > 0)
+            || self.visitors.as_ref().is_some_and(|visitors| matches!(visitors.confirmed(), Some(Some(_))))
+    }
+
+    /// The next batch of visitors.
+    pub fn batch(&mut self, number: [u8; 2], stamp: u64) -> Batch {
+        self.visitors.get_or_insert_default().batch(number, stamp)
+    }
+
+    /// Nobody knows what became of a step.
+    pub fn in_doubt(&mut self, job: &StepJob) {
+        if let (Some(visitors), Some(batch)) = (&mut self.visitors, &job.batch) {
+            visitors.in_doubt(batch);
+        }
+    }
+
+    /// The store has another share of this node than it confirmed: it is stated anew.
+    pub fn lost(&mut self) {
+        self.stated = None;
+        if let Some(visitors) = &mut self.visitors {
+            visitors.lost();
+        }
+    }
+
+    /// Takes in the answer to a batch of visitors.
+    pub fn visited(&mut self, job: &StepJob, reply: &ScriptReply) -> Visit {
+        let (Step::Visit, Some(batch), Some(visitors)) = (job.step, &job.batch, &mut self.visitors) else {
+            return Visit::Nothing;
+        };
+        match reply {
+            ScriptReply::Visited { count, done, .. } => {
+                let astray = visitors.is_astray();
+                if !visitors.made(batch, *done, *count) {
+                    return Visit::Lost;
+                }
+                self.sweeps |= astray;
+                if self.sweeps && !visitors.unstated() {
+                    self.sweeps = false;
+                    return Visit::Sweep;
+                }
+            }
+            ScriptReply::Taken => visitors.taken(batch),
+            ScriptReply::Lost => {
+                visitors.lost();
+                return Visit::Lost;
+            }
+            _ => visitors.not_made(batch),
+        }
+        Visit::Nothing
+    }
+}

@@ -1,0 +1,43 @@
+-- Takes a dying number out of some of the people, and frees it after the last of them. Whoever sweeps
+-- from beginning to end meets every visitor that had the number, because nobody gets it any more.
+-- ARGV: the number, its entry among the owners as it was when this sweep began, where to go on, how many
+--       visitors to look at, "1" if the channel is named exactly.
+-- Returns what `finish` does, where to go on ("0": nothing is left), and how many visitors had it.
+local number, exact = ARGV[1], ARGV[5] == '1'
+local cursor, found = '0', 0
+mend()
+-- If it was freed meanwhile it may be another node's.
+if owners[number] and owners[number].raw == ARGV[2] and not living[number] then
+  local page = redis.call('HSCAN', PEOPLE, ARGV[3], 'COUNT', ARGV[4])
+  cursor = page[1]
+  local sets, gone = {}, {}
+  for i = 1, #page[2], 2 do
+    local numbers = page[2][i + 1]
+    local at = place(numbers, number)
+    broken = broken or not sound(numbers)
+    if at then
+      found = found + 1
+      numbers = string.sub(numbers, 1, at - 1) .. string.sub(numbers, at + 2)
+      if numbers == '' then
+        gone[#gone + 1] = page[2][i]
+      else
+        sets[#sets + 1], sets[#sets + 2] = page[2][i], numbers
+      end
+    end
+  end
+  people = people - #gone
+  if cursor == '0' then
+    redis.call('HDEL', OWNER, number)
+  end
+  -- A page of a small hash is all of it, however small a page was asked for.
+  for i = 1, #gone, 1000 do
+    redis.call('HDEL', PEOPLE, unpack(gone, i, math.min(i + 999, #gone)))
+  end
+  for i = 1, #sets, 1000 do
+    redis.call('HSET', PEOPLE, unpack(sets, i, math.min(i + 999, #sets)))
+  end
+end
+mend()
+local reply = finish(exact, false)
+reply[5], reply[6] = cursor, text(found)
+return reply

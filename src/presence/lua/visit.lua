@@ -1,0 +1,102 @@
+-- States which visitors a node has on one channel and which it has no more. Stating it twice changes
+-- nothing. It stops where it has taken too long; the rest is another batch.
+-- ARGV: the node, its number here, the stamp of its last batch that was confirmed under that number (0 if
+--       there is none), the stamp of this batch, the end of the lease as last confirmed, "1" if the
+--       channel is named exactly, "1" if the node has a share here already, the longest time in ms, how
+--       many older ids of the node follow, these, then the visitors, each once, with + or - in front, first those that left.
+-- Returns what `finish` does, how many visitors the node has under its number, and how many of the
+-- changes were made; or late, if the lease has ended; foreign, if the key is not a count; taken, if the
+-- number is another node's; lost, if the store has not what the node has stated.
+local node, number, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local exact, first = ARGV[6] == '1', 10 + tonumber(ARGV[9])
+local time = redis.call('TIME')
+if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[5]) then
+  return {'late', '', '0', '', '0', '0'}
+end
+if foreign(exact) and ARGV[7] ~= '1' then
+  return {'foreign', '', '0', '', '0', '0'}
+end
+
+local mine = {[node] = true}
+for i = 10, first - 1 do
+  mine[ARGV[i]] = true
+  put(ARGV[i], 0)
+end
+mend()
+local answer, owner = nil, owners[number]
+if not owner then
+  answer = from > 0 and 'lost' or nil
+elseif not (living[number] and mine[owner.node]) then
+  answer = from > 0 and 'lost' or 'taken'
+elseif owner.stamp < from or owner.stamp >= to then
+  answer = 'lost'
+end
+-- A batch that is carried out late is no reason to give up what was stated after it.
+for other, owned in pairs(living) do
+  if mine[owned.node] and owned.stamp < to and (other ~= number or answer == 'lost') then
+    sentence(other)
+  end
+end
+if answer then
+  local reply = finish(exact, false)
+  reply[1], reply[5], reply[6] = answer, '0', '0'
+  return reply
+end
+
+local count, at = owner and owner.count or 0, first
+owners[number] = owner or {}
+local clock = rawget(_G, 'os') and os.clock or function() return 0 end
+local by = clock() + tonumber(ARGV[8]) / 1000
+if owner and string.sub(ARGV[first] or '', 1, 1) == '-' then
+  -- Removals go first, and are never refused for want of memory.
+  redis.call('HDEL', OWNER, number)
+end
+while at <= #ARGV do
+  local some, sets, gone = {}, {}, {}
+  for i = at, math.min(at + 99, #ARGV) do
+    some[#some + 1] = string.sub(ARGV[i], 2)
+  end
+  local had = redis.call('HMGET', PEOPLE, unpack(some))
+  for i, visitor in ipairs(some) do
+    local numbers = had[i] or ''
+    local found = place(numbers, number)
+    broken = broken or (had[i] and not sound(numbers))
+    if string.sub(ARGV[at + i - 1], 1, 1) == '+' then
+      if not found then
+        sets[#sets + 1], sets[#sets + 2] = visitor, numbers .. number
+        count, people = count + 1, people + (had[i] and 0 or 1)
+      end
+    elseif found then
+      numbers, count = string.sub(numbers, 1, found - 1) .. string.sub(numbers, found + 2), count - 1
+      if numbers == '' then
+        gone[#gone + 1], people = visitor, people - 1
+      else
+        sets[#sets + 1], sets[#sets + 2] = visitor, numbers
+      end
+    end
+  end
+  if #gone > 0 then
+    redis.call('HDEL', PEOPLE, unpack(gone))
+  end
+  if #sets > 0 then
+    redis.call('HSET', PEOPLE, unpack(sets))
+  end
+  at = at + #some
+  if broken or clock() >= by then
+    break
+  end
+end
+if broken then
+  mend()
+  local reply = finish(exact, false)
+  reply[1], reply[5], reply[6] = 'lost', '0', '0'
+  return reply
+end
+if count > 0 then
+  redis.call('HSET', OWNER, number, text(count) .. ' ' .. ARGV[4] .. ' ' .. node)
+elseif owner then
+  redis.call('HDEL', OWNER, number)
+end
+local reply = finish(exact, false)
+reply[5], reply[6] = text(count), text(at - first)
+return reply

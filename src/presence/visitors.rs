@@ -1,0 +1,265 @@
+//! Which visitors a node has on one channel, and what the store knows of them. No I/O, no clock.
+//!
+//! A visitor is stated once, however many sockets it has. The rule: what is in doubt is stated again in
+//! words, and where the store turns out to have something else, everything is stated anew under
+//! another number.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::memory;
+
+/// Visitors in one batch.
+pub const BATCH: usize = 1000;
+
+/// Who somebody is on one channel: a hash, so that nobody can be followed from channel to channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VisitorId(pub [u8; 16]);
+
+/// What the store knows of a visitor under this node's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stated {
+    No,
+    Yes,
+    /// A batch with it was sent, and its reply was lost.
+    Doubt,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Visitor {
+    here: bool,
+    stated: Stated,
+    /// Waits in `changed`.
+    queued: bool,
+    /// How often it stands in `lingering`.
+    lingers: u32,
+}
+
+impl Visitor {
+    /// Whether it is to be counted.
+    fn counts(&self) -> bool {
+        self.here || self.lingers > 0
+    }
+
+    fn unstated(&self) -> bool {
+        self.stated != if self.counts() { Stated::Yes } else { Stated::No }
+    }
+}
+
+/// One change of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Who.
+    pub visitor: VisitorId,
+    /// Came, or went.
+    pub here: bool,
+    before: Stated,
+}
+
+/// What is stated in one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The node's number on the channel.
+    pub number: [u8; 2],
+    /// The stamp that was last confirmed under that number; 0 if none was.
+    pub from: u64,
+    /// This batch's own.
+    pub to: u64,
+    /// Those that went come first.
+    pub changes: Vec<Change>,
+}
+
+/// What the store has of this node, where that is certain: its number and stamp, if it has visitors.
+pub type Confirmed = Option<([u8; 2], u64)>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Visitors {
+    all: HashMap<VisitorId, Visitor>,
+    changed: VecDeque<VisitorId>,
+    /// Those whose last socket went, in the order in which they stop being counted.
+    lingering: VecDeque<(Instant, VisitorId)>,
+    number: Option<[u8; 2]>,
+    from: u64,
+    counted: usize,
+    stated: usize,
+    doubts: usize,
+    /// The store may have visitors of this node under another number.
+    astray: bool,
+}
+
+impl Visitors {
+    /// The first socket of a visitor came, or its last one went.
+    pub fn note(&mut self, id: VisitorId, here: bool, now: Instant, linger: Duration) {
+        let fresh = Visitor { here: false, stated: Stated::No, queued: false, lingers: 0 };
+        let visitor = self.all.entry(id).or_insert(fresh);
+        let counted = visitor.counts();
+        if visitor.here && !here && linger > Duration::ZERO {
+            visitor.lingers += 1;
+            self.lingering.push_back((now + linger, id));
+        }
+        visitor.here = here;
+        self.counted = self.counted + usize::from(visitor.counts()) - usize::from(counted);
+        self.look_at(id);
+    }
+
+    /// Everybody's last socket went. Those who linger already do so once more.
+    pub fn leave(&mut self, now: Instant, linger: Duration) {
+        for (at, _) in &mut self.lingering {
+            *at = now + linger;
+        }
+        let here: Vec<VisitorId> = self.all.iter().filter(|(_, visitor)| visitor.here).map(|(id, _)| *id).collect();
+        for id in here {
+            self.note(id, false, now, linger);
+        }
+    }
+
+    /// Stops counting those who have lingered long enough.
+    pub fn tick(&mut self, now: Instant) {
+        while self.lingering.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, id)) = self.lingering.pop_front() else { return };
+            if let Some(visitor) = self.all.get_mut(&id) {
+                visitor.lingers -= 1;
+                self.counted -= usize::from(!visitor.counts());
+                self.look_at(id);
+            }
+        }
+    }
+
+    /// When the next one will have lingered long enough.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.lingering.front().map(|(at, _)| *at)
+    }
+
+    /// Queues a visitor that is not as the store knows it, and forgets one that is gone.
+    fn look_at(&mut self, id: VisitorId) {
+        let Some(visitor) = self.all.get_mut(&id) else { return };
+        if visitor.queued {
+            return;
+        }
+        if visitor.unstated() {
+            visitor.queued = true;
+            self.changed.push_back(id);
+        } else if !visitor.counts() {
+            self.all.remove(&id);
+            memory::shrink(&mut self.all);
+        }
+    }
+
+    /// Whether the store is to be told something.
+    pub fn unstated(&self) -> bool {
+        self.astray || !self.changed.is_empty()
+    }
+
+    /// Whether the store may have visitors of this node under another number.
+    pub fn is_astray(&self) -> bool {
+        self.astray
+    }
+
+    /// Whether nobody is here and the store has nobody.
+    pub fn is_settled(&self) -> bool {
+        self.all.is_empty() && !self.astray
+    }
+
+    /// How many are to be counted.
+    pub fn counted(&self) -> usize {
+        self.counted
+    }
+
+    /// What the store has, if that is certain.
+    pub fn confirmed(&self) -> Option<Confirmed> {
+        let certain = self.doubts == 0 && !self.astray;
+        certain.then(|| self.number.filter(|_| self.stated > 0).map(|number| (number, self.from)))
+    }
+
+    /// The next batch, under a number that is `drawn` if there is none. `to` is a stamp that this node has
+    /// not used yet. Whatever becomes of the batch is told to one of the methods below.
+    pub fn batch(&mut self, drawn: [u8; 2], to: u64) -> Batch {
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        while came.len() + went.len() < BATCH {
+            let Some(id) = self.changed.pop_front() else { break };
+            let Some(visitor) = self.all.get_mut(&id) else { continue };
+            visitor.queued = false;
+            if !visitor.unstated() {
+                self.look_at(id);
+                continue;
+            }
+            let change = Change { visitor: id, here: visitor.counts(), before: visitor.stated };
+            if change.here {
+                came.push(change)
+            } else {
+                went.push(change)
+            }
+            self.mark(id, Stated::Doubt);
+        }
+        memory::shrink_queue(&mut self.changed);
+        went.append(&mut came);
+        Batch { number: *self.number.get_or_insert(drawn), from: self.from, to, changes: went }
+    }
+
+    fn mark(&mut self, id: VisitorId, stated: Stated) {
+        let Some(visitor) = self.all.get_mut(&id) else { return };
+        for (was, change) in [(visitor.stated, -1), (stated, 1)] {
+            let counter = match was {
+                Stated::No => continue,
+                Stated::Yes => &mut self.stated,
+                Stated::Doubt => &mut self.doubts,
+            };
+            *counter = counter.saturating_add_signed(change);
+        }
+        visitor.stated = stated;
+    }
+
+    /// The first `done` changes were made, and the store has `count` visitors under the number. False if
+    /// that cannot be: then it is as with [`Visitors::lost`].
+    pub fn made(&mut self, batch: &Batch, done: usize, count: usize) -> bool {
+        for (index, change) in batch.changes.iter().enumerate() {
+            let stated = if change.here { Stated::Yes } else { Stated::No };
+            self.mark(change.visitor, if index < done { stated } else { change.before });
+            self.look_at(change.visitor);
+        }
+        (self.from, self.astray) = (batch.to, false);
+        if count < self.stated || count > self.stated + self.doubts {
+            self.lost();
+            return false;
+        }
+        if count == 0 {
+            (self.number, self.from) = (None, 0);
+        }
+        true
+    }
+
+    /// Nobody knows what became of a batch.
+    pub fn in_doubt(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            self.look_at(change.visitor);
+        }
+    }
+
+    /// Nothing of a batch was carried out.
+    pub fn not_made(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            self.mark(change.visitor, change.before);
+            self.look_at(change.visitor);
+        }
+    }
+
+    /// Nothing of a batch was carried out, because another node has the number.
+    pub fn taken(&mut self, batch: &Batch) {
+        self.not_made(batch);
+        (self.number, self.from) = (None, 0);
+    }
+
+    /// The store has not what this node has stated: all of it is stated anew, under another number. With
+    /// that, the store gives up what it has under any other.
+    pub fn lost(&mut self) {
+        (self.number, self.from, self.stated, self.doubts, self.astray) = (None, 0, 0, 0, true);
+        let ids: Vec<VisitorId> = self.all.keys().copied().collect();
+        for id in ids {
+            if let Some(visitor) = self.all.get_mut(&id) {
+                visitor.stated = Stated::No;
+            }
+            self.look_at(id);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! People, not sockets: somebody with three tabs is one visitor, and a click from page to page changes
+//! no number.
+
+use std::time::Duration;
+
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+use crate::support::{SOON, beside_others, eventually, same, settles, stays};
+
+const PAGE: &str = "page:/";
+
+/// Opens a tab of a visitor on [`PAGE`].
+async fn tab(node: &Node, visitor: &str) -> Client {
+    Client::open(node, &format!("channel={PAGE}&visitor={visitor}-0123456789abcdef")).await
+}
+
+async fn counts(redis: &Redis, people: i64) {
+    eventually("the count", SOON, || async { same("GET", redis.get(PAGE).await?.unwrap_or_default(), people) }).await;
+}
+
+/// Whether every number that was pushed to a client since the first so many is this one.
+fn told_only(client: &Client, since: usize, number: i64) -> Result<(), String> {
+    let others = client.payloads(PAGE).into_iter().skip(since).filter(|pushed| *pushed != number);
+    same("other numbers", others.collect(), Vec::<serde_json::Value>::new())
+}
+
+/// Every key of the channel.
+async fn keys(redis: &Redis) -> Result<Vec<String>, String> {
+    redis.run(&["KEYS", "*page:/*"]).await
+}
+
+#[tokio::test]
+async fn somebody_with_many_tabs_on_many_nodes_is_one() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
+    let first = tab(&nodes[0], "ann").await;
+    first.shows(PAGE, 1).await;
+    let mut tabs = vec![tab(&nodes[0], "ann").await, tab(&nodes[1], "ann").await];
+    let bob = tab(&nodes[1], "bob").await;
+    bob.shows(PAGE, 2).await;
+    first.shows(PAGE, 2).await;
+    stays("two people are two", Duration::from_secs(2), || async { same("GET", redis.get(PAGE).await?, Some(2)) })
+        .await;
+    first.close().await;
+    tabs.remove(0).close().await;
+    stays("one tab is left", Duration::from_secs(2), || async { same("GET", redis.get(PAGE).await?, Some(2)) }).await;
+    tabs.remove(0).close().await;
+    bob.shows(PAGE, 1).await;
+    bob.close().await;
+    eventually("nothing is left", SOON, || async { same("keys", keys(&redis).await?, vec![]) }).await;
+}
+
+#[tokio::test]
+async fn a_click_from_page_to_page_changes_no_number() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
+    let bob = tab(&nodes[0], "bob").await;
+    let mut ann = tab(&nodes[0], "ann").await;
+    bob.shows(PAGE, 2).await;
+    let heard = bob.payloads(PAGE).len();
+    for turn in 0..6 {
+        ann.close().await;
+        ann = tab(&nodes[turn % 2], "ann").await;
+        ann.shows(PAGE, 2).await;
+    }
+    stays("nobody was told of another number", Duration::from_secs(2), || async { told_only(&bob, heard, 2) }).await;
+}
+
+#[tokio::test]
+async fn without_an_id_each_connection_is_a_visitor() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let query = format!("channel={PAGE}");
+    let (first, _second) = (Client::open(&node, &query).await, Client::open(&node, &query).await);
+    counts(&redis, 2).await;
+    first.unsubscribe(PAGE).await;
+    counts(&redis, 1).await;
+    first.subscribe(PAGE).await;
+    first.watch(PAGE).await;
+    counts(&redis, 1).await;
+}
+
+#[tokio::test]
+async fn visitors_of_a_node_that_died_are_withdrawn_and_those_who_are_elsewhere_too_stay() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let (node, doomed) = (Node::start(&redis.url()).await, Node::start(&redis.url()).await);
+    let mut here = Vec::new();
+    for name in ["ann", "bob", "cid"] {
+        here.push(tab(&doomed, name).await);
+    }
+    here.push(tab(&node, "ann").await);
+    counts(&redis, 3).await;
+    doomed.crash().await;
+    counts(&redis, 1).await;
+    let owners: i64 = redis.must(&["HLEN", "headcount:v1:{page:/}:owner"]).await;
+    assert_eq!(owners, 1);
+}
+
+#[tokio::test]
+async fn any_one_key_of_the_channel_may_be_lost_or_damaged() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let setup = || Node::on(&redis.url()).set("presence.repair", "1s");
+    let nodes = [setup().start().await, setup().start().await];
+    let mut here = Vec::new();
+    for (index, name) in ["ann", "bob", "cid", "dan", "eve", "ann"].iter().enumerate() {
+        here.push(tab(&nodes[index % 2], name).await);
+    }
+    counts(&redis, 5).await;
+    for key in ["page:/", "headcount:v1:{page:/}:people", "headcount:v1:{page:/}:owner", "headcount:v1:{page:/}:own"] {
+        for damage in [&["DEL", key][..], &["SET", key, "nonsense"], &["FLUSHALL"]] {
+            if key == PAGE && damage[0] == "SET" {
+                continue;
+            }
+            redis.must::<redis::Value>(damage).await;
+            settles(&format!("{damage:?} heals"), SOON, Duration::from_secs(2), || async {
+                same("people", redis.run(&["HLEN", "headcount:v1:{page:/}:people"]).await?, 5)?;
+                same("GET", redis.get(PAGE).await?, Some(5))
+            })
+            .await;
+        }
+    }
+    here.clear();
+    eventually("nothing is left", SOON, || async { same("keys", keys(&redis).await?, vec![]) }).await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_is_refused_with_the_reason() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    for path in ["/ws?visitor=short", "/events?visitor=short", "/events?visitor=spaces+are+no+part+of+it"] {
+        let reply = node.get(path).await.unwrap();
+        let expected = if path.starts_with("/ws") { 426 } else { 400 };
+        assert_eq!(reply.status, expected, "{path}");
+    }
+    let refused = Client::try_open(node.address, "visitor=short").await.err().unwrap();
+    assert!(refused.contains("400"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_node_that_stops_keeps_its_visitors_until_they_have_had_time_to_come_elsewhere() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let (mut node, other) = (Node::start(&redis.url()).await, Node::start(&redis.url()).await);
+    let bob = tab(&other, "bob").await;
+    let ann = tab(&node, "ann").await;
+    bob.shows(PAGE, 2).await;
+    let heard = bob.payloads(PAGE).len();
+    node.signal(rustix::process::Signal::TERM);
+    ann.closes(SOON).await;
+    let ann = tab(&other, "ann").await;
+    ann.shows(PAGE, 2).await;
+    assert!(node.exit(SOON).await.success());
+    stays("nobody was told of another number", Duration::from_secs(1), || async { told_only(&bob, heard, 2) }).await;
+}
