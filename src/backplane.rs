@@ -17,6 +17,7 @@ mod wishes;
 
 pub use backoff::Backoff;
 pub use client::{Client, Link};
+pub use connect::Credentials;
 pub use error::Error;
 pub use inbox::{Event, Inbox};
 pub use keys::Keys;

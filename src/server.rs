@@ -250,8 +250,8 @@ impl Node {
         let mut background = JoinSet::new();
 
         let keys = Keys::new(&config.redis.key_prefix);
-        let commands = Client::new(&config.redis, metrics.clone())?;
-        let feed = Subscriber::new(&config.redis, metrics.clone())?;
+        let commands = Client::new(&config.redis, host.credentials(), metrics.clone())?;
+        let feed = Subscriber::new(&config.redis, host.credentials(), metrics.clone())?;
         let link = commands.link();
 
         let (presence, count) =

@@ -65,7 +65,7 @@ mod zset;
 pub use clock::Time;
 pub use pubsub::Slot;
 pub use server::{Core, Endpoints};
-pub use settings::{Fsync, Options};
+pub use settings::{Credential, Fsync, Options};
 
 use event_loop::EventLoop;
 use server::Contents;

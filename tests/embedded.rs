@@ -230,3 +230,29 @@ async fn the_readme_lists_the_commands_that_there_are() {
     listed.sort();
     assert_eq!(listed, commands);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_cannot_be_locked_out_of_the_store_that_it_serves() {
+    let _turn = beside_others().await;
+    let port = free_port();
+    let node = auto("127.0.0.1", port).start().await;
+    node.ready().await;
+    let first = Client::open(&node, "").await;
+    count_is(port, &[&first], 1).await;
+    let url = format!("redis://127.0.0.1:{port}");
+    let mut stranger = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    for command in [&["CONFIG", "SET", "requirepass", "secret"][..], &["CONFIG", "SET", "maxclients", "1"]] {
+        redis::cmd(command[0]).arg(&command[1..]).exec_async(&mut stranger).await.unwrap();
+    }
+    for kind in ["normal", "pubsub"] {
+        let kill = redis::cmd("CLIENT").arg(&["KILL", "TYPE", kind, "SKIPME", "yes"]).to_owned();
+        kill.exec_async(&mut stranger).await.unwrap();
+    }
+    let second = Client::open(&node, "").await;
+    settles("both are counted", WITHIN, HOLD, || async {
+        let count = redis::cmd("GET").arg(COUNT).query_async(&mut stranger.clone()).await.map_err(|e| e.to_string())?;
+        same("GET", count, Some(2))?;
+        [&first, &second].iter().try_for_each(|client| client.sees(COUNT, 2))
+    })
+    .await;
+}

@@ -14,7 +14,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::connect::{Connection, Connector, Failure};
+use super::connect::{Connection, Connector, Credentials, Failure};
 use super::error::Error;
 use super::peer::{Peer, eviction};
 use crate::config;
@@ -64,9 +64,13 @@ impl Client {
     ///
     /// # Errors
     /// The URL names no store.
-    pub fn new(config: &config::Redis, metrics: Metrics) -> Result<Self, redis::RedisError> {
+    pub fn new(
+        config: &config::Redis,
+        credentials: watch::Receiver<Option<Credentials>>,
+        metrics: Metrics,
+    ) -> Result<Self, redis::RedisError> {
         let shared = Shared {
-            connector: Connector::new(config)?,
+            connector: Connector::new(config, credentials)?,
             current: Mutex::default(),
             link: watch::Sender::new(Link::Down(String::new())),
             broken: Notify::new(),

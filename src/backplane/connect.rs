@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisError,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -46,9 +48,20 @@ impl From<RedisError> for Failure {
     }
 }
 
+/// A user and password that stand in for those of the URL.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user's name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
 /// Makes connections to the one store of the configuration.
 pub(super) struct Connector {
     info: ConnectionInfo,
+    /// Used in place of the URL's while there are any.
+    credentials: watch::Receiver<Option<Credentials>>,
     /// The store's address as it may be shown.
     pub shown: String,
     connect_timeout: Duration,
@@ -57,13 +70,23 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub fn new(config: &config::Redis) -> Result<Self, RedisError> {
+    pub fn new(config: &config::Redis, credentials: watch::Receiver<Option<Credentials>>) -> Result<Self, RedisError> {
         Ok(Self {
             info: config.url.as_str().into_connection_info()?,
+            credentials,
             shown: config.shown(),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
         })
+    }
+
+    /// As whom to connect now, and in what way.
+    fn settings(&self) -> RedisConnectionInfo {
+        let settings = self.info.redis_settings().clone();
+        match self.credentials.borrow().clone() {
+            Some(own) => settings.set_username(own.user).set_password(own.password),
+            None => settings,
+        }
     }
 
     /// A connection for commands.
@@ -71,7 +94,7 @@ impl Connector {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.response_timeout));
         self.within_deadline(async {
             let stream = self.stream().await?;
-            Connection::over(stream, self.info.redis_settings(), config).await
+            Connection::over(stream, &self.settings(), config).await
         })
         .await
     }
@@ -84,7 +107,7 @@ impl Connector {
         receive: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
     ) -> Result<Connection, Failure> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(receive);
-        let settings = self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let settings = self.settings().set_protocol(ProtocolVersion::RESP3);
         self.within_deadline(async {
             let gated = Gated { io: self.stream().await?, inbox: inbox.clone() };
             Connection::over(gated, &settings, config).await
@@ -125,7 +148,7 @@ pub(super) struct Connection {
 impl Connection {
     async fn over(
         stream: impl Stream + 'static,
-        settings: &redis::RedisConnectionInfo,
+        settings: &RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> Result<Self, RedisError> {
         let (commands, driver) = MultiplexedConnection::new_with_config(settings, stream, config).await?;

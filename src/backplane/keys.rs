@@ -52,6 +52,11 @@ impl Keys {
         [self.prefix.as_bytes(), b"headcount:v1:node:", id].concat()
     }
 
+    /// What all keys begin with that are this program's own.
+    pub fn own_prefix(&self) -> String {
+        format!("{}headcount:", self.prefix)
+    }
+
     /// The channel that a name in the store stands for.
     pub fn channel<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(&*self.prefix)

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{FromRedisValue, PushInfo, PushKind, RedisResult, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::connect::{Connection, Connector, Failure};
+use super::connect::{Connection, Connector, Credentials, Failure};
 use super::error::Error;
 use super::inbox::{Event, Inbox};
 use super::peer::Process;
@@ -59,9 +59,13 @@ impl Subscriber {
     ///
     /// # Errors
     /// The URL names no store.
-    pub fn new(config: &config::Redis, metrics: Metrics) -> Result<Self, redis::RedisError> {
+    pub fn new(
+        config: &config::Redis,
+        credentials: watch::Receiver<Option<Credentials>>,
+        metrics: Metrics,
+    ) -> Result<Self, redis::RedisError> {
         let shared = Shared {
-            connector: Connector::new(config)?,
+            connector: Connector::new(config, credentials)?,
             wishes: Mutex::default(),
             changed: Notify::new(),
             inbox: Arc::default(),

@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::backplane::Link;
+use crate::backplane::{Credentials, Keys, Link};
 use crate::config::{self, Config, Embedded};
 use crate::metrics::Metrics;
 use crate::net::listener::tcp;
-use crate::store::{Fsync, Options, Store, StoreError};
+use crate::store::{Credential, Fsync, Options, Store, StoreError};
 
 /// The longest wait for somebody at the address to take a connection. One that takes longer is
 /// somebody.
@@ -47,6 +47,8 @@ pub struct EmbeddedStore {
     seen: bool,
     memory: Option<PathBuf>,
     stop: watch::Sender<bool>,
+    /// As whom this process connects to its own store, while it serves one.
+    credentials: watch::Sender<Option<Credentials>>,
     metrics: Metrics,
 }
 
@@ -66,7 +68,14 @@ impl EmbeddedStore {
         let seen = remembered.is_some_and(|text| text.trim() == config.redis.shown());
         let (embedded, options) = (config.store.embedded, options(config, descriptors));
         let local = embedded == Embedded::Auto && config.redis.is_loopback();
-        Self { embedded, options, address, local, seen, memory, stop: watch::Sender::new(false), metrics }
+        let (stop, credentials) = (watch::Sender::new(false), watch::Sender::new(None));
+        Self { embedded, options, address, local, seen, memory, stop, credentials, metrics }
+    }
+
+    /// As whom this node connects to the store: as itself while it serves the store, so that nobody can
+    /// lock it out of what it serves; else as the configuration says.
+    pub fn credentials(&self) -> watch::Receiver<Option<Credentials>> {
+        self.credentials.subscribe()
     }
 
     /// Ends the store when it is sent: its listener and connections close last and in one step.
@@ -112,6 +121,7 @@ impl EmbeddedStore {
             if let Some(store) = serving.take() {
                 let ended = store.await.unwrap_or(Err(StoreError::Ended));
                 self.metrics.store_serving.set(0);
+                self.credentials.send_replace(None);
                 if *stop.borrow() || self.embedded == Embedded::Always {
                     return ended;
                 }
@@ -194,9 +204,13 @@ impl EmbeddedStore {
 
     async fn serve(&self, listener: TcpListener) -> Result<Serving, StoreError> {
         let options = self.options.clone();
+        let own = options.own_credential.clone();
+        self.credentials.send_replace(own.map(|own| Credentials { user: own.user, password: own.password }));
         // A long log takes its time; the sockets of this node do not wait for it.
         let opening = tokio::task::spawn_blocking(|| Store::open(options));
-        let store = opening.await.unwrap_or(Err(StoreError::Ended))?;
+        let store = opening.await.unwrap_or(Err(StoreError::Ended)).inspect_err(|_| {
+            self.credentials.send_replace(None);
+        })?;
         let stop = self.stop.subscribe();
         let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
         let kept = self.options.path.as_ref().map_or("in memory".to_owned(), |path| path.display().to_string());
@@ -230,6 +244,10 @@ fn options(config: &Config, descriptors: usize) -> Options {
         },
         // One password for what is one store.
         password: store.password.or_else(|| config.redis.password()),
+        own_credential: Credential::draw()
+            .inspect_err(|error| tracing::warn!(%error, "the embedded store's clients can lock this server out of it"))
+            .ok(),
+        reserved_keys: Some(Keys::new(&config.redis.key_prefix).own_prefix().into_bytes()),
         max_memory: store.max_memory,
         max_clients: store.max_clients.min(descriptors),
         max_bulk: store.max_bulk,

@@ -71,6 +71,7 @@ errors! {
     NOSCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
     OOM = "OOM command not allowed when used memory > 'maxmemory'.";
     BUSY = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    FULL = "ERR max number of clients reached";
     NOAUTH = "NOAUTH Authentication required.";
     EXECABORT = "EXECABORT Transaction discarded because of previous errors.";
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";

@@ -20,6 +20,7 @@ use super::resp::Args;
 use super::script::{Scripts, Vm};
 use super::settings::Options;
 
+mod auth_guard;
 mod blocking;
 mod call;
 mod client;
@@ -30,6 +31,7 @@ mod dispatch;
 mod input;
 mod monitors;
 mod persistence;
+mod secrets;
 mod table;
 mod waiting;
 mod watches;
@@ -37,6 +39,7 @@ mod watches;
 pub use client::Endpoints;
 pub use core::Core;
 
+use auth_guard::AuthGuard;
 use client::{Client, Clients};
 use waiting::Waiting;
 
@@ -177,6 +180,10 @@ pub struct Server {
     pub resumed: Vec<Slot>,
     /// How many clients see all commands.
     pub monitors: usize,
+    /// Wrong passwords.
+    pub auth_guard: AuthGuard,
+    /// Clients that came when all places were taken: slot and number, the oldest first.
+    pub reserve: VecDeque<(Slot, u64)>,
     /// Where the server listens.
     pub address: Option<SocketAddr>,
     /// Drawn at each start.
@@ -211,6 +218,8 @@ impl Server {
             client_memory: 0,
             resumed: Vec::new(),
             monitors: 0,
+            auth_guard: AuthGuard::default(),
+            reserve: VecDeque::new(),
             address: None,
             run_id: hex(&std::array::from_fn::<u8, 20, _>(|_| fastrand::u8(..))),
             directory: &table::DIRECTORY,
@@ -238,6 +247,7 @@ impl Server {
     /// Notes that a client has something to be sent, or is to be closed.
     pub fn schedule(&mut self, slot: Slot) {
         if let Some(client) = self.clients.get_mut(slot)
+            && (!client.held_back || client.doomed)
             && !std::mem::replace(&mut client.scheduled, true)
         {
             self.scheduled.push_back(slot);
@@ -299,9 +309,14 @@ impl Server {
         }
     }
 
-    /// Whether keys and values take more memory than they may.
-    pub fn is_out_of_memory(&self) -> bool {
-        self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
+    /// Whether keys and values take more memory than they may, for a client that is to run a script
+    /// with these keys, or a command of its own. This process's own clients are never short of it, nor
+    /// are scripts of other nodes that keep the count.
+    pub fn is_out_of_memory(&self, slot: Slot, keys: &Args) -> bool {
+        let reserved = |prefix: &Vec<u8>| keys.iter().any(|key| key.starts_with(prefix));
+        let exempt = self.clients.get(slot).is_some_and(|client| client.trusted)
+            || self.settings.reserved_keys.as_ref().is_some_and(reserved);
+        !exempt && self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
     }
 
     /// Why changes cannot be written down, if they cannot.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::number::parse_int;
+use super::number::{hex, parse_int};
 
 /// The Redis whose commands, replies and error texts this store keeps to.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -36,11 +36,44 @@ impl Fsync {
     }
 }
 
+/// A user's name and password, drawn at random, that is good in this process only.
+#[derive(Clone)]
+pub struct Credential {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl Credential {
+    /// Draws one.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn draw() -> Result<Self, getrandom::Error> {
+        let mut bits = [0; 32];
+        getrandom::fill(&mut bits)?;
+        Ok(Self { user: "headcount-node".to_owned(), password: hex(&bits) })
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credential of {}", self.user)
+    }
+}
+
 /// How to open a store. Every field has a default; see [`Options::default`].
 #[derive(Debug, Clone)]
 pub struct Options {
     /// What clients must say before anything else. Default: none.
     pub password: Option<String>,
+    /// User and password by which this process's own clients show themselves. Nothing locks them out:
+    /// they need no other password, find a place when there is none for others, and are never short of
+    /// memory. Default: none.
+    pub own_credential: Option<Credential>,
+    /// What the keys begin with for which a script is never short of memory. Default: none.
+    pub reserved_keys: Option<Vec<u8>>,
     /// The folder in which the log is kept. Default: none, nothing is kept.
     pub path: Option<PathBuf>,
     /// When the log is forced onto the disk. Default: every second.
@@ -74,6 +107,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             password: None,
+            own_credential: None,
+            reserved_keys: None,
             path: None,
             fsync: Fsync::default(),
             max_memory: 0,

@@ -1,6 +1,6 @@
 //! The store's core without sockets, on a time that the test sets.
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{Core, Credential, Endpoints, Options, Slot, Time};
 
 fn open(options: Options) -> Core {
     Core::open(options, Time::from_millis(1_000_000)).unwrap()
@@ -186,4 +186,81 @@ fn twenty_thousand_that_wait_for_one_key_cost_one_push_no_more_than_one() {
         assert_eq!(core.take_output(*client), b"*2\r\n$1\r\nl\r\n$1\r\na\r\n");
     }
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+fn credential() -> Credential {
+    Credential { user: "node".to_owned(), password: "own".to_owned() }
+}
+
+#[test]
+fn this_process_gets_in_whatever_the_password_and_however_many_others_there_are() {
+    let options = Options { max_clients: 2, own_credential: Some(credential()), ..Options::default() };
+    let mut core = open(options);
+    let other = connect(&mut core);
+    assert_eq!(call(&mut core, other, "CONFIG SET requirepass secret"), "+OK\r\n");
+    connect(&mut core);
+    for _ in 0..3 {
+        // Others hold on to every place that there is and want more.
+        let pushing: Vec<Slot> = (0..50).map(|_| connect(&mut core)).collect();
+        assert!(call(&mut core, pushing[49], "PING").starts_with("-ERR max number of clients"));
+        assert!(core.is_finished(pushing[49]) && core.is_finished(pushing[0]));
+        let own = connect(&mut core);
+        assert_eq!(call(&mut core, own, "AUTH node own"), "+OK\r\n");
+        assert_eq!(call(&mut core, own, "SET k v"), "+OK\r\n");
+        assert!(call(&mut core, other, "CLIENT KILL TYPE normal SKIPME yes").starts_with(':'));
+        for client in pushing.into_iter().chain([own]) {
+            core.close(client);
+        }
+    }
+}
+
+#[test]
+fn the_count_is_kept_when_there_is_no_memory_for_others() {
+    let options = Options {
+        max_memory: 1000,
+        own_credential: Some(credential()),
+        reserved_keys: Some(b"headcount:".to_vec()),
+        ..Options::default()
+    };
+    let mut core = open(options);
+    let (own, other) = (connect(&mut core), connect(&mut core));
+    assert_eq!(call(&mut core, own, "AUTH node own"), "+OK\r\n");
+    assert_eq!(call(&mut core, other, &format!("SET big {}", "x".repeat(2000))), "+OK\r\n");
+    assert!(call(&mut core, other, "SET k v").starts_with("-OOM"));
+    let script = "EVAL \"return redis.call('incr', KEYS[1])\" 2";
+    assert!(call(&mut core, other, &format!("{script} total other")).contains("OOM"));
+    assert_eq!(call(&mut core, other, &format!("{script} total headcount:v1:nodes")), ":1\r\n");
+    assert_eq!(call(&mut core, own, &format!("{script} total other")), ":2\r\n");
+}
+
+#[test]
+fn wrong_passwords_cost_time_and_a_right_one_does_not() {
+    let mut core = open(Options { password: Some("secret".to_owned()), ..Options::default() });
+    let clients: Vec<Slot> = (0..20).map(|_| connect(&mut core)).collect();
+    let answered = |core: &mut Core| {
+        for client in &clients {
+            core.feed(*client, b"AUTH wrong\r\nPING\r\n");
+        }
+        core.end_round();
+        std::iter::from_fn(|| core.next_scheduled()).count()
+    };
+    assert_eq!(answered(&mut core), 3);
+    let right = connect(&mut core);
+    assert_eq!(call(&mut core, right, "AUTH secret"), "+OK\r\n");
+    while core.next_scheduled().is_some() {}
+    // The others get their answers, one after the other, and are served on.
+    let mut now = 1_000_000;
+    let mut late = 0;
+    while let Some(time) = core.next_time() {
+        assert!(time.millis() > now, "no progress at {now}");
+        now = time.millis();
+        core.set_time(time);
+        core.end_round();
+        while let Some(client) = core.next_scheduled() {
+            late += 1;
+            let answer = core.take_output(client);
+            assert!(answer.starts_with(b"-WRONGPASS") && answer.ends_with(b"Authentication required.\r\n"));
+        }
+    }
+    assert_eq!((late, now), (17, 1_000_500));
 }

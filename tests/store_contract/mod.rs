@@ -8,6 +8,7 @@
 mod bounds;
 mod busy;
 mod clients;
+mod dialogs;
 mod durability;
 mod extreme;
 mod extremes;

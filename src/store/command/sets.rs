@@ -79,8 +79,10 @@ pub fn smove(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         }
         keys.remove_if_empty(from);
         keys.changed(from);
-        keys.write_or_create::<Set>(to)?.insert(member);
-        keys.changed(to);
+        // A destination that has the member already is not changed, so those who watch it see nothing.
+        if keys.write_or_create::<Set>(to)?.insert(member) {
+            keys.changed(to);
+        }
     }
     out.flag(found);
     Ok(())

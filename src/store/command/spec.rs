@@ -52,9 +52,13 @@ impl Flags {
 
     /// It is allowed while a script takes long.
     pub const WHILE_BUSY: Self = Self(1 << 11);
+    /// It is for administrators, and is not shown to those that look on.
+    pub const ADMIN: Self = Self(1 << 12);
+    /// It is shown to those that look on before it runs, since what it runs is shown too.
+    pub const SHOWN_FIRST: Self = Self(1 << 13);
 
     /// The names under which `COMMAND` tells them.
-    pub const NAMES: [(Self, &'static str); 9] = [
+    pub const NAMES: [(Self, &'static str); 11] = [
         (Self::READ, "readonly"),
         (Self::WRITE, "write"),
         (Self::DENY_OOM, "denyoom"),
@@ -64,6 +68,8 @@ impl Flags {
         (Self::NO_SCRIPT, "noscript"),
         (Self::NO_AUTH, "no_auth"),
         (Self::WHILE_BUSY, "allow_busy"),
+        (Self::ADMIN, "admin"),
+        (Self::SHOWN_FIRST, "skip_monitor"),
     ];
 
     /// These and those.

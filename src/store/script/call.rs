@@ -88,7 +88,10 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
         }
         shared.has_written.set(true);
     }
-    command.call(&mut session.data, &args, &mut session.out)
+    let db = session.data.keys.selected;
+    let outcome = command.call(&mut session.data, &args, &mut session.out);
+    session.data.note_scripted(db, &args);
+    outcome
 }
 
 enum Argument {

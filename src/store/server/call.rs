@@ -1,11 +1,30 @@
 //! Runs one command that is past all guards.
 
-use super::{Row, Server};
-use crate::store::command::ping_subscriber;
+use super::{Row, Server, monitors};
+use crate::store::args::is;
+use crate::store::command::{Flags, ping_subscriber};
 use crate::store::error::Outcome;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+
+/// Shows a command that has run to those that look on.
+fn show(server: &mut Server, slot: Slot, row: Row, args: &Args) {
+    let flags = row.spec().flags;
+    if !flags.has(Flags::SHOWN_FIRST) && !flags.has(Flags::ADMIN) && !is_for_administrators(row, args) {
+        monitors::show(server, slot, args);
+    }
+    monitors::show_scripted(server);
+}
+
+/// Whether a subcommand is for administrators, though not all of its command is.
+fn is_for_administrators(row: Row, args: &Args) -> bool {
+    let subcommands: &[&str] = match row.spec().name {
+        "client" => &["KILL", "LIST", "NO-EVICT", "PAUSE", "UNPAUSE", "UNBLOCK"],
+        _ => &[],
+    };
+    args.get(1).is_some_and(|word| subcommands.iter().any(|name| is(word, name)))
+}
 
 /// Runs a command for a client, in the client's database; the caller turns a failure into a reply.
 pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Reply) -> Outcome {
@@ -26,6 +45,9 @@ pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Re
         && let Some(client) = server.clients.get_mut(slot)
     {
         client.db = server.data.keys.selected;
+    }
+    if server.monitors > 0 {
+        show(server, slot, row, args);
     }
     outcome
 }

@@ -106,6 +106,12 @@ pub struct Client {
     pub db: usize,
     /// Whether it has said the password, or need not.
     pub authenticated: bool,
+    /// Whether it is this process's own, which nothing may lock out.
+    pub trusted: bool,
+    /// Whether it came when all places were taken, so that it must show that it is this process's own.
+    pub reserve: bool,
+    /// Whether its answer is held back, after a wrong password.
+    pub held_back: bool,
     /// The name it gave itself.
     pub name: String,
     /// Its library's name and version.
@@ -166,6 +172,9 @@ impl Client {
             scheduled: false,
             db: 0,
             authenticated: false,
+            trusted: false,
+            reserve: false,
+            held_back: false,
             name: String::new(),
             library: (String::new(), String::new()),
             transaction: None,

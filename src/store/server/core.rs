@@ -41,6 +41,8 @@ use crate::store::settings::Options;
 const LINGER: u64 = 10_000;
 /// Bytes that are taken from a client that waits, to be run after its wait.
 const HELD: usize = 64 << 10;
+/// Places beyond `max_clients`, out of which this process's own clients get theirs.
+const RESERVE: usize = 16;
 /// Keys that are removed in one round because their time is up.
 const EXPIRED: usize = 256;
 
@@ -113,7 +115,8 @@ impl Core {
     /// There are as many clients as there may be. The error is what the client is to be sent.
     pub fn connect(&mut self, endpoints: Endpoints) -> Result<Slot, &'static [u8]> {
         let server = &mut self.server;
-        if server.clients.len() >= server.settings.max_clients {
+        let full = server.clients.len() >= server.settings.max_clients;
+        if full && server.settings.own_credential.is_none() {
             server.stats.rejected += 1;
             return Err(b"-ERR max number of clients reached\r\n");
         }
@@ -121,9 +124,14 @@ impl Core {
         let keys = &server.data.keys;
         let mut client = Client::new(server.next_id, endpoints, keys.time());
         client.authenticated = server.settings.password.is_none();
+        client.reserve = full;
+        let id = client.id;
         server.next_id += 1;
         let slot = server.clients.insert(Box::new(client));
         server.recount(slot);
+        if full {
+            Self::take_in_reserve(server, slot, id);
+        }
         Ok(slot)
     }
 
@@ -142,7 +150,7 @@ impl Core {
         }
         let ready = |client: &Client| {
             let busy = client.blocked.is_some() && client.held() > HELD;
-            !client.closing && !busy && client.pending() <= UNFETCHED
+            !client.closing && !busy && !client.held_back && client.pending() <= UNFETCHED
         };
         self.server.clients.get(client).is_some_and(|client| ready(client))
     }
@@ -153,6 +161,7 @@ impl Core {
             self.close(slot);
         }
         let server = &mut self.server;
+        Self::release_held_back(server);
         input::resume(server);
         blocking::time_out(server);
         Self::end_lingering(server);
@@ -173,7 +182,8 @@ impl Core {
         }
         let log = server.log.as_ref().and_then(|log| log.next_time(keys.now));
         let lingering = server.lingering.front().map(|(until, ..)| *until);
-        let times = [keys.next_expiry(), server.waiting.next_deadline(), log, lingering];
+        let held_back = server.auth_guard.next_time();
+        let times = [keys.next_expiry(), server.waiting.next_deadline(), log, lingering, held_back];
         times.into_iter().flatten().min().map(Time::from_millis)
     }
 
@@ -268,6 +278,35 @@ impl Core {
         }
         self.server.resumed.clear();
         persistence::close_log(&mut self.server);
+    }
+
+    /// Gives a client a place beyond the last, for this process's own to get in however many others hold
+    /// on to theirs. When those are taken too, the one that has been there longest without showing that
+    /// it is ours has to go.
+    fn take_in_reserve(server: &mut Server, slot: Slot, id: u64) {
+        server.reserve.push_back((slot, id));
+        if server.reserve.len() <= RESERVE {
+            return;
+        }
+        if let Some((slot, id)) = server.reserve.pop_front()
+            && server.clients.get(slot).is_some_and(|client| client.id == id && client.reserve)
+        {
+            server.stats.rejected += 1;
+            server.doom(slot);
+        }
+    }
+
+    /// Lets those answers go that were held back after a wrong password.
+    fn release_held_back(server: &mut Server) {
+        while let Some((slot, id)) = server.auth_guard.release(server.data.keys.now) {
+            if let Some(client) = server.clients.get_mut(slot)
+                && client.id == id
+            {
+                client.held_back = false;
+                server.resumed.push(slot);
+                server.schedule(slot);
+            }
+        }
     }
 
     /// Dooms those that were to be closed and have not fetched the rest in time.

@@ -12,7 +12,7 @@ const KEPT_UNSENT: usize = 1 << 20;
 
 /// Hands out what the last command has published. A client that published to itself gets the
 /// message before the reply, whose place in its buffer `own` tells.
-pub fn deliver(server: &mut Server, mut own: Option<(Slot, usize, &mut Reply)>) {
+pub fn deliver(server: &mut Server, mut own: Option<(Slot, &mut usize, &mut Reply)>) {
     server.data.pubsub.outgoing = 0;
     for message in std::mem::take(&mut server.data.pubsub.outbox) {
         let mut frames = Frames::default();
@@ -43,15 +43,15 @@ fn deliver_to(
     slot: Slot,
     parts: &[&[u8]],
     frames: &mut Frames,
-    own: &mut Option<(Slot, usize, &mut Reply)>,
+    own: &mut Option<(Slot, &mut usize, &mut Reply)>,
 ) {
     if let Some((own_slot, mark, out)) = own
         && *own_slot == slot
     {
         let frame = frames.get(out.resp3, parts);
-        let at = *mark;
+        let at = **mark;
         out.buf.splice(at..at, frame.iter().copied());
-        *mark += frame.len();
+        **mark += frame.len();
         return;
     }
     let Some(client) = server.clients.get_mut(slot) else {

@@ -5,7 +5,7 @@ use super::client::{ReplyMode, Transaction};
 use super::{Row, Server, blocking, delivery, monitors, table, watches};
 use crate::store::args::is;
 use crate::store::command::Flags;
-use crate::store::error::{BUSY, CommandError, NOAUTH, OOM, wrong_arity};
+use crate::store::error::{BUSY, CommandError, FULL, NOAUTH, OOM, wrong_arity};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -17,7 +17,7 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
         return;
     }
     server.stats.commands += 1;
-    let mark = out.buf.len();
+    let mut mark = out.buf.len();
     let command = match admit(server, slot, args) {
         Ok(command) => command,
         Err(fail) => return refuse(server, slot, args, fail, out),
@@ -36,17 +36,22 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     {
         enqueue(transaction, args, server.settings.max_query_buffer, out);
     } else {
-        if server.monitors > 0 {
-            monitors::show(server, slot, args);
-        }
-        run(server, slot, command, args, out);
+        mark = run(server, slot, command, args, out);
     }
     end_of_command(server, slot, mark, out);
 }
 
-fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Reply) {
-    let mark = out.buf.len();
+/// Runs a command and what follows from it at once. Returns where in `out` its reply begins, behind
+/// the messages that it has brought its own client.
+fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Reply) -> usize {
+    let mut mark = out.buf.len();
+    let flags = command.spec().flags;
+    if server.monitors > 0 && flags.has(Flags::SHOWN_FIRST) {
+        monitors::show(server, slot, args);
+    }
     match call(server, slot, command, args, out) {
+        // What these answer are pushes too, which nobody turns off.
+        Ok(()) if flags.has(Flags::PUBSUB) && matches!(command, Row::Server(_)) => mark = out.buf.len(),
         Ok(()) => {}
         Err(CommandError::Error(text)) => {
             out.buf.truncate(mark);
@@ -56,12 +61,13 @@ fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Rep
         Err(CommandError::Block(block)) => blocking::block(server, slot, args, *block),
     }
     if !server.data.pubsub.outbox.is_empty() {
-        delivery::deliver(server, Some((slot, mark, out)));
+        delivery::deliver(server, Some((slot, &mut mark, out)));
     }
     server.data.keys.journal.commit();
     if !server.data.keys.ready.is_empty() {
         blocking::serve_ready(server);
     }
+    mark
 }
 
 fn end_of_command(server: &mut Server, slot: Slot, mark: usize, out: &mut Reply) {
@@ -87,10 +93,14 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
     let Some(client) = server.clients.get(slot) else {
         return Err(NOAUTH);
     };
+    if client.reserve && !command.spec().flags.has(Flags::NO_AUTH) {
+        server.doom(slot);
+        return Err(FULL);
+    }
     if client.must_authenticate(&server.settings) && !command.spec().flags.has(Flags::NO_AUTH) {
         return Err(NOAUTH);
     }
-    if command.spec().flags.has(Flags::DENY_OOM) && server.is_out_of_memory() {
+    if command.spec().flags.has(Flags::DENY_OOM) && server.is_out_of_memory(slot, &[]) {
         return Err(OOM);
     }
     if command.spec().flags.has(Flags::WRITE)

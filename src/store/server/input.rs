@@ -46,7 +46,12 @@ pub fn resume(server: &mut Server) {
         let Some(client) = server.clients.get(slot) else {
             continue;
         };
-        if client.blocked.is_none() && !client.closing && client.pending() <= UNFETCHED && !client.input.is_empty() {
+        if client.blocked.is_none()
+            && !client.held_back
+            && !client.closing
+            && client.pending() <= UNFETCHED
+            && !client.input.is_empty()
+        {
             drain(server, slot);
             server.recount(slot);
             server.shed();
@@ -92,7 +97,7 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
         let Some(client) = server.clients.get_mut(slot) else {
             break;
         };
-        if client.closing || client.blocked.is_some() || out.buf.len() - sent > UNFETCHED {
+        if client.closing || client.held_back || client.blocked.is_some() || out.buf.len() - sent > UNFETCHED {
             break;
         }
         if server.data.keys.journal.is_large() {

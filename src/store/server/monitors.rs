@@ -1,20 +1,64 @@
 //! Clients that asked with `MONITOR` to see every command.
+//!
+//! As in Redis, a command is shown once it has run, and not at all if it is for administrators. What
+//! a script runs comes after the script, what `EXEC` runs before it. Passwords are hidden.
 
+use super::secrets::redacted;
 use super::{Server, UNREAD};
 use crate::store::pubsub::Slot;
-use crate::store::resp::Args;
+use crate::store::resp::{ArgList, Args};
 
 /// Shows a command of the client in a slot to those that look on.
 pub fn show(server: &mut Server, slot: Slot, args: &Args) {
     let Some(client) = server.clients.get(slot) else {
         return;
     };
+    let line = line(server, &format!("{} {}", client.db, client.endpoints.peer), &redacted(args));
+    tell(server, &line);
+}
+
+/// Shows what the script that has just ended has run.
+pub fn show_scripted(server: &mut Server) {
+    let Some(seen) = &mut server.data.seen else { return };
+    for (db, args) in std::mem::take(seen) {
+        let args: ArgList = args.iter().map(|arg| &**arg).collect();
+        let line = line(server, &format!("{db} lua"), &args);
+        tell(server, &line);
+    }
+}
+
+fn line(server: &Server, origin: &str, args: &Args) -> String {
     let keys = &server.data.keys;
     let (seconds, micros) = (keys.now / 1000, keys.now % 1000 * 1000 + keys.micros);
-    let mut line = format!("{seconds}.{micros:06} [{} {}]", client.db, client.endpoints.peer);
+    let mut line = format!("{seconds}.{micros:06} [{origin}]");
     for arg in args {
-        line.push_str(&format!(" \"{}\"", arg.escape_ascii()));
+        line.push_str(" \"");
+        escape(arg, &mut line);
+        line.push('"');
     }
+    line
+}
+
+/// Escapes as Redis does where it shows a string.
+fn escape(bytes: &[u8], out: &mut String) {
+    use std::fmt::Write;
+    for &byte in bytes {
+        match byte {
+            b'\\' | b'"' => out.extend(['\\', char::from(byte)]),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            7 => out.push_str("\\a"),
+            8 => out.push_str("\\b"),
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+    }
+}
+
+fn tell(server: &mut Server, line: &str) {
     let watchers: Vec<Slot> =
         server.clients.iter().filter(|(_, client)| client.monitor).map(|(slot, _)| slot).collect();
     let limit = server.settings.max_pending_output;
@@ -24,7 +68,7 @@ pub fn show(server: &mut Server, slot: Slot, args: &Args) {
                 server.drop_reader(watcher, UNREAD, limit);
                 continue;
             }
-            client.reply.simple(&line);
+            client.reply.simple(line);
         }
         server.schedule(watcher);
         server.recount(watcher);

@@ -19,6 +19,8 @@ const NO_MULTI: Flags = Flags::NO_MULTI;
 const NO_AUTH: Flags = Flags::NO_AUTH;
 const WHILE_BUSY: Flags = Flags::WHILE_BUSY;
 const IN_MULTI: Flags = Flags::IN_MULTI;
+const ADMIN: Flags = Flags::ADMIN;
+const SHOWN_FIRST: Flags = Flags::SHOWN_FIRST;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
 const fn row(
@@ -37,22 +39,22 @@ const fn row(
 #[rustfmt::skip]
 pub static SERVER_COMMANDS: &[ServerCommand] = &[
     row("auth", -2, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::auth, "Says the password."),
-    row("bgrewriteaof", 1, NO_SCRIPT, [0, 0, 0], "server", admin::bgrewriteaof, "Rewrites the log."),
-    row("bgsave", -1, NO_SCRIPT, [0, 0, 0], "server", admin::bgsave, "Rewrites the log."),
+    row("bgrewriteaof", 1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgrewriteaof, "Rewrites the log."),
+    row("bgsave", -1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgsave, "Rewrites the log."),
     row("client", -2, NO_SCRIPT, [0, 0, 0], "connection", client::client, "Tells of connections and sets them up."),
     row("command", -1, NONE, [0, 0, 0], "server", command::command, "Tells of commands."),
-    row("config", -2, NO_SCRIPT, [0, 0, 0], "server", admin::config, "Tells and sets the configuration."),
+    row("config", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::config, "Tells and sets the configuration."),
     row("discard", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", transactions::discard, "Forgets the queued commands."),
-    row("eval", -3, NO_SCRIPT.and(MOVABLE), [0, 0, 0], "scripting", scripts::eval, "Runs a Lua script."),
-    row("eval_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE), [0, 0, 0], "scripting", scripts::eval_ro, "Runs a Lua script that may only read."),
-    row("evalsha", -3, NO_SCRIPT.and(MOVABLE), [0, 0, 0], "scripting", scripts::evalsha, "Runs a Lua script by its SHA-1."),
-    row("evalsha_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE), [0, 0, 0], "scripting", scripts::evalsha_ro, "Runs a Lua script, which may only read, by its SHA-1."),
+    row("eval", -3, NO_SCRIPT.and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::eval, "Runs a Lua script."),
+    row("eval_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::eval_ro, "Runs a Lua script that may only read."),
+    row("evalsha", -3, NO_SCRIPT.and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::evalsha, "Runs a Lua script by its SHA-1."),
+    row("evalsha_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::evalsha_ro, "Runs a Lua script, which may only read, by its SHA-1."),
     row("exec", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", transactions::exec, "Runs the queued commands."),
     row("hello", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::hello, "Chooses the protocol."),
     row("info", -1, NO_SCRIPT, [0, 0, 0], "server", info::info, "Tells how the server is."),
     row("lastsave", 1, NO_SCRIPT, [0, 0, 0], "server", admin::lastsave, "Tells when the log was last rewritten."),
-    row("latency", -2, NO_SCRIPT, [0, 0, 0], "server", admin::latency, "Tells of no latency events, for none are recorded."),
-    row("monitor", 1, NO_SCRIPT.and(NO_MULTI), [0, 0, 0], "server", admin::monitor, "Shows every command."),
+    row("latency", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::latency, "Tells of no latency events, for none are recorded."),
+    row("monitor", 1, ADMIN.and(NO_SCRIPT).and(NO_MULTI), [0, 0, 0], "server", admin::monitor, "Shows every command."),
     row("multi", 1, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "transactions", transactions::multi, "Queues the commands that follow."),
     row("psubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::psubscribe, "Listens to patterns of channels."),
     row("punsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::punsubscribe, "Listens to patterns no longer."),
@@ -61,9 +63,9 @@ pub static SERVER_COMMANDS: &[ServerCommand] = &[
     row("readwrite", 1, NO_SCRIPT, [0, 0, 0], "cluster", admin::cluster_disabled, "Is for clusters."),
     row("reset", 1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI), [0, 0, 0], "connection", connection::reset, "Makes the connection like new."),
     row("role", 1, NO_SCRIPT, [0, 0, 0], "server", admin::role, "Tells that this is a primary."),
-    row("save", 1, NO_SCRIPT.and(NO_MULTI), [0, 0, 0], "server", admin::save, "Rewrites the log."),
+    row("save", 1, ADMIN.and(NO_SCRIPT).and(NO_MULTI), [0, 0, 0], "server", admin::save, "Rewrites the log."),
     row("script", -2, NO_SCRIPT, [0, 0, 0], "scripting", scripts::script, "Loads, tells of and forgets Lua scripts."),
-    row("slowlog", -2, NO_SCRIPT, [0, 0, 0], "server", admin::slowlog, "Tells of no slow commands, for none are recorded."),
+    row("slowlog", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::slowlog, "Tells of no slow commands, for none are recorded."),
     row("ssubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", subscribe::ssubscribe, "Listens to shard channels."),
     row("subscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::subscribe, "Listens to channels."),
     row("sunsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", subscribe::sunsubscribe, "Listens to shard channels no longer."),

@@ -1,7 +1,7 @@
 //! The connection itself: who is there, in which protocol, under which name.
 
 use crate::store::args::{Cursor, is};
-use crate::store::error::{CommandError, Outcome, SYNTAX};
+use crate::store::error::{CommandError, FULL, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -27,6 +27,7 @@ pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outc
     };
     client.transaction = None;
     client.authenticated = open;
+    client.trusted = false;
     client.db = 0;
     server.data.keys.selected = 0;
     client.name.clear();
@@ -50,17 +51,36 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 }
 
 fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outcome {
+    let own = server.settings.own_credential.as_ref();
+    let trusted = own.is_some_and(|own| user == own.user.as_bytes() && same(own.password.as_bytes(), password));
     let right = match &server.settings.password {
         None => true,
         Some(expected) => same(expected.as_bytes(), password),
     };
-    if user != b"default" || !right {
+    if !trusted && (user != b"default" || !right) {
+        refuse(server, slot);
         return Err(CommandError::new(WRONGPASS));
     }
-    if let Some(client) = server.clients.get_mut(slot) {
-        client.authenticated = true;
+    let Some(client) = server.clients.get_mut(slot) else { return Ok(()) };
+    if client.reserve && !trusted {
+        server.doom(slot);
+        return Err(FULL);
     }
+    client.authenticated = true;
+    client.trusted = trusted;
+    client.reserve = false;
     Ok(())
+}
+
+/// Makes a wrong password cost its client time, and the log a line a minute at most.
+fn refuse(server: &mut Server, slot: Slot) {
+    let now = server.data.keys.now;
+    let Some(client) = server.clients.get_mut(slot) else { return };
+    client.held_back = server.auth_guard.wrong(now, slot, client.id).is_some();
+    if let Some(count) = server.auth_guard.next_line(now) {
+        let peer = client.endpoints.peer;
+        tracing::warn!(%peer, count, "clients of the store gave a wrong password; the last of them is named here");
+    }
 }
 
 pub fn auth(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {

@@ -127,6 +127,7 @@ fn stats_lines(server: &Server) -> Vec<(String, String)> {
         "pubsubshard_channels" = server.data.pubsub.count(Kind::Shard),
         "client_output_buffer_limit_disconnections" = stats.dropped_output,
         "client_query_buffer_limit_disconnections" = stats.dropped_input,
+        "acl_access_denied_auth" = server.auth_guard.total,
         "total_error_replies" = stats.errors.values().sum::<u64>(),
     }
 }

@@ -102,9 +102,10 @@ fn run(
     out: &mut Reply,
     read_only: bool,
 ) -> Outcome {
+    server.data.seen = (server.monitors > 0).then(Vec::new);
     let permission = Permission {
         read_only,
-        out_of_memory: server.is_out_of_memory(),
+        out_of_memory: server.is_out_of_memory(slot, keys),
         log_problem: server.log_problem(),
         server_spec: server.directory.server_spec,
         longest_command: server.settings.max_query_buffer,
