@@ -24,15 +24,18 @@ use super::resp::Args;
 use super::settings::Options;
 use super::small_bytes::SmallBytes;
 
+mod bit;
 mod bridge;
 mod call;
 mod cjson;
+mod cmsgpack;
 mod convert;
 mod library;
 mod random;
 mod reply;
 mod session;
 mod sources;
+mod structs;
 mod ticks;
 
 pub use session::{Order, Permission, Progress};

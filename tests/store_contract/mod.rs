@@ -15,8 +15,10 @@ mod extremes;
 mod hostile;
 mod in_process;
 mod log;
+mod lua_grammar;
 mod node;
 mod random;
+mod scripts_at_random;
 mod servers;
 mod unmodified;
 mod wire;
@@ -24,7 +26,7 @@ mod wire;
 use servers::{Embedded, Redis};
 use wire::{Connection, Value};
 
-const CASES: [(&str, &str); 8] = [
+const CASES: [(&str, &str); 9] = [
     ("keys", include_str!("cases/keys.txt")),
     ("strings", include_str!("cases/strings.txt")),
     ("hashes", include_str!("cases/hashes.txt")),
@@ -32,6 +34,7 @@ const CASES: [(&str, &str); 8] = [
     ("sets", include_str!("cases/sets.txt")),
     ("zsets", include_str!("cases/zsets.txt")),
     ("scripts", include_str!("cases/scripts.txt")),
+    ("libraries", include_str!("cases/libraries.txt")),
     ("server", include_str!("cases/server.txt")),
 ];
 

@@ -6,7 +6,8 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::call::call;
 use super::session::Shared;
-use super::{cjson, convert, random, sha1_hex};
+use super::{bit, cjson, cmsgpack, convert, random, sha1_hex, structs};
+use crate::store::command::find;
 use crate::store::settings::REDIS_VERSION;
 
 const SANDBOX: &str = include_str!("sandbox.lua");
@@ -32,6 +33,9 @@ pub fn build(lua: &Lua, state: &Shared) -> mlua::Result<Function> {
     let provided = lua.create_table()?;
     provided.set("redis", redis(lua, state)?)?;
     provided.set("cjson", cjson::library(lua, state)?)?;
+    provided.set("cmsgpack", cmsgpack::library(lua, state)?)?;
+    provided.set("struct", structs::library(lua, state)?)?;
+    provided.set("bit", bit::library(lua, state)?)?;
     random::provide(lua, state, &provided)?;
     lua.load(SANDBOX).set_name("=sandbox").call((position, thrown, provided))
 }
@@ -77,7 +81,37 @@ fn redis(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
         Some(problem) => Err(throw(&shared, format!("ERR {problem}"), true)),
     };
     redis.set("setresp", lua.create_function(setresp)?)?;
+    let shared = Rc::clone(state);
+    let set_repl = move |_: &Lua, args: Variadic<Value>| match &args[..] {
+        // The log and replicas, one of them, or none: everything goes to the log all the same.
+        [flags] if matches!(number(flags), Some(0.0 | 1.0 | 2.0 | 3.0)) => Ok(()),
+        [_] => {
+            let problem = "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
+            Err(throw(&shared, problem.to_owned(), true))
+        }
+        _ => Err(throw(&shared, "ERR redis.set_repl() requires two arguments.".to_owned(), true)),
+    };
+    redis.set("set_repl", lua.create_function(set_repl)?)?;
+    let shared = Rc::clone(state);
+    let acl_check = move |_: &Lua, args: Variadic<Value>| {
+        // Whoever may run a script may run every command there is.
+        let Some(command) = args.first() else {
+            let problem = "ERR Please specify at least one argument for this redis lib call";
+            return Err(throw(&shared, problem.to_owned(), true));
+        };
+        if matches!(command, Value::String(name) if is_command(&shared, &name.as_bytes())) {
+            return Ok(true);
+        }
+        Err(throw(&shared, "ERR Invalid command passed to redis.acl_check_cmd()".to_owned(), true))
+    };
+    redis.set("acl_check_cmd", lua.create_function(acl_check)?)?;
     Ok(redis)
+}
+
+fn is_command(shared: &Shared, name: &[u8]) -> bool {
+    let session = shared.session.borrow();
+    let server_spec = session.as_ref().map(|session| session.permission.server_spec);
+    find(name).is_some() || server_spec.is_some_and(|find| find(name).is_some())
 }
 
 const LOG_LEVELS: [&str; 4] = ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"];

@@ -52,7 +52,8 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     for arg in args {
         owned.push(match arg {
             Value::String(text) => Argument::Lua(text.as_bytes()),
-            Value::Integer(number) => Argument::Printed(number.to_string()),
+            // To Lua 5.1 every number is a double.
+            Value::Integer(number) => Argument::Printed(format_double(*number as f64)),
             Value::Number(number) => Argument::Printed(format_double(*number)),
             _ => {
                 return Err(CommandError::new("ERR Lua redis lib command arguments must be strings or integers"));
@@ -70,8 +71,12 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     if !spec.takes(args.len()) {
         return Err(CommandError::new("ERR Wrong number of args calling Redis command from script"));
     }
-    let Some(command) = command.filter(|_| !spec.flags.has(Flags::NO_SCRIPT)) else {
+    if spec.flags.has(Flags::NO_SCRIPT) {
         return Err(CommandError::new("ERR This Redis command is not allowed from script"));
+    }
+    let Some(command) = command else {
+        let (call, caller) = (session.permission.server_call, session.permission.caller);
+        return call(&mut session.data, caller, &args, &mut session.out);
     };
     let permission = &session.permission;
     let writes = spec.flags.has(Flags::WRITE);

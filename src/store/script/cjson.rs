@@ -51,8 +51,9 @@ impl Default for Config {
     }
 }
 
-/// The deepest nesting that a script can set: what is deeper would take too much of the stack.
-const DEEPEST: f64 = 2000.0;
+/// The deepest nesting whatever a script sets: what is deeper would take too much of the stack.
+const DEEPEST: usize = 2000;
+const MOST: f64 = i32::MAX as f64;
 
 type Setter = fn(&mut Config, &[Value]) -> Result<Vec<Setting>, String>;
 
@@ -65,17 +66,17 @@ enum Setting {
 
 const SETTERS: [(&str, Setter); 7] = [
     ("encode_sparse_array", |config, args| {
-        set_flag(&mut config.sparse_convert, args, 1)?;
-        set_number(&mut config.sparse_ratio, args, 2, "encode_sparse_array", f64::from(i32::MAX))?;
-        set_number(&mut config.sparse_safe, args, 3, "encode_sparse_array", f64::from(i32::MAX))?;
+        set_flag(&mut config.sparse_convert, args, "encode_sparse_array")?;
+        set_number(&mut config.sparse_ratio, args, 2, "encode_sparse_array", MOST)?;
+        set_number(&mut config.sparse_safe, args, 3, "encode_sparse_array", MOST)?;
         let numbers = [config.sparse_ratio, config.sparse_safe].map(Setting::Number);
         Ok([Setting::Flag(config.sparse_convert)].into_iter().chain(numbers).collect())
     }),
-    ("encode_max_depth", |config, args| set_count(&mut config.encode_depth, args, "encode_max_depth", DEEPEST)),
-    ("decode_max_depth", |config, args| set_count(&mut config.decode_depth, args, "decode_max_depth", DEEPEST)),
+    ("encode_max_depth", |config, args| set_count(&mut config.encode_depth, args, "encode_max_depth", MOST)),
+    ("decode_max_depth", |config, args| set_count(&mut config.decode_depth, args, "decode_max_depth", MOST)),
     ("encode_number_precision", |config, args| set_count(&mut config.precision, args, "encode_number_precision", 14.0)),
     ("encode_keep_buffer", |config, args| {
-        set_flag(&mut config.keep_buffer, args, 1)?;
+        set_flag(&mut config.keep_buffer, args, "encode_keep_buffer")?;
         Ok(vec![Setting::Flag(config.keep_buffer)])
     }),
     ("encode_invalid_numbers", |config, args| {
@@ -104,21 +105,24 @@ const SETTERS: [(&str, Setter); 7] = [
         }])
     }),
     ("decode_invalid_numbers", |config, args| {
-        set_flag(&mut config.decode_invalid, args, 1)?;
+        set_flag(&mut config.decode_invalid, args, "decode_invalid_numbers")?;
         Ok(vec![Setting::Flag(config.decode_invalid)])
     }),
 ];
 
-fn set_flag(flag: &mut bool, args: &[Value], at: usize) -> Result<(), String> {
-    match args.get(at - 1) {
-        None | Some(Value::Nil) => {}
-        Some(Value::Boolean(value)) => *flag = *value,
-        Some(Value::String(text)) if &*text.as_bytes() == b"on" => *flag = true,
-        Some(Value::String(text)) if &*text.as_bytes() == b"off" => *flag = false,
-        Some(other) => {
-            return Err(bad_argument(at, "?", &format!("string expected, got {}", other.type_name())));
-        }
+fn set_flag(flag: &mut bool, args: &[Value], name: &str) -> Result<(), String> {
+    if let None | Some(Value::Nil) = args.first() {
+        return Ok(());
     }
+    if let Some(Value::Boolean(value)) = args.first() {
+        *flag = *value;
+        return Ok(());
+    }
+    *flag = match &*string_argument(args, 1, name)? {
+        b"on" => true,
+        b"off" => false,
+        other => return Err(bad_argument(1, name, &format!("invalid option '{}'", String::from_utf8_lossy(other)))),
+    };
     Ok(())
 }
 

@@ -1,7 +1,6 @@
-//! `math.random`: the same numbers in every run of a script, and the same as in Redis.
+//! `math.random`: after the same seed the same numbers as in Redis.
 //!
-//! It is the generator of `lrand48`, started anew for each script, so that a script that is run again
-//! does the same again.
+//! It is the generator of `lrand48`. Scripts go on from each other's numbers, as in Redis.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use super::session::{Random, Shared};
 const MAX: f64 = 2_147_483_647.0;
 
 impl Random {
-    /// What a script starts with.
+    /// What the first script starts with.
     pub const START: Self = Self::seeded(0);
 
     const fn seeded(seed: u32) -> Self {

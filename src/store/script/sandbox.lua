@@ -5,7 +5,7 @@
 -- reach is read-only, the metatable of all strings included, so no script leaves anything behind for
 -- the next. What stands in it is one of three things:
 --
---   of ours     pcall, xpcall, load, loadstring, collectgarbage, redis, cjson, cmsgpack, struct, bit,
+--   of ours     pcall, xpcall, collectgarbage, redis, cjson, cmsgpack, struct, bit,
 --               math.random, math.randomseed: here or in Rust.
 --   harmless    takes time and memory in proportion to what it is given, trusts no number, runs nothing:
 --               assert, error, getmetatable, ipairs, next, pairs, rawequal, rawget, select, tonumber,
@@ -13,7 +13,7 @@
 --               tables; coroutine, whose nesting the interpreter bounds; math; string.byte, char, len,
 --               lower, upper, reverse, sub, and format, whose widths have two digits at most.
 --   changed     in vendor/lua-src, so that its loops look at the clock, its recursion has a bound, and
---               its arithmetic does not overflow: unpack, string.rep, find, match, gmatch, gsub, and
+--               its arithmetic does not overflow: load, loadstring, unpack, string.rep, find, match, gmatch, gsub, and
 --               all of table.
 --
 -- What is not here: dofile, loadfile, print, getfenv, setfenv, newproxy, module, require, io, os,
@@ -22,7 +22,7 @@ local position, thrown, provided = ...
 
 local error, type, tostring, getmetatable, setmetatable, rawget, rawset =
   error, type, tostring, getmetatable, setmetatable, rawget, rawset
-local real_pcall, real_xpcall, real_load, real_loadstring = pcall, xpcall, load, loadstring
+local real_pcall, real_xpcall = pcall, xpcall
 local real_resume, readonly, count, byte = coroutine.resume, readonly, collectgarbage, string.byte
 local G = _G
 
@@ -74,13 +74,6 @@ end
 G.collectgarbage = function(what)
   return what == 'count' and count('count') or 0
 end
--- The name of a chunk is the interpreter's to keep, so scripts do not choose it.
-G.load = function(pieces)
-  return real_load(pieces, '=(load)')
-end
-G.loadstring = function(text)
-  return real_loadstring(text, '@user_script')
-end
 G.readonly = nil
 string.dump = function()
   error('unable to dump given function', 2)
@@ -109,12 +102,12 @@ redis.error_reply = function(...)
   return { err = text }
 end
 redis.replicate_commands = function() return true end
-redis.set_repl = function() end
 redis.breakpoint = function() return false end
 redis.debug = function() end
 
-for _, name in ipairs({ 'redis', 'cjson' }) do
+for _, name in ipairs({ 'redis', 'cjson', 'cmsgpack', 'struct', 'bit' }) do
   G[name] = provided[name]
+  readonly(provided[name], true)
 end
 KEYS, ARGV = {}, {}
 
@@ -123,7 +116,7 @@ setmetatable(G, {
     error('Script attempted to access nonexistent global variable \'' .. tostring(name) .. '\'', 2)
   end,
 })
-for _, shared in ipairs({ string, table, math, coroutine, redis, cjson, getmetatable(''), getmetatable(G), G }) do
+for _, shared in ipairs({ string, table, math, coroutine, getmetatable(''), getmetatable(G), G }) do
   readonly(shared, true)
 end
 

@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::store::command::Spec;
 use crate::store::data::Data;
+use crate::store::error::Outcome;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
+use crate::store::resp::Args;
+
+/// Runs a command of the server itself for a client.
+pub type ServerCall = fn(&mut Box<Data>, Slot, &Args, &mut Reply) -> Outcome;
 
 /// Serves others while a script takes long, and says what is to become of it.
 pub type Meanwhile = fn(Progress) -> Order;
@@ -20,8 +25,10 @@ pub struct Permission {
     pub out_of_memory: bool,
     /// Why commands that write are refused, if they are.
     pub log_problem: Option<String>,
-    /// Finds commands of the server itself, which no script may call.
+    /// Finds commands of the server itself.
     pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
+    /// Runs one of them, on the data that the script has meanwhile.
+    pub server_call: ServerCall,
     /// The longest command that it may run, in bytes.
     pub longest_command: usize,
     /// The client that has called it.
@@ -137,7 +144,6 @@ impl State {
         self.until.set(now.checked_add(permission.time));
         self.busy_from.set(now.checked_add(permission.busy_after));
         self.meanwhile.set(Some((permission.meanwhile, permission.caller)));
-        self.random.set(Random::START);
         self.json.set(Default::default());
         self.has_written.set(false);
         self.ended.set(None);

@@ -51,7 +51,7 @@ pub static SERVER_COMMANDS: &[ServerCommand] = &[
     row("evalsha_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::evalsha_ro, "Runs a Lua script, which may only read, by its SHA-1."),
     row("exec", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", transactions::exec, "Runs the queued commands."),
     row("hello", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::hello, "Chooses the protocol."),
-    row("info", -1, NO_SCRIPT, [0, 0, 0], "server", info::info, "Tells how the server is."),
+    row("info", -1, NONE, [0, 0, 0], "server", info::info, "Tells how the server is."),
     row("lastsave", 1, NO_SCRIPT, [0, 0, 0], "server", admin::lastsave, "Tells when the log was last rewritten."),
     row("latency", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::latency, "Tells of no latency events, for none are recorded."),
     row("monitor", 1, ADMIN.and(NO_SCRIPT).and(NO_MULTI), [0, 0, 0], "server", admin::monitor, "Shows every command."),

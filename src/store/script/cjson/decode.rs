@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::{Config, null};
+use super::{Config, DEEPEST, null};
 use crate::store::script::library::{Builder, c_number};
 use crate::store::script::session::State;
 
@@ -113,7 +113,7 @@ impl Parser<'_> {
 
     fn descend(&mut self) -> Result<(), Failure> {
         self.depth += 1;
-        if self.depth <= self.config.decode_depth {
+        if self.depth <= self.config.decode_depth.min(DEEPEST) {
             return Ok(());
         }
         let (depth, at) = (self.depth, self.at);

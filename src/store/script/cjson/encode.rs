@@ -2,7 +2,7 @@
 
 use mlua::{Table, Value};
 
-use super::{Config, Invalid};
+use super::{Config, DEEPEST, Invalid};
 use crate::store::number::format_general;
 use crate::store::script::bridge::number;
 use crate::store::script::library::Builder;
@@ -18,7 +18,7 @@ pub fn encode(config: &Config, value: &Value, out: &mut Builder, depth: usize) -
         Value::String(text) => quote(&text.as_bytes(), out)?,
         Value::Table(table) => {
             let depth = depth + 1;
-            if depth > config.encode_depth {
+            if depth > config.encode_depth.min(DEEPEST) {
                 return Err(format!("Cannot serialise, excessive depth ({depth})"));
             }
             match array_length(config, table, out)? {
@@ -110,7 +110,7 @@ fn object(config: &Config, table: &Table, out: &mut Builder, depth: usize) -> Re
                 write_number(config, number(&key).unwrap_or(0.0), out)?;
                 out.text.push(b'"');
             }
-            _ => return Err(refusal(&Value::Table(table.clone()), "table key must be a number or string")),
+            other => return Err(refusal(other, "table key must be a number or string")),
         }
         out.text.push(b':');
         encode(config, &value, out, depth)?;

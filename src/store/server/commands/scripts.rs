@@ -6,13 +6,14 @@ use scoped_tls_hkt::scoped_thread_local;
 
 use crate::store::args::is;
 use crate::store::command::unknown_subcommand;
+use crate::store::data::Data;
 use crate::store::error::{CommandError, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::script::{Order, Permission, Progress, Vm, sha1_hex};
-use crate::store::server::{Busy, Core, Server};
+use crate::store::server::{Busy, Core, Row, Server};
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
@@ -108,6 +109,7 @@ fn run(
         out_of_memory: server.is_out_of_memory(slot, keys),
         log_problem: server.log_problem(),
         server_spec: server.directory.server_spec,
+        server_call,
         longest_command: server.settings.max_query_buffer,
         caller: slot,
         meanwhile,
@@ -130,6 +132,20 @@ fn run(
         server.vm = Some(vm);
     }
     outcome
+}
+
+/// Runs a command of the server itself for a script.
+fn server_call(data: &mut Box<Data>, caller: Slot, args: &Args, out: &mut Reply) -> Outcome {
+    HOST.with(|core| {
+        let server = &mut core.server;
+        let Some(Row::Server(command)) = (server.directory.find)(args[0]) else {
+            return Err(CommandError::new("ERR Unknown Redis command called from script"));
+        };
+        std::mem::swap(&mut server.data, data);
+        let outcome = (command.run)(server, caller, args, out);
+        std::mem::swap(&mut server.data, data);
+        outcome
+    })
 }
 
 /// Serves others while a script takes long; what they may do is to end it.
