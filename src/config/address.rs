@@ -1,11 +1,11 @@
-//! Where to listen, and whom to trust: addresses as they are written in the configuration.
+//! Addresses as the configuration writes them: where to listen, and which proxies to trust.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// One place to listen at: `0.0.0.0:3000`, `[::1]:3000`, `tls:0.0.0.0:443` or `unix:/run/x.sock`.
+/// A place to listen on: `0.0.0.0:3000`, `[::1]:3000`, `tls:0.0.0.0:443` or `unix:/run/x.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// Connections are encrypted.
@@ -53,8 +53,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Whose word on a client's address is taken: a range of addresses, or whoever may open our unix
-/// sockets.
+/// Who may say what a client's address is: a range of addresses, or whoever can open our unix sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trusted {
     /// `10.0.0.0/8`, `::1`: the network and the length of its prefix.
@@ -64,7 +63,7 @@ pub enum Trusted {
 }
 
 impl Trusted {
-    /// Whether a peer is among them; None stands for a unix socket's.
+    /// Whether a peer is one of them. None stands for the peer of a unix socket.
     pub fn holds(&self, peer: Option<IpAddr>) -> bool {
         match (self, peer.map(|ip| ip.to_canonical())) {
             (Self::Unix, None) => true,

@@ -1,6 +1,6 @@
 //! Which channels exist: patterns, what is counted, how a channel delivers.
 //!
-//! Nothing is relayed that no pattern names, since a shared store carries channels that are no
+//! Only channels that a pattern names are relayed, because a shared store carries channels that are no
 //! browser's business. The first pattern that matches decides.
 
 use std::fmt;
@@ -58,7 +58,7 @@ pub struct Rules(pub Vec<Rule>);
 /// Longest channel name, in bytes.
 pub const MAX_NAME: usize = 200;
 
-/// Why a text is no channel name.
+/// Why a text is not a channel name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadName(&'static str);
 
@@ -98,19 +98,19 @@ impl Rules {
 /// Checks a channel name or pattern: what the key layout and the wire can carry.
 pub fn check_name(name: &str) -> Result<(), BadName> {
     if name.is_empty() {
-        return Err(BadName("a channel name is not empty"));
+        return Err(BadName("a channel name must not be empty"));
     }
     if name.len() > MAX_NAME {
-        return Err(BadName("a channel name has at most 200 bytes"));
+        return Err(BadName("a channel name may have at most 200 bytes"));
     }
     if name.contains(['{', '}']) {
-        return Err(BadName("a channel name holds no braces"));
+        return Err(BadName("a channel name must not contain braces"));
     }
     if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(BadName("a channel name holds no spaces and no control characters"));
+        return Err(BadName("a channel name must not contain spaces or control characters"));
     }
     if name.starts_with("headcount:") {
-        return Err(BadName("names that start with headcount: are the count's own keys"));
+        return Err(BadName("names that start with headcount: are reserved for the count's own keys"));
     }
     Ok(())
 }

@@ -40,21 +40,21 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Threads that carry sockets.
     pub workers: usize,
-    /// Time for which a node that is to stop serves on, while `/readyz` says that it leaves.
+    /// How long a node that was told to stop serves on while `/readyz` fails.
     pub notice: Duration,
     /// Time over which the sockets are closed at a stop.
     pub drain: Duration,
     /// Origins whose pages may open a socket; empty stands for every origin.
     pub origins: Vec<String>,
-    /// Connections that the kernel may hold for us before they are accepted.
+    /// Connections that the kernel holds until they are accepted.
     pub backlog: u32,
-    /// Whose word on a client's address is taken.
+    /// Who may say what a client's address is.
     pub trusted_proxies: Vec<Trusted>,
     /// Which header they say it in.
     pub forwarded_header: Forwarded,
-    /// Whether they say it with the PROXY protocol before anything else.
+    /// Whether they say it with a PROXY protocol header before anything else.
     pub proxy_protocol: bool,
-    /// Where a node remembers the little that it must over a restart.
+    /// Where a node remembers what it must across restarts.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -95,7 +95,7 @@ impl Redis {
         value::is_loopback(&self.url)
     }
 
-    /// The password that is said there by whoever says no user's name.
+    /// The password there, if it is for whoever gives no user name.
     pub fn password(&self) -> Option<String> {
         value::password(&self.url)
     }
@@ -113,7 +113,7 @@ pub enum Embedded {
     Auto,
     /// Serve it, or fail.
     Always,
-    /// Another one must.
+    /// Something else must.
     Never,
 }
 
@@ -208,7 +208,7 @@ pub struct Session {
     pub ping: Duration,
     /// How long a socket may take to answer a ping.
     pub pong: Duration,
-    /// How long a closed socket may take to say goodbye.
+    /// How long a socket that is being closed may take to answer.
     pub close: Duration,
 }
 
@@ -234,7 +234,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What the command line sets; each value stands above file and environment.
+/// What the command line sets. It wins over the file and the environment.
 #[derive(Debug, Default, Clone)]
 pub struct Overrides {
     /// `--config`
@@ -247,7 +247,7 @@ pub struct Overrides {
     pub redis_url: Option<String>,
     /// `--log-level`
     pub log_level: Option<String>,
-    /// Nothing is to be started: credentials that only the service sees need not be read.
+    /// Nothing will be started, so credentials that only the service can see need not be read.
     pub only_check: bool,
 }
 
