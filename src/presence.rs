@@ -19,6 +19,7 @@ mod lease;
 mod owner;
 mod reapers;
 mod report;
+mod schedule;
 pub mod scripts;
 pub mod state;
 mod task;

@@ -45,7 +45,7 @@ impl Error {
     }
 
     /// Tells apart what the store answered and what happened to the connection.
-    pub(super) fn of(error: &RedisError) -> Self {
+    pub fn of(error: &RedisError) -> Self {
         let text = describe(error);
         match error.kind() {
             ErrorKind::Server(_) | ErrorKind::Extension if is_about_a_key(&text) => Self::Key(text),

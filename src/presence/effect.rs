@@ -42,6 +42,8 @@ pub enum Job {
     Sweep(Arc<str>, bool),
     /// Look which of these channels have lost their total.
     Look(Vec<Arc<str>>),
+    /// Look which channels this node's list in the store names.
+    Audit(NodeId),
     /// Give this node's lease back.
     Leave {
         /// Its id, under which nothing is left.
@@ -102,6 +104,8 @@ pub enum Outcome {
     Swept(Arc<str>, Result<(), Error>),
     /// See [`Job::Look`]; those that have.
     Look(Result<Vec<Arc<str>>, Error>),
+    /// See [`Job::Audit`].
+    Audit(NodeId, Result<Vec<String>, Error>),
     /// See [`Job::Leave`]
     Left(Result<(), Error>),
 }

@@ -47,6 +47,10 @@ impl<S: Store> Context<S> {
                 let named = |missing: Vec<usize>| missing.into_iter().filter_map(|index| names.get(index).cloned());
                 Outcome::Look(missing.map(|missing| named(missing).collect()))
             }
+            Job::Audit(id) => {
+                let result = self.scripts.listed(&id).await;
+                Outcome::Audit(id, result)
+            }
             Job::Leave { id, spent } => Outcome::Left(self.leave(&id, &spent).await),
         }
     }

@@ -58,6 +58,8 @@ pub struct Lease {
     pub end: Option<i64>,
     /// Whether the last heartbeat was confirmed, on this connection. Nothing is asked of the store without.
     pub held: bool,
+    /// Whether any heartbeat was confirmed on this connection.
+    pub proven: bool,
     /// When this connection was made.
     pub connected: Instant,
 }
@@ -65,7 +67,7 @@ pub struct Lease {
 impl Lease {
     /// No lease yet.
     pub fn new(id: NodeId, now: Instant) -> Self {
-        Self { id, end: None, held: false, connected: now }
+        Self { id, end: None, held: false, proven: false, connected: now }
     }
 
     /// Gives up the id for another, and returns it.

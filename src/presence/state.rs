@@ -4,10 +4,8 @@
 //! simulation runs the same code as the product. What becomes of a job's outcome is in
 //! `transitions`.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fastrand::Rng;
 use indexmap::{IndexMap, IndexSet};
@@ -16,13 +14,13 @@ use super::channel::{Change, Heartbeat};
 use super::channel_state::{ChannelState, Listed, Now, Step};
 use super::effect::{Effect, Job, News, StepJob};
 use super::lease::{Lease, NodeId};
+use super::schedule::{Channels, Look, Schedule};
 use crate::config::{self, Rules};
 
 /// Steps for channels that may be under way at once.
 const JOBS: usize = 64;
-/// Each total is looked at about once in this time, so many at once, in case somebody has deleted it.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-const LOOK_AT_ONCE: usize = 512;
+/// Channels that one audit may bring.
+const AUDITED: usize = 1024;
 
 /// The state; see the module.
 pub struct State {
@@ -37,9 +35,8 @@ pub struct State {
     staying: bool,
     closing: bool,
     leaving: bool,
-    pub(super) channels: IndexMap<Arc<str>, ChannelState>,
-    ready: VecDeque<Arc<str>>,
-    wakes: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
+    pub(super) channels: Channels,
+    schedule: Schedule,
     /// Steps under way.
     pub(super) stepping: usize,
     /// Nodes that are being reaped, and whether it is an id that this node has given up.
@@ -48,12 +45,11 @@ pub struct State {
     /// steps are under way with each.
     pub(super) spent: IndexMap<NodeId, usize>,
     pub(super) look: Look,
+    audit: Instant,
     /// Channels that dead nodes' visitors are swept out of.
     pub(super) sweeping: IndexSet<Arc<str>>,
     /// The stamp of the last batch of visitors.
     stamps: u64,
-    /// Channels that a node that closes still has to withdraw.
-    remaining: usize,
     /// Channels whose last step the store refused for a reason of its own.
     pub(super) refusing: usize,
     /// What it said.
@@ -67,13 +63,6 @@ pub(super) struct Beat {
     pub next: Instant,
     /// How often in a row the store has refused it.
     pub refusals: u32,
-}
-
-/// The look at totals that somebody may have deleted.
-pub(super) struct Look {
-    pub under_way: bool,
-    next: Instant,
-    from: usize,
 }
 
 impl State {
@@ -97,16 +86,15 @@ impl State {
             staying: false,
             closing: false,
             leaving: false,
-            channels: IndexMap::new(),
-            ready: VecDeque::new(),
-            wakes: BinaryHeap::new(),
+            channels: Channels::new(),
+            schedule: Schedule::default(),
             stepping: 0,
             reaping: IndexMap::new(),
             spent: IndexMap::new(),
-            look: Look { under_way: false, next: now, from: 0 },
+            look: Look::new(now),
+            audit: now,
             sweeping: IndexSet::new(),
             stamps: 0,
-            remaining: 0,
             refusing: 0,
             refusal: String::new(),
             effects: Vec::new(),
@@ -138,11 +126,12 @@ impl State {
     /// The connection for commands came up or went down.
     pub fn link(&mut self, up: bool, now: Instant) {
         self.up = up;
-        self.lease.held = false;
+        (self.lease.held, self.lease.proven) = (false, false);
         self.effects.push(Effect::Heartbeat(Heartbeat::Unanswered));
         if up {
             self.lease.connected = now;
             self.beat.next = now;
+            self.audit = now;
         }
     }
 
@@ -191,8 +180,14 @@ impl State {
         self.wake_up(now);
         self.beat_if_due(now);
         self.look_if_due(now);
+        self.audit_if_due(now);
         self.start_ready(now);
         self.leave_if_done();
+    }
+
+    /// The id that this node states under.
+    pub fn id(&self) -> &NodeId {
+        &self.lease.id
     }
 
     /// When to advance at the latest.
@@ -200,8 +195,7 @@ impl State {
         let idle = now + self.config.heartbeat;
         let beat = if self.up && !self.beat.under_way { self.beat.next } else { idle };
         let look = if self.may_step() && !self.look.under_way { self.look.next } else { idle };
-        let wake = self.wakes.peek().map_or(beat, |Reverse((at, _))| beat.min(*at));
-        wake.min(look)
+        self.schedule.next().map_or(beat, |at| beat.min(at)).min(look)
     }
 
     /// Takes what is to be done.
@@ -222,43 +216,20 @@ impl State {
         now + self.config.repair.mul_f64(0.75 + self.random.f64() / 4.0)
     }
 
-    /// Queues a channel that has something to do, or sets its wake-up. To be called whenever one has
-    /// changed.
+    /// Sees to a channel that may have changed: queues it, has it woken later, or forgets it.
     pub(super) fn look_at(&mut self, name: Arc<str>, at: Instant) {
         let now = self.now(at);
         let Some(channel) = self.channels.get_mut(&name) else { return };
         if !self.staying || self.closing {
             channel.tick(at);
         }
-        let remains = channel.remains();
-        match (std::mem::replace(&mut channel.remains, remains), remains) {
-            (false, true) => self.remaining += 1,
-            (true, false) => self.remaining -= 1,
-            _ => {}
-        }
+        self.schedule.consider(&name, channel, now);
         if channel.done() {
             if channel.answered() {
                 self.refusing -= 1;
             }
             self.channels.swap_remove(&name);
             self.shrink();
-            return;
-        }
-        if channel.queued || channel.busy {
-            return;
-        }
-        if channel.step(now).is_some() {
-            channel.queued = true;
-            self.ready.push_back(name);
-            return;
-        }
-        if now.closing && !remains {
-            return;
-        }
-        let next = channel.next(at).max(at + Duration::from_millis(1));
-        if channel.wake.is_none_or(|wake| next < wake) {
-            channel.wake = Some(next);
-            self.wakes.push(Reverse((next, name)));
         }
     }
 
@@ -278,8 +249,7 @@ impl State {
     }
 
     fn wake_up(&mut self, now: Instant) {
-        while let Some(Reverse((at, name))) = self.wakes.peek().filter(|Reverse((at, _))| *at <= now).cloned() {
-            self.wakes.pop();
+        while let Some((at, name)) = self.schedule.due(now) {
             if let Some(channel) = self.channels.get_mut(&name).filter(|channel| channel.wake == Some(at)) {
                 channel.wake = None;
                 self.look_at(name, now);
@@ -296,7 +266,7 @@ impl State {
     fn start_ready(&mut self, at: Instant) {
         let now = self.now(at);
         while self.may_step() && self.stepping < JOBS {
-            let Some(name) = self.ready.pop_front() else { return };
+            let Some(name) = self.schedule.ready() else { return };
             let Some(channel) = self.channels.get_mut(&name) else { continue };
             channel.queued = false;
             match channel.step(now) {
@@ -358,22 +328,33 @@ impl State {
         self.effects.push(Effect::Run(Job::Beat { id, take }));
     }
 
-    /// Looks at the next totals in turn. All of them have had a look within [`LOOK_EVERY`] or so.
     fn look_if_due(&mut self, now: Instant) {
         if !self.may_step() || self.closing || self.look.under_way || now < self.look.next {
             return;
         }
-        let turns = self.channels.len().div_ceil(LOOK_AT_ONCE).max(1) as u32;
-        self.look.next = now + LOOK_EVERY / turns;
-        if self.look.from >= self.channels.len() {
-            self.look.from = 0;
-        }
-        let turn = self.channels.iter().skip(self.look.from).take(LOOK_AT_ONCE);
-        let names: Vec<_> = turn.filter(|(_, channel)| channel.has_total()).map(|(name, _)| name.clone()).collect();
-        self.look.from += LOOK_AT_ONCE;
+        let names = self.look.turn(&self.channels, now);
         if !names.is_empty() {
-            self.look.under_way = true;
             self.effects.push(Effect::Run(Job::Look(names)));
+        }
+    }
+
+    /// Compares its list in the store with what it knows: a store that came back with what it had a
+    /// while ago may have a share that this node took out since, and nobody else would.
+    fn audit_if_due(&mut self, now: Instant) {
+        if self.may_step() && !self.closing && now >= self.audit {
+            self.audit = self.next_repair(now);
+            self.effects.push(Effect::Run(Job::Audit(self.lease.id.clone())));
+        }
+    }
+
+    /// The store has this node in so many channels. Those that it does not know are left as any other.
+    pub(super) fn audited(&mut self, names: Vec<String>, now: Instant) {
+        let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()));
+        for name in unknown.take(AUDITED).map(Arc::<str>::from).collect::<Vec<_>>() {
+            let repair = self.next_repair(now);
+            let channel = ChannelState::left_behind(self.rules.stands(&name), now, repair);
+            self.channels.insert(name.clone(), channel);
+            self.look_at(name, now);
         }
     }
 
@@ -388,7 +369,7 @@ impl State {
             self.effects.push(Effect::End);
             return;
         }
-        if self.remaining > 0 || self.beat.under_way {
+        if !self.schedule.is_withdrawn() || self.beat.under_way {
             return;
         }
         self.leaving = true;

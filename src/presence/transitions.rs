@@ -56,6 +56,11 @@ impl State {
                     }
                 }
             }
+            Outcome::Audit(id, result) => {
+                if id == self.lease.id {
+                    self.audited(result.unwrap_or_default(), now);
+                }
+            }
             Outcome::Left(result) => {
                 if let Err(error) = result {
                     self.tell(News::NotYet("the lease is not given back; it ends by itself", error));
@@ -75,7 +80,7 @@ impl State {
                 if !self.lease.held {
                     self.tell(News::Held(id.clone()));
                 }
-                (self.lease.end, self.lease.held) = (Some(end), true);
+                (self.lease.end, self.lease.held, self.lease.proven) = (Some(end), true, true);
                 self.beat.refusals = 0;
                 self.tell_standing();
                 if taken {
@@ -89,7 +94,7 @@ impl State {
                 self.reap_spent();
             }
             Ok(HeartbeatReply::Gone) => {
-                self.tell(News::Gone { id: id.clone(), expected: !self.lease.held });
+                self.tell(News::Gone { id: id.clone(), expected: !self.lease.proven });
                 self.rotate(now);
             }
             Err(Error::Refused(why) | Error::Key(why) | Error::Reply(why)) => {

@@ -1,0 +1,213 @@
+//! What must hold: at once, at each quiet point, and when everybody has left.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use headcount::store::Slot;
+
+use crate::plan::{CHANNELS, Key, NODES};
+use crate::world::World;
+
+/// How often a quiet world is looked at, and how long it must stay right, in microseconds.
+const LOOK: u64 = 100_000;
+const HOLD: u64 = 1_500_000;
+
+static STATE: LazyLock<String> = LazyLock::new(|| {
+    let source =
+        concat!(include_str!("../../src/presence/lua/count.lua"), include_str!("../../src/presence/lua/state.lua"));
+    redis::Script::new(source).get_hash().to_owned()
+});
+
+impl World {
+    /// Looks at a call that the store has carried out: nothing is stated after its lease has ended.
+    pub fn watch(&mut self, number: usize, request: &[u8], out: &[(Slot, Vec<u8>)]) {
+        let parts: Vec<&[u8]> = request.split(|byte| *byte == b'\n').collect();
+        // Every other line is the length of the next.
+        let argument = |index: usize| parts.get(2 + 2 * index).map(|part| part.strip_suffix(b"\r").unwrap_or(part));
+        let slot = self.connections.get(&number).and_then(|connection| connection.slot);
+        let reply = out.iter().find(|(to, _)| Some(*to) == slot).map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+        let (name, script) = (argument(0).unwrap_or_default(), argument(1).unwrap_or_default());
+        if name == b"EVALSHA" || name == b"EVAL" {
+            let node = self.connections.get(&number).map_or(0, |connection| connection.node);
+            self.note(|| {
+                let shown: Vec<_> =
+                    (3..20).filter_map(argument).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+                let reply = String::from_utf8_lossy(&reply).replace("\r\n", " ");
+                format!("node {node} {} -> {reply}", shown.join(" "))
+            });
+        }
+        if name == b"EVALSHA" && script == STATE.as_bytes() && reply.starts_with(b"*4\r\n$2\r\nok") {
+            let end = argument(8).and_then(|end| std::str::from_utf8(end).ok()?.parse::<i64>().ok()).unwrap_or(0);
+            let now = self.store.millis(self.now);
+            if end < now {
+                self.fail(format!("something was stated {} ms after its lease had ended", now - end));
+            }
+        }
+    }
+
+    /// Ends every fault, waits until everything agrees, and then some more.
+    pub fn calm_down(&mut self, limit: u64) {
+        self.note(|| "the faults end".into());
+        self.partitions = [(0, false); NODES];
+        self.slow = [0; NODES];
+        (self.store.stalled, self.store.refuses) = (0, None);
+        if !self.nodes.iter().flatten().any(|node| !node.stopping) {
+            let free = self.nodes.iter().position(Option::is_none).unwrap_or(0);
+            self.start_node(free);
+        }
+        let start = self.now;
+        let mut since = None;
+        loop {
+            self.run_until(self.now + LOOK);
+            if self.failure.is_some() {
+                return;
+            }
+            self.free_totals();
+            match self.disagreement() {
+                None => {
+                    let since = *since.get_or_insert(self.now);
+                    if self.now - since >= HOLD {
+                        self.stats.worst = self.stats.worst.max(since - start);
+                        break;
+                    }
+                }
+                Some(why) => {
+                    since = None;
+                    if self.now - start > limit {
+                        return self.fail(format!("{} s after the last fault: {why}", (self.now - start) / 1_000_000));
+                    }
+                }
+            }
+        }
+        self.note(|| "everything agrees".into());
+        self.hurt.clear();
+        self.tainted.clear();
+        let total = self.store.text(self.now, &["GET", CHANNELS[0]]).and_then(|total| total.parse::<i64>().ok());
+        let foreign = total.unwrap_or(0) - self.here(0) as i64;
+        self.foreign = (foreign, foreign);
+    }
+
+    /// An operator deletes keys that hold no count.
+    fn free_totals(&mut self) {
+        for (channel, name) in CHANNELS.into_iter().enumerate() {
+            let kind = self.store.text(self.now, &["TYPE", name]).unwrap_or_default();
+            let text = self.store.text(self.now, &["GET", name]);
+            let number =
+                text.as_ref().and_then(|text| text.parse::<i64>().ok()).filter(|number| number.abs() < 1 << 53);
+            let canonical = number.is_some_and(|number| Some(number.to_string()) == text);
+            let foreign = channel > 0 && self.tainted.contains(&channel) && kind != "none";
+            if foreign || (kind != "none" && !canonical) {
+                self.store.ask(self.now, &["DEL", name]);
+                self.tainted.remove(&channel);
+                if channel == 0 {
+                    self.foreign = (0, 0);
+                }
+            }
+        }
+    }
+
+    fn here(&self, channel: usize) -> u64 {
+        self.nodes.iter().flatten().map(|node| node.here(channel)).sum()
+    }
+
+    /// What is not as the nodes' own memories say.
+    pub fn disagreement(&mut self) -> Option<String> {
+        if !self.store.is_up() {
+            return Some("the store is down".into());
+        }
+        if self.nodes.iter().flatten().any(|node| node.stopping) {
+            return Some("a node has not stopped".into());
+        }
+        let ids: BTreeSet<String> = self.nodes.iter().flatten().map(|node| node.state.id().to_string()).collect();
+        let nodes: BTreeSet<String> =
+            self.store.list(self.now, &["ZRANGE", "headcount:v1:nodes", "0", "-1"]).into_iter().collect();
+        if ids != nodes {
+            return Some(format!("the nodes are {nodes:?} in the store, but {ids:?}"));
+        }
+        let mut keys: BTreeSet<String> = nodes.iter().take(1).map(|_| "headcount:v1:nodes".to_owned()).collect();
+        for (channel, name) in CHANNELS.into_iter().enumerate() {
+            if let Some(why) = self.channel_disagrees(channel, &mut keys) {
+                return Some(format!("{name}: {why}"));
+            }
+        }
+        for index in 0..NODES {
+            let Some(node) = &self.nodes[index] else { continue };
+            let mine: BTreeSet<String> = (0..CHANNELS.len())
+                .filter(|channel| node.here(*channel) > 0)
+                .map(|channel| CHANNELS[channel].into())
+                .collect();
+            let Some(list) = self.name(Key::List(index)) else { continue };
+            let listed: BTreeSet<String> = self.store.list(self.now, &["SMEMBERS", &list]).into_iter().collect();
+            if listed != mine {
+                return Some(format!("node {index} is listed on {listed:?}, but is on {mine:?}"));
+            }
+            if !mine.is_empty() {
+                keys.insert(list);
+            }
+        }
+        let ours: BTreeSet<String> = self.store.list(self.now, &["KEYS", "headcount:*"]).into_iter().collect();
+        (ours != keys).then(|| format!("our keys are {ours:?}, but should be {keys:?}"))
+    }
+
+    fn channel_disagrees(&mut self, channel: usize, keys: &mut BTreeSet<String>) -> Option<String> {
+        let name = CHANNELS[channel];
+        let here = self.here(channel) as i64;
+        let text = self.store.text(self.now, &["GET", name]);
+        let total = text.as_ref().and_then(|text| text.parse::<i64>().ok());
+        let (least, most) = if channel == 0 { (self.foreign.0.max(0), self.foreign.1.max(0)) } else { (0, 0) };
+        match total {
+            Some(total) if (least..=most).contains(&(total - here)) && (channel == 0 || here > 0) => {}
+            None if text.is_none() && channel > 0 && here == 0 => {}
+            _ => {
+                return Some(format!(
+                    "the total is {text:?}, but {here} are here and others put {least} to {most} there"
+                ));
+            }
+        }
+        let [tally, own] = ["tally", "own"].map(|what| format!("headcount:v1:{{{name}}}:{what}"));
+        let shares = self.store.pairs(self.now, &["HGETALL", &tally]);
+        let memory = self.nodes.iter().flatten().filter(|node| node.here(channel) > 0);
+        let memory = memory.map(|node| (node.state.id().to_string(), node.here(channel).to_string())).collect();
+        if shares != memory {
+            return Some(format!("the shares are {shares:?}, but {memory:?} are here"));
+        }
+        let stored = self.store.text(self.now, &["GET", &own]);
+        if stored != (here > 0).then(|| here.to_string()) {
+            return Some(format!("own is {stored:?}, but {here} are here"));
+        }
+        if here > 0 {
+            keys.extend([tally, own]);
+        }
+        let told = |node: &crate::node::Node| node.hubs.get(&channel).map(|hub| hub.total);
+        let shown = self.nodes.iter().flatten().filter_map(told).find(|shown| *shown != Some(total.unwrap_or(0)));
+        shown.map(|shown| format!("clients see {shown:?}, but the total is {total:?}"))
+    }
+
+    /// Everybody leaves, and the nodes stop one after the other: nothing of ours may be left.
+    pub fn leave_all(&mut self, limit: u64) {
+        for node in 0..NODES {
+            for channel in 0..CHANNELS.len() {
+                for watch in [false, true] {
+                    let count = self.nodes[node].as_ref().and_then(|node| node.hubs.get(&channel));
+                    let count = count.map_or(0, |hub| if watch { hub.watchers } else { hub.sockets });
+                    for _ in 0..count {
+                        let event = crate::world::Event::Retry { node, messages: true };
+                        self.with(node, event, |node, now, asks| node.leave(channel, watch, now, asks));
+                    }
+                }
+            }
+        }
+        self.calm_down(limit);
+        for node in 0..NODES {
+            if self.failure.is_none() && self.nodes[node].is_some() {
+                self.stop_node(node);
+                self.run_until(self.now + 3_000_000);
+            }
+        }
+        let left = self.store.list(self.now, &["KEYS", "*"]);
+        let ours: Vec<_> = left.iter().filter(|key| *key != CHANNELS[0]).collect();
+        if self.failure.is_none() && !ours.is_empty() {
+            self.fail(format!("everybody has left, and these keys have not: {ours:?}"));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Several nodes and the store in one process on virtual time: the product's own decisions, jobs, scripts
+//! and store, over a network that loses, delays and reorders, with every fault that a seed draws.
+//!
+//! ```text
+//! SIMULATE_SECONDS=60 cargo test --release --test simulation -- --nocapture
+//! SIMULATE_SEED=7 cargo test --test simulation one_seed -- --nocapture
+//! ```
+//!
+//! A failing seed is shrunk to few actions, and printed with a trace of its last events. The same seed
+//! gives the same trace, to the letter.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod check;
+mod faults;
+mod mutation;
+mod network;
+mod node;
+mod plan;
+mod run;
+mod shrink;
+mod store;
+mod wire;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use mutation::Mutation;
+use run::run;
+
+/// How long the simulation runs where nobody says.
+const SHORT: Duration = Duration::from_secs(4);
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect(name))
+}
+
+#[test]
+fn no_seed_finds_a_count_that_does_not_come_right() {
+    let from = number("SIMULATE_FROM").unwrap_or(0);
+    let seeds = number("SIMULATE_SEEDS");
+    let time = number("SIMULATE_SECONDS").map_or(SHORT, Duration::from_secs);
+    let start = Instant::now();
+    let (mut ran, mut failed, mut sum) = (0, 0, world::Stats::default());
+    while seeds.map_or(start.elapsed() < time, |seeds| ran < seeds) {
+        let plan = plan::draw(from + ran);
+        ran += 1;
+        let (stats, failure) = run(&plan, None, None);
+        sum.faults += stats.faults;
+        sum.calls += stats.calls;
+        sum.virtual_time += stats.virtual_time;
+        sum.worst = sum.worst.max(stats.worst);
+        if failure.is_some() {
+            failed += 1;
+            eprintln!("{}", shrink::report(&plan, None));
+            if failed >= number("SIMULATE_FAILURES").unwrap_or(1) {
+                break;
+            }
+        }
+    }
+    let took = start.elapsed().as_secs_f64();
+    eprintln!(
+        "{ran} seeds from {from} in {took:.1} s, {:.0} a second: {} faults, {} calls, {:.1} virtual hours; agreed after \
+         {:.2} s at worst; {failed} failed",
+        ran as f64 / took,
+        sum.faults,
+        sum.calls,
+        sum.virtual_time as f64 / 3.6e9,
+        sum.worst as f64 / 1e6,
+    );
+    assert_eq!(failed, 0);
+}
+
+#[test]
+fn one_seed_comes_right() {
+    let plan = plan::draw(number("SIMULATE_SEED").unwrap_or(1));
+    let (_, failure) = run(&plan, None, None);
+    assert!(failure.is_none(), "{}", shrink::report(&plan, None));
+}
+
+#[test]
+fn a_seed_gives_the_same_trace_each_time() {
+    for seed in 0..5 {
+        let plan = plan::draw(seed);
+        let traces = [(); 2].map(|()| {
+            let mut trace = Vec::new();
+            run(&plan, None, Some(&mut trace));
+            trace
+        });
+        assert!(traces[0].len() > 50, "{} events", traces[0].len());
+        assert_eq!(traces[0], traces[1], "seed {seed}");
+    }
+}
+
+/// How many seeds a planted bug may take. Prints the table for `tests/RESULTS.md`.
+#[test]
+#[ignore = "takes minutes; by hand and nightly"]
+fn every_planted_bug_is_found() {
+    let most = number("SIMULATE_SEEDS").unwrap_or(3_000);
+    let mut missed = Vec::new();
+    println!("| planted bug | seeds until found | what it broke |\n|---|---|---|");
+    for mutation in Mutation::ALL {
+        let found = (0..most).find_map(|seed| Some((seed, run(&plan::draw(seed), Some(mutation), None).1?)));
+        match found {
+            Some((seed, why)) => println!("| {mutation:?} | {} | {why} |", seed + 1),
+            None => missed.push(mutation),
+        }
+    }
+    assert!(missed.is_empty(), "not found within {most} seeds: {missed:?}");
+}

@@ -1,0 +1,168 @@
+//! Bugs that are planted on purpose: the simulator has to find each of them.
+
+use headcount::backplane::Error;
+use headcount::presence::effect::{Job, Outcome};
+use headcount::presence::flag;
+use headcount::presence::jobs::Context;
+use headcount::presence::scripts::{ScriptReply, Store};
+use redis::{Arg, Cmd};
+
+use crate::wire;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutation {
+    /// A statement does not check that the lease has not ended.
+    NoLeaseCheck,
+    /// A lease that has ended is renewed.
+    RenewsEndedLease,
+    /// A statement adds its number, whatever was stated before.
+    AddsEachTime,
+    /// What the total holds of ours is not kept; a lost tally is added twice.
+    ForgetsOwn,
+    /// A repair does not notice that this node's share is gone.
+    RepairIgnoresLoss,
+    /// A repair leaves a total that is too low.
+    RepairDoesNotLift,
+    /// A field that is no share ends the script.
+    NoCheckOfFields,
+    /// A total that is missing starts again at this node's change alone.
+    MissingTotalStartsAtChange,
+    /// Older ids of the same node are not taken out.
+    KeepsOldIds,
+    /// The reaper strikes the node before its shares are withdrawn.
+    ReaperStrikesFirst,
+    /// Nobody looks for shares of ids that are no nodes.
+    NoStrangers,
+    /// A lost reply is taken for a confirmation.
+    LossIsConfirmation,
+    /// The value is not read after a subscription.
+    NoReadAfterSubscribe,
+    /// The value is not read after an integer came and it was quiet.
+    NoReadAfterQuiet,
+    /// A change is not published.
+    NoPublish,
+    /// A channel that is left stays in the node's list.
+    NeverUnlisted,
+    /// A key of another type is taken for a foreign one, whoever counts there.
+    ExpelsOnDamage,
+    /// What the store refuses is taken for a foreign key.
+    ExpelsOnRefusal,
+    /// Lease ends far in the future are left, though the store's clock was set back.
+    LeavesLateLeases,
+    /// The node's list is not checked before it is written.
+    NoCheckOfList,
+}
+
+use Mutation as M;
+
+impl Mutation {
+    pub const ALL: [Mutation; 20] = [
+        M::NoLeaseCheck,
+        M::RenewsEndedLease,
+        M::AddsEachTime,
+        M::ForgetsOwn,
+        M::RepairIgnoresLoss,
+        M::RepairDoesNotLift,
+        M::NoCheckOfFields,
+        M::MissingTotalStartsAtChange,
+        M::KeepsOldIds,
+        M::ReaperStrikesFirst,
+        M::NoStrangers,
+        M::LossIsConfirmation,
+        M::NoReadAfterSubscribe,
+        M::NoReadAfterQuiet,
+        M::NoPublish,
+        M::NeverUnlisted,
+        M::ExpelsOnDamage,
+        M::ExpelsOnRefusal,
+        M::LeavesLateLeases,
+        M::NoCheckOfList,
+    ];
+
+    /// What is replaced by what in the scripts.
+    fn patch(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            M::NoLeaseCheck => ("> tonumber(ARGV[3]) then", "> tonumber(ARGV[3]) + 1e12 then"),
+            M::RenewsEndedLease => ("or tonumber(ends) < now then", "then"),
+            M::AddsEachTime => ("local own = stored or sum", "local own = changed_by_nobody and stored or 0"),
+            M::ForgetsOwn => ("local own = stored or sum", "local own = sum"),
+            M::RepairIgnoresLoss => ("return share ~= '' and", "return false and"),
+            M::RepairDoesNotLift => ("if lift and after < ours then", "if false then"),
+            M::NoCheckOfFields => ("integer(fields[i + 1], 1, MOST_SHARE)", "fields[i + 1] + 0"),
+            M::MissingTotalStartsAtChange => ("or ours\n  if lift and after", "or (ours - own)\n  if lift and after"),
+            M::KeepsOldIds => ("for i = 6, #ARGV do", "for i = 6, 0 do"),
+            M::NoPublish => ("if changed then", "if false then"),
+            M::LeavesLateLeases => ("'+inf', 'LIMIT', 0, 64", "'+inf', 'LIMIT', 0, 0"),
+            M::NoCheckOfList => ("redis.call('DEL', list)", ""),
+            M::ExpelsOnDamage => {
+                ("local counted = marked or not fields or #fields > 0", "local counted = #(fields or {}) > 0")
+            }
+            _ => return None,
+        })
+    }
+
+    /// The command as the mutation sends it; None if it has no hash.
+    pub fn rewrite(self, command: &Cmd, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let arguments: Vec<&[u8]> =
+            command.args_iter().map(|argument| if let Arg::Simple(bytes) = argument { bytes } else { b"" }).collect();
+        if self == M::NeverUnlisted && arguments[0] == b"SREM" {
+            return Some(wire::command(&["PING"]));
+        }
+        let Some((old, new)) = self.patch() else { return Some(bytes) };
+        match arguments[0] {
+            b"EVALSHA" => None,
+            b"EVAL" => {
+                let source = String::from_utf8_lossy(arguments[1]).replace(old, new);
+                let mut changed = vec![b"EVAL".to_vec(), source.into_bytes()];
+                changed.extend(arguments[2..].iter().map(|argument| argument.to_vec()));
+                Some(wire::command(&changed))
+            }
+            _ => Some(bytes),
+        }
+    }
+
+    pub fn flags(self, flags: u8) -> u8 {
+        match self {
+            M::NoReadAfterSubscribe => flags & !flag::LIVE,
+            M::NoReadAfterQuiet => flags & !flag::HEARD,
+            _ => flags,
+        }
+    }
+
+    pub fn job(self, mut job: Job) -> Option<Job> {
+        use headcount::presence::effect::Job::Step;
+        if let (M::NoStrangers, Step(_, step)) = (self, &mut job) {
+            step.may_reap = false;
+        }
+        Some(job)
+    }
+
+    pub fn outcome(self, outcome: Outcome) -> Outcome {
+        match (self, outcome) {
+            (M::LossIsConfirmation, Outcome::Step(name, job, Err(Error::Lost(_)))) => {
+                let total = ScriptReply::Total { total: 0, changed: false, damage: String::new() };
+                Outcome::Step(name, job, Ok(total))
+            }
+            (M::ExpelsOnRefusal, Outcome::Step(name, job, Err(Error::Refused(_)))) => {
+                Outcome::Step(name, job, Ok(ScriptReply::Foreign))
+            }
+            (_, outcome) => outcome,
+        }
+    }
+}
+
+/// Reaps as a reaper that strikes first would.
+pub async fn strike_first<S: Store>(context: Context<S>, job: Job) -> Outcome {
+    let Job::Reap(id) = job else { return context.carry_out(job).await };
+    let result = async {
+        let channels = context.scripts.listed(&id).await?;
+        context.scripts.strike(&id).await?;
+        for channel in &channels {
+            let exact = context.rules.stands(channel);
+            context.scripts.repair(channel, exact, &id, None, std::slice::from_ref(&id)).await?;
+        }
+        Ok(channels.len())
+    };
+    let result = result.await;
+    Outcome::Reap(id, result)
+}

@@ -1,0 +1,329 @@
+//! A node: the product's presence state and jobs, over connections that the world makes and breaks. Its
+//! sockets are numbers; what its hub does with messages and values is what the product's router does.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use headcount::backplane::{Error, Keys};
+use headcount::config::{Presence as Config, Rules};
+use headcount::presence::effect::{Effect, Job, News, Outcome};
+use headcount::presence::jobs::Context;
+use headcount::presence::scripts::{Scripts, Store};
+use headcount::presence::state::State;
+use headcount::presence::{Change, NodeId, Reading, Value, flag};
+use redis::Cmd;
+
+use crate::mutation::Mutation;
+use crate::plan::CHANNELS;
+
+/// The seam that jobs call the store through.
+#[derive(Clone, Default)]
+pub struct Seam {
+    calls: Arc<Mutex<Calls>>,
+    mutation: Option<Mutation>,
+}
+
+#[derive(Default)]
+struct Calls {
+    up: bool,
+    last: u64,
+    out: Vec<(u64, Vec<u8>)>,
+    replies: BTreeMap<u64, Result<redis::Value, Error>>,
+}
+
+impl Store for Seam {
+    async fn call(&self, command: Cmd) -> Result<redis::Value, Error> {
+        let bytes = command.get_packed_command();
+        let bytes = match self.mutation.map(|mutation| mutation.rewrite(&command, bytes.clone())) {
+            Some(None) => return Err(Error::Refused("NOSCRIPT a mutation has no hash".into())),
+            Some(Some(bytes)) => bytes,
+            None => bytes,
+        };
+        let call = {
+            let mut calls = self.calls.lock().unwrap();
+            if !calls.up {
+                return Err(Error::Down);
+            }
+            calls.last += 1;
+            let call = calls.last;
+            calls.out.push((call, bytes));
+            call
+        };
+        poll_fn(|_| match self.calls.lock().unwrap().replies.remove(&call) {
+            Some(reply) => Poll::Ready(reply),
+            None => Poll::Pending,
+        })
+        .await
+    }
+}
+
+/// What the hub knows of a channel.
+#[derive(Default)]
+pub struct Hub {
+    pub sockets: u64,
+    pub watchers: u64,
+    pub total: Option<i64>,
+    handle: u64,
+    heard: u64,
+    subscribed: bool,
+    live: bool,
+}
+
+type JobFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A process that runs.
+pub struct Node {
+    pub state: State,
+    pub hubs: BTreeMap<usize, Hub>,
+    /// Its connections, if they stand.
+    pub commands: Option<usize>,
+    pub messages: Option<usize>,
+    pub stopping: bool,
+    /// Until when it does not run, in virtual microseconds.
+    pub paused: u64,
+    /// When it is to be woken.
+    pub wake: u64,
+    /// Channels from which sockets were sent away.
+    pub expelled: Vec<usize>,
+    seam: Seam,
+    context: Context<Seam>,
+    jobs: BTreeMap<u64, JobFuture>,
+    /// The job that waits for a call.
+    callers: BTreeMap<u64, u64>,
+    last_job: u64,
+    last_handle: u64,
+    base: Instant,
+    mutation: Option<Mutation>,
+}
+
+/// What a node asks of the world after it has run.
+#[derive(Default)]
+pub struct Asks {
+    /// Calls to be sent, with their numbers.
+    pub calls: Vec<(u64, Vec<u8>)>,
+    /// Channels to subscribe to, or to leave.
+    pub subscriptions: Vec<(usize, bool)>,
+    pub news: Vec<News>,
+    /// It has ended.
+    pub end: bool,
+}
+
+impl Node {
+    pub fn start(
+        config: Config,
+        rules: Arc<Rules>,
+        base: Instant,
+        now: u64,
+        seed: u64,
+        mutation: Option<Mutation>,
+    ) -> Self {
+        let seam = Seam { calls: Arc::default(), mutation };
+        let mut ids = fastrand::Rng::with_seed(seed);
+        let draw = Box::new(move || NodeId::from_bits(ids.u128(..)));
+        let scripts = Scripts::new(seam.clone(), Keys::new(""));
+        let at = base + Duration::from_micros(now);
+        Self {
+            state: State::new(config.clone(), rules.clone(), at, seed, draw),
+            hubs: BTreeMap::new(),
+            commands: None,
+            messages: None,
+            stopping: false,
+            paused: 0,
+            wake: u64::MAX,
+            expelled: Vec::new(),
+            seam,
+            context: Context { scripts, config, rules },
+            jobs: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            last_job: 0,
+            last_handle: 0,
+            base,
+            mutation,
+        }
+    }
+
+    fn at(&self, now: u64) -> Instant {
+        self.base + Duration::from_micros(now)
+    }
+
+    /// The connection for commands came up or went down; a call that waits is lost.
+    pub fn link(&mut self, up: bool, now: u64, asks: &mut Asks) {
+        self.seam.calls.lock().unwrap().up = up;
+        if !up {
+            for call in self.callers.keys().copied().collect::<Vec<_>>() {
+                self.reply(call, Err(Error::Lost("the connection broke".into())), now, asks);
+            }
+        }
+        self.state.link(up, self.at(now));
+    }
+
+    /// The reply to a call.
+    pub fn reply(&mut self, call: u64, reply: Result<redis::Value, Error>, now: u64, asks: &mut Asks) {
+        let Some(job) = self.callers.remove(&call) else { return };
+        self.seam.calls.lock().unwrap().replies.insert(call, reply);
+        self.poll(job, now, asks);
+    }
+
+    fn poll(&mut self, number: u64, now: u64, asks: &mut Asks) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        let polled = job.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        for (call, bytes) in std::mem::take(&mut self.seam.calls.lock().unwrap().out) {
+            self.callers.insert(call, number);
+            asks.calls.push((call, bytes));
+        }
+        if let Poll::Ready(outcome) = polled {
+            self.jobs.remove(&number);
+            let outcome = match self.mutation {
+                Some(mutation) => mutation.outcome(outcome),
+                None => outcome,
+            };
+            self.state.apply(outcome, self.at(now));
+        }
+    }
+
+    /// Lets the state do what is due, and carries out its effects.
+    pub fn run(&mut self, now: u64, asks: &mut Asks) {
+        loop {
+            self.state.advance(self.at(now));
+            let effects = self.state.effects();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Run(job) => self.begin(job, now, asks),
+                    Effect::Value(name, value) => self.value(&name, &value, now, asks),
+                    Effect::Heartbeat(_) => {}
+                    Effect::Tell(news) => asks.news.push(news),
+                    Effect::End => asks.end = true,
+                }
+            }
+        }
+        let wake = self.state.wake(self.at(now)).saturating_duration_since(self.base);
+        self.wake = (wake.as_micros() as u64).max(now + 1);
+    }
+
+    fn begin(&mut self, job: Job, now: u64, asks: &mut Asks) {
+        let Some(job) = (match self.mutation {
+            Some(mutation) => mutation.job(job),
+            None => Some(job),
+        }) else {
+            return;
+        };
+        self.last_job += 1;
+        let context = self.context.clone();
+        let future: JobFuture = match self.mutation {
+            Some(Mutation::ReaperStrikesFirst) => Box::pin(crate::mutation::strike_first(context, job)),
+            _ => Box::pin(context.carry_out(job)),
+        };
+        self.jobs.insert(self.last_job, future);
+        self.poll(self.last_job, now, asks);
+    }
+
+    fn mark(&mut self, channel: usize, flags: u8, now: u64) {
+        let Some(hub) = self.hubs.get(&channel) else { return };
+        let flags = self.mutation.map_or(flags, |mutation| mutation.flags(flags));
+        let (handle, here, heard) = (hub.handle, hub.sockets, hub.heard);
+        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, heard };
+        self.state.changed(change, self.at(now));
+    }
+
+    /// A socket joins a channel, or only watches it.
+    pub fn join(&mut self, channel: usize, watch: bool, now: u64, asks: &mut Asks) {
+        if self.stopping {
+            return;
+        }
+        if !self.hubs.contains_key(&channel) {
+            self.last_handle += 1;
+            self.hubs.insert(channel, Hub { handle: self.last_handle, ..Hub::default() });
+            asks.subscriptions.push((channel, true));
+        }
+        let Some(hub) = self.hubs.get_mut(&channel) else { return };
+        let due = hub.subscribed && !hub.live;
+        if watch {
+            hub.watchers += 1;
+        } else {
+            hub.sockets += 1;
+            self.mark(channel, flag::TALLY, now);
+        }
+        if due {
+            self.mark(channel, flag::LIVE, now);
+        }
+    }
+
+    /// A socket leaves.
+    pub fn leave(&mut self, channel: usize, watch: bool, now: u64, asks: &mut Asks) {
+        let Some(hub) = self.hubs.get_mut(&channel) else { return };
+        let places = if watch { &mut hub.watchers } else { &mut hub.sockets };
+        if *places == 0 {
+            return;
+        }
+        *places -= 1;
+        let empty = hub.sockets + hub.watchers == 0;
+        if !watch {
+            self.mark(channel, flag::TALLY, now);
+        }
+        if empty {
+            self.mark(channel, flag::RELEASED, now);
+            self.hubs.remove(&channel);
+            asks.subscriptions.push((channel, false));
+        }
+    }
+
+    /// The connection for messages came up or went down.
+    pub fn subscription(&mut self, up: bool, now: u64) {
+        if !up {
+            self.hubs.values_mut().for_each(|hub| (hub.subscribed, hub.live) = (false, false));
+        }
+        self.state.subscription(up, self.at(now));
+    }
+
+    /// The subscription to a channel was acknowledged.
+    pub fn subscribed(&mut self, channel: usize, now: u64) {
+        if let Some(hub) = self.hubs.get_mut(&channel) {
+            hub.subscribed = true;
+            self.mark(channel, flag::LIVE, now);
+        }
+    }
+
+    /// An integer was published on a channel.
+    pub fn heard(&mut self, channel: usize, number: i64, now: u64) {
+        if let Some(hub) = self.hubs.get_mut(&channel) {
+            hub.heard += 1;
+            (hub.total, hub.live) = (Some(number), true);
+            self.mark(channel, flag::HEARD, now);
+        }
+    }
+
+    fn value(&mut self, name: &str, value: &Value, now: u64, asks: &mut Asks) {
+        let Some(channel) = CHANNELS.iter().position(|channel| *channel == name) else { return };
+        let Some(hub) = self.hubs.get_mut(&channel) else { return };
+        match value.reading {
+            Reading::Refused => {
+                self.expelled.push(channel);
+                let (sockets, watchers) = (hub.sockets, hub.watchers);
+                (0..sockets).for_each(|_| self.leave(channel, false, now, asks));
+                (0..watchers).for_each(|_| self.leave(channel, true, now, asks));
+                return;
+            }
+            Reading::Total(total) if hub.heard == value.heard => hub.total = Some(total),
+            Reading::Total(_) | Reading::Unknown => {}
+        }
+        hub.live |= hub.subscribed;
+    }
+
+    /// The node leaves.
+    pub fn close(&mut self, now: u64) {
+        self.stopping = true;
+        self.state.close(self.at(now));
+    }
+
+    /// How many sockets are on a channel.
+    pub fn here(&self, channel: usize) -> u64 {
+        self.hubs.get(&channel).map_or(0, |hub| hub.sockets)
+    }
+}

@@ -1,0 +1,263 @@
+//! The world: virtual time, one queue of events, nodes, one store and the connections between them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use headcount::config::{Deliver, Presence as Config, Rule, Rules};
+use headcount::presence::effect::News;
+
+use crate::mutation::Mutation;
+use crate::network::Connection;
+use crate::node::{Asks, Node};
+use crate::plan::{Action, CHANNELS, NODES, Plan};
+use crate::store::{Snapshot, Store};
+
+/// A call that is not answered within this time ends its connection, in microseconds.
+pub const TIMEOUT: u64 = 1_000_000;
+/// Between two checks of the connection for messages.
+pub const CHECK: u64 = 1_000_000;
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    Action(Action),
+    Wake { node: usize, at: u64 },
+    Retry { node: usize, messages: bool },
+    Connect { connection: usize },
+    Connected { connection: usize },
+    ToStore { connection: usize, bytes: Vec<u8> },
+    ToClient { connection: usize, bytes: Vec<u8> },
+    Closed { connection: usize },
+    Timeout { connection: usize, call: u64 },
+    Check { connection: usize },
+    StoreUp { data: Snapshot, foreign: (i64, i64) },
+    StoreBack { data: Snapshot, foreign: (i64, i64) },
+}
+
+/// What a run is worth.
+#[derive(Debug, Default, Clone)]
+pub struct Stats {
+    pub faults: u64,
+    pub calls: u64,
+    /// The longest that it took to agree after the last fault, in microseconds.
+    pub worst: u64,
+    pub virtual_time: u64,
+}
+
+pub struct World {
+    pub now: u64,
+    base: Instant,
+    pub random: Rng,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    last_event: u64,
+    pub store: Store,
+    pub nodes: [Option<Node>; NODES],
+    pub connections: BTreeMap<usize, Connection>,
+    pub last_connection: usize,
+    /// Until when a node's messages do not get through, and whether they are lost.
+    pub partitions: [(u64, bool); NODES],
+    pub slow: [u64; NODES],
+    /// Until when a node's list in the store may be missing.
+    pub unlisted: [u64; NODES],
+    pub config: Config,
+    rules: Arc<Rules>,
+    mutation: Option<Mutation>,
+    /// What other programs have put into the exactly named channel: the least and the most.
+    pub foreign: (i64, i64),
+    /// Channels one of whose own keys was lost or damaged in this round.
+    pub hurt: BTreeSet<usize>,
+    /// Channels whose key is or was somebody else's in this round.
+    pub tainted: BTreeSet<usize>,
+    pub stats: Stats,
+    pub trace: Option<Vec<String>>,
+    pub failure: Option<String>,
+    /// How many calls each node has made in this virtual second.
+    pub rate: [(u64, u32); NODES],
+}
+
+pub fn config(defaults: bool) -> Config {
+    let ms = Duration::from_millis;
+    let (heartbeat, lease, grace, repair) = if defaults { (500, 2500, 500, 10_000) } else { (100, 500, 100, 2_000) };
+    Config {
+        heartbeat: ms(heartbeat),
+        lease: ms(lease),
+        grace: ms(grace),
+        repair: ms(repair),
+        quiet: ms(if defaults { 250 } else { 100 }),
+        batch: ms(if defaults { 50 } else { 10 }),
+    }
+}
+
+impl World {
+    pub fn new(plan: &Plan, mutation: Option<Mutation>, traced: bool) -> Self {
+        // What the store draws at random comes from the thread's generator.
+        fastrand::seed(plan.seed);
+        let rule = |pattern: &str| Rule { pattern: pattern.into(), counted: true, deliver: Deliver::Latest };
+        Self {
+            now: 0,
+            base: Instant::now(),
+            random: Rng::with_seed(plan.seed ^ 0x5eed),
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            last_event: 0,
+            store: Store::new(),
+            nodes: [const { None }; NODES],
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            partitions: [(0, false); NODES],
+            slow: [0; NODES],
+            unlisted: [0; NODES],
+            config: config(plan.defaults),
+            rules: Arc::new(Rules(vec![rule("users:count"), rule("page:*")])),
+            mutation,
+            foreign: (0, 0),
+            hurt: BTreeSet::new(),
+            tainted: BTreeSet::new(),
+            stats: Stats::default(),
+            trace: traced.then(Vec::new),
+            failure: None,
+            rate: [(0, 0); NODES],
+        }
+    }
+
+    pub fn note(&mut self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.3} ms  {}", self.now as f64 / 1000.0, text()));
+        }
+    }
+
+    pub fn fail(&mut self, why: String) {
+        self.note(|| format!("FAILED {why}"));
+        self.failure.get_or_insert(why);
+    }
+
+    pub fn after(&mut self, wait: u64, event: Event) {
+        self.at(self.now + wait, event);
+    }
+
+    pub fn at(&mut self, at: u64, event: Event) {
+        self.last_event += 1;
+        self.events.insert(self.last_event, event);
+        self.queue.push(Reverse((at.max(self.now), self.last_event)));
+    }
+
+    /// Runs whatever happens until then.
+    pub fn run_until(&mut self, end: u64) {
+        while let Some(Reverse((at, _))) = self.queue.peek()
+            && *at <= end
+            && self.failure.is_none()
+        {
+            let Some(Reverse((at, number))) = self.queue.pop() else { return };
+            self.now = at;
+            if let Some(event) = self.events.remove(&number) {
+                self.happen(event);
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Action(action) => self.act(action),
+            Event::Wake { node, at } => {
+                if self.nodes[node].as_ref().is_some_and(|node| node.wake == at) {
+                    self.with(node, event, |node, now, asks| node.run(now, asks));
+                }
+            }
+            Event::Retry { node, messages } => self.connect(node, messages),
+            Event::StoreUp { data, foreign } => self.store_up(&data, foreign),
+            Event::StoreBack { data, foreign } => {
+                self.note(|| "the store is back with what it had".into());
+                self.kill_store();
+                self.store_up(&data, foreign);
+            }
+            event => self.on_network(event),
+        }
+    }
+
+    /// Lets a node take something in, once it runs, and do what is due.
+    pub fn with(&mut self, index: usize, event: Event, work: impl FnOnce(&mut Node, u64, &mut Asks)) {
+        let now = self.now;
+        let Some(node) = &mut self.nodes[index] else { return };
+        if node.paused > now {
+            let until = node.paused;
+            return self.at(until, event);
+        }
+        let mut asks = Asks::default();
+        work(node, now, &mut asks);
+        node.run(now, &mut asks);
+        let wake = node.wake;
+        self.at(wake, Event::Wake { node: index, at: wake });
+        self.carry_out(index, asks);
+    }
+
+    fn carry_out(&mut self, index: usize, asks: Asks) {
+        for (call, bytes) in asks.calls {
+            self.call(index, call, bytes);
+        }
+        for (channel, on) in asks.subscriptions {
+            self.subscribe(index, channel, on);
+        }
+        for news in asks.news {
+            if !matches!(news, News::Stating | News::Refused) {
+                self.note(|| format!("node {index}: {news:?}"));
+            }
+        }
+        let expelled = self.nodes[index].as_mut().map(|node| std::mem::take(&mut node.expelled)).unwrap_or_default();
+        for channel in expelled {
+            if !self.tainted.contains(&channel) {
+                self.fail(format!("node {index} sent everybody away from {}", CHANNELS[channel]));
+            }
+        }
+        if asks.end {
+            self.note(|| format!("node {index} has stopped"));
+            self.end_node(index, true);
+        }
+    }
+
+    pub fn start_node(&mut self, index: usize) {
+        if self.nodes[index].is_some() {
+            return;
+        }
+        let seed = self.random.u64(..);
+        self.note(|| format!("node {index} starts"));
+        let node = Node::start(self.config.clone(), self.rules.clone(), self.base, self.now, seed, self.mutation);
+        self.nodes[index] = Some(node);
+        self.partitions[index].0 = 0;
+        self.connect(index, false);
+        self.connect(index, true);
+    }
+
+    /// A node's process ends. What it had under way may still arrive.
+    pub fn end_node(&mut self, index: usize, arrives: bool) {
+        self.nodes[index] = None;
+        let of_node = |(number, connection): (&usize, &Connection)| (connection.node == index).then_some(*number);
+        for number in self.connections.iter().filter_map(of_node).collect::<Vec<_>>() {
+            self.hang_up(number, arrives);
+        }
+    }
+
+    pub fn kill_store(&mut self) {
+        self.store.kill();
+        (self.store.stalled, self.store.refuses) = (0, None);
+        for number in self.connections.keys().copied().collect::<Vec<_>>() {
+            let wait = self.latency(number);
+            if let Some(connection) = self.connections.get_mut(&number) {
+                connection.slot = None;
+            }
+            self.after(wait, Event::Closed { connection: number });
+        }
+    }
+
+    fn store_up(&mut self, data: &Snapshot, foreign: (i64, i64)) {
+        if self.store.is_up() {
+            return;
+        }
+        self.note(|| format!("the store is up, with {} keys", data.len()));
+        self.foreign = foreign;
+        self.store.start(self.now, data);
+    }
+}
