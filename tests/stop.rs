@@ -13,7 +13,7 @@ use crate::support::http::read_reply;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::wire::pause_in;
-use crate::support::{SOON, beside_others, eventually, same};
+use crate::support::{SOON, alone, beside_others, eventually, same};
 
 const COUNT: &str = "users:count";
 const DRAIN: Duration = Duration::from_secs(3);
@@ -182,4 +182,26 @@ async fn a_stop_without_redis_ends_within_the_drain_too() {
     node.signal(Signal::TERM);
     assert_eq!(client.closes(SOON).await.code, Some(1012));
     assert_eq!(node.exit(Duration::from_secs(4)).await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_twenty_thousand_channels_withdraws_them_all_as_it_stops() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let mut node = Node::on(&redis.url()).set("SERVER__DRAIN", "20s").start().await;
+    node.ready().await;
+    let mut clients = Vec::new();
+    for first in (0..20_000).step_by(50) {
+        let channels: Vec<String> = (first..first + 50).map(|number| format!("page:/{number}")).collect();
+        clients.push(Client::join(&node, &channels.iter().map(String::as_str).collect::<Vec<_>>()).await);
+    }
+    let listed = ["EVAL", "return redis.call('SCARD', redis.call('KEYS', 'headcount:v1:node:*')[1])", "0"];
+    eventually("all are counted", SOON * 3, || async { same("channels", redis.run(&listed).await?, 20_000) }).await;
+    node.signal(Signal::TERM);
+    let status = node.exit(Duration::from_secs(20) + SOON).await;
+    assert_eq!(status.code(), Some(0));
+    let keys: Vec<String> = redis.must(&["KEYS", "*"]).await;
+    let left: Vec<_> = keys.iter().filter(|key| key.starts_with("page:") || key.contains("{page:")).collect();
+    assert!(left.is_empty(), "{} keys are left\n{}", left.len(), node.log.text());
+    assert_eq!(node.log.lines_with("did not answer"), Vec::<String>::new());
 }

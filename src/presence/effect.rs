@@ -36,6 +36,8 @@ pub enum Job {
     },
     /// One step for one channel.
     Step(Arc<str>, StepJob),
+    /// Strike channels from the list of this id.
+    Unlist(NodeId, Vec<Arc<str>>),
     /// Withdraw everything that a node has stated whose lease has ended.
     Reap(NodeId),
     /// Sweep dead nodes' visitors out of a channel that may be named exactly.
@@ -98,6 +100,8 @@ pub enum Outcome {
     },
     /// See [`Job::Step`].
     Step(Arc<str>, StepJob, Result<ScriptReply, Error>),
+    /// See [`Job::Unlist`].
+    Unlist(NodeId, Vec<Arc<str>>, Result<(), Error>),
     /// See [`Job::Reap`]; how many channels the node had.
     Reap(NodeId, Result<usize, Error>),
     /// See [`Job::Sweep`].

@@ -34,6 +34,10 @@ impl<S: Store> Context<S> {
                 let result = self.step(&name, &job).await;
                 Outcome::Step(name, job, result)
             }
+            Job::Unlist(id, names) => {
+                let result = self.scripts.unlist(&id, &names).await;
+                Outcome::Unlist(id, names, result)
+            }
             Job::Reap(id) => {
                 let result = self.reap(&id).await;
                 Outcome::Reap(id, result)
@@ -68,7 +72,7 @@ impl<S: Store> Context<S> {
             },
             Step::Read => scripts.read(name, job.exact, &job.id, job.share, job.visitors).await,
             Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
-            Step::Unlist => scripts.unlist(&job.id, name).await.map(|()| ScriptReply::Late),
+            Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
                 let dead = if job.may_reap { scripts.strangers(name).await? } else { Vec::new() };
                 scripts.repair(name, job.exact, &job.id, job.share, job.visitors, &dead).await

@@ -149,9 +149,15 @@ impl<S: Store> Scripts<S> {
         Ok(word != "late")
     }
 
-    /// Notes that `id` has no share on `channel` any more.
-    pub async fn unlist(&self, id: &NodeId, channel: &str) -> Result<(), Error> {
-        self.store.call(with(cmd("SREM"), &[&self.keys.node(id.as_bytes()), channel.as_bytes()])).await.map(drop)
+    /// Notes that `id` has no share on `channels` any more. A list that is damaged names none.
+    pub async fn unlist(&self, id: &NodeId, channels: &[Arc<str>]) -> Result<(), Error> {
+        let list = self.keys.node(id.as_bytes());
+        let names = channels.iter().map(|channel| channel.as_bytes());
+        let arguments: Vec<&[u8]> = std::iter::once(&list[..]).chain(names).collect();
+        match self.store.call(with(cmd("SREM"), &arguments)).await {
+            Err(error) if !error.is_of_one_key() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// States what `id` has on `channel`, and takes out what its older ids had. `ours`: it has a share

@@ -19,6 +19,8 @@ use crate::config::{self, Rules};
 
 /// Steps for channels that may be under way at once.
 const JOBS: usize = 64;
+/// Channels that come off the list at once.
+const UNLISTED: usize = 512;
 /// Channels that one audit may bring.
 const AUDITED: usize = 1024;
 
@@ -262,17 +264,26 @@ impl State {
         self.up && self.lease.held
     }
 
-    /// Starts what is ready, as far as there are places.
+    /// Starts what is ready, as far as there are places. Channels that come off the list do so together.
     fn start_ready(&mut self, at: Instant) {
         let now = self.now(at);
-        while self.may_step() && self.stepping < JOBS {
-            let Some(name) = self.schedule.ready() else { return };
+        let mut unlisted = Vec::new();
+        while self.may_step() && self.stepping < JOBS && unlisted.len() < UNLISTED {
+            let Some(name) = self.schedule.ready() else { break };
             let Some(channel) = self.channels.get_mut(&name) else { continue };
             channel.queued = false;
             match channel.step(now) {
+                Some(Step::Unlist) => {
+                    channel.begin(Step::Unlist, at, self.config.batch, at);
+                    unlisted.push(name);
+                }
                 Some(step) => self.start(name, step, at),
                 None => self.look_at(name, at),
             }
+        }
+        if !unlisted.is_empty() {
+            self.stepping += 1;
+            self.effects.push(Effect::Run(Job::Unlist(self.lease.id.clone(), unlisted)));
         }
     }
 

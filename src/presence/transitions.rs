@@ -26,12 +26,16 @@ impl State {
         match outcome {
             Outcome::Beat { id, taken, result } => self.beaten(&id, taken, result, now),
             Outcome::Step(name, job, result) => {
-                self.stepping -= 1;
-                if let Some(steps) = self.spent.get_mut(&job.id) {
-                    *steps = steps.saturating_sub(1);
-                }
+                self.end_step(&job.id);
                 self.stepped(&name, &job, result, now);
                 self.look_at(name, now);
+            }
+            Outcome::Unlist(id, names, result) => {
+                self.end_step(&id);
+                for name in names {
+                    self.unlisted(&name, &id, &result, now);
+                    self.look_at(name, now);
+                }
             }
             Outcome::Reap(id, result) => {
                 let own = self.reaping.swap_remove(&id).unwrap_or_default();
@@ -67,6 +71,30 @@ impl State {
                 }
                 self.effects.push(Effect::End);
             }
+        }
+    }
+
+    fn end_step(&mut self, id: &NodeId) {
+        self.stepping -= 1;
+        if let Some(steps) = self.spent.get_mut(id) {
+            *steps = steps.saturating_sub(1);
+        }
+    }
+
+    fn unlisted(&mut self, name: &Arc<str>, id: &NodeId, result: &Result<(), Error>, now: Instant) {
+        let current = *id == self.lease.id;
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        channel.busy = false;
+        match result {
+            Ok(()) if current => channel.listed = Listed::No,
+            Err(Error::Refused(why)) => {
+                let why = why.clone();
+                self.step_refused(name, why, now);
+            }
+            _ => {}
+        }
+        if result.is_ok() {
+            self.step_allowed(name);
         }
     }
 
@@ -162,6 +190,14 @@ impl State {
         self.tell_standing();
     }
 
+    /// The store has answered a step.
+    fn step_allowed(&mut self, name: &Arc<str>) {
+        if self.channels.get_mut(name).is_some_and(ChannelState::answered) {
+            self.refusing -= 1;
+            self.tell_standing();
+        }
+    }
+
     fn stepped(&mut self, name: &Arc<str>, job: &StepJob, result: Result<ScriptReply, Error>, now: Instant) {
         let current = job.id == self.lease.id;
         let Some(channel) = self.channels.get_mut(name) else { return };
@@ -184,14 +220,11 @@ impl State {
             }
             Ok(reply) => Ok(reply),
         };
-        if channel.answered() {
-            self.refusing -= 1;
-            self.tell_standing();
-        }
+        self.step_allowed(name);
         match (job.step, reply) {
             // A key that holds something else was not set up by us.
             (Step::Unset, _) => self.with(name, |channel| channel.unset = false),
-            (Step::Unlist, Ok(_)) if current => self.with(name, |channel| channel.listed = Listed::No),
+            // Those go together; see above.
             (Step::Unlist, _) => {}
             (_, Ok(reply)) => self.answered(name, job, reply, current, now),
             (_, Err(why)) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use headcount::store::Slot;
+use redis::Value;
 
 use crate::plan::{CHANNELS, Key, NODES};
 use crate::world::World;
@@ -12,35 +13,58 @@ use crate::world::World;
 const LOOK: u64 = 100_000;
 const HOLD: u64 = 1_500_000;
 
-static STATE: LazyLock<String> = LazyLock::new(|| {
-    let source =
-        concat!(include_str!("../../src/presence/lua/count.lua"), include_str!("../../src/presence/lua/state.lua"));
-    redis::Script::new(source).get_hash().to_owned()
-});
+/// The first words of the scripts that are watched, and their hashes.
+static STATE: LazyLock<String> = LazyLock::new(|| hash(include_str!("../../src/presence/lua/state.lua")));
+static REPAIR: LazyLock<String> = LazyLock::new(|| hash(include_str!("../../src/presence/lua/repair.lua")));
+
+fn hash(script: &str) -> String {
+    let common = include_str!("../../src/presence/lua/count.lua");
+    redis::Script::new(&format!("{common}{script}")).get_hash().to_owned()
+}
+
+fn is(script: &[u8], hash: &str, words: &str) -> bool {
+    script == hash.as_bytes() || script.windows(words.len()).any(|part| part == words.as_bytes())
+}
 
 impl World {
-    /// Looks at a call that the store has carried out: nothing is stated after its lease has ended.
+    /// Looks at a call that the store has carried out: nothing is stated after its lease has ended, no
+    /// share is counted under two ids of one node, and nobody is withdrawn whose lease stands.
     pub fn watch(&mut self, number: usize, request: &[u8], out: &[(Slot, Vec<u8>)]) {
-        let parts: Vec<&[u8]> = request.split(|byte| *byte == b'\n').collect();
-        // Every other line is the length of the next.
-        let argument = |index: usize| parts.get(2 + 2 * index).map(|part| part.strip_suffix(b"\r").unwrap_or(part));
-        let slot = self.connections.get(&number).and_then(|connection| connection.slot);
+        let Some(connection) = self.connections.get(&number) else { return };
+        let (node, slot) = (connection.node, connection.slot);
+        let Ok(Value::Array(arguments)) = redis::parse_redis_value(request) else { return };
+        let text = |value: &Value| match value {
+            Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        };
         let reply = out.iter().find(|(to, _)| Some(*to) == slot).map(|(_, bytes)| bytes.clone()).unwrap_or_default();
-        let (name, script) = (argument(0).unwrap_or_default(), argument(1).unwrap_or_default());
-        if name == b"EVALSHA" || name == b"EVAL" {
-            let node = self.connections.get(&number).map_or(0, |connection| connection.node);
-            self.note(|| {
-                let shown: Vec<_> =
-                    (3..20).filter_map(argument).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
-                let reply = String::from_utf8_lossy(&reply).replace("\r\n", " ");
-                format!("node {node} {} -> {reply}", shown.join(" "))
-            });
+        let [Value::BulkString(name), Value::BulkString(script), rest @ ..] = &arguments[..] else { return };
+        self.note(|| {
+            let script = name == b"EVALSHA" || name == b"EVAL";
+            let shown: Vec<_> = arguments.iter().skip(if script { 3 } else { 0 }).map(text).collect();
+            format!("node {node} {} -> {}", shown.join(" "), String::from_utf8_lossy(&reply).replace("\r\n", " "))
+        });
+        if !name.starts_with(b"EVAL") || !reply.starts_with(b"*4\r\n$2\r\nok") {
+            return;
         }
-        if name == b"EVALSHA" && script == STATE.as_bytes() && reply.starts_with(b"*4\r\n$2\r\nok") {
-            let end = argument(8).and_then(|end| std::str::from_utf8(end).ok()?.parse::<i64>().ok()).unwrap_or(0);
-            let now = self.store.millis(self.now);
+        // Behind the number of keys and the three of them.
+        let arguments: Vec<String> = rest.iter().map(text).skip(1).collect();
+        let now = self.store.millis(self.now);
+        if is(script, &STATE, "States what one node has on one channel") {
+            let end: i64 = arguments[5].parse().unwrap_or(0);
             if end < now {
-                self.fail(format!("something was stated {} ms after its lease had ended", now - end));
+                return self.fail(format!("something was stated {} ms after its lease had ended", now - end));
+            }
+            let shares = self.store.pairs(self.now, &["HGETALL", &arguments[1]]);
+            if self.strict && self.old_ids[node].iter().any(|old| shares.contains_key(old)) {
+                self.fail(format!("node {node} has shares under two ids on {}", arguments[0]));
+            }
+        } else if self.strict && is(script, &REPAIR, "Withdraws the shares of dead nodes") {
+            for dead in &arguments[6..] {
+                let end = self.store.text(self.now, &["ZSCORE", "headcount:v1:nodes", dead]);
+                if end.and_then(|end| end.parse::<f64>().ok()).is_some_and(|end| end as i64 > now) {
+                    self.fail(format!("a share of {dead} was withdrawn, whose lease stands"));
+                }
             }
         }
     }

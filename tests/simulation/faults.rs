@@ -32,8 +32,9 @@ impl World {
             }
             Action::Start { node } => self.start_node(node),
             Action::Crash { node } => {
-                // The list of a node is its share's only witness where nobody else has the channel.
-                if self.unlisted[node] <= now {
+                // Two faults at once are too many: where nobody else has a channel, a node's lease and list
+                // are the only witnesses of its share, until it has put them back.
+                if !self.unwitnessed[node] || self.is_witnessed(node) {
                     let arrives = self.random.bool();
                     self.end_node(node, arrives);
                 }
@@ -62,7 +63,6 @@ impl World {
                 if self.store.is_up() {
                     let data = self.store.snapshot(now);
                     self.after(ms * 1000, Event::StoreBack { data, foreign: self.foreign });
-                    self.unlisted = [now + ms * 1000 + self.repair(); NODES];
                     // What is lost after this may be back, and the other way round.
                     self.hurt.extend(0..CHANNELS.len());
                 }
@@ -74,7 +74,7 @@ impl World {
                 if self.store.ask(now, &["FLUSHALL"]).is_some() {
                     self.foreign = (0, 0);
                     self.hurt.clear();
-                    self.unlisted = [now + self.repair(); NODES];
+                    self.unwitnessed = [true; NODES];
                 }
             }
             Action::ScriptFlush => drop(self.store.ask(now, &["SCRIPT", "FLUSH"])),
@@ -98,8 +98,30 @@ impl World {
         });
     }
 
-    fn repair(&self) -> u64 {
-        self.config.repair.as_micros() as u64 + 2_000_000
+    /// Whether the store has a node's lease, and lists it wherever it has a share of it.
+    fn is_witnessed(&mut self, index: usize) -> bool {
+        let Some(id) = self.nodes[index].as_ref().map(|node| node.state.id().to_string()) else { return true };
+        let now = self.now;
+        let listed = self.store.list(now, &["SMEMBERS", &format!("headcount:v1:node:{id}")]);
+        let shares = |channel: &&str| format!("headcount:v1:{{{channel}}}:tally");
+        let on: Vec<&str> = CHANNELS
+            .into_iter()
+            .filter(|channel| self.store.text(now, &["HGET", &shares(channel), &id]).is_some())
+            .collect();
+        let witnessed = self.store.text(now, &["ZSCORE", "headcount:v1:nodes", &id]).is_some()
+            && on.iter().all(|channel| listed.iter().any(|name| name == channel));
+        // Nor may anything be left under an id that it had before.
+        let old = self.old_ids[index].clone();
+        let left = old.iter().any(|old| {
+            let list = format!("headcount:v1:node:{old}");
+            let has =
+                |store: &mut crate::store::Store, command: &[&str]| store.text(now, command).as_deref() == Some("1");
+            has(&mut self.store, &["EXISTS", &list])
+                || CHANNELS.iter().any(|channel| has(&mut self.store, &["HEXISTS", &shares(channel), old]))
+        });
+        let witnessed = witnessed && !left;
+        self.unwitnessed[index] &= !witnessed;
+        witnessed
     }
 
     /// Whether a channel's own key may be lost: one at a time, since each is what the others heal from.
@@ -120,10 +142,14 @@ impl World {
 
     fn may_lose(&mut self, key: Key) -> bool {
         match key {
-            Key::Total(_) | Key::Nodes => true,
+            Key::Total(_) => true,
+            Key::Nodes => {
+                self.unwitnessed = [true; NODES];
+                true
+            }
             Key::Tally(channel) | Key::Own(channel) => self.may_hurt(channel),
             Key::List(node) => {
-                self.unlisted[node] = self.now + self.repair();
+                self.unwitnessed[node] = true;
                 true
             }
         }
@@ -186,9 +212,7 @@ impl World {
         let key = |what| format!("headcount:v1:{{{}}}:{what}", CHANNELS[0]);
         let own = self.store.text(now, &["GET", &key("own")]).and_then(|own| own.parse::<i64>().ok());
         let share = |text: &String| text.parse::<i64>().ok().filter(|share| (1..=1_000_000_000).contains(share));
-        let shares = || -> Vec<String> { Vec::new() };
-        let mut tally = shares();
-        tally.extend(self.store.list(now, &["HVALS", &key("tally")]));
+        let tally = self.store.list(now, &["HVALS", &key("tally")]);
         let own = own.filter(|own| *own >= 0 && *own < 1 << 53).unwrap_or_else(|| tally.iter().filter_map(share).sum());
         Some((total, own))
     }

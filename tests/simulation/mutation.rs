@@ -25,8 +25,8 @@ pub enum Mutation {
     RepairDoesNotLift,
     /// A field that is no share ends the script.
     NoCheckOfFields,
-    /// A total that is missing starts again at this node's change alone.
-    MissingTotalStartsAtChange,
+    /// A change makes the total what is ours, whatever others put there.
+    DropsForeignPart,
     /// Older ids of the same node are not taken out.
     KeepsOldIds,
     /// The reaper strikes the node before its shares are withdrawn.
@@ -51,12 +51,16 @@ pub enum Mutation {
     LeavesLateLeases,
     /// The node's list is not checked before it is written.
     NoCheckOfList,
+    /// A share is stated before the node is listed on its channel.
+    StatesUnlisted,
+    /// A node does not compare its list in the store with what it knows.
+    NoAudit,
 }
 
 use Mutation as M;
 
 impl Mutation {
-    pub const ALL: [Mutation; 20] = [
+    pub const ALL: [Mutation; 22] = [
         M::NoLeaseCheck,
         M::RenewsEndedLease,
         M::AddsEachTime,
@@ -64,7 +68,7 @@ impl Mutation {
         M::RepairIgnoresLoss,
         M::RepairDoesNotLift,
         M::NoCheckOfFields,
-        M::MissingTotalStartsAtChange,
+        M::DropsForeignPart,
         M::KeepsOldIds,
         M::ReaperStrikesFirst,
         M::NoStrangers,
@@ -77,6 +81,8 @@ impl Mutation {
         M::ExpelsOnRefusal,
         M::LeavesLateLeases,
         M::NoCheckOfList,
+        M::StatesUnlisted,
+        M::NoAudit,
     ];
 
     /// What is replaced by what in the scripts.
@@ -84,12 +90,12 @@ impl Mutation {
         Some(match self {
             M::NoLeaseCheck => ("> tonumber(ARGV[3]) then", "> tonumber(ARGV[3]) + 1e12 then"),
             M::RenewsEndedLease => ("or tonumber(ends) < now then", "then"),
-            M::AddsEachTime => ("local own = stored or sum", "local own = changed_by_nobody and stored or 0"),
+            M::AddsEachTime => ("local own = stored or sum", "local own = 0"),
             M::ForgetsOwn => ("local own = stored or sum", "local own = sum"),
             M::RepairIgnoresLoss => ("return share ~= '' and", "return false and"),
             M::RepairDoesNotLift => ("if lift and after < ours then", "if false then"),
             M::NoCheckOfFields => ("integer(fields[i + 1], 1, MOST_SHARE)", "fields[i + 1] + 0"),
-            M::MissingTotalStartsAtChange => ("or ours\n  if lift and after", "or (ours - own)\n  if lift and after"),
+            M::DropsForeignPart => ("exists and total + (ours - own) or ours", "ours"),
             M::KeepsOldIds => ("for i = 6, #ARGV do", "for i = 6, 0 do"),
             M::NoPublish => ("if changed then", "if false then"),
             M::LeavesLateLeases => ("'+inf', 'LIMIT', 0, 64", "'+inf', 'LIMIT', 0, 0"),
@@ -131,8 +137,11 @@ impl Mutation {
 
     pub fn job(self, mut job: Job) -> Option<Job> {
         use headcount::presence::effect::Job::Step;
-        if let (M::NoStrangers, Step(_, step)) = (self, &mut job) {
-            step.may_reap = false;
+        match (self, &mut job) {
+            (M::NoStrangers, Step(_, step)) => step.may_reap = false,
+            (M::StatesUnlisted, Step(_, step)) => step.list = false,
+            (M::NoAudit, Job::Audit(_)) => return None,
+            _ => {}
         }
         Some(job)
     }

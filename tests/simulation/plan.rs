@@ -12,6 +12,10 @@ pub struct Plan {
     pub seed: u64,
     /// Whether nodes have the configuration's defaults; else everything goes faster.
     pub defaults: bool,
+    /// Nothing breaks, so everything has to agree at once.
+    pub calm: bool,
+    /// Nothing happens that makes a lease, or what was withdrawn, come back.
+    pub strict: bool,
     pub rounds: Vec<Vec<(u64, Action)>>,
 }
 
@@ -133,12 +137,20 @@ pub const ERRORS: [&str; 13] = [
     "ERR value is not an integer or out of range",
 ];
 
+/// The kinds of which nothing breaks: starts, and what other programs publish and add.
+const CALM: [u8; 3] = [1, 18, 20];
+/// The kinds after which the store's clock or its nodes are not what they were.
+const UNSTRICT: [u8; 7] = [8, 9, 11, 14, 15, 16, 17];
+
 pub fn draw(seed: u64) -> Plan {
     let mut rng = Rng::with_seed(seed);
     let defaults = rng.u8(..4) == 0;
     let rounds = rng.usize(1..=2);
     // A run has a mood: some kinds of fault come often in it, and most do not come at all.
-    let moods: Vec<u8> = (0..rng.usize(1..=4)).map(|_| rng.u8(..20)).collect();
+    let calm = rng.u8(..8) == 0;
+    let kinds = rng.usize(1..=4);
+    let moods: Vec<u8> = (0..kinds).map(|_| if calm { CALM[rng.usize(..CALM.len())] } else { rng.u8(..21) }).collect();
+    let strict = !moods.iter().any(|mood| UNSTRICT.contains(mood));
     let rounds = (0..rounds)
         .map(|round| {
             let actions = rng.usize(5..60);
@@ -152,7 +164,7 @@ pub fn draw(seed: u64) -> Plan {
             all
         })
         .collect();
-    Plan { seed, defaults, rounds }
+    Plan { seed, defaults, calm, strict, rounds }
 }
 
 fn action(rng: &mut Rng, moods: &[u8]) -> Action {
@@ -177,7 +189,7 @@ fn action(rng: &mut Rng, moods: &[u8]) -> Action {
         8 => Action::Kill { ms, empty: rng.bool() },
         9 => Action::Rollback { ms: rng.u64(50..1_500) },
         10 => Action::Stall { ms },
-        11 => Action::Clock { ms: rng.i64(-20_000..20_000) / if rng.bool() { 10 } else { 1 } },
+        11 => Action::Clock { ms: rng.i64(-200_000..200_000) / [1, 10, 100][rng.usize(..3)] },
         12 | 13 => Action::Refuse { error: rng.usize(..ERRORS.len()), percent: [20, 50, 100][rng.usize(..3)], ms },
         14 => {
             if rng.u8(..3) == 0 {
@@ -189,10 +201,8 @@ fn action(rng: &mut Rng, moods: &[u8]) -> Action {
         15 | 16 => Action::Lose { key: key(rng) },
         17 => Action::Damage { key: key(rng), how: rng.usize(..8) },
         18 => Action::Foreign { by: [1, 1, -1, 5][rng.usize(..4)] },
-        _ => match rng.bool() {
-            true => Action::ForeignSet { to: rng.i64(-3..20) },
-            false => Action::ForeignPublish { channel, number: rng.i64(-3..50) },
-        },
+        19 => Action::ForeignSet { to: rng.i64(-3..20) },
+        _ => Action::ForeignPublish { channel, number: rng.i64(-3..50) },
     }
 }
 

@@ -15,6 +15,9 @@ pub fn run(plan: &Plan, mutation: Option<Mutation>, trace: Option<&mut Vec<Strin
     if plan.rounds.iter().flatten().any(clock) {
         limit += 65_000_000;
     }
+    if plan.calm {
+        limit = 2_500_000;
+    }
     for round in &plan.rounds {
         let start = world.now;
         for (at, action) in round {

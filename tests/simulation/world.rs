@@ -60,11 +60,15 @@ pub struct World {
     /// Until when a node's messages do not get through, and whether they are lost.
     pub partitions: [(u64, bool); NODES],
     pub slow: [u64; NODES],
-    /// Until when a node's list in the store may be missing.
-    pub unlisted: [u64; NODES],
+    /// Whether what others would find a dead node's shares by was taken from the store.
+    pub unwitnessed: [bool; NODES],
     pub config: Config,
     rules: Arc<Rules>,
     mutation: Option<Mutation>,
+    /// See [`Plan::strict`].
+    pub strict: bool,
+    /// Ids that the nodes have had before.
+    pub old_ids: [BTreeSet<String>; NODES],
     /// What other programs have put into the exactly named channel: the least and the most.
     pub foreign: (i64, i64),
     /// Channels one of whose own keys was lost or damaged in this round.
@@ -109,10 +113,12 @@ impl World {
             last_connection: 0,
             partitions: [(0, false); NODES],
             slow: [0; NODES],
-            unlisted: [0; NODES],
+            unwitnessed: [false; NODES],
             config: config(plan.defaults),
             rules: Arc::new(Rules(vec![rule("users:count"), rule("page:*")])),
             mutation,
+            strict: plan.strict,
+            old_ids: [const { BTreeSet::new() }; NODES],
             foreign: (0, 0),
             hurt: BTreeSet::new(),
             tainted: BTreeSet::new(),
@@ -172,6 +178,7 @@ impl World {
             Event::StoreBack { data, foreign } => {
                 self.note(|| "the store is back with what it had".into());
                 self.kill_store();
+                self.unwitnessed = [true; NODES];
                 self.store_up(&data, foreign);
             }
             event => self.on_network(event),
@@ -187,8 +194,12 @@ impl World {
             return self.at(until, event);
         }
         let mut asks = Asks::default();
+        let id = node.state.id().clone();
         work(node, now, &mut asks);
         node.run(now, &mut asks);
+        if *node.state.id() != id {
+            self.old_ids[index].insert(id.to_string());
+        }
         let wake = node.wake;
         self.at(wake, Event::Wake { node: index, at: wake });
         self.carry_out(index, asks);
@@ -234,6 +245,7 @@ impl World {
     /// A node's process ends. What it had under way may still arrive.
     pub fn end_node(&mut self, index: usize, arrives: bool) {
         self.nodes[index] = None;
+        self.old_ids[index].clear();
         let of_node = |(number, connection): (&usize, &Connection)| (connection.node == index).then_some(*number);
         for number in self.connections.iter().filter_map(of_node).collect::<Vec<_>>() {
             self.hang_up(number, arrives);
@@ -257,6 +269,7 @@ impl World {
             return;
         }
         self.note(|| format!("the store is up, with {} keys", data.len()));
+        self.unwitnessed = [true; NODES];
         self.foreign = foreign;
         self.store.start(self.now, data);
     }
