@@ -146,15 +146,6 @@ impl ChannelState {
         Self { stated: None, listed: Listed::Maybe, released: true, ..Self::new(standing, now, repair) }
     }
 
-    /// The store has another share than it had confirmed.
-    pub fn lost(&mut self) {
-        self.stated = None;
-        if self.listed == Listed::Yes {
-            // What took the share may have taken the list, too.
-            self.listed = Listed::Maybe;
-        }
-    }
-
     /// The config names it exactly from now on, or no more.
     pub fn stand(&mut self, standing: bool) {
         if std::mem::replace(&mut self.standing, standing) != standing {

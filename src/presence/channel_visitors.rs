@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::channel_state::{ChannelState, Step};
+use super::channel_state::{ChannelState, Listed, Step};
 use super::effect::StepJob;
 use super::scripts::ScriptReply;
 use super::visitors::{Batch, Confirmed, VisitorId};
@@ -98,6 +98,10 @@ impl ChannelState {
     /// The store has another share of this node than it confirmed: it is stated anew.
     pub fn lost(&mut self) {
         self.stated = None;
+        if self.listed == Listed::Yes {
+            // What took the share may have taken the list, too.
+            self.listed = Listed::Maybe;
+        }
         if let Some(visitors) = &mut self.visitors {
             visitors.lost();
         }

@@ -5,7 +5,7 @@
 //! `transitions`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use indexmap::{IndexMap, IndexSet};
@@ -15,7 +15,7 @@ use super::channel_state::{ChannelState, Listed, Now, Step};
 use super::effect::{Effect, Job, News, StepJob};
 use super::lease::{Lease, NodeId};
 use super::schedule::{Channels, Look, Schedule};
-use crate::config::{self, Rules};
+use crate::config::{self, Count, Rules};
 
 /// Steps for channels that may be under way at once.
 const JOBS: usize = 64;
@@ -360,7 +360,9 @@ impl State {
 
     /// The store has this node in so many channels. Those that it does not know are left as any other.
     pub(super) fn audited(&mut self, names: Vec<String>, now: Instant) {
-        let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()));
+        // Visitors are withdrawn under the number that they were stated under, which is not known any more.
+        let sockets = |name: &str| self.rules.find(name).is_none_or(|rule| rule.count != Count::Visitors);
+        let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()) && sockets(name));
         for name in unknown.take(AUDITED).map(Arc::<str>::from).collect::<Vec<_>>() {
             let repair = self.next_repair(now);
             let channel = ChannelState::left_behind(self.rules.stands(&name), now, repair);

@@ -1,7 +1,6 @@
 //! What must hold: at once, at each quiet point, and when everybody has left.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use headcount::store::Slot;
 use redis::Value;
@@ -13,17 +12,25 @@ use crate::world::World;
 const LOOK: u64 = 100_000;
 const HOLD: u64 = 1_500_000;
 
-/// The first words of the scripts that are watched, and their hashes.
-static STATE: LazyLock<String> = LazyLock::new(|| hash(include_str!("../../src/presence/lua/state.lua")));
-static REPAIR: LazyLock<String> = LazyLock::new(|| hash(include_str!("../../src/presence/lua/repair.lua")));
-
-fn hash(script: &str) -> String {
-    let common = include_str!("../../src/presence/lua/count.lua");
-    redis::Script::new(&format!("{common}{script}")).get_hash().to_owned()
+/// The scripts that are watched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Script {
+    State,
+    Repair,
+    Other,
 }
 
-fn is(script: &[u8], hash: &str, words: &str) -> bool {
-    script == hash.as_bytes() || script.windows(words.len()).any(|part| part == words.as_bytes())
+impl Script {
+    fn of(source: &[u8]) -> Self {
+        let says = |words: &[u8]| source.windows(words.len()).any(|part| part == words);
+        if says(b"-- States what one node has on one channel") {
+            Self::State
+        } else if says(b"-- Withdraws the shares of dead nodes") {
+            Self::Repair
+        } else {
+            Self::Other
+        }
+    }
 }
 
 impl World {
@@ -44,23 +51,33 @@ impl World {
             let shown: Vec<_> = arguments.iter().skip(if script { 3 } else { 0 }).map(text).collect();
             format!("node {node} {} -> {}", shown.join(" "), String::from_utf8_lossy(&reply).replace("\r\n", " "))
         });
-        if !name.starts_with(b"EVAL") || !reply.starts_with(b"*4\r\n$2\r\nok") {
+        let script = match &name[..] {
+            b"EVALSHA" => self.scripts.get(script).copied().unwrap_or(Script::Other),
+            b"EVAL" => {
+                let hash = redis::Script::new(&String::from_utf8_lossy(script)).get_hash().as_bytes().to_vec();
+                *self.scripts.entry(hash).or_insert_with(|| Script::of(script))
+            }
+            _ => return,
+        };
+        let ok = reply.starts_with(b"*") && reply.get(4..).is_some_and(|rest| rest.starts_with(b"$2\r\nok"));
+        let Some(keys) = rest.first().and_then(|count| text(count).parse::<usize>().ok()).filter(|_| ok) else {
             return;
-        }
-        // Behind the number of keys and the three of them.
-        let arguments: Vec<String> = rest.iter().map(text).skip(1).collect();
+        };
+        let (keys, arguments) = rest[1..].split_at(keys);
+        let arguments: Vec<String> = arguments.iter().map(text).collect();
         let now = self.store.millis(self.now);
-        if is(script, &STATE, "States what one node has on one channel") {
-            let end: i64 = arguments[5].parse().unwrap_or(0);
+        if script == Script::State {
+            let end: i64 = arguments[2].parse().unwrap_or(0);
             if end < now {
                 return self.fail(format!("something was stated {} ms after its lease had ended", now - end));
             }
-            let shares = self.store.pairs(self.now, &["HGETALL", &arguments[1]]);
+            let shares = self.store.pairs(self.now, &["HGETALL", &text(&keys[1])]);
             if self.strict && self.old_ids[node].iter().any(|old| shares.contains_key(old)) {
-                self.fail(format!("node {node} has shares under two ids on {}", arguments[0]));
+                self.fail(format!("node {node} has shares under two ids on {}", text(&keys[0])));
             }
-        } else if self.strict && is(script, &REPAIR, "Withdraws the shares of dead nodes") {
-            for dead in &arguments[6..] {
+        } else if script == Script::Repair && self.strict {
+            // Behind the node, its share, exact, and its visitors' number and stamp.
+            for dead in &arguments[5..] {
                 let end = self.store.text(self.now, &["ZSCORE", "headcount:v1:nodes", dead]);
                 if end.and_then(|end| end.parse::<f64>().ok()).is_some_and(|end| end as i64 > now) {
                     self.fail(format!("a share of {dead} was withdrawn, whose lease stands"));

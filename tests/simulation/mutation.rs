@@ -90,8 +90,8 @@ impl Mutation {
         Some(match self {
             M::NoLeaseCheck => ("> tonumber(ARGV[3]) then", "> tonumber(ARGV[3]) + 1e12 then"),
             M::RenewsEndedLease => ("or tonumber(ends) < now then", "then"),
-            M::AddsEachTime => ("local own = stored or sum", "local own = 0"),
-            M::ForgetsOwn => ("local own = stored or sum", "local own = sum"),
+            M::AddsEachTime => ("local own = stored or sum + people", "local own = 0"),
+            M::ForgetsOwn => ("local own = stored or sum + people", "local own = sum + people"),
             M::RepairIgnoresLoss => ("return share ~= '' and", "return false and"),
             M::RepairDoesNotLift => ("if lift and after < ours then", "if false then"),
             M::NoCheckOfFields => ("integer(fields[i + 1], 1, MOST_SHARE)", "fields[i + 1] + 0"),
@@ -100,9 +100,10 @@ impl Mutation {
             M::NoPublish => ("if changed then", "if false then"),
             M::LeavesLateLeases => ("'+inf', 'LIMIT', 0, 64", "'+inf', 'LIMIT', 0, 0"),
             M::NoCheckOfList => ("redis.call('DEL', list)", ""),
-            M::ExpelsOnDamage => {
-                ("local counted = marked or not fields or #fields > 0", "local counted = #(fields or {}) > 0")
-            }
+            M::ExpelsOnDamage => (
+                "local counted = marked or not fields or #fields > 0 or no_people or people > 0",
+                "local counted = #(fields or {}) > 0",
+            ),
             _ => return None,
         })
     }
@@ -149,7 +150,7 @@ impl Mutation {
     pub fn outcome(self, outcome: Outcome) -> Outcome {
         match (self, outcome) {
             (M::LossIsConfirmation, Outcome::Step(name, job, Err(Error::Lost(_)))) => {
-                let total = ScriptReply::Total { total: 0, changed: false, damage: String::new() };
+                let total = ScriptReply::Total { total: 0, changed: false, damage: String::new(), dying: false };
                 Outcome::Step(name, job, Ok(total))
             }
             (M::ExpelsOnRefusal, Outcome::Step(name, job, Err(Error::Refused(_)))) => {
@@ -168,7 +169,7 @@ pub async fn strike_first<S: Store>(context: Context<S>, job: Job) -> Outcome {
         context.scripts.strike(&id).await?;
         for channel in &channels {
             let exact = context.rules.stands(channel);
-            context.scripts.repair(channel, exact, &id, None, std::slice::from_ref(&id)).await?;
+            context.scripts.repair(channel, exact, &id, None, None, std::slice::from_ref(&id)).await?;
         }
         Ok(channels.len())
     };

@@ -228,7 +228,7 @@ impl Node {
         let Some(hub) = self.hubs.get(&channel) else { return };
         let flags = self.mutation.map_or(flags, |mutation| mutation.flags(flags));
         let (handle, here, heard) = (hub.handle, hub.sockets, hub.heard);
-        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, heard };
+        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, visitors: None, heard };
         self.state.changed(change, self.at(now));
     }
 

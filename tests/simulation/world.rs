@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use headcount::config::{Deliver, Presence as Config, Rule, Rules};
+use headcount::config::{Count, Deliver, Presence as Config, Rule, Rules};
 use headcount::presence::effect::News;
 
+use crate::check::Script;
 use crate::mutation::Mutation;
 use crate::network::Connection;
 use crate::node::{Asks, Node};
@@ -65,6 +66,8 @@ pub struct World {
     pub config: Config,
     rules: Arc<Rules>,
     mutation: Option<Mutation>,
+    /// The scripts that the store has been sent, by their hashes.
+    pub scripts: BTreeMap<Vec<u8>, Script>,
     /// See [`Plan::strict`].
     pub strict: bool,
     /// Ids that the nodes have had before.
@@ -99,7 +102,12 @@ impl World {
     pub fn new(plan: &Plan, mutation: Option<Mutation>, traced: bool) -> Self {
         // What the store draws at random comes from the thread's generator.
         fastrand::seed(plan.seed);
-        let rule = |pattern: &str| Rule { pattern: pattern.into(), counted: true, deliver: Deliver::Latest };
+        let rule = |pattern: &str| Rule {
+            pattern: pattern.into(),
+            count: Count::Sockets,
+            linger: Duration::ZERO,
+            deliver: Deliver::Latest,
+        };
         Self {
             now: 0,
             base: Instant::now(),
@@ -117,6 +125,7 @@ impl World {
             config: config(plan.defaults),
             rules: Arc::new(Rules(vec![rule("users:count"), rule("page:*")])),
             mutation,
+            scripts: BTreeMap::new(),
             strict: plan.strict,
             old_ids: [const { BTreeSet::new() }; NODES],
             foreign: (0, 0),
