@@ -28,6 +28,11 @@ config:
     cargo run --quiet -- man headcount.toml > target/headcount.toml
     mv target/headcount.toml config/headcount.toml
 
+# Nodes and the store on virtual time, from so many seeds: just simulate 1000
+simulate seeds from="0":
+    SIMULATE_SEEDS={{seeds}} SIMULATE_FROM={{from}} \
+        cargo test --locked --profile simulation --test simulation no_seed -- --nocapture
+
 # Licences, sources and bans of the dependencies.
 deny:
     cargo deny check bans licenses sources
