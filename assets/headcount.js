@@ -49,6 +49,9 @@ export function connect({ url = HERE, channels, watch = [] } = {}) {
  * A client of a server. Its events, each with a `detail`:
  *
  * - `count` `{ channel, count }`: a whole number, on joining and at each change
+ * - `board` `{ channel, board, size }`: the top of a sorted set as `[[member, score], …]`, and how many
+ *   members it has in all, on joining and at each change
+ * - `place` `{ channel, member, rank, score }`: where the followed member stands, from 0; null if absent
  * - `message` `{ channel, data, count }`: every message; `data` is JSON, a string or a Uint8Array;
  *   `count` says whether it is the channel's count
  * - `state` `{ name, retryAt?, code?, reason? }`: connecting, live, degraded (the server has lost its
@@ -58,7 +61,7 @@ export function connect({ url = HERE, channels, watch = [] } = {}) {
  */
 export class Headcount extends EventTarget {
   #link;
-  #listener = { wants: new Map(), emit: (type, detail) => this.#emit(type, detail) };
+  #listener = { wants: new Map(), members: new Map(), emit: (type, detail) => this.#emit(type, detail) };
 
   constructor(url = HERE) {
     super();
@@ -75,14 +78,17 @@ export class Headcount extends EventTarget {
     this.#want(channel, "subscribe");
   }
 
-  /** Receives a channel without being counted there. */
-  watch(channel) {
+  /** Receives a channel without being counted there. On a board, one `member` can be followed. */
+  watch(channel, { member } = {}) {
+    if (member === undefined) this.#listener.members.delete(String(channel));
+    else this.#listener.members.set(String(channel), String(member));
     this.#want(channel, "watch");
   }
 
   /** Leaves a channel, however it was joined. */
   unsubscribe(channel) {
     this.#listener.wants.delete(channel);
+    this.#listener.members.delete(channel);
     this.#link.update(this.#listener);
   }
 
@@ -96,10 +102,12 @@ export class Headcount extends EventTarget {
     this.#listener.wants.set(String(channel), mode);
     this.#link.update(this.#listener);
     // If the page has joined that channel already, the server sends no answer for this client.
-    const { count, error } = this.#link.known(channel);
+    const { count, board, place, error } = this.#link.known(channel);
     queueMicrotask(() => {
       if (!this.#listener.wants.has(channel)) return;
       if (count !== undefined) this.#emit("count", { channel, count });
+      if (board !== undefined) this.#emit("board", board);
+      if (place !== undefined) this.#emit("place", place);
       if (error !== undefined) this.#emit("error", error);
     });
   }
@@ -200,4 +208,7 @@ class LiveCount extends HTMLElement {
 }
 
 // A page may include the scripts of two servers; the first one defines the element.
+// Boards are for few pages: their element is loaded where there is one.
+if (document.querySelector("live-board")) import("./live-board.js");
+
 if (!customElements.get("live-count")) customElements.define("live-count", LiveCount);

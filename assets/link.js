@@ -1,7 +1,8 @@
 // One WebSocket to one server, shared by everything on the page that listens to that server.
 //
-// In: listeners, each with a map of what it wants (channel -> "subscribe" or "watch") and an
-// `emit(type, detail)`. Out: state, count, message, gap and error events for the listeners concerned.
+// In: listeners, each with a map of what it wants (channel -> "subscribe" or "watch"), one of the board
+// members that it follows (channel -> member), and an `emit(type, detail)`. Out: state, count, board,
+// place, message, gap and error events for the listeners concerned.
 // It knows nothing of elements, pages or how a number is shown.
 //
 // The rule: what to ask of the server is computed from what the listeners want now, once per turn of
@@ -31,7 +32,8 @@ export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003]);
 export class Link {
   #url;
   #listeners = new Set();
-  #channels = new Map(); // channel -> { asked: mode sent, count: last number, error: its refusal }
+  #channels = new Map(); // channel -> { asked: mode sent, member: whom it was asked to follow; count, board, place: the
+  // last ones; error: its refusal }
   #state = { name: "connecting" };
   #socket = null;
   #everOpen = false;
@@ -98,6 +100,7 @@ export class Link {
       if (this.#socket.readyState !== WebSocket.OPEN) return;
       this.#leave(wanted);
       this.#join(wanted);
+      this.#follow();
     } else if (wanted.size > 0 && !this.#timers.retry && this.#state.name !== "closed") {
       this.#open(wanted);
     }
@@ -132,6 +135,21 @@ export class Link {
     if (frame.subscribe || frame.watch) this.#send(frame);
   }
 
+  // On a board, the server follows one member for this page: the first that a listener names.
+  #follow() {
+    const members = new Map();
+    for (const listener of this.#listeners) {
+      for (const [channel, member] of listener.members) if (!members.has(channel)) members.set(channel, member);
+    }
+    for (const [channel, known] of this.#channels) {
+      const member = members.get(channel);
+      if (known.member === member) continue;
+      known.member = member;
+      known.place = undefined;
+      this.#send(member === undefined ? { [known.asked]: [channel] } : { [known.asked]: [channel], member });
+    }
+  }
+
   #send(frame) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
   }
@@ -143,7 +161,7 @@ export class Link {
     for (const [channel, mode] of wanted) {
       address.searchParams.append(mode === "watch" ? "watch" : "channel", channel);
       // The last number stays known over a reconnect; a refusal is forgotten, the server may think anew.
-      this.#channels.set(channel, { asked: mode, count: before.get(channel)?.count });
+      this.#channels.set(channel, { asked: mode, count: before.get(channel)?.count, board: before.get(channel)?.board });
     }
     if (this.#everOpen) address.searchParams.set("reconnect", "1");
     this.#become({ name: "connecting" });
@@ -253,9 +271,14 @@ export class Link {
     if (frame === null || typeof frame !== "object") return;
     if (frame.state === "live" || frame.state === "degraded") this.#become({ name: frame.state });
     if (typeof frame.channel === "string" && "data" in frame) this.#message(frame);
+    if (typeof frame.channel === "string") {
+      this.#board(frame.channel, frame);
+      this.#place(frame);
+    }
     const joined = frame.subscribed ?? frame.watching;
     if (typeof joined === "string") {
       this.#count(joined, frame.data);
+      this.#board(joined, frame);
       if (frame.gap === true) this.#emit("gap", joined, { channel: joined });
     }
     if (frame.error !== null && typeof frame.error === "object") this.#refused(frame.error);
@@ -276,6 +299,21 @@ export class Link {
   }
 
   // `also`: further channels of the same message that were refused.
+  #board(channel, { board, size }) {
+    const known = this.#channels.get(channel);
+    if (!known || !Array.isArray(board)) return;
+    known.board = { channel, board, size };
+    known.error = undefined;
+    this.#emit("board", channel, known.board);
+  }
+
+  #place({ channel, member, rank, score }) {
+    const known = this.#channels.get(channel);
+    if (!known || typeof member !== "string" || rank === undefined) return;
+    known.place = { channel, member, rank, score };
+    this.#emit("place", channel, known.place);
+  }
+
   #refused({ code, channel, message, also }) {
     const error = { code, channel, message };
     const known = this.#channels.get(channel);

@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod keys;
 mod peer;
 pub mod subscriber;
+pub mod tracker;
 mod wishes;
 
 pub use backoff::Backoff;
@@ -23,4 +24,5 @@ pub use inbox::{Event, Inbox};
 pub use keys::Keys;
 pub use peer::Peer;
 pub use subscriber::Subscriber;
+pub use tracker::{Tracker, Tracking};
 pub use wishes::Ticket;

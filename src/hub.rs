@@ -5,8 +5,11 @@
 //! The rules: a message is framed once and every socket gets the same bytes; no task is woken and
 //! nothing is allocated for a socket that can take them at once; a client that cannot has a bound.
 
+mod channel_value;
 mod fanout;
+mod followers;
 pub mod identity;
+mod local;
 mod pacer;
 pub mod queue;
 pub mod registry;
@@ -21,11 +24,15 @@ pub mod ws_frame;
 use bytes::Bytes;
 use std::sync::Arc;
 
+pub use channel_value::ChannelValue;
 pub use identity::Identity;
 pub use registry::Registry;
 pub use router::Router;
-pub use shard::{CloseReason, JoinError, Shard, SocketId};
+pub use shard::{CloseReason, JoinError, Shard};
 pub use store_state::{StoreState, StoreWatch};
+
+/// A socket's number on its worker. It is used anew after the socket is gone.
+pub type SocketId = u32;
 
 /// What the router hands to a worker.
 #[derive(Debug, Clone)]
@@ -41,8 +48,8 @@ pub enum Delivery {
     Latest {
         /// The channel.
         channel: Arc<str>,
-        /// The number, if it is a count.
-        total: Option<i64>,
+        /// What it shows from now on, if that is not a text.
+        value: Option<ChannelValue>,
         /// The whole frame.
         frame: Bytes,
     },
@@ -50,8 +57,8 @@ pub enum Delivery {
     Live {
         /// The channel.
         channel: Arc<str>,
-        /// The count, where there is one and it is known.
-        total: Option<i64>,
+        /// What it shows, where that is known.
+        value: Option<ChannelValue>,
         /// Messages may have been missed since it was live before.
         gap: bool,
     },
@@ -60,6 +67,22 @@ pub enum Delivery {
         /// The channel.
         channel: Arc<str>,
     },
+    /// The board has nothing to show for now. Its members stay, and are told once it has.
+    NoBoard {
+        /// The channel.
+        channel: Arc<str>,
+        /// Why.
+        why: NoBoard,
+    },
+    /// Where a followed member of a board stands.
+    Place {
+        /// The channel.
+        channel: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+        /// The whole frame.
+        frame: Bytes,
+    },
     /// Whether the store is in reach.
     Store {
         /// True: live. False: degraded.
@@ -67,11 +90,30 @@ pub enum Delivery {
     },
 }
 
+/// Why a board has nothing to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoBoard {
+    /// Its key holds something else.
+    NotAnOrderedSet,
+    /// It is longer than what may wait for a client.
+    TooLarge,
+}
+
+impl NoBoard {
+    /// The error's code and message.
+    pub(crate) fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NotAnOrderedSet => ("not_an_ordered_set", "the channel's key in the store is not a sorted set"),
+            Self::TooLarge => ("board_too_large", "the board is longer than the server's limits.client_buffer"),
+        }
+    }
+}
+
 impl Delivery {
     /// Bytes of its frame.
     fn bytes(&self) -> usize {
         match self {
-            Self::Message { frame, .. } | Self::Latest { frame, .. } => frame.len(),
+            Self::Message { frame, .. } | Self::Latest { frame, .. } | Self::Place { frame, .. } => frame.len(),
             _ => 0,
         }
     }

@@ -4,7 +4,7 @@
 //! comes through channels and handles:
 //!
 //! ```text
-//! main → server → http → session → hub → presence → backplane → (RESP) → store
+//! main → server → http → session → hub → boards, presence → backplane → (RESP) → store
 //! ```
 //!
 //! - [`cli`], [`config`], [`log`]: what a person sets, as typed values; [`manual`]: the man pages.
@@ -13,6 +13,7 @@
 //! - `http`: the accept loop, the routes, the page, the WebSocket handshake.
 //! - `session`: one client from open to close.
 //! - `hub`: channels and their subscribers on this node; the fan-out.
+//! - `boards`: sorted sets, as they change.
 //! - [`presence`]: how many are here, over all nodes, and how the count heals.
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
@@ -32,6 +33,7 @@
 //!   addition gets a path of its own beside `/ws`.
 
 pub mod backplane;
+mod boards;
 pub mod cli;
 pub mod config;
 mod http;

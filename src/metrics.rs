@@ -82,6 +82,12 @@ metrics! {
     lease_lost: Counter;
     /// Statements, heartbeats and subscriptions that the store refused.
     refused: Counter;
+    /// Reads of boards.
+    board_reads: Counter;
+    /// Reads of boards that the store refused.
+    board_refused: Counter;
+    /// 1 while the store tells of changes to boards, 0 while they are read at every pace tick.
+    boards_tracked: Gauge;
     /// Requests that were answered with an error before they became a socket.
     rejected: Counter;
 }

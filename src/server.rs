@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::backplane::{Client, Keys, Subscriber};
+use crate::boards::boards;
 use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{WorkerHandle, accept};
@@ -239,6 +240,11 @@ struct Node {
     background: JoinSet<()>,
 }
 
+/// The shortest time between two values of a channel that delivers the latest.
+fn pace(config: &Config) -> Duration {
+    Duration::from_secs(1) / config.limits.pushes_per_second
+}
+
 impl Node {
     fn start(
         config: &Config,
@@ -256,7 +262,10 @@ impl Node {
 
         let (presence, count) =
             presence(config.presence.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
-        let registry = Arc::new(Registry::new(presence.clone(), config.channels.clone(), config.limits.client_buffer));
+        let (boards, reading) = boards(&config.redis, pace(config), keys.clone(), metrics.clone())?;
+        background.spawn(reading);
+        let (rules, max_frame) = (config.channels.clone(), config.limits.client_buffer);
+        let registry = Arc::new(Registry::new(presence.clone(), boards, rules, max_frame));
 
         let (mut hosting, stop_store) = (JoinSet::new(), host.stopper());
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
@@ -311,7 +320,7 @@ impl Node {
     /// Puts what may change while the node runs into effect, for open connections too.
     async fn configure(&self, config: Config) {
         let config = Arc::new(config);
-        self.registry.configure(config.channels.clone(), config.limits.client_buffer);
+        self.registry.configure(config.channels.clone(), config.limits.client_buffer, pace(&config));
         self.app.configure(config.clone());
         for worker in &self.orders {
             if timeout(CONFIGURE, worker.send(Order::Config(config.clone()))).await.is_err() {

@@ -55,6 +55,8 @@ pub struct NewClient {
     pub watch: Vec<String>,
     /// The client was here before and may have missed something.
     pub reconnect: bool,
+    /// The member of the boards among them that it follows.
+    pub member: Option<String>,
 }
 
 /// Tells from outside whether a worker's loop still goes round. Clones share it.

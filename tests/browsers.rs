@@ -70,3 +70,38 @@ async fn the_page_of_a_server_with_another_default_channel_shows_that_one() {
     browser.becomes(&tab, "#publish", "redis-cli PUBLISH lobby hello").await;
     browser.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_moves_in_two_windows_on_two_servers() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
+    let browser = Browser::start().await;
+    let mut tabs = Vec::new();
+    for node in &nodes {
+        let tab = browser.open(&format!("http://{}/", node.address)).await;
+        // The list is in the element's shadow; what it shows is copied to where the browser's driver looks.
+        let script = "const board = document.createElement('live-board');
+            board.setAttribute('channel', 'board:g');
+            board.setAttribute('member', 'zoe');
+            const shown = document.createElement('p');
+            shown.id = 'shown';
+            board.addEventListener('board', () => {
+              const rows = [...board.shadowRoot.querySelectorAll('li')];
+              shown.textContent = rows.map((row) => row.textContent + (row.ariaCurrent ? '*' : '')).join(' ');
+            });
+            document.body.append(board, shown);
+            import('/live-board.js');";
+        browser.run(&tab, script).await;
+        tabs.push(tab);
+    }
+    redis.must::<()>(&["ZADD", "board:g", "120", "ann", "7.5", "<b>bob</b>", "3", "zoe"]).await;
+    for tab in &tabs {
+        browser.shows(tab, "#shown", "1ann120 2<b>bob</b>7.5 3zoe3*").await;
+    }
+    redis.must::<()>(&["ZINCRBY", "board:g", "1000", "zoe"]).await;
+    for tab in &tabs {
+        browser.shows(tab, "#shown", "1zoe1,003* 2ann120 3<b>bob</b>7.5").await;
+    }
+    browser.quit().await;
+}

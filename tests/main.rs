@@ -8,6 +8,7 @@ mod support;
 mod assets;
 mod autobahn;
 mod behind;
+mod boards;
 mod browsers;
 mod channels;
 mod config;

@@ -115,6 +115,18 @@ impl Connector {
         .await
     }
 
+    /// A connection for commands on which `receive` gets what the store pushes beside their replies. Nothing
+    /// holds that back, so it must be bounded in itself.
+    pub async fn commands_and_pushes(
+        &self,
+        receive: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
+    ) -> Result<Connection, Failure> {
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(Some(self.response_timeout)).set_push_sender(receive);
+        let settings = self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        self.within_deadline(async { Connection::over(self.stream().await?, &settings, config).await }).await
+    }
+
     async fn within_deadline(
         &self,
         connecting: impl Future<Output = Result<Connection, RedisError>>,

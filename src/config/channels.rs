@@ -26,6 +26,24 @@ pub enum Count {
     Visitors,
 }
 
+/// Which end of a sorted set is the top of a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The highest score is first.
+    Descending,
+    /// The lowest score is first.
+    Ascending,
+}
+
+/// What a board shows of its sorted set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoardRule {
+    /// How many members it shows.
+    pub top: u32,
+    /// Which end comes first.
+    pub order: Order,
+}
+
 /// One `[[channels]]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -37,6 +55,8 @@ pub struct Rule {
     pub linger: Duration,
     /// How it delivers.
     pub deliver: Deliver,
+    /// Set if what it shows is the sorted set of its name, and not what is published on it.
+    pub board: Option<BoardRule>,
 }
 
 impl Rule {

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
 
-use super::channels::{Count, Deliver, Rule, Rules, check_name};
+use super::channels::{BoardRule, Count, Deliver, Order, Rule, Rules, check_name};
 use super::reader::Reader;
 use super::value;
 
 /// The keys of one table.
-const KEYS: &[&str] = &["pattern", "count", "deliver", "linger"];
+const KEYS: &[&str] = &["pattern", "count", "deliver", "linger", "source", "top", "order"];
 /// How long a visitor whose last socket went is still counted, so that a click from page to page changes
 /// no number.
 const LINGER: Duration = Duration::from_secs(1);
 /// The longest that may be set.
 const MAX_LINGER: Duration = Duration::from_secs(60);
+/// The most members that a board shows, and how many it shows unless told otherwise.
+const MOST: u32 = 1000;
+const TOP: u32 = 10;
 
 impl Reader {
     pub fn channels(&mut self) -> Rules {
@@ -41,42 +44,98 @@ impl Reader {
     }
 
     fn rule(&mut self, source: &str, index: usize, table: &Map<String, Value>) -> Rule {
-        let path = |key: &str| format!("channels[{index}].{key}");
-        let mut word = |key: &str, allowed: &[&str]| {
-            let found = table.get(key);
-            let text = found.and_then(value::text).filter(|text| allowed.contains(&text.as_str()));
-            if text.is_none() {
-                let shown = found.map(value::shown).unwrap_or_default();
-                self.note(source, &path(key), &shown, format!("must be one of {}", allowed.join(", ")));
-            }
-            text.unwrap_or_default()
-        };
-        let count = match word("count", &["visitors", "sockets", "none"]).as_str() {
+        let mut table = Table { reader: self, source, index, table };
+        let board = table.board();
+        // A board counts nobody and has only one value, its newest: neither need be said.
+        let (counts, delivers) = if board.is_some() { (Some("none"), Some("latest")) } else { (None, None) };
+        let count = match table.word("count", &["visitors", "sockets", "none"], counts).as_str() {
             "visitors" => Count::Visitors,
             "sockets" => Count::Sockets,
             _ => Count::None,
         };
-        let deliver = if word("deliver", &["every", "latest"]) == "every" { Deliver::Every } else { Deliver::Latest };
-        let pattern = table.get("pattern").and_then(value::text).unwrap_or_default();
-        if let Err(why) = check_name(&pattern) {
-            let shown = table.get("pattern").map(value::shown).unwrap_or_default();
-            self.note(source, &path("pattern"), &shown, format!("{why}; * stands for any run of characters"));
-        }
-        if count != Count::None && deliver == Deliver::Every {
+        let every = table.word("deliver", &["every", "latest"], delivers) == "every";
+        let pattern = table.pattern();
+        let counted = count != Count::None;
+        if counted && every {
             let message = "a counted channel must deliver \"latest\": only the newest count is worth anything";
-            self.note(source, &path("deliver"), "\"every\"", message.to_owned());
+            table.note("deliver", "\"every\"", message.to_owned());
         }
-        let mut unknown: Vec<_> = table.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
-        unknown.sort();
-        for key in unknown {
-            self.note(source, &path(key), "", format!("no such key; a channel has {}", KEYS.join(", ")));
+        if board.is_some() && (counted || every) {
+            let message = "a sorted set goes with count = \"none\" and deliver = \"latest\", or without both";
+            table.note("source", "\"zset\"", message.to_owned());
         }
-        let linger = self.linger(source, &path("linger"), count, table.get("linger"));
-        Rule { pattern, count, linger, deliver }
+        table.unknown();
+        let linger = table.linger(count);
+        Rule { pattern, count, linger, deliver: if every { Deliver::Every } else { Deliver::Latest }, board }
+    }
+}
+
+/// One table, and where its mistakes go.
+struct Table<'a> {
+    reader: &'a mut Reader,
+    source: &'a str,
+    index: usize,
+    table: &'a Map<String, Value>,
+}
+
+impl Table<'_> {
+    fn note(&mut self, key: &str, shown: &str, message: String) {
+        self.reader.note(self.source, &format!("channels[{}].{key}", self.index), shown, message);
     }
 
-    fn linger(&mut self, source: &str, path: &str, count: Count, found: Option<&Value>) -> Duration {
-        let Some(found) = found else {
+    fn shown(&self, key: &str) -> String {
+        self.table.get(key).map(value::shown).unwrap_or_default()
+    }
+
+    /// One of some words; without a default, it must be there.
+    fn word(&mut self, key: &str, allowed: &[&str], default: Option<&str>) -> String {
+        let found = self.table.get(key);
+        if let (None, Some(default)) = (found, default) {
+            return default.to_owned();
+        }
+        let text = found.and_then(value::text).filter(|text| allowed.contains(&text.as_str()));
+        if text.is_none() {
+            self.note(key, &self.shown(key), format!("must be one of {}", allowed.join(", ")));
+        }
+        text.unwrap_or_default()
+    }
+
+    fn pattern(&mut self) -> String {
+        let pattern = self.table.get("pattern").and_then(value::text).unwrap_or_default();
+        if let Err(why) = check_name(&pattern) {
+            self.note("pattern", &self.shown("pattern"), format!("{why}; * stands for any run of characters"));
+        }
+        pattern
+    }
+
+    fn board(&mut self) -> Option<BoardRule> {
+        if self.word("source", &["pubsub", "zset"], Some("pubsub")) != "zset" {
+            for key in ["top", "order"].into_iter().filter(|key| self.table.contains_key(*key)) {
+                self.note(key, &self.shown(key), "needs source = \"zset\"".to_owned());
+            }
+            return None;
+        }
+        let falling = self.word("order", &["desc", "asc"], Some("desc")) == "desc";
+        let order = if falling { Order::Descending } else { Order::Ascending };
+        let top = self.table.get("top").map_or(Some(TOP), |found| {
+            value::int(found).and_then(|top| u32::try_from(top).ok()).filter(|top| (1..=MOST).contains(top))
+        });
+        if top.is_none() {
+            self.note("top", &self.shown("top"), format!("must be a whole number from 1 to {MOST}"));
+        }
+        Some(BoardRule { top: top.unwrap_or(TOP), order })
+    }
+
+    fn unknown(&mut self) {
+        let mut unknown: Vec<_> = self.table.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
+        unknown.sort();
+        for key in unknown {
+            self.note(key, "", format!("no such key; a channel has {}", KEYS.join(", ")));
+        }
+    }
+
+    fn linger(&mut self, count: Count) -> Duration {
+        let Some(found) = self.table.get("linger") else {
             return if count == Count::Visitors { LINGER } else { Duration::ZERO };
         };
         let linger = value::text(found).and_then(|text| humantime::parse_duration(&text).ok());
@@ -85,20 +144,24 @@ impl Reader {
             Some(linger) if linger <= MAX_LINGER => return linger,
             _ => format!("must be a time such as \"1s\", at most {}", humantime::format_duration(MAX_LINGER)),
         };
-        self.note(source, path, &value::shown(found), message);
+        self.note("linger", &self.shown("linger"), message);
         Duration::ZERO
     }
 }
 
 fn shown(rules: &Rules) -> String {
     let rows = rules.0.iter().map(|rule| {
+        let pattern = value::quoted(&rule.pattern);
+        if let Some(BoardRule { top, order }) = rule.board {
+            let order = if order == Order::Descending { "desc" } else { "asc" };
+            return format!("  {{ pattern = {pattern}, source = \"zset\", top = {top}, order = \"{order}\" }},\n");
+        }
         let count = match rule.count {
             Count::Visitors => "visitors",
             Count::Sockets => "sockets",
             Count::None => "none",
         };
         let deliver = if rule.deliver == Deliver::Every { "every" } else { "latest" };
-        let pattern = value::quoted(&rule.pattern);
         let linger = match rule.count {
             Count::Visitors => format!(", linger = \"{}\"", humantime::format_duration(rule.linger)),
             _ => String::new(),

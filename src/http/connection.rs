@@ -177,10 +177,10 @@ async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<NewCli
     };
     // No descriptor is left for it; the accept loop says so.
     let Ok(io) = io else { return };
-    let Query { channels: subscribe, watch, reconnect, .. } = query;
+    let Query { channels: subscribe, watch, reconnect, member, .. } = query;
     let identity = identity.map(Box::new);
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
     let _ = attaches
-        .send(NewClient { io, identity, seat: places.seat, open, head, early, subscribe, watch, reconnect })
+        .send(NewClient { io, identity, seat: places.seat, open, head, early, subscribe, watch, reconnect, member })
         .await;
 }

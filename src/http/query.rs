@@ -13,6 +13,8 @@ pub struct Query {
     pub visitor: Vec<String>,
     /// The client was here before and may have missed something.
     pub reconnect: bool,
+    /// The member of the boards among them that it follows.
+    pub member: Option<String>,
 }
 
 /// Reads a query.
@@ -27,11 +29,16 @@ pub fn parse(query: &str) -> Result<Query, String> {
         match (key, value.as_str()) {
             ("channel", _) => found.channels.push(value),
             ("watch", _) => found.watch.push(value),
+            ("member", _) => found.member = Some(value),
             ("visitor", _) => found.visitor.push(value),
             ("reconnect", "" | "1" | "true") => found.reconnect = true,
             ("reconnect", "0" | "false") => found.reconnect = false,
             ("reconnect", _) => return Err("reconnect takes 1 or 0".to_owned()),
-            _ => return Err(format!("there is no parameter {key:?}; there is channel, watch, visitor, reconnect")),
+            _ => {
+                return Err(format!(
+                    "there is no parameter {key:?}; there is channel, watch, visitor, reconnect, member"
+                ));
+            }
         }
     }
     Ok(found)
@@ -60,6 +67,6 @@ mod tests {
         for bad in ["channel=%ff", "channel=%zz", "channel=a%4", "channel=%"] {
             assert!(parse(bad).unwrap_err().contains("percent-encoded"), "{bad}");
         }
-        assert!(parse("chanel=a").unwrap_err().contains("channel, watch, visitor, reconnect"));
+        assert!(parse("chanel=a").unwrap_err().contains("channel, watch, visitor, reconnect, member"));
     }
 }

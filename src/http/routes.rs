@@ -33,6 +33,7 @@ const ROUTES: &[(&str, Answer)] = &[
     ("/headcount.js", Answer::Asset("headcount.js")),
     ("/default.js", Answer::DefaultChannel),
     ("/link.js", Answer::Asset("link.js")),
+    ("/live-board.js", Answer::Asset("live-board.js")),
     ("/page.js", Answer::Asset("page.js")),
     ("/style.css", Answer::Asset("style.css")),
     ("/favicon.svg", Answer::Asset("favicon.svg")),

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::local::Membership;
 use super::send_queue::{QueuedFrame, SendQueue, Wrote, write};
-use super::shard::{CloseReason, Shard, SocketId};
-use super::{Delivery, wire};
+use super::shard::{CloseReason, Shard};
+use super::{ChannelValue, Delivery, NoBoard, SocketId, wire};
 
 /// Paced pushes take at most one part in so many of a worker's time: without that bound, the pushes of
 /// a large and busy channel would take all of it, and a storm of joins would cost the square of itself.
@@ -44,8 +45,10 @@ impl Shard {
             }
             self.messages(run.take());
             match delivery {
-                Delivery::Latest { channel, total, frame } => self.latest(&channel, total, frame, now),
-                Delivery::Live { channel, total, gap } => self.live(&channel, total, gap),
+                Delivery::Latest { channel, value, frame } => self.latest(&channel, value, frame, now),
+                Delivery::Live { channel, value, gap } => self.live(&channel, value, gap),
+                Delivery::NoBoard { channel, why } => self.no_board(&channel, why),
+                Delivery::Place { channel, member, frame } => self.moved(&channel, &member, &frame),
                 Delivery::Refused { channel } => {
                     self.expel(&channel, "refused", "the channel's key in the store is not a count of ours");
                 }
@@ -70,12 +73,12 @@ impl Shard {
         self.fan_out(index, &frames, behind);
     }
 
-    fn latest(&mut self, name: &str, total: Option<i64>, frame: Bytes, now: Instant) {
+    fn latest(&mut self, name: &str, value: Option<ChannelValue>, frame: Bytes, now: Instant) {
         let interval = self.interval();
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
-        if total.is_some() {
-            (channel.total, channel.greeting) = (total, None);
+        if value.is_some() {
+            (channel.value, channel.greeting) = (value, None);
         }
         match channel.pace.offer(frame, now, interval) {
             Some(frame) => self.push_value(index, frame),
@@ -181,7 +184,7 @@ impl Shard {
                 }
             }
             let Some((channel, slot)) = outbox.take_mark() else { break };
-            if let Some(frame) = self.channels.get(channel as usize).and_then(|c| c.newest[slot as usize].clone()) {
+            if let Some(frame) = self.channels.get(channel as usize).and_then(|channel| channel.newest(slot, id)) {
                 outbox.push(frame);
             }
         }
@@ -203,21 +206,21 @@ impl Shard {
         channel.pace.join();
         let gap = place.again && channel.every;
         let frame = if place.watch || gap {
-            wire::joined(&channel.name, place.watch, channel.total, gap)
+            wire::joined(&channel.name, place.watch, channel.value.as_ref(), gap)
         } else {
-            let make = || wire::joined(&channel.name, false, channel.total, false);
+            let make = || wire::joined(&channel.name, false, channel.value.as_ref(), false);
             channel.greeting.get_or_insert_with(make).clone()
         };
         self.send(id, frame);
     }
 
-    fn live(&mut self, name: &str, total: Option<i64>, gap: bool) {
+    fn live(&mut self, name: &str, value: Option<ChannelValue>, gap: bool) {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
-        let news = total.filter(|_| channel.total != total).map(|total| wire::count(name, total));
-        (channel.live, channel.greeting) = (true, None);
+        let news = value.as_ref().filter(|_| channel.value != value).map(|value| wire::value(name, value));
+        (channel.live, channel.greeting, channel.no_board) = (true, None, None);
         if let Some(frame) = &news {
-            channel.total = total;
+            channel.value = value;
             // Whoever is behind, and a value that waits for its time, must not bring an older one after it.
             channel.newest[QueuedFrame::Value as usize] = Some(frame.clone());
             channel.pace.overtake(frame.clone());
@@ -234,6 +237,37 @@ impl Shard {
                 self.send(id, frame.clone());
             }
         }
+    }
+
+    /// A board has nothing to show for now. Its members stay, and join once more as soon as it has.
+    fn no_board(&mut self, name: &str, why: NoBoard) {
+        let Some(&index) = self.by_name.get(name) else { return };
+        let Some(channel) = self.channels.get_mut(index as usize) else { return };
+        (channel.live, channel.value, channel.greeting, channel.no_board) = (false, None, None, Some(why));
+        let frame = wire::no_board(name, why);
+        for id in channel.members.clone() {
+            if let Some(place) = self.place_mut(id, index) {
+                place.told = false;
+            }
+            self.send(id, frame.clone());
+        }
+    }
+
+    /// A followed member stands elsewhere. Whoever is behind gets the newest place only.
+    fn moved(&mut self, name: &str, member: &str, frame: &Bytes) {
+        let Some(&index) = self.by_name.get(name) else { return };
+        let Some(followers) = self.channels.get_mut(index as usize).and_then(|c| c.followers.as_mut()) else { return };
+        for id in followers.moved(member, frame.clone()) {
+            match self.sockets.get_mut(id as usize).and_then(|socket| socket.outbox.as_mut()) {
+                Some(outbox) => outbox.mark(index, QueuedFrame::Place),
+                None => self.send(id, frame.clone()),
+            }
+        }
+    }
+
+    fn place_mut(&mut self, id: SocketId, index: u32) -> Option<&mut Membership> {
+        let socket = self.sockets.get_mut(id as usize)?;
+        socket.places.iter_mut().find(|place| place.channel == index)
     }
 
     fn place(&self, id: SocketId, index: u32) -> Option<(bool, bool)> {

@@ -9,8 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::NoBoard;
+use super::channel_value::ChannelValue;
 use super::store_state::StoreState;
 use crate::backplane::Ticket;
+use crate::boards::Boards;
+use crate::config::channels::BoardRule;
 use crate::config::{Deliver, Rules};
 use crate::presence::{ChannelHandle, Presence};
 
@@ -27,12 +31,16 @@ pub(super) struct ChannelRecord {
     pub live: bool,
     /// It was live on an earlier connection, and messages may have been missed since.
     pub missed: bool,
-    /// The newest value of a count.
-    pub total: Option<i64>,
+    /// What it shows, where that is known.
+    pub value: Option<ChannelValue>,
     /// The handle that counts it, for a channel that is counted.
     pub presence: Option<Arc<ChannelHandle>>,
     /// It delivers every message, not just the latest.
     pub every: bool,
+    /// What is shown of a sorted set, for a board.
+    pub board: Option<BoardRule>,
+    /// Why a board has nothing to show.
+    pub no_board: Option<NoBoard>,
     changed: bool,
 }
 
@@ -40,13 +48,25 @@ pub(super) struct ChannelRecord {
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub live: bool,
-    pub total: Option<i64>,
+    pub value: Option<ChannelValue>,
     pub presence: Option<Arc<ChannelHandle>>,
+    /// Why a board has nothing to show.
+    pub no_board: Option<NoBoard>,
+    /// It shows a sorted set.
+    pub board: bool,
+}
+
+impl ChannelRecord {
+    pub fn snapshot(&self) -> Snapshot {
+        let (value, presence) = (self.value.clone(), self.presence.clone());
+        Snapshot { live: self.live, value, presence, no_board: self.no_board, board: self.board.is_some() }
+    }
 }
 
 /// The table. The router works through what changed in it.
 pub struct Registry {
     pub(super) presence: Presence,
+    pub(super) boards: Boards,
     inner: Mutex<Inner>,
     work: Notify,
 }
@@ -66,10 +86,10 @@ pub(super) struct Inner {
 }
 
 impl Registry {
-    /// An empty table over a presence, for these rules.
-    pub fn new(presence: Presence, rules: Arc<Rules>, max_frame: usize) -> Self {
+    /// An empty table over a presence and boards, for these rules.
+    pub fn new(presence: Presence, boards: Boards, rules: Arc<Rules>, max_frame: usize) -> Self {
         let inner = Inner { rules, max_frame, ..Inner::default() };
-        Self { presence, inner: Mutex::new(inner), work: Notify::new() }
+        Self { presence, boards, inner: Mutex::new(inner), work: Notify::new() }
     }
 
     /// How this node stands with its store; None before that is known.
@@ -89,9 +109,13 @@ impl Registry {
             let entry = channels.entry(name.clone()).or_insert_with(|| {
                 let rule = rules.find(name);
                 let counted = rule.filter(|rule| rule.counted());
+                if let Some(board) = rule.and_then(|rule| rule.board) {
+                    self.boards.want(name.clone(), board);
+                }
                 ChannelRecord {
                     presence: counted.map(|rule| self.presence.channel(name.clone(), rule.count)),
                     every: rule.is_some_and(|rule| rule.deliver == Deliver::Every),
+                    board: rule.and_then(|rule| rule.board),
                     ..ChannelRecord::default()
                 }
             });
@@ -103,7 +127,7 @@ impl Registry {
                 // Refused to those who were here before; this one has not been told.
                 presence.live();
             }
-            let snapshot = Snapshot { live: entry.live, total: entry.total, presence: entry.presence.clone() };
+            let snapshot = entry.snapshot();
             self.changed(inner, name);
             snapshot
         })

@@ -13,8 +13,9 @@ use tokio::time::sleep_until;
 use super::queue::{ByteBudget, Queued, Sender};
 use super::registry::{ChannelRecord, Inner, Registry};
 use super::store_state::{Change, StoreState, StoreWatch, Subscription};
-use super::{Delivery, wire};
+use super::{ChannelValue, Delivery, NoBoard, wire};
 use crate::backplane::{Event, Keys, Link, Subscriber, Ticket};
+use crate::boards;
 use crate::log::Throttle;
 use crate::memory;
 use crate::metrics::Metrics;
@@ -53,6 +54,7 @@ impl Router {
     /// Runs until the workers are gone.
     pub async fn run(mut self) {
         let (inbox, registry, presence) = (self.feed.inbox(), self.registry.clone(), self.presence.clone());
+        let boards = registry.boards.clone();
         self.link.mark_changed();
         loop {
             let due = self.watch.due(Instant::now());
@@ -61,6 +63,9 @@ impl Router {
                 biased;
                 events = inbox.take() => events.into_iter().filter_map(|event| self.event(event)).collect(),
                 values = presence.values() => values.into_iter().filter_map(|(name, value)| self.value(&name, value)).collect(),
+                news = boards.news() => {
+                    news.into_iter().flat_map(|(name, news)| self.board_news(&name, news)).collect()
+                }
                 () = registry.work() => {
                     self.follow_interest();
                     Vec::new()
@@ -108,10 +113,15 @@ impl Router {
         self.registry.with(|inner| {
             for name in Registry::take_changed(inner) {
                 let Some(entry) = inner.channels.get_mut(&name) else { continue };
-                if entry.shards != 0 && entry.ticket.is_none() {
-                    entry.ticket = Some(feed.want(keys.total(&name)));
-                } else if entry.shards == 0 {
-                    feed.leave(keys.total(&name));
+                if entry.shards != 0 {
+                    if entry.ticket.is_none() && entry.board.is_none() {
+                        entry.ticket = Some(feed.want(keys.total(&name)));
+                    }
+                } else {
+                    match entry.board {
+                        Some(_) => self.registry.boards.release(&name),
+                        None => feed.leave(keys.total(&name)),
+                    }
                     if let Some(presence) = &entry.presence {
                         presence.release();
                     }
@@ -175,7 +185,7 @@ impl Router {
             }
             entry.live = true;
             let gap = std::mem::take(&mut entry.missed);
-            Some((entry.shards, Delivery::Live { channel: name, total: None, gap }))
+            Some((entry.shards, Delivery::Live { channel: name, value: None, gap }))
         })
     }
 
@@ -189,16 +199,16 @@ impl Router {
         let found = self.registry.with(|inner| {
             let max_frame = inner.max_frame;
             let (channel, entry) = get(inner, name)?;
-            Some((channel, entry.shards, !entry.every && entry.presence.is_none(), entry.total, max_frame))
+            Some((channel, entry.shards, !entry.every && entry.presence.is_none(), entry.value.clone(), max_frame))
         });
-        let (channel, shards, paced, total, max_frame) = found?;
+        let (channel, shards, paced, value, max_frame) = found?;
         let frame = wire::message(name, payload);
         if frame.len() > max_frame {
             self.log_too_long(name, payload.len());
-            return Some((shards, Delivery::Live { channel, total, gap: true }));
+            return Some((shards, Delivery::Live { channel, value, gap: true }));
         }
         let delivery = match paced {
-            true => Delivery::Latest { channel, total: None, frame },
+            true => Delivery::Latest { channel, value: None, frame },
             false => Delivery::Message { channel, frame },
         };
         Some((shards, delivery))
@@ -209,8 +219,7 @@ impl Router {
         self.registry.with(|inner| {
             let (channel, entry) = get(inner, name)?;
             entry.presence.as_ref()?.heard();
-            entry.total = Some(total);
-            Some((entry.shards, count(entry, channel, total)))
+            Some((entry.shards, show(entry, channel, ChannelValue::Count(total))))
         })
     }
 
@@ -234,10 +243,10 @@ impl Router {
             let stale = entry.presence.as_ref().is_none_or(|presence| presence.times_heard() != value.heard);
             match value.reading {
                 Reading::Refused => return Some((entry.shards, Delivery::Refused { channel })),
-                Reading::Total(total) if !stale && entry.total != Some(total) => {
-                    entry.total = Some(total);
+                Reading::Total(total) if !stale && entry.value != Some(ChannelValue::Count(total)) => {
+                    entry.value = Some(ChannelValue::Count(total));
                     if entry.live {
-                        return Some((entry.shards, count(entry, channel, total)));
+                        return Some((entry.shards, show(entry, channel, ChannelValue::Count(total))));
                     }
                 }
                 Reading::Total(_) | Reading::Unknown => {}
@@ -246,7 +255,48 @@ impl Router {
                 return None;
             }
             (entry.live, entry.missed) = (true, false);
-            Some((entry.shards, Delivery::Live { channel, total: entry.total, gap: false }))
+            Some((entry.shards, Delivery::Live { channel, value: entry.value.clone(), gap: false }))
+        })
+    }
+
+    /// What is new of a board: the board itself, then the members that are followed.
+    fn board_news(&self, name: &Arc<str>, news: boards::News) -> Vec<Addressed> {
+        let shown = news.board.map(|board| board.map(|board| ChannelValue::Board(board.json().into())));
+        let places: Vec<_> = news
+            .places
+            .into_iter()
+            .filter_map(|(member, place)| {
+                let frame = wire::place(name, &boards::place_json(&member, place));
+                Some((Arc::<str>::from(String::from_utf8(member).ok()?), frame))
+            })
+            .collect();
+        self.registry.with(|inner| {
+            let max_frame = inner.max_frame;
+            let Some((channel, entry)) = get(inner, name) else { return Vec::new() };
+            if entry.board.is_none() {
+                return Vec::new();
+            }
+            let fits = |value: &ChannelValue| matches!(value, ChannelValue::Board(json) if json.len() < max_frame / 2);
+            let why = match &shown {
+                Some(Ok(value)) if !fits(value) => Some(NoBoard::TooLarge),
+                Some(Err(_)) => Some(NoBoard::NotAnOrderedSet),
+                _ => None,
+            };
+            let board = match (shown, why) {
+                (Some(_), Some(why)) => {
+                    (entry.live, entry.value, entry.no_board) = (false, None, Some(why));
+                    Some(Delivery::NoBoard { channel: channel.clone(), why })
+                }
+                (Some(Ok(value)), None) => {
+                    entry.no_board = None;
+                    Some(show(entry, channel.clone(), value))
+                }
+                _ => None,
+            };
+            let shards = entry.shards;
+            let places =
+                places.into_iter().map(|(member, frame)| Delivery::Place { channel: channel.clone(), member, frame });
+            board.into_iter().chain(places).map(|delivery| (shards, delivery)).collect()
         })
     }
 
@@ -276,14 +326,15 @@ impl Router {
     }
 }
 
-/// The delivery of a count: the first one makes the channel live, and is told with that.
-fn count(entry: &mut ChannelRecord, channel: Arc<str>, total: i64) -> Delivery {
+/// The delivery of a new value: the first one makes the channel live, and is told with that.
+fn show(entry: &mut ChannelRecord, channel: Arc<str>, value: ChannelValue) -> Delivery {
+    entry.value = Some(value.clone());
     if std::mem::replace(&mut entry.live, true) {
-        let frame = wire::count(&channel, total);
-        return Delivery::Latest { channel, total: Some(total), frame };
+        let frame = wire::value(&channel, &value);
+        return Delivery::Latest { channel, value: Some(value), frame };
     }
     entry.missed = false;
-    Delivery::Live { channel, total: Some(total), gap: false }
+    Delivery::Live { channel, value: Some(value), gap: false }
 }
 
 fn get<'a>(inner: &'a mut Inner, name: &str) -> Option<(Arc<str>, &'a mut ChannelRecord)> {

@@ -5,14 +5,17 @@
 //! as 0 is the presence' business, which gets the rules too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::SocketId;
 use super::registry::{Inner, Registry, Snapshot};
-use super::shard::{Shard, SocketId};
+use super::shard::Shard;
 use crate::config::{Config, Count, Deliver, Rules};
 
 impl Registry {
     /// Puts other rules into effect, before the workers learn of them.
-    pub fn configure(&self, rules: Arc<Rules>, max_frame: usize) {
+    pub fn configure(&self, rules: Arc<Rules>, max_frame: usize, pace: Duration) {
+        self.boards.set_pace(pace);
         self.with(|inner| {
             inner.rules = rules.clone();
             inner.max_frame = max_frame;
@@ -20,6 +23,17 @@ impl Registry {
             for (name, entry) in channels.iter_mut() {
                 // One that no rule names ends when its members are sent away.
                 let Some(rule) = rules.find(name) else { continue };
+                if let (Some(now), Some(before)) = (rule.board, entry.board) {
+                    if now != before {
+                        entry.board = Some(now);
+                        self.boards.want(name.clone(), now);
+                    }
+                    continue;
+                }
+                if rule.board.is_some() || entry.board.is_some() {
+                    // Its members are sent away. Whoever joins it then finds it as it is.
+                    continue;
+                }
                 entry.every = rule.deliver == Deliver::Every;
                 let before = entry.presence.take();
                 let counts = before.as_ref().map_or(Count::None, |presence| presence.counts());
@@ -45,7 +59,7 @@ impl Registry {
                     }
                     (entry.presence, entry.live) = (Some(presence), false);
                 } else {
-                    (entry.total, entry.live) = (None, entry.subscribed);
+                    (entry.value, entry.live) = (None, entry.subscribed);
                 }
             }
             self.presence.configure(rules);
@@ -56,7 +70,7 @@ impl Registry {
     fn look(&self, name: &str) -> Option<Snapshot> {
         self.with(|inner| {
             let entry = inner.channels.get(name)?;
-            Some(Snapshot { live: entry.live, total: entry.total, presence: entry.presence.clone() })
+            Some(entry.snapshot())
         })
     }
 }
@@ -80,8 +94,15 @@ impl Shard {
         (self.rules, self.limits) = (config.channels.clone(), config.limits.clone());
         let open: Vec<(Arc<str>, u32)> = self.by_name.iter().map(|(name, index)| (name.clone(), *index)).collect();
         for (name, index) in open {
-            match self.rules.find(&name).map(|rule| rule.deliver == Deliver::Every) {
-                Some(every) => self.follow(&name, index, every),
+            let board = self.channels.get(index as usize).is_some_and(|channel| channel.board);
+            match self.rules.find(&name) {
+                Some(rule) if rule.board.is_some() != board => {
+                    self.expel(&name, "forbidden", "the channel is of another kind now; join it again");
+                }
+                Some(rule) => {
+                    let every = rule.deliver == Deliver::Every;
+                    self.follow(&name, index, every);
+                }
                 None => self.expel(&name, "forbidden", "the server's [[channels]] do not allow this channel any more"),
             }
         }
@@ -101,7 +122,7 @@ impl Shard {
             return;
         }
         let before = std::mem::replace(&mut channel.presence, now.presence.clone());
-        (channel.live, channel.total, channel.greeting) = (now.live, now.total, None);
+        (channel.live, channel.value, channel.greeting) = (now.live, now.value, None);
         let members = channel.members.clone();
         let counted: Vec<SocketId> = members.iter().copied().filter(|id| self.counts(*id, index)).collect();
         for id in counted {

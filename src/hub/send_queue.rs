@@ -22,6 +22,8 @@ pub enum QueuedFrame {
     Value,
     /// The newest text on a count channel.
     Text,
+    /// The newest place of the member that the socket follows.
+    Place,
 }
 
 /// How a write ended.

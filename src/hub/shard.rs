@@ -13,21 +13,22 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::Identity;
+use super::local::{LocalChannel, Membership, Socket};
 use super::pacer::Pacer;
 use super::registry::Registry;
 use super::send_queue::{SendQueue, Wrote, write};
-use super::wire;
+use super::{SocketId, wire};
+use crate::boards::FOLLOWED;
 use crate::config::channels::check_name;
 use crate::config::{Deliver, Limits, Rules};
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::presence::{self, VisitorId};
 
 /// Sockets that have gone before the memory that they took is given back.
 const GONE: usize = 1024;
 
-/// A socket's number on its worker. It is used anew after the socket is gone.
-pub type SocketId = u32;
+/// The longest name of a member that can be followed, in bytes: it is sent to the store with each read.
+const MAX_MEMBER: usize = 256;
 
 /// Why the hub wants a socket closed. The session closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,57 +48,15 @@ pub enum JoinError {
     /// It is no channel name at all.
     #[error("{0}")]
     BadName(String),
+    /// Its members cannot be followed, as it is no board.
+    #[error("only a board has members to follow")]
+    NoBoard,
+    /// As many members of the board are followed as may be.
+    #[error("at most {0} members of a board are followed on this server")]
+    TooManyFollowed(usize),
     /// The client has as many as it may have.
     #[error("a client may have {0} channels; leave one first")]
     TooMany(usize),
-}
-
-/// A place of a socket in a channel.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Membership {
-    pub channel: u32,
-    pub place: u32,
-    /// Receives, but is not counted.
-    pub watch: bool,
-    /// Was told that it has joined; until the channel is live, it was not.
-    pub told: bool,
-    /// Was here before, and may have missed something.
-    pub again: bool,
-}
-
-/// The sending half of a client's connection.
-pub(super) struct Socket {
-    pub io: TcpStream,
-    pub outbox: Option<Box<SendQueue>>,
-    pub places: SmallVec<[Membership; 1]>,
-    /// Who it is; None until that matters, for a connection that did not say so.
-    pub identity: Option<Box<Identity>>,
-    /// Is being closed: gets its close frame, and nothing else.
-    pub closing: bool,
-}
-
-impl Socket {
-    /// Who it is on a channel.
-    pub fn on(&mut self, channel: &str) -> VisitorId {
-        self.identity.get_or_insert_with(|| Box::new(Identity::draw())).on(channel)
-    }
-}
-
-/// One channel on this worker.
-pub(super) struct LocalChannel {
-    pub name: Arc<str>,
-    pub members: Vec<SocketId>,
-    pub live: bool,
-    pub total: Option<i64>,
-    pub every: bool,
-    pub presence: Option<Arc<presence::ChannelHandle>>,
-    pub pace: Pacer,
-    /// Waits in the list of paces that will be due.
-    pub paced: bool,
-    /// The newest value and the newest text, for those who are behind.
-    pub newest: [Option<Bytes>; 2],
-    /// What a joiner is told, as long as the value stays.
-    pub greeting: Option<Bytes>,
 }
 
 /// See the module.
@@ -174,17 +133,32 @@ impl Shard {
 
     /// Joins a channel, or changes between watching and being counted, and tells the client as soon
     /// as the channel is live. `again`: the client was here before and may have missed something.
+    /// `member`: the one of a board that it follows, in place of any other.
     ///
     /// # Errors
     /// [`JoinError`]; nothing has changed then.
-    pub fn join(&mut self, id: SocketId, name: &str, watch: bool, again: bool) -> Result<(), JoinError> {
+    pub fn join(
+        &mut self,
+        id: SocketId,
+        name: &str,
+        watch: bool,
+        again: bool,
+        member: Option<&str>,
+    ) -> Result<(), JoinError> {
         let rule = self.rules.find(name).ok_or(JoinError::Forbidden)?;
+        if member.is_some() && rule.board.is_none() {
+            return Err(JoinError::NoBoard);
+        }
+        if member.is_some_and(|member| member.len() > MAX_MEMBER) {
+            return Err(JoinError::BadName(format!("a member that is followed has at most {MAX_MEMBER} bytes")));
+        }
         check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
         let every = rule.deliver == Deliver::Every;
         let Some(socket) = self.sockets.get(id as usize) else { return Ok(()) };
         let known = self.by_name.get(name).copied();
         let place = known.and_then(|channel| socket.places.iter().position(|place| place.channel == channel));
         if let (Some(place), Some(channel)) = (place, known) {
+            self.follow_member(id, channel, member)?;
             self.switch(id, place, watch, again);
             self.greet(channel, id);
             self.answer_anyway(channel, id);
@@ -205,11 +179,38 @@ impl Shard {
             presence.join(|| socket.on(name));
         }
         self.greet(channel, id);
+        self.answer_no_board(channel, id);
+        self.follow_member(id, channel, member)
+    }
+
+    fn answer_no_board(&mut self, channel: u32, id: SocketId) {
+        let Some(channel) = self.channels.get(channel as usize) else { return };
+        if let Some(why) = channel.no_board {
+            let frame = wire::no_board(&channel.name, why);
+            self.send(id, frame);
+        }
+    }
+
+    /// Follows a member of a board, or nobody.
+    fn follow_member(&mut self, id: SocketId, channel: u32, member: Option<&str>) -> Result<(), JoinError> {
+        let Some(channel) = self.channels.get_mut(channel as usize) else { return Ok(()) };
+        if let Some(member) = member {
+            if !self.registry.boards.follow(&channel.name, member) {
+                return Err(JoinError::TooManyFollowed(FOLLOWED));
+            }
+            let followers = channel.followers.get_or_insert_default();
+            if let Some(before) = followers.follow(id, member.into()) {
+                self.registry.boards.unfollow(&channel.name, &before);
+            }
+        } else if let Some(before) = channel.followers.as_mut().and_then(|followers| followers.unfollow(id)) {
+            self.registry.boards.unfollow(&channel.name, &before);
+        }
         Ok(())
     }
 
     /// A client that joins again may be asking whether anybody is there: it hears at least the state.
     fn answer_anyway(&mut self, channel: u32, id: SocketId) {
+        self.answer_no_board(channel, id);
         let live = self.channels.get(channel as usize).is_some_and(|channel| channel.live);
         if !live && self.registry.store_up() == Some(false) {
             self.send(id, wire::state(false));
@@ -237,12 +238,15 @@ impl Shard {
             name: name.clone(),
             members: Vec::new(),
             live: snapshot.live,
-            total: snapshot.total,
+            value: snapshot.value,
             every,
             presence: snapshot.presence,
             pace: Pacer::default(),
             paced: false,
             newest: [None, None],
+            board: snapshot.board,
+            no_board: snapshot.no_board,
+            followers: None,
             greeting: None,
         }) as u32;
         self.by_name.insert(name, channel);
@@ -268,6 +272,7 @@ impl Shard {
 
     /// Gives up a place; the last member takes it.
     fn vacate(&mut self, id: SocketId, place: Membership) {
+        let _ = self.follow_member(id, place.channel, None);
         let Some(channel) = self.channels.get_mut(place.channel as usize) else { return };
         channel.members.swap_remove(place.place as usize);
         if let Some(presence) = channel.presence.as_ref().filter(|_| !place.watch)

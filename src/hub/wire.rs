@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
+use super::NoBoard;
+use super::channel_value::ChannelValue;
 use super::ws_frame::{frame, opcode};
 
 fn text(json: &str) -> Bytes {
@@ -38,10 +40,38 @@ pub fn count(channel: &str, total: i64) -> Bytes {
     text(&format!(r#"{{"channel":{},"data":{total},"count":true}}"#, quoted(channel)))
 }
 
-/// `{"subscribed":…}` or `{"watching":…}`, with the count where it is known.
-pub fn joined(channel: &str, watch: bool, total: Option<i64>, gap: bool) -> Bytes {
+/// `{"channel":…,"board":[…],"size":1523}`
+pub fn board(channel: &str, board: &str) -> Bytes {
+    text(&format!(r#"{{"channel":{},{board}}}"#, quoted(channel)))
+}
+
+/// `{"channel":…,"member":…,"rank":41,"score":7}`
+pub fn place(channel: &str, place: &str) -> Bytes {
+    text(&format!(r#"{{"channel":{},{place}}}"#, quoted(channel)))
+}
+
+/// The error that a board's members get while it has nothing to show.
+pub fn no_board(channel: &str, why: NoBoard) -> Bytes {
+    let (code, message) = why.told();
+    error(code, Some(channel), message)
+}
+
+/// The frame for a new value.
+pub fn value(channel: &str, value: &ChannelValue) -> Bytes {
+    match value {
+        ChannelValue::Count(total) => count(channel, *total),
+        ChannelValue::Board(members) => board(channel, members),
+    }
+}
+
+/// `{"subscribed":…}` or `{"watching":…}`, with the count or the board where it is known.
+pub fn joined(channel: &str, watch: bool, value: Option<&ChannelValue>, gap: bool) -> Bytes {
     let word = if watch { "watching" } else { "subscribed" };
-    let data = total.map(|total| format!(r#","data":{total}"#)).unwrap_or_default();
+    let data = match value {
+        Some(ChannelValue::Count(total)) => format!(r#","data":{total}"#),
+        Some(ChannelValue::Board(members)) => format!(",{members}"),
+        None => String::new(),
+    };
     let gap = if gap { r#","gap":true"# } else { "" };
     text(&format!(r#"{{"{word}":{}{data}{gap}}}"#, quoted(channel)))
 }

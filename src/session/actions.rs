@@ -86,7 +86,7 @@ impl Worker {
         }
         for (names, watch) in [(&request.subscribe, false), (&request.watch, true)] {
             for name in names {
-                if let Err(error) = self.shard.join(id, name, watch, request.reconnect) {
+                if let Err(error) = self.shard.join(id, name, watch, request.reconnect, request.member.as_deref()) {
                     refusals.add(code(&error), name, error);
                 }
             }
@@ -179,6 +179,8 @@ fn code(error: &JoinError) -> &'static str {
         JoinError::Forbidden => "forbidden",
         JoinError::BadName(_) => "bad_request",
         JoinError::TooMany(_) => "too_many_channels",
+        JoinError::NoBoard => "bad_request",
+        JoinError::TooManyFollowed(_) => "too_many_followed",
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Request {
     pub watch: Vec<String>,
     /// The client was on them before, and may have missed something.
     pub reconnect: bool,
+    /// The member of the boards among them that it follows.
+    pub member: Option<String>,
 }
 
 const SHAPE: &str = r#"send one JSON object such as {"subscribe":["users:count"]}, with subscribe, watch or unsubscribe, each a list of channel names"#;
@@ -41,6 +43,11 @@ pub fn parse(text: &str, most: usize) -> Result<Request, String> {
                 request.reconnect = value.as_bool().ok_or("\"reconnect\" must be true or false")?;
                 continue;
             }
+            "member" => {
+                request.member =
+                    Some(string(value).ok_or("\"member\" must be a string, the name of a board's member")?);
+                continue;
+            }
             _ => return Err(format!("there is no {}; {SHAPE}", Value::from(key))),
         };
         *list = names(value).ok_or_else(|| format!("\"{key}\" must be a list of channel names; {SHAPE}"))?;
@@ -54,7 +61,11 @@ pub fn parse(text: &str, most: usize) -> Result<Request, String> {
 
 fn names(value: Value) -> Option<Vec<String>> {
     let Value::Array(items) = value else { return None };
-    items.into_iter().map(|item| if let Value::String(name) = item { Some(name) } else { None }).collect()
+    items.into_iter().map(string).collect()
+}
+
+fn string(value: Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text) } else { None }
 }
 
 #[cfg(test)]

@@ -150,8 +150,8 @@ impl Worker {
         if self.registry.store_up() == Some(false) {
             self.shard.send(id, state(false));
         }
-        let NewClient { subscribe, watch, reconnect, early, .. } = new;
-        self.request(id, &Request { unsubscribe: Vec::new(), subscribe, watch, reconnect });
+        let NewClient { subscribe, watch, reconnect, member, early, .. } = new;
+        self.request(id, &Request { unsubscribe: Vec::new(), subscribe, watch, reconnect, member });
         self.write(id);
         if !early.is_empty() {
             self.hear(id, &mut early.to_vec());

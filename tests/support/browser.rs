@@ -88,6 +88,12 @@ impl Browser {
         tab
     }
 
+    /// Runs a script in a tab.
+    pub async fn run(&self, tab: &WindowHandle, script: &str) {
+        self.client.switch_to_window(tab.clone()).await.unwrap();
+        self.client.execute(script, Vec::new()).await.unwrap();
+    }
+
     /// Closes a tab.
     pub async fn close(&self, tab: &WindowHandle) {
         self.client.switch_to_window(tab.clone()).await.unwrap();

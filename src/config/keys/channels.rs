@@ -19,6 +19,11 @@ pub(super) const SECTION: Section = Section {
         "            \"every\": all messages in order; a client that falls too far behind is closed.",
         "   linger   How long a visitor whose last connection ended is still counted, so that a click from page to",
         "            page changes no number: \"1s\" unless set, at most \"1m\".",
+        "   source   \"pubsub\": what is published on the channel. The default.",
+        "            \"zset\": a board. Clients see the top of the sorted set of the channel's name, its size, and",
+        "            each change, whatever program writes it. Leave out count and deliver.",
+        "   top      How many members a board shows: 1 to 1000. The default is 10.",
+        "   order    \"desc\": the highest score is first. \"asc\": the lowest. The default is \"desc\".",
     ],
     keys: &[Key {
         path: "channels",
@@ -34,6 +39,7 @@ const DEFAULT: &str = r#"[
   { pattern = "users:count", count = "sockets", deliver = "latest" },
   { pattern = "page:/*", count = "visitors", deliver = "latest" },
   { pattern = "public:*", count = "none", deliver = "every" },
+  { pattern = "board:*", source = "zset", top = 10, order = "desc" },
 ]"#;
 
 /// The default as people write it in a file.
@@ -52,4 +58,10 @@ deliver = "latest"
 pattern = "public:*"
 count = "none"
 deliver = "every"
+
+[[channels]]
+pattern = "board:*"
+source = "zset"
+top = 10
+order = "desc"
 "#;

@@ -1,0 +1,244 @@
+//! A connection for reading keys that are read again whenever they change, as the store tells of it.
+//!
+//! In: a read-only script over one key. Out: its replies, and news of keys that were read before: the
+//! store's client-side caching, `CLIENT TRACKING ON OPTIN`. Each key is told of once, until it is read
+//! again. Where the store refuses tracking, that is told too, and whoever reads looks for himself. The
+//! rule: news merge while nobody takes them, so that they are bounded by the keys that are read.
+
+use std::collections::HashSet;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, Script, Value, cmd, pipe};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::backoff::Backoff;
+use super::connect::{Connection, Connector, Failure};
+use super::error::Error;
+use crate::config;
+
+/// Between two checks that the connection is alive: without them, a store that fell silent is one where
+/// nothing changes.
+const CHECK: Duration = Duration::from_secs(1);
+/// A connection that lasted this long was a success.
+const STABLE: Duration = Duration::from_secs(5);
+/// Keys that may wait to be told of one by one; beyond, every key may have changed.
+const KEYS: usize = 100_000;
+
+/// What happened since the news were last taken.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// There is a new connection, on which nothing was read yet.
+    pub connected: Option<Tracking>,
+    /// Any key may have changed.
+    pub all: bool,
+    /// These keys changed.
+    pub keys: HashSet<Vec<u8>>,
+}
+
+/// Whether the store tells of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tracking {
+    /// It does.
+    On,
+    /// It refuses to, in these words.
+    Refused(String),
+}
+
+/// A handle; clones share one connection.
+#[derive(Clone)]
+pub struct Tracker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connector: Connector,
+    script: Script,
+    current: Mutex<Option<Current>>,
+    mailbox: Arc<Mailbox>,
+    broken: Notify,
+}
+
+/// Where pushes are noted until somebody takes them.
+#[derive(Default)]
+struct Mailbox {
+    news: Mutex<News>,
+    fresh: Notify,
+}
+
+struct Current {
+    epoch: u64,
+    connection: Connection,
+    tracking: bool,
+}
+
+impl Tracker {
+    /// A handle for running one script, which connects as soon as [`Tracker::keep_up`] runs.
+    ///
+    /// # Errors
+    /// The URL names no store.
+    pub fn new(config: &config::Redis, script: Script) -> Result<Self, redis::RedisError> {
+        let shared = Shared {
+            connector: Connector::new(config)?,
+            script,
+            current: Mutex::default(),
+            mailbox: Arc::default(),
+            broken: Notify::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Waits for news, and takes them. Cancel safe.
+    pub async fn news(&self) -> News {
+        loop {
+            let news = mem::take(&mut *lock(&self.shared.mailbox.news));
+            if news != News::default() {
+                return news;
+            }
+            self.shared.mailbox.fresh.notified().await;
+        }
+    }
+
+    /// Runs the script over one key, of whose next change there will be news.
+    ///
+    /// # Errors
+    /// See [`Error`]; after [`Error::Lost`] there will be a new connection.
+    pub async fn read(&self, key: &str, args: &[Vec<u8>]) -> Result<Value, Error> {
+        let shared = &*self.shared;
+        let (epoch, mut commands, tracking) = shared.get()?;
+        let mut pipeline = pipe();
+        if tracking {
+            pipeline.cmd("CLIENT").arg("CACHING").arg("YES").ignore();
+        }
+        pipeline.cmd("EVALSHA").arg(shared.script.get_hash()).arg(1).arg(key).arg(args);
+        let error = match timeout(shared.connector.response_timeout, pipeline.query_async(&mut commands)).await {
+            Ok(Ok(replies)) => return one(replies),
+            Ok(Err(error)) => Error::of(&error),
+            Err(_) => Error::Lost(format!("no answer within {:?}", shared.connector.response_timeout)),
+        };
+        match error {
+            Error::Lost(why) => Err(shared.lost(epoch, why)),
+            // The store lost its scripts, and perhaps what it was to tell: a new connection begins anew.
+            Error::Refused(why) if why.starts_with("NOSCRIPT") => Err(shared.lost(epoch, why)),
+            other => Err(other),
+        }
+    }
+
+    /// Connects, and connects again whenever the connection breaks. Runs until it is dropped.
+    pub async fn keep_up(self) {
+        let shared = &*self.shared;
+        let mut backoff = Backoff::to_connect();
+        for epoch in 0.. {
+            match shared.connect().await {
+                Ok((connection, tracking)) => {
+                    let start = Instant::now();
+                    *lock(&shared.current) = Some(Current { epoch, connection, tracking: tracking == Tracking::On });
+                    shared.mailbox.put(|news| *news = News { connected: Some(tracking), ..News::default() });
+                    shared.watch(epoch).await;
+                    if start.elapsed() >= STABLE {
+                        backoff.reset();
+                    }
+                }
+                Err(Failure::Away(why) | Failure::Refused(why)) => {
+                    tracing::debug!(store = shared.connector.shown, why, "no connection for boards");
+                }
+            }
+            sleep(backoff.pause()).await;
+        }
+    }
+}
+
+fn one(mut replies: Vec<Value>) -> Result<Value, Error> {
+    match replies.pop() {
+        Some(reply) if replies.is_empty() => Ok(reply),
+        _ => Err(Error::Reply("not one reply to one script".to_owned())),
+    }
+}
+
+impl Shared {
+    async fn connect(&self) -> Result<(Connection, Tracking), Failure> {
+        let mailbox = self.mailbox.clone();
+        let connection = self.connector.commands_and_pushes(move |push| receive(&mailbox, push)).await?;
+        let mut commands = connection.commands.clone();
+        let tracking = cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").exec_async(&mut commands).await;
+        let tracking = match tracking.map_err(|error| Error::of(&error)) {
+            Ok(()) => Tracking::On,
+            Err(Error::Lost(why)) => return Err(Failure::Away(why)),
+            // Whatever it answers, it answers.
+            Err(error) => Tracking::Refused(error.reason()),
+        };
+        self.script.prepare_invoke().load_async(&mut commands).await?;
+        Ok((connection, tracking))
+    }
+
+    /// Waits until the connection is of no use any more.
+    async fn watch(&self, epoch: u64) {
+        loop {
+            let Ok((_, mut commands, _)) = self.get() else { return };
+            tokio::select! {
+                () = self.broken.notified() => {}
+                () = sleep(CHECK) => {
+                    let ping = cmd("PING");
+                    let why = match timeout(self.connector.response_timeout, ping.exec_async(&mut commands)).await {
+                        Ok(Err(error)) => match Error::of(&error) {
+                            Error::Lost(why) => why,
+                            _ => continue,
+                        },
+                        Ok(Ok(())) => continue,
+                        Err(_) => format!("no answer within {:?}", self.connector.response_timeout),
+                    };
+                    self.lost(epoch, why);
+                }
+            }
+        }
+    }
+
+    fn get(&self) -> Result<(u64, MultiplexedConnection, bool), Error> {
+        let current = lock(&self.current);
+        let current = current.as_ref().ok_or(Error::Down)?;
+        Ok((current.epoch, current.connection.commands.clone(), current.tracking))
+    }
+
+    /// Gives a connection up, once.
+    fn lost(&self, epoch: u64, why: String) -> Error {
+        let mut current = lock(&self.current);
+        if current.as_ref().is_some_and(|current| current.epoch == epoch) {
+            *current = None;
+            tracing::debug!(store = self.connector.shown, why, "the connection for boards is lost");
+            self.broken.notify_one();
+        }
+        Error::Lost(why)
+    }
+}
+
+impl Mailbox {
+    fn put(&self, change: impl FnOnce(&mut News)) {
+        change(&mut lock(&self.news));
+        self.fresh.notify_one();
+    }
+}
+
+/// Notes what a push of the store says has changed.
+fn receive(mailbox: &Mailbox, push: PushInfo) -> Result<(), ()> {
+    if push.kind != PushKind::Invalidate {
+        return Ok(());
+    }
+    mailbox.put(|news| match push.data.into_iter().next() {
+        Some(Value::Array(keys)) if news.keys.len() + keys.len() <= KEYS => {
+            news.keys.extend(keys.into_iter().filter_map(|key| match key {
+                Value::BulkString(key) => Some(key),
+                _ => None,
+            }));
+        }
+        // Null is everything, as after FLUSHALL.
+        _ => (news.all, news.keys) = (true, HashSet::new()),
+    });
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,37 @@
+//! Boards: sorted sets that any program writes, and that clients see as they change.
+//!
+//! In: which boards and which of their members this node's clients want. Out: the top, the size and the
+//! places of followed members, whenever they changed. It does not know sockets, nor how a board reaches
+//! them. The rule: a board is read at most once a pace tick, and costs nothing while nobody wants it.
+
+mod board;
+mod handle;
+mod state;
+mod task;
+
+use std::time::Duration;
+
+pub use board::place_json;
+pub use handle::Boards;
+pub use state::{FOLLOWED, News};
+use task::Task;
+
+use crate::backplane::{Keys, Tracker};
+use crate::config;
+use crate::metrics::Metrics;
+
+/// Makes the handle, and the task that works for it until it is dropped.
+///
+/// # Errors
+/// The URL names no store.
+pub fn boards(
+    config: &config::Redis,
+    pace: Duration,
+    keys: Keys,
+    metrics: Metrics,
+) -> Result<(Boards, impl Future<Output = ()> + Send + use<>), redis::RedisError> {
+    let handle = Boards::new(pace);
+    let tracker = Tracker::new(config, redis::Script::new(include_str!("boards/read.lua")))?;
+    let task = Task::new(handle.clone(), tracker, keys, metrics);
+    Ok((handle, task.run()))
+}

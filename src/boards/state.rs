@@ -1,0 +1,336 @@
+//! Which boards are wanted, and when each is read next. Pure: the time comes in, no I/O here.
+//!
+//! A board is read when it has changed, at most once a pace tick; and once in a while without a reason,
+//! which heals whatever was missed. It is clean from the moment at which a read is sent: a change that
+//! comes while the answer is on its way makes it due again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::board::{Board, Member, Place, Reading};
+use crate::config::channels::BoardRule;
+use crate::memory;
+
+/// Members that may be followed on one board, by all clients of this node.
+pub const FOLLOWED: usize = 1000;
+/// Between two reads of a board that nothing is said to have changed.
+const HEAL: Duration = Duration::from_secs(10);
+/// Before the next attempt, after the store refused a read.
+const REFUSED: Duration = Duration::from_secs(1);
+
+/// What is to be read of one board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    pub name: Arc<str>,
+    pub rule: BoardRule,
+    pub followed: Vec<Member>,
+}
+
+/// What came of a read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Read(Reading),
+    /// The store answered, and not with a board. The next attempt waits a little.
+    Refused(String),
+    /// Nobody knows. The connection is gone; a new one reads everything.
+    Lost,
+}
+
+/// What is to be told to this node's clients of one board. Later news of it replace earlier ones.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct News {
+    /// The board, if its top or its size changed; the error is that the key is no ordered set.
+    pub board: Option<Result<Arc<Board>, NotAnOrderedSet>>,
+    /// Followed members whose place changed.
+    pub places: BTreeMap<Member, Option<Place>>,
+}
+
+/// The channel's key holds something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnOrderedSet;
+
+#[derive(Debug)]
+struct Wanted {
+    rule: BoardRule,
+    /// Who is followed, by how many sockets, and where that member stood at the last read.
+    followed: BTreeMap<Member, (usize, Option<Option<Place>>)>,
+    /// A read is under way.
+    reading: bool,
+    /// It changed since the last read was sent.
+    dirty: bool,
+    not_before: Instant,
+    heal: Instant,
+    /// When it is in the agenda.
+    due: Instant,
+    last: Option<Result<Arc<Board>, NotAnOrderedSet>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct State {
+    boards: HashMap<Arc<str>, Wanted>,
+    /// Every board that is not being read, by when it is due.
+    agenda: BTreeSet<(Instant, Arc<str>)>,
+    pace: Duration,
+    /// The store tells of changes.
+    tracking: bool,
+}
+
+impl State {
+    pub fn new(pace: Duration) -> Self {
+        Self { boards: HashMap::new(), agenda: BTreeSet::new(), pace, tracking: false }
+    }
+
+    /// The shortest time between two reads of one board.
+    pub fn set_pace(&mut self, pace: Duration) {
+        self.pace = pace;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.boards.is_empty()
+    }
+
+    /// Wants a board, or wants it otherwise. It is read at once.
+    pub fn want(&mut self, name: Arc<str>, rule: BoardRule, now: Instant) {
+        let board = self.boards.entry(name.clone()).or_insert_with(|| Wanted {
+            rule,
+            followed: BTreeMap::new(),
+            reading: false,
+            dirty: true,
+            not_before: now,
+            heal: now + HEAL,
+            due: now,
+            last: None,
+        });
+        (board.rule, board.dirty, board.last) = (rule, true, None);
+        self.schedule(&name);
+    }
+
+    /// Nobody wants it any more.
+    pub fn release(&mut self, name: &str) {
+        if let Some((name, board)) = self.boards.remove_entry(name) {
+            self.agenda.remove(&(board.due, name));
+            memory::shrink(&mut self.boards);
+        }
+    }
+
+    /// One more socket follows a member. False if as many members are followed as may be.
+    pub fn follow(&mut self, name: &str, member: &[u8], now: Instant) -> bool {
+        let Some(board) = self.boards.get_mut(name) else { return false };
+        if !board.followed.contains_key(member) && board.followed.len() >= FOLLOWED {
+            return false;
+        }
+        let (sockets, place) = board.followed.entry(member.to_vec()).or_default();
+        *sockets += 1;
+        // Whoever is new wants to hear the place even if it did not change.
+        *place = None;
+        board.dirty = true;
+        board.not_before = board.not_before.min(now + self.pace);
+        self.schedule(name);
+        true
+    }
+
+    /// One socket less follows a member.
+    pub fn unfollow(&mut self, name: &str, member: &[u8]) {
+        let Some(board) = self.boards.get_mut(name) else { return };
+        if let Some((sockets, _)) = board.followed.get_mut(member) {
+            *sockets -= 1;
+            if *sockets == 0 {
+                board.followed.remove(member);
+            }
+        }
+    }
+
+    /// A connection stands, and nothing is known of what happened before.
+    pub fn connected(&mut self, tracking: bool) {
+        self.tracking = tracking;
+        self.changed_all();
+    }
+
+    /// The store says that a key changed.
+    pub fn changed(&mut self, name: &str) {
+        if let Some(board) = self.boards.get_mut(name) {
+            board.dirty = true;
+            self.schedule(name);
+        }
+    }
+
+    /// The store says that any key may have changed.
+    pub fn changed_all(&mut self) {
+        let names: Vec<_> = self.boards.keys().cloned().collect();
+        for name in names {
+            self.changed(&name);
+        }
+    }
+
+    /// When the next board is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.agenda.first().map(|(due, _)| *due)
+    }
+
+    /// The next board to read, if one is due. From now on it is clean, and being read.
+    pub fn begin(&mut self, now: Instant) -> Option<Query> {
+        let (_, name) = self.agenda.first().filter(|(due, _)| *due <= now)?;
+        let name = name.clone();
+        self.agenda.pop_first();
+        let board = self.boards.get_mut(&name)?;
+        (board.reading, board.dirty) = (true, false);
+        (board.not_before, board.heal) = (now + self.pace, now + HEAL);
+        let followed = board.followed.keys().cloned().collect();
+        Some(Query { name, rule: board.rule, followed })
+    }
+
+    /// A read has ended. Returns what is new in it.
+    pub fn end(&mut self, query: &Query, outcome: Outcome, now: Instant) -> Option<News> {
+        let board = self.boards.get_mut(&query.name)?;
+        board.reading = false;
+        let news = match outcome {
+            Outcome::Read(reading) if board.rule == query.rule => news(board, &query.followed, reading),
+            // What was asked for is not what is wanted any more.
+            Outcome::Read(_) => None,
+            Outcome::Refused(_) => {
+                (board.dirty, board.not_before) = (true, now + REFUSED);
+                None
+            }
+            Outcome::Lost => {
+                board.dirty = true;
+                None
+            }
+        };
+        self.schedule(&query.name);
+        news
+    }
+
+    fn schedule(&mut self, name: &str) {
+        let Some((name, board)) = self.boards.get_key_value(name) else { return };
+        let name = name.clone();
+        if board.reading {
+            return;
+        }
+        let due = if board.dirty || !self.tracking { board.not_before } else { board.heal };
+        self.agenda.remove(&(board.due, name.clone()));
+        if let Some(board) = self.boards.get_mut(&name) {
+            board.due = due;
+        }
+        self.agenda.insert((due, name));
+    }
+}
+
+fn news(board: &mut Wanted, asked: &[Member], reading: Reading) -> Option<News> {
+    let mut news = News::default();
+    let (current, places) = match reading {
+        Reading::Board(read, places) => (Ok(Arc::new(read)), places),
+        Reading::NotAnOrderedSet => (Err(NotAnOrderedSet), vec![None; asked.len()]),
+    };
+    if board.last.as_ref() != Some(&current) {
+        board.last = Some(current.clone());
+        news.board = Some(current);
+    }
+    for (member, place) in asked.iter().zip(places) {
+        let Some((_, last)) = board.followed.get_mut(member) else { continue };
+        if *last != Some(place) {
+            *last = Some(place);
+            news.places.insert(member.clone(), place);
+        }
+    }
+    (news != News::default()).then_some(news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::channels::Order;
+
+    const PACE: Duration = Duration::from_millis(100);
+
+    fn board(size: u64) -> Outcome {
+        Outcome::Read(Reading::Board(Board { top: Vec::new(), size }, Vec::new()))
+    }
+
+    fn wanted(tracking: bool) -> (State, Instant) {
+        let (mut state, now) = (State::new(PACE), Instant::now());
+        state.connected(tracking);
+        state.want("b".into(), BoardRule { top: 10, order: Order::Descending }, now);
+        (state, now)
+    }
+
+    #[test]
+    fn a_board_is_read_at_once_and_then_only_when_it_changed() {
+        let (mut state, now) = wanted(true);
+        let query = state.begin(now).unwrap();
+        assert_eq!(state.begin(now), None);
+        assert!(state.end(&query, board(1), now).unwrap().board.is_some());
+        assert_eq!(state.next_due(), Some(now + HEAL));
+        state.changed("b");
+        assert_eq!(state.begin(now), None, "not before the next pace tick");
+        let query = state.begin(now + PACE).unwrap();
+        assert_eq!(state.end(&query, board(1), now + PACE), None, "nothing is new");
+    }
+
+    #[test]
+    fn a_change_while_the_answer_is_on_its_way_is_not_lost() {
+        let (mut state, now) = wanted(true);
+        let query = state.begin(now).unwrap();
+        state.changed("b");
+        state.end(&query, board(1), now);
+        assert_eq!(state.next_due(), Some(now + PACE));
+    }
+
+    #[test]
+    fn without_tracking_a_board_is_read_at_each_tick() {
+        let (mut state, now) = wanted(false);
+        let query = state.begin(now).unwrap();
+        state.end(&query, board(1), now);
+        assert_eq!(state.next_due(), Some(now + PACE));
+    }
+
+    #[test]
+    fn a_new_connection_reads_everything() {
+        let (mut state, now) = wanted(true);
+        let query = state.begin(now).unwrap();
+        state.end(&query, board(1), now);
+        state.connected(true);
+        assert_eq!(state.next_due(), Some(now + PACE));
+    }
+
+    #[test]
+    fn a_follower_hears_a_place_once_and_again_when_it_moves() {
+        let (mut state, now) = wanted(true);
+        let read = |rank| {
+            let place = Some(Place { rank, score: 1.0 });
+            Outcome::Read(Reading::Board(Board::default(), vec![place]))
+        };
+        assert!(state.follow("b", b"ann", now));
+        for (turn, (rank, told)) in [(3, true), (3, false), (2, true)].into_iter().enumerate() {
+            let now = now + PACE * turn as u32;
+            state.changed("b");
+            let query = state.begin(now).unwrap();
+            assert_eq!(query.followed, [b"ann".to_vec()]);
+            let news = state.end(&query, read(rank), now);
+            assert_eq!(news.is_some_and(|news| !news.places.is_empty()), told);
+        }
+        state.unfollow("b", b"ann");
+        state.changed("b");
+        assert_eq!(state.begin(now + PACE * 9).unwrap().followed.len(), 0);
+    }
+
+    #[test]
+    fn only_so_many_members_are_followed() {
+        let (mut state, now) = wanted(true);
+        for number in 0..FOLLOWED {
+            assert!(state.follow("b", number.to_string().as_bytes(), now));
+        }
+        assert!(!state.follow("b", b"one more", now));
+        assert!(state.follow("b", b"7", now), "one who is followed already costs nothing");
+    }
+
+    #[test]
+    fn a_board_that_nobody_wants_is_in_no_list() {
+        let (mut state, now) = wanted(true);
+        let query = state.begin(now).unwrap();
+        state.release("b");
+        assert_eq!(state.end(&query, board(1), now), None);
+        assert!(state.is_empty() && state.next_due().is_none());
+    }
+}

@@ -1,0 +1,139 @@
+//! The task that reads boards as they change: one loop, and a bounded number of reads beside it.
+
+use std::mem;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use super::board::Reading;
+use super::handle::Boards;
+use super::state::{Outcome, Query};
+use crate::backplane::{Error, Keys, Tracker, Tracking};
+use crate::config::channels::Order;
+use crate::metrics::Metrics;
+
+/// Reads that may be under way at once.
+const READS: usize = 64;
+
+/// See the module.
+pub struct Task {
+    boards: Boards,
+    tracker: Tracker,
+    keys: Keys,
+    metrics: Metrics,
+    reads: JoinSet<(Query, Outcome)>,
+    connected: bool,
+    /// What was last said of how changes are noticed.
+    told: Option<Tracking>,
+    /// The store was said to refuse reads.
+    refused: bool,
+}
+
+impl Task {
+    pub fn new(boards: Boards, tracker: Tracker, keys: Keys, metrics: Metrics) -> Self {
+        Self { boards, tracker, keys, metrics, reads: JoinSet::new(), connected: false, told: None, refused: false }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(mut self) {
+        // A node without boards has no connection for them.
+        self.boards.wanted().await;
+        let mut connection = JoinSet::new();
+        connection.spawn(self.tracker.clone().keep_up());
+        let (boards, tracker) = (self.boards.clone(), self.tracker.clone());
+        loop {
+            self.start_due();
+            let free = self.connected && self.reads.len() < READS;
+            let due = boards.with(|state| state.next_due()).filter(|_| free);
+            tokio::select! {
+                () = boards.work() => {}
+                news = tracker.news() => {
+                    if let Some(tracking) = news.connected {
+                        self.connected = true;
+                        boards.with(|state| state.connected(tracking == Tracking::On));
+                        self.say(tracking);
+                    }
+                    boards.with(|state| {
+                        if news.all {
+                            state.changed_all();
+                        }
+                        let names = news.keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
+                        names.filter_map(|key| self.keys.channel(key)).for_each(|name| state.changed(name));
+                    });
+                }
+                Some(ended) = self.reads.join_next() => {
+                    if let Ok((query, outcome)) = ended {
+                        self.judge(&outcome);
+                        if let Some(news) = boards.with(|state| state.end(&query, outcome, Instant::now())) {
+                            boards.hand_on(query.name, news);
+                        }
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        while self.connected && self.reads.len() < READS {
+            let Some(query) = self.boards.with(|state| state.begin(Instant::now())) else { return };
+            let (tracker, key) = (self.tracker.clone(), self.keys.total(&query.name));
+            self.metrics.board_reads.inc();
+            self.reads.spawn(async move {
+                let outcome = outcome(tracker.read(&key, &arguments(&query)).await);
+                (query, outcome)
+            });
+        }
+    }
+
+    /// Notes what an outcome says of the store, and tells when that changes.
+    fn judge(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Lost => self.connected = false,
+            Outcome::Read(_) => {
+                if mem::take(&mut self.refused) {
+                    tracing::info!("the store lets boards be read again");
+                }
+            }
+            Outcome::Refused(why) => {
+                self.metrics.board_refused.inc();
+                if !mem::replace(&mut self.refused, true) {
+                    tracing::error!(why, "the store does not let boards be read; trying again each second");
+                }
+            }
+        }
+    }
+
+    /// Says how changes are noticed, when that is not as it was.
+    fn say(&mut self, tracking: Tracking) {
+        if self.told.as_ref() == Some(&tracking) {
+            return;
+        }
+        self.metrics.boards_tracked.set(i64::from(tracking == Tracking::On));
+        match &tracking {
+            Tracking::On => tracing::info!("boards are read when they change: the store tells of it (client tracking)"),
+            Tracking::Refused(why) => tracing::warn!(
+                why,
+                "the store does not tell of changes (client tracking): each board is read at every pace tick"
+            ),
+        }
+        self.told = Some(tracking);
+    }
+}
+
+fn arguments(query: &Query) -> Vec<Vec<u8>> {
+    let order: &[u8] = if query.rule.order == Order::Descending { b"desc" } else { b"asc" };
+    let mut arguments = vec![query.rule.top.to_string().into_bytes(), order.to_vec()];
+    arguments.extend(query.followed.iter().cloned());
+    arguments
+}
+
+fn outcome(reply: Result<redis::Value, Error>) -> Outcome {
+    match reply {
+        Ok(reply) => Reading::parse(reply)
+            .map_or_else(|| Outcome::Refused("its reply is not what the script returns".to_owned()), Outcome::Read),
+        Err(Error::Down | Error::Lost(_)) => Outcome::Lost,
+        Err(error) => Outcome::Refused(error.to_string()),
+    }
+}

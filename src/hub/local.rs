@@ -1,0 +1,77 @@
+//! What one worker keeps of a socket and of a channel. Who changes it is in `shard` and `fanout`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use smallvec::SmallVec;
+
+use super::followers::Followers;
+use super::pacer::Pacer;
+use super::send_queue::{QueuedFrame, SendQueue};
+use super::{ChannelValue, Identity, NoBoard, SocketId};
+use crate::presence::{self, VisitorId};
+
+/// A place of a socket in a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Membership {
+    pub channel: u32,
+    pub place: u32,
+    /// Receives, but is not counted.
+    pub watch: bool,
+    /// Was told that it has joined; until the channel is live, it was not.
+    pub told: bool,
+    /// Was here before, and may have missed something.
+    pub again: bool,
+}
+
+/// The sending half of a client's connection.
+pub struct Socket {
+    pub io: TcpStream,
+    pub outbox: Option<Box<SendQueue>>,
+    pub places: SmallVec<[Membership; 1]>,
+    /// Who it is; None until that matters, for a connection that did not say so.
+    pub identity: Option<Box<Identity>>,
+    /// Is being closed: gets its close frame, and nothing else.
+    pub closing: bool,
+}
+
+impl Socket {
+    /// Who it is on a channel.
+    pub fn on(&mut self, channel: &str) -> VisitorId {
+        self.identity.get_or_insert_with(|| Box::new(Identity::draw())).on(channel)
+    }
+}
+
+/// One channel on this worker.
+pub struct LocalChannel {
+    pub name: Arc<str>,
+    pub members: Vec<SocketId>,
+    pub live: bool,
+    pub value: Option<ChannelValue>,
+    pub every: bool,
+    pub presence: Option<Arc<presence::ChannelHandle>>,
+    pub pace: Pacer,
+    /// Waits in the list of paces that will be due.
+    pub paced: bool,
+    /// The newest value and the newest text, for those who are behind.
+    pub newest: [Option<Bytes>; 2],
+    /// It shows a sorted set.
+    pub board: bool,
+    /// Why it has nothing to show.
+    pub no_board: Option<NoBoard>,
+    /// Who follows which of its members.
+    pub followers: Option<Box<Followers>>,
+    /// What a joiner is told, as long as the value stays.
+    pub greeting: Option<Bytes>,
+}
+
+impl LocalChannel {
+    /// The newest frame of a kind, for one who was behind.
+    pub fn newest(&self, which: QueuedFrame, id: SocketId) -> Option<Bytes> {
+        match which {
+            QueuedFrame::Place => self.followers.as_ref()?.newest(id),
+            QueuedFrame::Value | QueuedFrame::Text => self.newest[which as usize].clone(),
+        }
+    }
+}
