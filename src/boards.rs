@@ -11,12 +11,14 @@ mod task;
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 pub use board::place_json;
 pub use handle::Boards;
 pub use state::{FOLLOWED, News};
 use task::Task;
 
-use crate::backplane::{Keys, Tracker};
+use crate::backplane::{Credentials, Keys, Tracker};
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -26,12 +28,13 @@ use crate::metrics::Metrics;
 /// The URL names no store.
 pub fn boards(
     config: &config::Redis,
+    credentials: watch::Receiver<Option<Credentials>>,
     pace: Duration,
     keys: Keys,
     metrics: Metrics,
 ) -> Result<(Boards, impl Future<Output = ()> + Send + use<>), redis::RedisError> {
     let handle = Boards::new(pace);
-    let tracker = Tracker::new(config, redis::Script::new(include_str!("boards/read.lua")))?;
+    let tracker = Tracker::new(config, credentials, redis::Script::new(include_str!("boards/read.lua")))?;
     let task = Task::new(handle.clone(), tracker, keys, metrics);
     Ok((handle, task.run()))
 }

@@ -262,7 +262,7 @@ impl Node {
 
         let (presence, count) =
             presence(config.presence.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
-        let (boards, reading) = boards(&config.redis, pace(config), keys.clone(), metrics.clone())?;
+        let (boards, reading) = boards(&config.redis, host.credentials(), pace(config), keys.clone(), metrics.clone())?;
         background.spawn(reading);
         let (rules, max_frame) = (config.channels.clone(), config.limits.client_buffer);
         let registry = Arc::new(Registry::new(presence.clone(), boards, rules, max_frame));

@@ -123,7 +123,7 @@ impl Connector {
     ) -> Result<Connection, Failure> {
         let config =
             AsyncConnectionConfig::new().set_response_timeout(Some(self.response_timeout)).set_push_sender(receive);
-        let settings = self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let settings = self.settings().set_protocol(ProtocolVersion::RESP3);
         self.within_deadline(async { Connection::over(self.stream().await?, &settings, config).await }).await
     }
 

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Script, Value, cmd, pipe};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::connect::{Connection, Connector, Failure};
+use super::connect::{Connection, Connector, Credentials, Failure};
 use super::error::Error;
 use crate::config;
 
@@ -80,9 +80,13 @@ impl Tracker {
     ///
     /// # Errors
     /// The URL names no store.
-    pub fn new(config: &config::Redis, script: Script) -> Result<Self, redis::RedisError> {
+    pub fn new(
+        config: &config::Redis,
+        credentials: watch::Receiver<Option<Credentials>>,
+        script: Script,
+    ) -> Result<Self, redis::RedisError> {
         let shared = Shared {
-            connector: Connector::new(config)?,
+            connector: Connector::new(config, credentials)?,
             script,
             current: Mutex::default(),
             mailbox: Arc::default(),

@@ -107,6 +107,7 @@ impl World {
             count: Count::Sockets,
             linger: Duration::ZERO,
             deliver: Deliver::Latest,
+            board: None,
         };
         Self {
             now: 0,
