@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use address::{Listen, Place, Trusted};
+pub use address::{Listen, MetricsAt, Place, Trusted};
 pub use channels::{Count, Deliver, Rule, Rules};
 pub use model::{
     Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server, Session,
@@ -71,6 +71,8 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         notice: reader.duration("server.notice"),
         drain: reader.duration("server.drain"),
         origins: reader.origins("server.origins"),
+        hosts: reader.hosts("server.hosts"),
+        metrics: reader.metrics("server.metrics"),
         backlog: reader.int("server.backlog") as u32,
         trusted_proxies: reader.trusted("server.trusted_proxies"),
         forwarded_header: reader.forwarded("server.forwarded_header"),
@@ -121,6 +123,11 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     let limits = Limits {
         clients: reader.int("limits.clients") as usize,
         clients_per_address: Some(reader.int("limits.clients_per_address") as u32).filter(|limit| *limit > 0),
+        connects_per_second: reader.int("limits.connects_per_second") as u32,
+        joins_per_second: reader.int("limits.joins_per_second") as u32,
+        new_channels_per_second: reader.int("limits.new_channels_per_second") as u32,
+        exempt_addresses: reader.trusted("limits.exempt_addresses"),
+        channels: reader.int("limits.channels") as usize,
         client_buffer: reader.size("limits.client_buffer"),
         message: reader.size("limits.message"),
         messages_per_second: reader.int("limits.messages_per_second") as u32,

@@ -9,6 +9,7 @@ mod channel_value;
 mod fanout;
 mod followers;
 pub mod identity;
+mod join_error;
 mod local;
 mod pacer;
 pub mod queue;
@@ -26,9 +27,10 @@ use std::sync::Arc;
 
 pub use channel_value::ChannelValue;
 pub use identity::Identity;
+pub use join_error::JoinError;
 pub use registry::Registry;
 pub use router::Router;
-pub use shard::{CloseReason, JoinError, Shard};
+pub use shard::{CloseReason, Shard};
 pub use store_state::{StoreState, StoreWatch};
 
 /// A socket's number on its worker. It is used anew after the socket is gone.

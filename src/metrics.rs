@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,6 +19,38 @@ use prometheus_client::registry::Registry;
 pub struct Reason {
     /// The name of a close code, from the one table of close codes.
     pub reason: &'static str,
+}
+
+/// A limit that holds for each address. All but the last are rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Limit {
+    /// Connections, and requests on connections that are open.
+    Connects,
+    /// Channels that are joined or watched.
+    Joins,
+    /// Of those, channels that no client of this node had.
+    NewChannels,
+    /// Clients.
+    Clients,
+}
+
+impl Limit {
+    /// The key that sets it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Connects => "limits.connects_per_second",
+            Self::Joins => "limits.joins_per_second",
+            Self::NewChannels => "limits.new_channels_per_second",
+            Self::Clients => "limits.clients_per_address",
+        }
+    }
+}
+
+/// The label of [`Metrics::limited`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Limited {
+    /// Which limit was met.
+    pub limit: Limit,
 }
 
 /// Declares the metrics. The documentation of a row is its help text in Prometheus, too.
@@ -50,6 +82,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    /// Times an address met one of its limits.
+    limited: Family<Limited, Counter>;
     /// Open WebSocket connections and event streams.
     sockets: Gauge;
     /// WebSocket connections and event streams closed, by reason.

@@ -1,5 +1,6 @@
-//! Below the layers: sockets that listen, for clients and for the embedded store alike, and how many
-//! clients each address may have.
+//! Below the layers: sockets that listen, for clients and for the embedded store alike, and what each
+//! address, or all of them, may take.
 
-pub mod conn_limits;
+pub mod address_limits;
 pub mod listener;
+pub mod seats;

@@ -4,12 +4,14 @@
 //! talks to the store. The rule: this file alone knows all layers.
 
 mod embedded_store;
+mod error;
 mod fd_budget;
+mod listeners;
 mod reload;
 mod watchdog;
 mod workers;
 
-use std::io;
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +37,7 @@ use crate::signals::{Asked, Signals};
 use crate::store::StoreError;
 use crate::systemd::{self, Manager};
 use embedded_store::{EmbeddedStore, Serving};
+pub use error::Error;
 use fd_budget::FdBudget;
 use reload::Reload;
 use watchdog::{Watchdog, see_out};
@@ -50,64 +53,13 @@ const LOOK: Duration = Duration::from_millis(5);
 const WITHDRAW: Duration = Duration::from_millis(500);
 /// The longest wait for a worker to take a new configuration.
 const CONFIGURE: Duration = Duration::from_secs(2);
-/// The name of those of the service manager's sockets whose connections are encrypted.
-const TLS: &str = "tls";
-
-/// Why a server did not start, or did not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; {}", way_out(.error))]
-    Listen {
-        /// The address or path.
-        address: String,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// A socket that the service manager handed over cannot be used.
-    #[error("the service manager's socket {name:?} cannot be used: {error}")]
-    Inherit {
-        /// Its name there.
-        name: String,
-        /// What is wrong with it.
-        error: io::Error,
-    },
-    /// TLS was asked for, and the service manager holds no socket for it.
-    #[error(
-        "server.listen has an address with tls:, and none of the service manager's sockets is for TLS: put \
-         FileDescriptorName=tls into the [Socket] of its unit, or take that address out of server.listen"
-    )]
-    NoTls,
-    /// The store's URL cannot be used.
-    #[error("redis.url cannot be used: {0}")]
-    Store(#[from] redis::RedisError),
-    /// A worker ended, and with it the service of its clients.
-    #[error("a worker ended unexpectedly; the log says why")]
-    Worker,
-    /// The embedded store cannot be served, or its folder cannot be used.
-    #[error("{0}")]
-    Embedded(#[from] StoreError),
-    /// The kernel gave no thread, epoll or signal handler.
-    #[error("the system gave this process too little to run: {0}")]
-    System(#[from] io::Error),
-}
-
-/// What helps when an address cannot be listened on.
-fn way_out(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "a port below 1024 is for root, or for systemd to hold (headcount.socket); or set server.listen or PORT \
-             to another"
-        }
-        _ => "free it, or set server.listen or PORT to another",
-    }
-}
 
 /// A server that listens.
 pub struct Server {
     reload: Reload,
     descriptors: FdBudget,
     listeners: Vec<Listener>,
+    metrics_listener: Option<Listener>,
     signals: Signals,
     metrics: Metrics,
     host: EmbeddedStore,
@@ -128,12 +80,13 @@ impl Server {
     ) -> Result<Self, Error> {
         let config = &loaded.config;
         let descriptors = FdBudget::raise(config);
-        let listeners = listeners(config, held)?;
+        let listeners = listeners::for_clients(config, held)?;
+        let metrics_listener = listeners::for_metrics(config)?;
         let metrics = Metrics::default();
         let mut host = EmbeddedStore::new(config, descriptors.store, metrics.clone());
         let serving = host.start().await?;
         let reload = Reload { loaded, overrides, threshold };
-        Ok(Self { reload, descriptors, listeners, signals: Signals::new()?, metrics, host, serving })
+        Ok(Self { reload, descriptors, listeners, metrics_listener, signals: Signals::new()?, metrics, host, serving })
     }
 
     /// Where the counts are kept, in words.
@@ -160,7 +113,10 @@ impl Server {
         let (mut accepting, mut supervising) = (JoinSet::new(), JoinSet::new());
         supervising.spawn(node.supervisor(manager.clone()).run());
         for listener in self.listeners.drain(..) {
-            accepting.spawn(accept(node.app.clone(), listener, node.lanes.clone()));
+            accepting.spawn(accept(node.app.clone(), listener, node.lanes.clone(), false));
+        }
+        if let Some(listener) = self.metrics_listener.take() {
+            accepting.spawn(accept(node.app.clone(), listener, node.lanes.clone(), true));
         }
         manager.ready();
         let signal = loop {
@@ -192,35 +148,6 @@ impl Server {
             never = see_out(manager, metrics) => never,
         }
     }
-}
-
-/// The sockets that the service manager holds for us, or else those of the configuration.
-fn listeners(config: &Config, held: Vec<(OwnedFd, String)>) -> Result<Vec<Listener>, Error> {
-    if !held.is_empty() {
-        let take = |(socket, name): (_, String)| {
-            let tls = name == TLS;
-            let usable =
-                if tls && config.tls.is_none() { Err(io::Error::other("it needs tls.certificate")) } else { Ok(()) };
-            usable.and_then(|()| Listener::inherit(socket, tls)).map_err(|error| Error::Inherit { name, error })
-        };
-        // Whoever asks for TLS must not be served without it.
-        if config.server.listen.iter().any(|one| one.tls) && held.iter().all(|(_, name)| name != TLS) {
-            return Err(Error::NoTls);
-        }
-        let taken: Vec<Listener> = held.into_iter().map(take).collect::<Result<_, _>>()?;
-        let addresses: Vec<String> = taken.iter().map(|listener| listener.at.to_string()).collect();
-        tracing::info!(
-            addresses = addresses.join(", "),
-            "listening where the service manager does, not on server.listen"
-        );
-        return Ok(taken);
-    }
-    let all = &config.server.listen;
-    let open = |one: &Listen| {
-        Listener::open(one, all, config.server.backlog)
-            .map_err(|error| Error::Listen { address: one.to_string(), error })
-    };
-    all.iter().map(open).collect()
 }
 
 /// Everything between the listeners and the store, running.
@@ -286,6 +213,7 @@ impl Node {
             shards: deliveries,
             room: ByteBudget::default(),
             metrics: metrics.clone(),
+            unwanted: VecDeque::new(),
             store: config.redis.shown(),
             watch: StoreWatch::default(),
         };

@@ -11,6 +11,7 @@ mod drain;
 mod frames;
 mod keepalive;
 mod machine;
+mod order;
 mod orders;
 mod poller;
 mod request;
@@ -24,8 +25,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::hub::Identity;
-use crate::net::conn_limits::{Held, IpPermit};
-pub use orders::Order;
+use crate::net::seats::Seat;
+pub use order::Order;
+pub use request::Request;
 pub use worker::{Worker, run};
 
 /// Connections that may wait to be taken in by a worker.
@@ -41,22 +43,14 @@ pub struct NewClient {
     pub io: TcpStream,
     /// Who it is, if it says so.
     pub identity: Option<Box<Identity>>,
-    /// Its place among the clients of its address, where that has a limit.
-    pub seat: Option<Box<IpPermit>>,
-    /// Its place among the connections that have not become a socket; given up when it has.
-    pub open: Held,
+    /// Its place; still that of a connection.
+    pub seat: Seat,
     /// What it is sent before anything else.
     pub head: Bytes,
     /// What the client had sent behind its request.
     pub early: Bytes,
-    /// Channels to join.
-    pub subscribe: Vec<String>,
-    /// Channels to watch.
-    pub watch: Vec<String>,
-    /// The client was here before and may have missed something.
-    pub reconnect: bool,
-    /// The member of the boards among them that it follows.
-    pub member: Option<String>,
+    /// What it asks for.
+    pub request: Request,
 }
 
 /// Tells from outside whether a worker's loop still goes round. Clones share it.

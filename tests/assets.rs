@@ -8,7 +8,7 @@ use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::{SOON, beside_others, eventually, same};
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
 const ASSETS: [(&str, &str); 3] =

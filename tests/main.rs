@@ -41,6 +41,7 @@ mod slow;
 mod stop;
 mod store_contract;
 mod storm;
+mod strangers;
 mod systemd;
 mod tls;
 mod torture;

@@ -50,7 +50,7 @@ fn proxy_header(client: [u8; 4]) -> Vec<u8> {
 async fn an_address_has_only_so_many_clients_and_gets_its_places_back() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let node = Node::on(&redis.url()).set("LIMITS__CLIENTS_PER_ADDRESS", "2").start().await;
+    let node = Node::on(&redis.url()).among_strangers().set("LIMITS__CLIENTS_PER_ADDRESS", "2").start().await;
     let (first, second) = (Client::open(&node, "").await, Client::open(&node, "").await);
     assert_eq!(status(node.address, b"", &["X-Forwarded-For: 203.0.113.9"]).await.0, "429");
     first.close().await;
@@ -133,7 +133,7 @@ async fn a_unix_socket_is_as_good_as_an_address_and_only_the_owner_and_group_may
         loop {
             let frame = wire::read_frame(&mut socket).await.unwrap();
             let text = String::from_utf8(frame.payload).unwrap();
-            if text == r#"{"subscribed":"users:count","data":1}"# || text == r#"{"channel":"users:count","data":1}"# {
+            if text.contains("users:count") && text.contains(r#""data":1"#) {
                 return;
             }
         }

@@ -59,6 +59,7 @@ async fn the_page_and_the_socket_come_over_tls() {
     assert!(page.starts_with(b"HTTP/1.1 200"));
     assert!(certificate.connect(address, b"h2").await.is_err(), "HTTP/2 is not spoken");
     let plain = crate::support::client::Client::open(&node, "").await;
+    plain.shows("users:count", 1).await;
     let mut socket = certificate.socket(address, "").await;
     plain.shows("users:count", 2).await;
     shows(&mut socket, r#"{"channel":"users:count","data":2,"count":true}"#).await;
@@ -186,7 +187,7 @@ async fn a_certificate_that_is_missing_or_damaged_is_named() {
     let rubbish = Scratch::write("rubbish.pem", "no certificate");
     let name = rubbish.0.to_str().unwrap();
     let text = check(&[("HEADCOUNT_TLS__CERTIFICATE", name), ("HEADCOUNT_TLS__KEY", name)]).await;
-    assert!(text.contains("no certificate in PEM") && text.contains(name), "{text}");
+    assert!(text.contains("no PEM certificate") && text.contains(name), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

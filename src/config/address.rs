@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// A place to listen on: `0.0.0.0:3000`, `[::1]:3000`, `tls:0.0.0.0:443` or `unix:/run/x.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
@@ -53,11 +55,34 @@ impl fmt::Display for Listen {
     }
 }
 
+/// Where a node's metrics are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// Nowhere.
+    Off,
+    /// Where the clients are.
+    Public,
+    /// At an address of their own. `may_fail`: it is the default, and goes without where it is taken.
+    Own {
+        /// The address.
+        at: Listen,
+        /// Whether the node goes on without.
+        may_fail: bool,
+    },
+}
+
+impl MetricsAt {
+    /// Whether everybody may have them.
+    pub fn is_public(&self) -> bool {
+        *self == Self::Public
+    }
+}
+
 /// Who may say what a client's address is: a range of addresses, or whoever can open our unix sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trusted {
-    /// `10.0.0.0/8`, `::1`: the network and the length of its prefix.
-    Range(IpAddr, u8),
+    /// `10.0.0.0/8`, `::1`
+    Range(IpNet),
     /// `unix:`
     Unix,
 }
@@ -67,14 +92,7 @@ impl Trusted {
     pub fn holds(&self, peer: Option<IpAddr>) -> bool {
         match (self, peer.map(|ip| ip.to_canonical())) {
             (Self::Unix, None) => true,
-            (Self::Range(IpAddr::V4(net), prefix), Some(IpAddr::V4(ip))) => {
-                let differ = u64::from(net.to_bits() ^ ip.to_bits());
-                differ >> (32 - prefix) == 0
-            }
-            (Self::Range(IpAddr::V6(net), prefix), Some(IpAddr::V6(ip))) => {
-                let differ = net.to_bits() ^ ip.to_bits();
-                differ.checked_shr(128 - u32::from(*prefix)).unwrap_or(0) == 0
-            }
+            (Self::Range(net), Some(ip)) => net.contains(&ip),
             _ => false,
         }
     }
@@ -87,18 +105,15 @@ impl FromStr for Trusted {
         if text == "unix:" {
             return Ok(Self::Unix);
         }
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-        let address: IpAddr = address.parse().map_err(drop)?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(longest), str::parse).map_err(drop)?;
-        if prefix <= longest { Ok(Self::Range(address, prefix)) } else { Err(()) }
+        let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        range.map(Self::Range).map_err(drop)
     }
 }
 
 impl fmt::Display for Trusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Range(address, prefix) => write!(f, "{address}/{prefix}"),
+            Self::Range(range) => write!(f, "{range}"),
             Self::Unix => f.write_str("unix:"),
         }
     }

@@ -1,11 +1,12 @@
 //! The typed values that a configuration consists of, section by section.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{Listen, Trusted};
+use super::address::{Listen, MetricsAt, Trusted};
 use super::channels::Rules;
 use super::tls::Tls;
 use super::value;
@@ -46,6 +47,10 @@ pub struct Server {
     pub drain: Duration,
     /// Origins whose pages may open a socket; empty stands for every origin.
     pub origins: Vec<String>,
+    /// Names by which this node may be called; empty stands for every name.
+    pub hosts: Vec<String>,
+    /// Where the metrics are.
+    pub metrics: MetricsAt,
     /// Connections that the kernel holds until they are accepted.
     pub backlog: u32,
     /// Who may say what a client's address is.
@@ -56,6 +61,13 @@ pub struct Server {
     pub proxy_protocol: bool,
     /// Where a node remembers what it must across restarts.
     pub state_dir: Option<PathBuf>,
+}
+
+impl Server {
+    /// Whether a peer is a proxy whose word on a client's address is taken.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        self.trusted_proxies.iter().any(|one| one.holds(peer))
+    }
 }
 
 /// `server.forwarded_header`
@@ -187,6 +199,16 @@ pub struct Limits {
     pub clients: usize,
     /// Of those, the ones from one address; None stands for as many as there are.
     pub clients_per_address: Option<u32>,
+    /// Connections and further requests a second from one address; 0 stands for any number.
+    pub connects_per_second: u32,
+    /// Channels that clients of one address join or watch in a second; 0 stands for any number.
+    pub joins_per_second: u32,
+    /// Of those, channels that nobody on this node had; 0 stands for any number.
+    pub new_channels_per_second: u32,
+    /// Addresses that have no limit of their own.
+    pub exempt_addresses: Vec<Trusted>,
+    /// Channels that clients of this node may have in all.
+    pub channels: usize,
     /// Bytes that may wait for one client.
     pub client_buffer: usize,
     /// Bytes of one message from a client.
@@ -199,6 +221,13 @@ pub struct Limits {
     pub pushes_per_second: u32,
     /// Time for a connection to send its request.
     pub handshake: Duration,
+}
+
+impl Limits {
+    /// Whether an address has no limit of its own.
+    pub fn is_exempt(&self, address: IpAddr) -> bool {
+        self.exempt_addresses.iter().any(|one| one.holds(Some(address)))
+    }
 }
 
 /// `[session]`

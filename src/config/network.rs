@@ -1,6 +1,9 @@
 //! Reads where to listen, whom to let in and whom to believe.
 
-use super::address::{Listen, Place, Trusted};
+use hyper::http::uri::Authority;
+
+use super::address::{Listen, MetricsAt, Place, Trusted};
+use super::keys;
 use super::model::{Forwarded, Overrides};
 use super::reader::Reader;
 use super::value;
@@ -55,6 +58,41 @@ impl Reader {
     fn show_list(&mut self, path: &'static str, items: &[impl ToString]) {
         let shown: Vec<_> = items.iter().map(|item| value::quoted(&item.to_string())).collect();
         self.effective.insert(path, format!("[{}]", shown.join(", ")));
+    }
+
+    /// Names without a port, in lower case; none for `["*"]`.
+    pub fn hosts(&mut self, path: &'static str) -> Vec<String> {
+        let hosts = self.get(path, value::list).unwrap_or_default();
+        let good = |host: &String| {
+            let parsed = host.parse::<Authority>();
+            host == "*" || parsed.is_ok_and(|all| all.host() == host && !host.ends_with('.'))
+        };
+        if hosts.is_empty() || !hosts.iter().all(good) {
+            self.reject(path, "must be [\"*\"], or names such as [\"example.com\", \"[::1]\"] without a port");
+        }
+        self.show_list(path, &hosts);
+        if hosts.iter().any(|host| host == "*") {
+            return Vec::new();
+        }
+        hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect()
+    }
+
+    pub fn metrics(&mut self, path: &'static str) -> MetricsAt {
+        let text = self.get(path, value::text).unwrap_or_default();
+        self.effective.insert(path, value::quoted(&text));
+        let is_default = keys::find(path).is_some_and(|key| key.default == value::quoted(&text));
+        match (text.as_str(), text.parse::<Listen>()) {
+            ("", _) => MetricsAt::Off,
+            ("public", _) => MetricsAt::Public,
+            (_, Ok(at)) if !at.tls => MetricsAt::Own { at, may_fail: is_default },
+            _ => {
+                self.reject(
+                    path,
+                    "must be an address with a port, a path such as \"unix:/run/x.sock\", \"public\" or \"\"",
+                );
+                MetricsAt::Off
+            }
+        }
     }
 
     pub fn origins(&mut self, path: &'static str) -> Vec<String> {

@@ -9,15 +9,12 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::App;
 use super::connection::open;
+use super::context::App;
+use super::places::Arrived;
 use crate::net::listener::Listener;
 use crate::session::NewClient;
 
-/// Connections beyond `limits.clients` that are answered, if only to say that the server is full.
-const SPARE: usize = 256;
-/// Descriptors beyond the clients' share that connections may take, to be answered that there are no more.
-pub const ANSWERED: usize = 64;
 /// The shortest time between two complaints that no connection can be accepted.
 const COMPLAIN: Duration = Duration::from_secs(10);
 /// The pause after an accept that failed, as for want of descriptors.
@@ -32,8 +29,9 @@ pub struct WorkerHandle {
     pub attaches: mpsc::Sender<NewClient>,
 }
 
-/// Accepts connections and gives them to the lanes in turn. Runs until it is dropped.
-pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>) {
+/// Accepts connections and gives them to the workers in turn. `inside`: the listener is the one for metrics
+/// and health checks. Runs until it is dropped.
+pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>, inside: bool) {
     let mut complained: Option<Instant> = None;
     let mut turn = 0;
     loop {
@@ -48,12 +46,14 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>)
                 continue;
             }
         };
-        if app.clients() >= app.config().limits.clients + SPARE || app.taken() >= app.descriptors + ANSWERED {
+        let peer = peer.map(|peer| peer.ip());
+        let arrived = if inside { app.places.arrive_inside() } else { app.places.arrive(&app.config(), peer) };
+        let Some(arrived) = arrived else {
             app.metrics.rejected.inc();
             continue;
-        }
+        };
         turn = (turn + 1) % lanes.len();
-        hand_out(&app, &lanes[turn], turn == 0, stream, peer.map(|peer| peer.ip()), listener.at.tls);
+        hand_out(&app, &lanes[turn], turn == 0, stream, peer, listener.at.tls, arrived);
     }
 }
 
@@ -65,14 +65,15 @@ fn hand_out(
     stream: TcpStream,
     peer: Option<IpAddr>,
     tls: bool,
+    arrived: Arrived,
 ) {
-    let (app, attaches, held) = (app.clone(), lane.attaches.clone(), app.open.hold());
+    let (app, attaches) = (app.clone(), lane.attaches.clone());
     if same_thread {
-        tokio::spawn(open(app, held, attaches, stream, peer, tls));
+        tokio::spawn(open(app, arrived, attaches, stream, peer, tls));
     } else if let Ok(stream) = stream.into_std() {
         lane.runtime.spawn(async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                open(app, held, attaches, stream, peer, tls).await;
+                open(app, arrived, attaches, stream, peer, tls).await;
             }
         });
     }

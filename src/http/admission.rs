@@ -1,92 +1,128 @@
-//! Who may have a socket or a stream of events: by origin, query, address, and how full it is.
+//! Who may become a client: by origin, query, address, and how full the node is.
 
-use std::sync::atomic::Ordering;
+use std::net::IpAddr;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, ORIGIN, RETRY_AFTER};
-use hyper::{Request, StatusCode};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::{Request as HttpRequest, StatusCode};
 
-use super::connection::{Connection, Places};
-use super::query::{self, Query};
+use super::client_ip;
+use super::context::{App, Connection};
+use super::places::Refused;
+use super::query;
+use super::reply::{Reply, later};
 use super::visitor::visitor;
-use super::{App, Reply, client_ip};
+use crate::config::Config;
 use crate::hub::Identity;
-use crate::net::conn_limits::IpPermit;
+use crate::net::address_limits::Permit;
+use crate::net::seats::Held;
+use crate::session::Request;
 
-/// Reads what is asked for, and takes places for it. `carried`: a pair of sockets will carry its bytes.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// What a client was admitted with.
+pub struct Admitted {
+    /// What it asks for.
+    pub request: Request,
+    /// Who it is, if it says so.
+    pub identity: Option<Identity>,
+    /// Its place among the clients of its address, where that has a limit.
+    pub permit: Option<Box<Permit>>,
+    /// The pair of sockets that carries its bytes, where one does.
+    pub pair: Option<Held>,
+}
+
+/// Reads what is asked for, and takes a place for it. `carried`: a pair of sockets will carry its bytes.
 ///
 /// # Errors
 /// The answer that says why not.
-pub fn admit(
-    connection: &Connection,
-    request: &Request<Incoming>,
-    carried: bool,
-) -> Result<(Query, Option<Identity>, Places), Box<Reply>> {
-    let app = &connection.app;
-    let query = check(app, request)?;
-    let identity =
-        visitor(&query, request.headers()).map_err(|why| Box::new(app.refuse(StatusCode::BAD_REQUEST, &why)))?;
-    let pair = carried.then(|| app.carried.hold());
-    if app.taken() > app.descriptors {
-        app.tell_full();
-        let why = "the server has as many open files as its system allows; its operator can raise LimitNOFILE";
-        return Err(later(Box::new(app.refuse(StatusCode::SERVICE_UNAVAILABLE, why))));
-    }
-    Ok((query, identity, Places { seat: seat(app, connection, request)?, pair }))
-}
-
-fn check(app: &App, request: &Request<Incoming>) -> Result<Query, Box<Reply>> {
+pub fn admit(connection: &Connection, http: &HttpRequest<Incoming>, carried: bool) -> Result<Admitted, Box<Reply>> {
+    let (app, config) = (&connection.app, connection.app.config());
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));
-    let config = app.config();
-    if !origin_allowed(&config.server.origins, request.headers().get(ORIGIN)) {
+    if !origin_allowed(&config.server.origins, http.headers()) {
         let why = "pages of this origin may not connect: it is not in server.origins";
         return Err(refuse(StatusCode::FORBIDDEN, why));
     }
-    let mut query =
-        query::parse(request.uri().query().unwrap_or_default()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
-    if query.channels.is_empty() && query.watch.is_empty() {
-        query.channels.extend(config.channels.default_channel().map(str::to_owned));
+    let query =
+        query::parse(http.uri().query().unwrap_or_default()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
+    let identity = visitor(&query, http.headers()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
+    let mut request = query.request;
+    if request.subscribe.is_empty() && request.watch.is_empty() {
+        request.subscribe.extend(config.channels.default_channel().map(str::to_owned));
     }
-    if app.draining() {
-        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")));
+    if app.is_draining() {
+        return Err(Box::new(later(app.refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"))));
     }
-    let (clients, limit) = (app.clients(), config.limits.clients);
-    if clients > limit {
-        if !app.told_many.swap(true, Ordering::Relaxed) {
-            tracing::warn!(limit, "full: as many clients as limits.clients allows; further ones get 503");
-        }
-        let why = "the server has as many clients as limits.clients allows";
-        return Err(later(refuse(StatusCode::SERVICE_UNAVAILABLE, why)));
-    }
-    if clients < limit - limit / 10 && app.told_many.load(Ordering::Relaxed) {
-        app.told_many.store(false, Ordering::Relaxed);
-    }
-    Ok(query)
-}
-
-/// A place among the clients of the same address, if that has a limit.
-fn seat(app: &App, connection: &Connection, request: &Request<Incoming>) -> Result<Option<Box<IpPermit>>, Box<Reply>> {
-    let config = app.config();
-    let (trusted, written) = (&config.server.trusted_proxies, config.server.forwarded_header);
-    let client = client_ip::client(connection.peer, request.headers(), trusted, written);
+    let client = client_address(connection, &config, http.headers());
     let shown = client.map(tracing::field::display);
-    tracing::debug!(client = shown, path = request.uri().path(), query = request.uri().query(), "a client comes in");
-    match (client, config.limits.clients_per_address) {
-        (Some(client), Some(limit)) => app.per_address.take(client, limit).map(Some).ok_or_else(|| {
-            let why = "this address has as many clients as limits.clients_per_address allows";
-            later(Box::new(app.refuse(StatusCode::TOO_MANY_REQUESTS, why)))
-        }),
-        _ => Ok(None),
+    tracing::debug!(client = shown, path = http.uri().path(), "a client comes in");
+    let (permit, pair) =
+        app.places.client(&config.limits, client, carried).map_err(|refused| Box::new(no_place(app, refused)))?;
+    Ok(Admitted { request, identity, permit, pair })
+}
+
+/// The address of whoever sent a request.
+pub fn client_address(connection: &Connection, config: &Config, headers: &HeaderMap) -> Option<IpAddr> {
+    client_ip::client(connection.peer, headers, &config.server.trusted_proxies, config.server.forwarded_header)
+}
+
+fn no_place(app: &App, refused: Refused) -> Reply {
+    let (status, why) = match refused {
+        Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "the server has as many clients as limits.clients allows"),
+        Refused::OutOfFiles => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server has as many open files as its system allows; its operator can raise LimitNOFILE",
+        ),
+        Refused::Address => {
+            (StatusCode::TOO_MANY_REQUESTS, "this address has as many clients as limits.clients_per_address allows")
+        }
+    };
+    later(app.refuse(status, why))
+}
+
+/// Whether whoever asks is no page, or a page of an origin that may. A browser leaves the origin out of
+/// some requests of other sites' pages, and of those of our own; it then says which of both it is.
+fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
+    if allowed.is_empty() {
+        return true;
     }
+    let mut origins = headers.get_all(ORIGIN).iter().peekable();
+    if origins.peek().is_some() {
+        let named = |origin: &HeaderValue| {
+            origin.to_str().is_ok_and(|origin| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+        };
+        return origins.all(named);
+    }
+    headers.get_all(SEC_FETCH_SITE).iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
-fn later(mut reply: Box<Reply>) -> Box<Reply> {
-    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-    reply
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Only browsers send an origin, and only their pages are kept out by it.
-fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
-    let Some(origin) = origin else { return true };
-    allowed.is_empty() || origin.to_str().is_ok_and(|origin| allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)))
+    #[test]
+    fn a_page_is_let_in_by_its_origin_and_without_one_only_if_it_is_ours() {
+        let ours = ["https://ours.example".to_owned()];
+        for (headers, allowed) in [
+            (vec![], true),
+            (vec![("origin", "https://ours.example")], true),
+            (vec![("origin", "HTTPS://OURS.EXAMPLE")], true),
+            (vec![("origin", "https://ours.example"), ("sec-fetch-site", "cross-site")], true),
+            (vec![("origin", "https://theirs.example")], false),
+            (vec![("origin", "https://ours.example"), ("origin", "https://theirs.example")], false),
+            (vec![("origin", "null")], false),
+            (vec![("sec-fetch-site", "same-origin")], true),
+            (vec![("sec-fetch-site", "none")], true),
+            (vec![("sec-fetch-site", "cross-site")], false),
+            (vec![("sec-fetch-site", "same-site")], false),
+            (vec![("sec-fetch-site", "")], false),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in &headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(origin_allowed(&ours, &map), allowed, "{headers:?}");
+            assert!(origin_allowed(&[], &map));
+        }
+    }
 }

@@ -15,12 +15,12 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use rust_embed::Embed;
 
-use super::{Reply, plain};
+use super::reply::{Reply, plain};
 
-/// Nothing from another host, nothing inline; sockets to wherever the page came from, or another
-/// of our servers. Any site may show the page in a frame.
+/// Nothing from another host, nothing inline; sockets to wherever the page came from. Any site may show
+/// the page in a frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors *";
+    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
 #[derive(Embed)]
 #[folder = "assets/"]

@@ -23,7 +23,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
 use crate::config::Session;
-use crate::net::conn_limits::Held;
+use crate::net::seats::Held;
 
 /// What the kernel holds between the hub and the task.
 const PAIR: usize = 32 << 10;

@@ -1,186 +1,176 @@
 //! One connection, from its first byte until it ends or is a client's for good.
 //!
 //! A request for a socket or for a stream of events takes the connection away from HTTP: hyper is
-//! run without its own shutdown, and gives the stream back.
+//! run without its own shutdown, and gives the stream back. The rule: what a connection may take of
+//! time and of requests is bounded, whether its client reads the answers or not.
 
+use std::cell::Cell;
 use std::fmt;
-use std::future::{poll_fn, ready};
-use std::io;
-use std::net::{IpAddr, TcpStream as StdStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::{Ready, poll_fn, ready};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Request as HttpRequest;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
-use super::bridge::{self, Patience};
+use super::bridge::Patience;
+use super::context::{App, Connection};
+use super::events;
+use super::places::{Arrived, Use};
 use super::proxy_protocol::proxied;
-use super::query::Query;
-use super::{App, events, routes};
-use crate::hub::Identity;
-use crate::net::conn_limits::{Held, IpPermit};
+use super::reply::{Reply, last};
+use super::routes::{self, Answer};
+use super::stream::Stream;
+use super::takeover::{Kind, Takeover};
+use crate::net::seats::Seat;
 use crate::session::NewClient;
 
 /// hyper's buffer for one request; the smallest that it takes.
 const REQUEST_BUFFER: usize = 8 << 10;
+/// Requests that one connection may make. Whoever sends them without reading the answers has so many
+/// answers in the kernel at most.
+const REQUESTS: u32 = 64;
+/// The longest life of a connection that has not become a client. Nothing that is asked for takes long.
+const LIFE: Duration = Duration::from_secs(60);
+/// The same, for one in the reserve.
+const RESERVE_LIFE: Duration = Duration::from_secs(1);
 
-/// What every request on a connection may need to know of it.
-pub struct Connection {
-    pub app: Arc<App>,
-    /// The other end's address, or what a proxy said in its place; None if it is not known.
-    pub peer: Option<IpAddr>,
-    /// Whether it is encrypted.
-    pub tls: bool,
-    taken: Mutex<Option<Taken>>,
+/// A connection's requests, one after another.
+struct Requests {
+    connection: Connection,
+    answered: Cell<u32>,
+    taken: Cell<Option<Box<Takeover>>>,
 }
 
-/// A connection that is HTTP's no more.
-pub struct Taken {
-    /// What it has become.
-    pub to: Kind,
-    /// What its client asks for.
-    pub query: Query,
-    /// Who it is, if it says so.
-    pub identity: Option<Identity>,
-    /// Its places.
-    pub places: Places,
-}
-
-/// What a client has taken, and gives up when it is gone.
-pub struct Places {
-    /// Its place among the clients of its address, where that has a limit.
-    pub seat: Option<Box<IpPermit>>,
-    /// The pair of sockets that carries its bytes, where one does.
-    pub pair: Option<Held>,
-}
-
-/// What a connection can become.
-pub enum Kind {
-    /// A WebSocket, whose first bytes are this answer. The session sends it, in one write with the
-    /// answers to the first joins.
-    Socket(Bytes),
-    /// A stream of events, which begins with this.
-    Events(String),
-}
-
-/// Stands for an answer where the connection was taken without one.
+/// Tells hyper to stop where the connection was taken over.
 #[derive(Debug)]
-pub struct NoAnswer;
+struct TakenOver;
 
-impl fmt::Display for NoAnswer {
+impl fmt::Display for TakenOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the connection is not HTTP's any more")
     }
 }
 
-impl std::error::Error for NoAnswer {}
+impl std::error::Error for TakenOver {}
 
-impl Connection {
-    /// Takes the connection away from HTTP, which is told [`NoAnswer`].
-    pub fn take(&self, taken: Taken) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
-    }
+impl Service<HttpRequest<Incoming>> for Requests {
+    type Response = Reply;
+    type Error = TakenOver;
+    type Future = Ready<Result<Reply, TakenOver>>;
 
-    fn taken(&self) -> Option<Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// The two kinds of stream.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
-    /// A socket that the hub can write to.
-    fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream>;
-    /// The kernel's socket.
-    fn socket(&self) -> &TcpStream;
-}
-
-impl Stream for TcpStream {
-    fn into_socket(self, _: Patience, _: Option<Held>) -> io::Result<StdStream> {
-        self.into_std()
-    }
-
-    fn socket(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl Stream for TlsStream<TcpStream> {
-    fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream> {
-        bridge::start(self, patience, pair)
-    }
-
-    fn socket(&self) -> &TcpStream {
-        self.get_ref().0
+    fn call(&self, request: HttpRequest<Incoming>) -> Self::Future {
+        let answered = self.answered.replace(self.answered.get() + 1) + 1;
+        ready(match routes::answer(&self.connection, request, answered) {
+            Answer::Reply(reply) if answered >= REQUESTS => Ok(last(*reply)),
+            Answer::Reply(reply) => Ok(*reply),
+            Answer::Takeover(takeover) => {
+                self.taken.set(Some(takeover));
+                Err(TakenOver)
+            }
+        })
     }
 }
 
 /// Serves a connection: the proxy's word on whose it is, encryption where it is wanted, then HTTP.
 pub async fn open(
     app: Arc<App>,
-    held: Held,
-    attaches: mpsc::Sender<NewClient>,
+    mut arrived: Arrived,
+    clients: mpsc::Sender<NewClient>,
     mut stream: TcpStream,
     mut peer: Option<IpAddr>,
     tls: bool,
 ) {
     let config = app.config();
     let by = Instant::now() + config.limits.handshake;
-    if config.server.proxy_protocol && config.server.trusted_proxies.iter().any(|one| one.holds(peer)) {
+    if arrived.purpose != Use::Internal && config.server.proxy_protocol && config.server.trusts(peer) {
         match timeout_at(by, proxied(&mut stream)).await {
-            Ok(Ok(client)) => peer = client.or(peer),
+            Ok(Ok(Some(client))) => {
+                peer = Some(client);
+                if !app.places.arrive_by_proxy(&config, client, &mut arrived) {
+                    return;
+                }
+            }
+            Ok(Ok(None)) => {}
             Ok(Err(error)) => return tracing::debug!(?peer, %error, "a connection ended before it began"),
             Err(_) => return,
         }
     }
-    let connection = Connection { app, peer, tls, taken: Mutex::default() };
+    let connection = Connection { app, peer, tls, purpose: arrived.purpose };
     if !tls {
-        return serve(connection, held, attaches, stream).await;
+        return serve(connection, arrived, clients, stream).await;
     }
     let Some(tls) = &config.tls else { return };
     match timeout_at(by, TlsAcceptor::from(tls.server.clone()).accept(stream)).await {
-        Ok(Ok(stream)) => serve(connection, held, attaches, stream).await,
+        Ok(Ok(stream)) => serve(connection, arrived, clients, stream).await,
         Ok(Err(error)) => tracing::debug!(?peer, %error, "no TLS handshake"),
         Err(_) => tracing::debug!(?peer, "no TLS handshake in time"),
     }
 }
 
-async fn serve(connection: Connection, open: Held, attaches: mpsc::Sender<NewClient>, stream: impl Stream) {
-    let (config, connection) = (connection.app.config(), Arc::new(connection));
+async fn serve(connection: Connection, arrived: Arrived, clients: mpsc::Sender<NewClient>, stream: impl Stream) {
+    let (config, peer) = (connection.app.config(), connection.peer);
     let patience = Patience::of(&config.session);
-    let service = service_fn(|request| ready(routes::answer(connection.clone(), request)));
+    let life = if connection.purpose == Use::Health { RESERVE_LIFE } else { LIFE };
+    let requests = Requests { connection, answered: Cell::new(0), taken: Cell::new(None) };
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.limits.handshake)
+        .header_read_timeout(config.limits.handshake.min(life))
         .max_buf_size(REQUEST_BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
-    let ended = poll_fn(|context| http.poll_without_shutdown(context)).await;
+        .serve_connection(TokioIo::new(stream), requests);
+    let mut ended = timeout(life, poll_fn(|context| http.poll_without_shutdown(context))).await;
+    if ended.is_err() {
+        // The answer that is under way may still end.
+        Pin::new(&mut http).graceful_shutdown();
+        let left = config.limits.handshake.min(life);
+        ended = timeout(left, poll_fn(|context| http.poll_without_shutdown(context))).await;
+    }
     let parts = http.into_parts();
     let mut stream = parts.io.into_inner();
-    let Some(Taken { to, query, identity, places }) = connection.taken() else {
+    let Some(takeover) = parts.service.taken.take() else {
         match ended {
-            Err(error) => tracing::debug!(peer = ?connection.peer, %error, "a connection ended early"),
+            Err(_) => tracing::debug!(?peer, "a connection took too long"),
+            Ok(Err(error)) => tracing::debug!(?peer, %error, "a connection ended early"),
             // It may still be sending; what it gets is an end and not a reset.
-            Ok(()) => drop(timeout(patience.close, stream.shutdown()).await),
+            Ok(Ok(())) => drop(timeout(patience.close, stream.shutdown()).await),
         }
         return;
     };
-    let (io, head, early) = match to {
-        Kind::Socket(head) => (stream.into_socket(patience, places.pair), head, parts.read_buf),
-        Kind::Events(head) => (events::start(stream, head, patience, places.pair), Bytes::new(), Bytes::new()),
+    hand_over(*takeover, arrived.seat, clients, stream, parts.read_buf, patience).await;
+}
+
+/// Gives a connection to a session, which has it as long as the client stays.
+async fn hand_over(
+    takeover: Takeover,
+    mut seat: Seat,
+    clients: mpsc::Sender<NewClient>,
+    stream: impl Stream,
+    early: Bytes,
+    patience: Patience,
+) {
+    let Takeover { kind, request, identity, permit, pair } = takeover;
+    seat.permit = permit;
+    // A client that takes nothing for so long would not have answered a ping either; but if it says something
+    // now and then, nothing else would end it. Unix sockets have no such option.
+    let _ = SockRef::from(stream.socket()).set_tcp_user_timeout(Some(patience.write));
+    let (io, head, early) = match kind {
+        Kind::Socket(head) => (stream.into_socket(patience, pair), head, early),
+        Kind::Events(head) => (events::start(stream, head, patience, pair), Bytes::new(), Bytes::new()),
     };
     // No descriptor is left for it; the accept loop says so.
     let Ok(io) = io else { return };
-    let Query { channels: subscribe, watch, reconnect, member, .. } = query;
-    let identity = identity.map(Box::new);
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = attaches
-        .send(NewClient { io, identity, seat: places.seat, open, head, early, subscribe, watch, reconnect, member })
-        .await;
+    let _ = clients.send(NewClient { io, identity: identity.map(Box::new), seat, head, early, request }).await;
 }

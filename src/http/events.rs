@@ -17,12 +17,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::Reply;
 use super::admission::admit;
 use super::bridge::{self, Patience};
-use super::connection::{Connection, Kind, Stream, Taken};
+use super::context::Connection;
+use super::reply::Reply;
+use super::stream::Stream;
+use super::takeover::{Kind, Takeover};
 use crate::hub::ws_frame::{opcode, unframe};
-use crate::net::conn_limits::Held;
+use crate::net::seats::Held;
 use crate::session::close_code;
 
 /// The longest and the shortest that a client is asked to wait before it connects again, in
@@ -39,24 +41,23 @@ const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
 ///
 /// # Errors
 /// The answer that says why not.
-pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<(), Box<Reply>> {
-    let (mut query, identity, places) = admit(connection, request, true)?;
+pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<Box<Takeover>, Box<Reply>> {
+    let mut admitted = admit(connection, request, true)?;
     // A browser that comes back says so by itself.
-    query.reconnect |= request.headers().contains_key("last-event-id");
+    admitted.request.reconnect |= request.headers().contains_key("last-event-id");
     let everybody = connection.app.config().server.origins.is_empty();
     let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
     let allowed = match (everybody, origin) {
-        (true, _) => "Access-Control-Allow-Origin: *\r\n".to_owned(),
+        (true, _) => "Access-Control-Allow-Origin: *\r\nCross-Origin-Resource-Policy: cross-origin\r\n".to_owned(),
         (false, Some(origin)) => format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"),
-        (false, None) => String::new(),
+        (false, None) => "Cross-Origin-Resource-Policy: same-origin\r\n".to_owned(),
     };
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\
-         X-Accel-Buffering: no\r\n{allowed}\r\nretry: {}\nid: 0\n\n",
+         X-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\n{allowed}\r\nretry: {}\nid: 0\n\n",
         fastrand::u32(RETRY)
     );
-    connection.take(Taken { to: Kind::Events(head), query, identity, places });
-    Ok(())
+    Ok(Takeover::new(Kind::Events(head), admitted))
 }
 
 /// Starts the task that writes the stream, which gives up `held` when it ends. Returns the hub's end.

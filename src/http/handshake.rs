@@ -10,27 +10,27 @@ use hyper::header::{
 use hyper::{Request, StatusCode, Version};
 
 use super::admission::admit;
-use super::connection::{Connection, Kind, Taken};
+use super::context::{App, Connection};
+use super::reply::Reply;
+use super::takeover::{Kind, Takeover};
 use super::visitor::subprotocol;
-use super::{App, Reply};
 
 /// Checks the handshake and takes the connection for a session, which sends the answer: joined with
-/// what the client hears first, it is half of the writes that a client costs who comes.
+/// what the client hears first, it is half of the writes that a connecting client costs.
 ///
 /// # Errors
 /// The answer that says why not.
-pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<(), Box<Reply>> {
+pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<Box<Takeover>, Box<Reply>> {
     let app = &connection.app;
     check(app, &request)?;
-    let (query, identity, places) = admit(connection, &request, connection.tls)?;
+    let admitted = admit(connection, &request, connection.tls)?;
     // The future of the socket is not waited for: HTTP gives the connection back when it is done.
     let (mut reply, _) = hyper_tungstenite::upgrade(&mut request, None)
         .map_err(|error| Box::new(app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}"))))?;
     if let Some(subprotocol) = subprotocol(request.headers()) {
         reply.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
-    connection.take(Taken { to: Kind::Socket(head(&reply)), query, identity, places });
-    Ok(())
+    Ok(Takeover::new(Kind::Socket(head(&reply)), admitted))
 }
 
 /// The bytes of an answer without a body.

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::{App, Reply, plain};
+use super::context::App;
+use super::reply::{Reply, fresh, plain};
 use crate::hub::StoreState;
 
 /// The process serves.
@@ -16,7 +17,7 @@ pub fn health() -> Reply {
 /// Whether this node should get clients: the store is reachable and lets it count, and the subscription is
 /// live.
 pub fn ready(app: &App) -> Reply {
-    let (status, text) = match (app.leaving(), app.registry.store()) {
+    let (status, text) = match (app.is_leaving(), app.registry.store()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "leaving: the server is stopping\n"),
         (false, Some(StoreState::Live)) => (StatusCode::OK, "ready\n"),
         (false, Some(StoreState::Refused)) => {
@@ -36,10 +37,4 @@ pub fn metrics(app: &App) -> Reply {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     reply.headers_mut().insert(CONTENT_TYPE, kind);
     fresh(reply)
-}
-
-/// An answer that holds for now only.
-fn fresh(mut reply: Reply) -> Reply {
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    reply
 }

@@ -2,19 +2,15 @@
 
 use percent_encoding::percent_decode_str;
 
-/// What a query asks for.
+use crate::session::Request;
+
+/// What a query says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Channels to join.
-    pub channels: Vec<String>,
-    /// Channels to watch.
-    pub watch: Vec<String>,
+    /// What is asked for.
+    pub request: Request,
     /// Who the client says it is; more than once is a mistake, unless it says the same.
     pub visitor: Vec<String>,
-    /// The client was here before and may have missed something.
-    pub reconnect: bool,
-    /// The member of the boards among them that it follows.
-    pub member: Option<String>,
 }
 
 /// Reads a query.
@@ -27,12 +23,12 @@ pub fn parse(query: &str) -> Result<Query, String> {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let value = decode(value).ok_or_else(|| format!("the value of {key} is not percent-encoded UTF-8"))?;
         match (key, value.as_str()) {
-            ("channel", _) => found.channels.push(value),
-            ("watch", _) => found.watch.push(value),
-            ("member", _) => found.member = Some(value),
+            ("channel", _) => found.request.subscribe.push(value),
+            ("watch", _) => found.request.watch.push(value),
+            ("member", _) => found.request.member = Some(value),
             ("visitor", _) => found.visitor.push(value),
-            ("reconnect", "" | "1" | "true") => found.reconnect = true,
-            ("reconnect", "0" | "false") => found.reconnect = false,
+            ("reconnect", "" | "1" | "true") => found.request.reconnect = true,
+            ("reconnect", "0" | "false") => found.request.reconnect = false,
             ("reconnect", _) => return Err("reconnect takes 1 or 0".to_owned()),
             _ => {
                 return Err(format!(
@@ -61,8 +57,9 @@ mod tests {
 
     #[test]
     fn channels_are_percent_decoded() {
-        let query = parse("channel=page%3A%2Fa&channel=public:x&watch=%C3%A4&reconnect=1").unwrap();
-        assert_eq!(query.channels, ["page:/a", "public:x"]);
+        let Query { request: query, .. } =
+            parse("channel=page%3A%2Fa&channel=public:x&watch=%C3%A4&reconnect=1").unwrap();
+        assert_eq!(query.subscribe, ["page:/a", "public:x"]);
         assert_eq!((query.watch, query.reconnect), (vec!["ä".to_owned()], true));
         for bad in ["channel=%ff", "channel=%zz", "channel=a%4", "channel=%"] {
             assert!(parse(bad).unwrap_err().contains("percent-encoded"), "{bad}");

@@ -1,16 +1,32 @@
 //! The one table of routes.
 
-use std::sync::Arc;
-
 use hyper::body::Incoming;
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Request as HttpRequest, StatusCode};
 
-use super::connection::{Connection, NoAnswer};
-use super::{Reply, allow, assets, events, handshake, health};
+use super::admission::client_address;
+use super::context::Connection;
+use super::host::{self, BadHost};
+use super::places::Use;
+use super::reply::{Reply, allow, last, later};
+use super::takeover::Takeover;
+use super::{assets, events, handshake, health};
+
+/// How long a browser is to use TLS here without asking, once it has.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=15552000");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What becomes of a request.
+pub enum Answer {
+    /// It is answered.
+    Reply(Box<Reply>),
+    /// Its connection is taken over, and what follows is written by others.
+    Takeover(Box<Takeover>),
+}
 
 /// What answers a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum Route {
     /// An embedded file.
     Asset(&'static str),
     /// The module that tells the scripts the name of the default channel.
@@ -28,56 +44,123 @@ enum Answer {
 }
 
 /// Path, and what answers it. Every route takes GET, and all but those that stay open take HEAD.
-const ROUTES: &[(&str, Answer)] = &[
-    ("/", Answer::Asset("index.html")),
-    ("/headcount.js", Answer::Asset("headcount.js")),
-    ("/default.js", Answer::DefaultChannel),
-    ("/link.js", Answer::Asset("link.js")),
-    ("/live-board.js", Answer::Asset("live-board.js")),
-    ("/page.js", Answer::Asset("page.js")),
-    ("/style.css", Answer::Asset("style.css")),
-    ("/favicon.svg", Answer::Asset("favicon.svg")),
-    ("/ws", Answer::Socket),
-    ("/events", Answer::Events),
-    ("/healthz", Answer::Health),
-    ("/readyz", Answer::Ready),
-    ("/metrics", Answer::Metrics),
+const ROUTES: &[(&str, Route)] = &[
+    ("/", Route::Asset("index.html")),
+    ("/headcount.js", Route::Asset("headcount.js")),
+    ("/default.js", Route::DefaultChannel),
+    ("/link.js", Route::Asset("link.js")),
+    ("/live-board.js", Route::Asset("live-board.js")),
+    ("/page.js", Route::Asset("page.js")),
+    ("/style.css", Route::Asset("style.css")),
+    ("/favicon.svg", Route::Asset("favicon.svg")),
+    ("/ws", Route::Socket),
+    ("/events", Route::Events),
+    ("/healthz", Route::Health),
+    ("/readyz", Route::Ready),
+    ("/metrics", Route::Metrics),
 ];
 
-/// Answers one request.
-///
-/// # Errors
-/// The connection was taken, and what follows is written by others.
-pub fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Reply, NoAnswer> {
-    let app = &connection.app;
-    let path = request.uri().path();
-    let Some((_, answer)) = ROUTES.iter().find(|(route, _)| *route == path) else {
-        let known: Vec<_> = ROUTES.iter().map(|(route, _)| *route).collect();
-        let why = format!("nothing is here; there is {}", known.join(", "));
-        return Ok(app.refuse(StatusCode::NOT_FOUND, &why));
+impl Route {
+    /// Whether a supervisor asks for it.
+    fn is_health(self) -> bool {
+        matches!(self, Route::Health | Route::Ready)
+    }
+
+    /// Whether it is there on such a connection. `public`: metrics are for everybody.
+    fn is_on(self, purpose: Use, public: bool) -> bool {
+        match purpose {
+            Use::Internal => self.is_health() || self == Route::Metrics,
+            _ => self != Route::Metrics || public,
+        }
+    }
+}
+
+/// Answers one request, the `number`-th on its connection.
+pub fn answer(connection: &Connection, request: HttpRequest<Incoming>, number: u32) -> Answer {
+    let (embedded, answer) = match find(connection, &request, number) {
+        Ok(Route::Socket) => (false, handshake::upgrade(connection, request)),
+        Ok(Route::Events) => (false, events::open(connection, &request)),
+        Ok(route) => {
+            (matches!(route, Route::Asset(_) | Route::DefaultChannel), Err(reply(connection, route, &request)))
+        }
+        Err(refusal) => (false, Err(refusal)),
     };
-    let (allowed, methods) = match answer {
-        Answer::Socket | Answer::Events => (request.method() == Method::GET, "GET"),
+    match answer {
+        Ok(takeover) => Answer::Takeover(takeover),
+        Err(mut reply) => {
+            let headers = reply.headers_mut();
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            let who = if embedded { "cross-origin" } else { "same-origin" };
+            headers.insert(RESOURCE_POLICY, HeaderValue::from_static(who));
+            if connection.tls {
+                headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+            }
+            Answer::Reply(reply)
+        }
+    }
+}
+
+/// The route of a request, if it may have it.
+fn find(connection: &Connection, request: &HttpRequest<Incoming>, number: u32) -> Result<Route, Box<Reply>> {
+    let (app, config) = (&connection.app, connection.app.config());
+    let refuse = |status, why: &str| Box::new(app.refuse(status, why));
+    let path = request.uri().path();
+    let there: Vec<&(&str, Route)> =
+        ROUTES.iter().filter(|(_, route)| route.is_on(connection.purpose, config.server.metrics.is_public())).collect();
+    let route = there.iter().find(|(known, _)| *known == path).map(|(_, route)| *route);
+    match connection.purpose {
+        Use::Health if !route.is_some_and(Route::is_health) => {
+            let why = "the server is full; what is left is for health checks";
+            return Err(Box::new(last(later(app.refuse(StatusCode::SERVICE_UNAVAILABLE, why)))));
+        }
+        Use::TooOften => return Err(Box::new(last(too_often(connection)))),
+        _ => {}
+    }
+    // The first request of a connection was counted with it, where it is the client's own.
+    let client = client_address(connection, &config, request.headers());
+    let own = number == 1 && client == connection.peer;
+    if connection.purpose == Use::All && !own && !app.places.may_ask(&config.limits, client) {
+        return Err(Box::new(last(too_often(connection))));
+    }
+    let health = route.is_some_and(Route::is_health);
+    match host::check(request.uri(), request.headers(), request.version(), &config.server.hosts) {
+        Err(BadHost::Malformed) => {
+            return Err(refuse(StatusCode::BAD_REQUEST, "send one Host header with a name or an address"));
+        }
+        Err(BadHost::Unknown) if !health && connection.purpose != Use::Internal => {
+            let why = "this server does not go by that name: it is not in server.hosts";
+            return Err(refuse(StatusCode::MISDIRECTED_REQUEST, why));
+        }
+        _ => {}
+    }
+    let Some(route) = route else {
+        let known: Vec<_> = there.iter().map(|(route, _)| *route).collect();
+        return Err(refuse(StatusCode::NOT_FOUND, &format!("nothing is here; there is {}", known.join(", "))));
+    };
+    let (allowed, methods) = match route {
+        Route::Socket | Route::Events => (request.method() == Method::GET, "GET"),
         _ => ([Method::GET, Method::HEAD].contains(request.method()), "GET, HEAD"),
     };
     if !allowed {
         let why = format!("{path} takes {methods}");
-        return Ok(allow(app.refuse(StatusCode::METHOD_NOT_ALLOWED, &why), methods));
+        return Err(Box::new(allow(app.refuse(StatusCode::METHOD_NOT_ALLOWED, &why), methods)));
     }
-    Ok(match answer {
-        Answer::Asset(name) => app.assets.serve(name, request.headers()),
-        Answer::DefaultChannel => assets::default_channel(app.config().channels.default_channel()),
-        Answer::Socket => return handed_on(handshake::upgrade(&connection, request)),
-        Answer::Events => return handed_on(events::open(&connection, &request)),
-        Answer::Health => health::health(),
-        Answer::Ready => health::ready(app),
-        Answer::Metrics => health::metrics(app),
-    })
+    Ok(route)
 }
 
-fn handed_on(taken: Result<(), Box<Reply>>) -> Result<Reply, NoAnswer> {
-    match taken {
-        Ok(()) => Err(NoAnswer),
-        Err(reply) => Ok(*reply),
-    }
+fn too_often(connection: &Connection) -> Reply {
+    let why = "this address connects or asks more often than limits.connects_per_second allows";
+    later(connection.app.refuse(StatusCode::TOO_MANY_REQUESTS, why))
+}
+
+/// The answer of a route that has it ready.
+fn reply(connection: &Connection, route: Route, request: &HttpRequest<Incoming>) -> Box<Reply> {
+    let app = &connection.app;
+    Box::new(match route {
+        Route::Asset(name) => app.assets.serve(name, request.headers()),
+        Route::DefaultChannel => assets::default_channel(app.config().channels.default_channel()),
+        Route::Ready => health::ready(app),
+        Route::Metrics => health::metrics(app),
+        Route::Health | Route::Socket | Route::Events => health::health(),
+    })
 }

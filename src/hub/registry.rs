@@ -41,6 +41,8 @@ pub(super) struct ChannelRecord {
     pub board: Option<BoardRule>,
     /// Why a board has nothing to show.
     pub no_board: Option<NoBoard>,
+    /// Nobody here has it, or nobody had a moment ago; it is to be left unless somebody comes.
+    pub lingers: bool,
     changed: bool,
 }
 
@@ -131,6 +133,11 @@ impl Registry {
             self.changed(inner, name);
             snapshot
         })
+    }
+
+    /// How many channels this node has, unless the one of this name is among them.
+    pub(super) fn channels_without(&self, name: &str) -> Option<usize> {
+        self.with(|inner| (!inner.channels.contains_key(name)).then_some(inner.channels.len()))
     }
 
     pub(super) fn leave(&self, shard: u8, name: &Arc<str>) {

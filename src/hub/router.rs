@@ -3,8 +3,10 @@
 //! It follows the registry with subscriptions, the feed with deliveries, and the presence with
 //! values. It waits for a worker that is behind, and with it the feed waits, down to the store.
 
+use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -41,10 +43,24 @@ pub struct Router {
     pub room: ByteBudget,
     /// What is counted.
     pub metrics: Metrics,
+    /// Channels that nobody here has any more, and when they are left. Each is here once.
+    pub unwanted: VecDeque<(Instant, Arc<str>)>,
     /// The store's name in the log.
     pub store: String,
     /// What is known of the store, and told.
     pub watch: StoreWatch,
+}
+
+/// How long a channel that nobody here has is kept subscribed. Whoever leaves and joins in a loop so sets
+/// off nothing in the store, and a visitor who goes from one page to the next and back is served at once.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Waits until then; for ever, where there is nothing to wait for.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
 }
 
 /// A delivery and the workers that it is for, a bit each.
@@ -68,6 +84,10 @@ impl Router {
                 }
                 () = registry.work() => {
                     self.follow_interest();
+                    Vec::new()
+                }
+                () = until(self.unwanted.front().map(|(at, _)| *at)) => {
+                    self.leave_unwanted();
                     Vec::new()
                 }
                 changed = self.link.changed() => match changed {
@@ -107,9 +127,9 @@ impl Router {
         true
     }
 
-    /// Subscribes to what is wanted and leaves what nobody wants.
-    fn follow_interest(&self) {
-        let (feed, keys) = (&self.feed, &self.keys);
+    /// Subscribes to what is wanted, and remembers what nobody wants any more.
+    fn follow_interest(&mut self) {
+        let (feed, keys, unwanted) = (&self.feed, &self.keys, &mut self.unwanted);
         self.registry.with(|inner| {
             for name in Registry::take_changed(inner) {
                 let Some(entry) = inner.channels.get_mut(&name) else { continue };
@@ -117,7 +137,24 @@ impl Router {
                     if entry.ticket.is_none() && entry.board.is_none() {
                         entry.ticket = Some(feed.want(keys.total(&name)));
                     }
-                } else {
+                } else if !std::mem::replace(&mut entry.lingers, true) {
+                    unwanted.push_back((Instant::now() + LINGER, name));
+                }
+            }
+            self.metrics.channels.set(inner.channels.len() as i64);
+        });
+    }
+
+    /// Leaves what nobody has wanted for a while.
+    fn leave_unwanted(&mut self) {
+        let (feed, keys, unwanted) = (&self.feed, &self.keys, &mut self.unwanted);
+        let now = Instant::now();
+        self.registry.with(|inner| {
+            while unwanted.front().is_some_and(|(at, _)| *at <= now) {
+                let Some((_, name)) = unwanted.pop_front() else { break };
+                let Some(entry) = inner.channels.get_mut(&name) else { continue };
+                entry.lingers = false;
+                if entry.shards == 0 {
                     match entry.board {
                         Some(_) => self.registry.boards.release(&name),
                         None => feed.leave(keys.total(&name)),

@@ -13,6 +13,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::Identity;
+use super::join_error::JoinError;
 use super::local::{LocalChannel, Membership, Socket};
 use super::pacer::Pacer;
 use super::registry::Registry;
@@ -37,26 +38,6 @@ pub enum CloseReason {
     Slow,
     /// The connection is gone.
     Gone,
-}
-
-/// Why a channel cannot be joined.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
-    /// No pattern of the config names it.
-    #[error("no pattern in the server's [[channels]] allows this channel")]
-    Forbidden,
-    /// It is no channel name at all.
-    #[error("{0}")]
-    BadName(String),
-    /// Its members cannot be followed, as it is no board.
-    #[error("only a board has members to follow")]
-    NoBoard,
-    /// As many members of the board are followed as may be.
-    #[error("at most {0} members of a board are followed on this server")]
-    TooManyFollowed(usize),
-    /// The client has as many as it may have.
-    #[error("a client may have {0} channels; leave one first")]
-    TooMany(usize),
 }
 
 /// See the module.
@@ -102,7 +83,6 @@ impl Shard {
     /// Takes a socket in. It belongs to no channel yet. `head` goes out before anything else, in one
     /// write with what is sent until the next [`Shard::flush`].
     pub fn attach(&mut self, io: TcpStream, head: Bytes, identity: Option<Box<Identity>>) -> SocketId {
-        self.metrics.sockets.inc();
         let outbox = (!head.is_empty()).then(|| {
             let mut outbox = Box::<SendQueue>::default();
             outbox.push_rest(head);
@@ -136,7 +116,7 @@ impl Shard {
     /// `member`: the one of a board that it follows, in place of any other.
     ///
     /// # Errors
-    /// [`JoinError`]; nothing has changed then.
+    /// [`JoinError`]; nothing has changed then. `may_open` is asked for one more channel that nobody here had.
     pub fn join(
         &mut self,
         id: SocketId,
@@ -144,6 +124,7 @@ impl Shard {
         watch: bool,
         again: bool,
         member: Option<&str>,
+        may_open: impl FnOnce() -> Result<(), JoinError>,
     ) -> Result<(), JoinError> {
         let rule = self.rules.find(name).ok_or(JoinError::Forbidden)?;
         if member.is_some() && rule.board.is_none() {
@@ -167,7 +148,10 @@ impl Shard {
         if socket.places.len() >= self.limits.channels_per_client {
             return Err(JoinError::TooMany(self.limits.channels_per_client));
         }
-        let channel = known.unwrap_or_else(|| self.open(name, every));
+        let channel = match known {
+            Some(channel) => channel,
+            None => self.open(name, every, may_open)?,
+        };
         let (Some(socket), Some(joined)) = (self.sockets.get_mut(id as usize), self.channels.get_mut(channel as usize))
         else {
             return Ok(());
@@ -231,7 +215,19 @@ impl Shard {
         }
     }
 
-    fn open(&mut self, name: &str, every: bool) -> u32 {
+    fn open(
+        &mut self,
+        name: &str,
+        every: bool,
+        may_open: impl FnOnce() -> Result<(), JoinError>,
+    ) -> Result<u32, JoinError> {
+        if let Some(channels) = self.registry.channels_without(name) {
+            let most = self.limits.channels;
+            if channels >= most {
+                return Err(JoinError::NodeFull(most));
+            }
+            may_open()?;
+        }
         let name: Arc<str> = name.into();
         let snapshot = self.registry.enter(self.index, &name);
         let channel = self.channels.insert(LocalChannel {
@@ -250,7 +246,7 @@ impl Shard {
             greeting: None,
         }) as u32;
         self.by_name.insert(name, channel);
-        channel
+        Ok(channel)
     }
 
     /// Leaves a channel. Returns whether the socket was on it.
@@ -315,7 +311,6 @@ impl Shard {
         let socket = self.sockets.try_remove(id as usize)?;
         // Its number may be another's by the time the doomed are closed.
         self.doomed.retain(|(doomed, _)| *doomed != id);
-        self.metrics.sockets.dec();
         self.gone += 1;
         Some(socket.io)
     }

@@ -7,14 +7,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::config::{Listen, Place};
 
 /// Who may open a unix socket of ours: its user and group.
 const MODE: u32 = 0o660;
+/// How long what was written to a connection may wait for its other end.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// A socket that listens.
 pub struct Listener {
@@ -30,6 +33,16 @@ enum Kind {
         /// Where it is ours to remove.
         _file: Option<File>,
     },
+}
+
+impl Kind {
+    /// Has the kernel end connections that do not take in what was written to them. Connections inherit it
+    /// from their listener, and it holds even for those that this process has closed.
+    fn limit_unread(&self) {
+        if let Self::Tcp(listener) = self {
+            let _ = SockRef::from(listener).set_tcp_user_timeout(Some(UNREAD));
+        }
+    }
 }
 
 /// Removes a socket's file.
@@ -55,6 +68,7 @@ impl Listener {
             }
             Place::Unix(path) => Kind::Unix { listener: unix(path, backlog)?, _file: Some(File(path.clone())) },
         };
+        kind.limit_unread();
         Ok(Self { at: real(at, &kind), kind })
     }
 
@@ -76,6 +90,7 @@ impl Listener {
                 (Place::Unix(path), Kind::Unix { listener: UnixListener::from_std(socket.into())?, _file: None })
             }
         };
+        kind.limit_unread();
         Ok(Self { at: Listen { tls, place }, kind })
     }
 

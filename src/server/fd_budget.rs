@@ -6,7 +6,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Embedded};
-use crate::http::accept::ANSWERED;
+use crate::http::ANSWERED;
 
 /// What the server needs beside its clients, with some to spare: listeners, the store's connections,
 /// files while they are read or written.

@@ -12,7 +12,7 @@ use super::worker::Worker;
 use crate::config::channels::MAX_NAME;
 use crate::hub::wire;
 use crate::hub::{CloseReason, JoinError, SocketId};
-use crate::metrics::Reason;
+use crate::metrics::{Limit, Reason};
 
 /// Whatever a client asked for in one message and did not get: one frame, however much it is.
 #[derive(Default)]
@@ -84,12 +84,27 @@ impl Worker {
                 refusals.add("bad_request", name, "this client is not on this channel");
             }
         }
+        // The slot stays where it is, but the shard must not borrow it: its permit is lent for this.
+        let permit = self.slot(id).and_then(|slot| slot.seat.permit.take());
+        let allows = |limit: Limit, n| match &permit {
+            Some(permit) if !permit.allows(limit, n) => Err(JoinError::TooOften(limit.key())),
+            _ => Ok(()),
+        };
+        let may_join = allows(Limit::Joins, request.subscribe.len() + request.watch.len());
         for (names, watch) in [(&request.subscribe, false), (&request.watch, true)] {
             for name in names {
-                if let Err(error) = self.shard.join(id, name, watch, request.reconnect, request.member.as_deref()) {
+                let joined = may_join.clone().and_then(|()| {
+                    let member = request.member.as_deref();
+                    let may_open = || allows(Limit::NewChannels, 1);
+                    self.shard.join(id, name, watch, request.reconnect, member, may_open)
+                });
+                if let Err(error) = joined {
                     refusals.add(code(&error), name, error);
                 }
             }
+        }
+        if let Some(slot) = self.slot(id) {
+            slot.seat.permit = permit;
         }
         if let Some(frame) = refusals.frame() {
             self.shard.send(id, frame);
@@ -178,9 +193,10 @@ fn code(error: &JoinError) -> &'static str {
     match error {
         JoinError::Forbidden => "forbidden",
         JoinError::BadName(_) => "bad_request",
-        JoinError::TooMany(_) => "too_many_channels",
+        JoinError::TooMany(_) | JoinError::NodeFull(_) => "too_many_channels",
         JoinError::NoBoard => "bad_request",
         JoinError::TooManyFollowed(_) => "too_many_followed",
+        JoinError::TooOften(_) => "rate_limited",
     }
 }
 

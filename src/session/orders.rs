@@ -1,22 +1,13 @@
 //! What a worker is told from outside: another configuration, and to close its sockets.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::drain::Drain;
 use super::keepalive::Key;
+use super::order::Order;
 use super::worker::{Slot, Worker};
 use crate::config::Config;
 use crate::hub::SocketId;
-
-/// What a worker is told to do, beside delivering messages.
-#[derive(Debug)]
-pub enum Order {
-    /// Put this into effect, for the sockets that are open too.
-    Config(Arc<Config>),
-    /// Close every socket, spread over this time.
-    Drain(Duration),
-}
 
 impl Worker {
     pub(super) fn obey(&mut self, order: Order) {

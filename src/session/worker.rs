@@ -16,9 +16,8 @@ use tokio::time::sleep;
 use super::drain::Drain;
 use super::keepalive::{Clock, Deadlines, Due, Key};
 use super::machine::{Action, Session};
-use super::orders::Order;
+use super::order::Order;
 use super::poller::Poller;
-use super::request::Request;
 use super::{NewClient, Pulse};
 use crate::config::{Limits, Session as Timing};
 use crate::hub::queue::Receiver;
@@ -26,7 +25,7 @@ use crate::hub::wire::state;
 use crate::hub::{Registry, Shard, SocketId};
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::net::conn_limits::IpPermit;
+use crate::net::seats::Seat;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
@@ -55,7 +54,7 @@ pub(super) struct Slot {
     /// Waits in [`Worker::unread`].
     unread: bool,
     /// Given up with the client.
-    _seat: Option<Box<IpPermit>>,
+    pub seat: Seat,
 }
 
 /// See the module.
@@ -128,11 +127,11 @@ impl Worker {
 
     fn take_in(&mut self, new: NewClient) {
         let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.identity);
-        // From now on it is counted among the sockets.
-        drop(new.open);
+        let mut seat = new.seat;
+        seat.become_client();
         self.generation = self.generation.wrapping_add(1);
         let session = Session::new(&self.limits, self.now);
-        let slot = Slot { session, generation: self.generation, unread: false, _seat: new.seat };
+        let slot = Slot { session, generation: self.generation, unread: false, seat };
         if self.slots.len() <= id as usize {
             self.slots.resize_with(id as usize + 1, || None);
         }
@@ -150,11 +149,10 @@ impl Worker {
         if self.registry.store_up() == Some(false) {
             self.shard.send(id, state(false));
         }
-        let NewClient { subscribe, watch, reconnect, member, early, .. } = new;
-        self.request(id, &Request { unsubscribe: Vec::new(), subscribe, watch, reconnect, member });
+        self.request(id, &new.request);
         self.write(id);
-        if !early.is_empty() {
-            self.hear(id, &mut early.to_vec());
+        if !new.early.is_empty() {
+            self.hear(id, &mut new.early.to_vec());
         }
     }
 

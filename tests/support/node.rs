@@ -73,6 +73,11 @@ impl Setup {
         self
     }
 
+    /// Has this machine's addresses limited as a stranger's are.
+    pub fn among_strangers(self) -> Setup {
+        self.set("LIMITS__EXEMPT_ADDRESSES", "192.0.2.0/24")
+    }
+
     /// Sets an environment variable of any name.
     pub fn variable(mut self, name: &str, value: &str) -> Setup {
         self.environment.push((name.into(), value.into()));
@@ -150,7 +155,10 @@ impl Node {
     /// A node to be started on this Redis.
     pub fn on(redis_url: &str) -> Setup {
         // A node that waits for its store, so that the test says when there is one.
-        let environment = vec![("HEADCOUNT_STORE__EMBEDDED".into(), "never".into())];
+        let environment = vec![
+            ("HEADCOUNT_STORE__EMBEDDED".into(), "never".into()),
+            ("HEADCOUNT_SERVER__METRICS".into(), "public".into()),
+        ];
         Setup { redis_url: redis_url.into(), environment, config: None, listen: Vec::new(), files: None }
     }
 

@@ -10,10 +10,34 @@ section! {
     /// out first, new clients get a 503 that says so.
     clients = 100000: Int(1, 100_000_000), live;
 
-    /// Of those, clients from one address, or from one IPv6 network of 64 bits. Further ones get a 429.
-    /// 0 means no limit.
-    /// Warning: behind a proxy that is not in server.trusted_proxies, every client has its address.
-    clients_per_address = 0: Int(0, 100_000_000), live;
+    /// Of those, clients from one address. Further ones get a 429. An IPv6 network of 64 bits counts as one
+    /// address, and a site of 48 bits may have four times as many. 0 means no limit. The default leaves room
+    /// for an office, a school or a mobile network whose people share one address, and keeps a single
+    /// machine from inflating a count for long.
+    /// Warning: behind a proxy with a public address that is not in server.trusted_proxies, all clients
+    /// together have this limit.
+    clients_per_address = 1000: Int(0, 100_000_000), live;
+
+    /// Connections a second from one address, and further requests on open ones. Ten seconds' worth may come
+    /// at once, so that an office comes back when a server restarts. Above it, they get a 429 or are hung up
+    /// on. 0 means no limit.
+    connects_per_second = 100: Int(0, 1_000_000), live;
+
+    /// Channels that all clients of one address may join or watch in a second, ten seconds' worth at once.
+    /// Above it, the join is answered with an error (rate_limited). 0 means no limit.
+    joins_per_second = 1000: Int(0, 1_000_000), live;
+
+    /// Of those, channels that no client of this server is on: each is work for the store.
+    new_channels_per_second = 100: Int(0, 1_000_000), live;
+
+    /// Addresses that have none of the four limits above: by default this machine's own and private ones,
+    /// which no stranger on the internet has and proxies and containers often do. The addresses in
+    /// server.trusted_proxies never have these limits; the clients behind them do.
+    exempt_addresses = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"]: List, live;
+
+    /// Channels that clients of this server may be on in all. Joining another is answered with an error
+    /// (too_many_channels). Each takes about a kilobyte here, and some keys in the store.
+    channels = 100000: Int(1, 100_000_000), live;
 
     /// Bytes that may wait for one client that reads too slowly. On a channel that delivers every message,
     /// the client is then closed (4001); on one that delivers the latest, nothing piles up. A message

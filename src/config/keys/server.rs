@@ -32,6 +32,18 @@ section! {
     /// Warning: only browsers send an origin. This keeps out other sites' pages, not programs.
     origins = ["*"]: List, live;
 
+    /// Names by which this server may be called, such as ["example.com", "www.example.com"]. ["*"] allows
+    /// any. A request with another name in its Host header gets a 421, except on /healthz and /readyz.
+    /// Together with origins, this keeps out another site's pages that point a name of their own here.
+    hosts = ["*"]: List, live;
+
+    /// Where Prometheus finds /metrics (and /healthz and /readyz too): an address of its own, such as
+    /// "127.0.0.1:9464" or "unix:/run/headcount/metrics.sock"; "public" for the addresses in listen; ""
+    /// for nowhere. If the default address is taken, as by another server on this machine, this server
+    /// goes on without it.
+    /// Warning: metrics tell strangers how busy the server is. "public" shows them to everybody.
+    metrics = "127.0.0.1:9464": Text, restart;
+
     /// Connections that the kernel holds until they are accepted. When the queue is full, a client waits
     /// a second or more.
     /// Warning: the kernel caps it at net.core.somaxconn.

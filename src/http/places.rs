@@ -1,0 +1,215 @@
+//! Who may come in and who may stay: the bounds on connections and clients, from accept on.
+//!
+//! A connection passes [`Places::arrive`] before a byte of it is read, a client [`Places::client`] before
+//! it becomes one. The rules: whoever is refused is told why, as far as that costs little; when all places
+//! are taken, a few are left for health checks; and the log says once what is full.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::config::{Config, Limits};
+use crate::metrics::{Limit, Metrics};
+use crate::net::address_limits::{AddressLimits, Permit};
+use crate::net::seats::{Held, HeldCount, Seat, Seats};
+
+/// Connections beyond `limits.clients` that are answered, if only to say that the server is full.
+const SPARE: usize = 256;
+/// Descriptors beyond the clients' share that connections may take, to be answered that there are no more,
+/// or in the reserve.
+pub const ANSWERED: usize = 64;
+/// Of those, the ones that are left for health checks when all others are taken.
+const RESERVE: usize = 32;
+/// Of the reserve, what is left for addresses that have no limit, such as a balancer's.
+const RESERVE_FOR_KNOWN: usize = 16;
+/// Connections a second that are told that their address connects too often; others are hung up on.
+const TOLD: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+
+/// See the module.
+pub struct Places {
+    /// Connections and clients.
+    pub seats: Seats,
+    /// What each address may take.
+    pub addresses: Arc<AddressLimits>,
+    /// Clients whose bytes pass through a pair of sockets.
+    carried: HeldCount,
+    reserve: HeldCount,
+    /// Descriptors that clients may take.
+    descriptors: usize,
+    tell: DefaultDirectRateLimiter,
+    full: Told,
+    out_of_files: Told,
+}
+
+/// What a connection may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Everything.
+    All,
+    /// Health checks, for a moment; every other place is taken.
+    Health,
+    /// To be told that its address connects too often.
+    TooOften,
+    /// The address for metrics and health checks.
+    Internal,
+}
+
+/// A connection that was let in.
+pub struct Arrived {
+    /// What for.
+    pub purpose: Use,
+    /// Its place.
+    pub seat: Seat,
+    _reserve: Option<Held>,
+}
+
+/// Why a client gets no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There are as many clients as there may be.
+    Full,
+    /// There are no more descriptors.
+    OutOfFiles,
+    /// Its address has as many clients as it may have.
+    Address,
+}
+
+impl Places {
+    /// For clients that may take so many descriptors.
+    pub fn new(limits: &Limits, descriptors: usize, metrics: Metrics) -> Self {
+        let addresses = Arc::new(AddressLimits::new(metrics.clone()));
+        addresses.configure(limits);
+        Self {
+            seats: Seats::new(metrics.sockets.clone()),
+            addresses,
+            carried: HeldCount::default(),
+            reserve: HeldCount::default(),
+            descriptors,
+            tell: RateLimiter::direct(Quota::per_second(TOLD)),
+            full: Told::default(),
+            out_of_files: Told::default(),
+        }
+    }
+
+    /// Descriptors that clients take: one each, and a pair more where one carries its bytes.
+    fn taken(&self) -> usize {
+        self.seats.all() + 2 * self.carried.held()
+    }
+
+    /// Lets a connection in, or not at all. `peer`: the other end's address, where it is known and no
+    /// proxy's.
+    pub fn arrive(&self, config: &Config, peer: Option<IpAddr>) -> Option<Arrived> {
+        let limits = &config.limits;
+        let peer = peer.filter(|peer| !limits.is_exempt(*peer) && !config.server.trusts(Some(*peer)));
+        let purpose = match peer {
+            Some(peer) if !self.addresses.allows(Limit::Connects, peer, 1) => {
+                self.tell.check().ok()?;
+                Use::TooOften
+            }
+            _ => Use::All,
+        };
+        let permit = match peer {
+            Some(peer) => Some(self.addresses.connection(peer, limits.clients_per_address)?),
+            None => None,
+        };
+        let full = self.seats.all() >= limits.clients + SPARE;
+        if full || self.taken() >= self.descriptors + ANSWERED - RESERVE {
+            if full {
+                self.tell_full(limits.clients)
+            } else {
+                self.tell_out_of_files()
+            }
+            let most = if peer.is_none() { RESERVE } else { RESERVE - RESERVE_FOR_KNOWN };
+            let held = self.reserve.hold_up_to(most)?;
+            return Some(Arrived { purpose: Use::Health, seat: self.seats.take(permit), _reserve: Some(held) });
+        }
+        Some(Arrived { purpose, seat: self.seats.take(permit), _reserve: None })
+    }
+
+    /// Lets a connection to the address for metrics in.
+    pub fn arrive_inside(&self) -> Option<Arrived> {
+        let held = self.reserve.hold_up_to(RESERVE)?;
+        Some(Arrived { purpose: Use::Internal, seat: self.seats.take(None), _reserve: Some(held) })
+    }
+
+    /// Lets a connection in whose client a proxy has named before anything else. False if it may not.
+    pub fn arrive_by_proxy(&self, config: &Config, client: IpAddr, arrived: &mut Arrived) -> bool {
+        if config.limits.is_exempt(client) {
+            return true;
+        }
+        if !self.addresses.allows(Limit::Connects, client, 1) {
+            if self.tell.check().is_err() {
+                return false;
+            }
+            arrived.purpose = Use::TooOften;
+        }
+        arrived.seat.permit = self.addresses.connection(client, config.limits.clients_per_address);
+        arrived.seat.permit.is_some()
+    }
+
+    /// Gives a connection the place of a client with this address. Returns what else it holds: `carried`,
+    /// a pair of sockets that carries its bytes.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn client(
+        &self,
+        limits: &Limits,
+        address: Option<IpAddr>,
+        carried: bool,
+    ) -> Result<(Option<Box<Permit>>, Option<Held>), Refused> {
+        let pair = carried.then(|| self.carried.hold());
+        if self.taken() > self.descriptors {
+            self.tell_out_of_files();
+            return Err(Refused::OutOfFiles);
+        }
+        self.out_of_files.forget_if(self.taken() < self.descriptors - self.descriptors / 10);
+        let clients = self.seats.all();
+        if clients > limits.clients {
+            self.tell_full(limits.clients);
+            return Err(Refused::Full);
+        }
+        self.full.forget_if(clients < limits.clients - limits.clients / 10);
+        let Some(address) = address.filter(|address| !limits.is_exempt(*address)) else { return Ok((None, pair)) };
+        let permit = self.addresses.client(address, limits.clients_per_address).ok_or(Refused::Address)?;
+        Ok((Some(permit), pair))
+    }
+
+    /// Whether one more request of an address is answered.
+    pub fn may_ask(&self, limits: &Limits, address: Option<IpAddr>) -> bool {
+        let Some(address) = address.filter(|address| !limits.is_exempt(*address)) else { return true };
+        self.addresses.allows(Limit::Connects, address, 1)
+    }
+
+    fn tell_full(&self, limit: usize) {
+        if self.full.first() {
+            tracing::warn!(limit, "full: as many clients as limits.clients allows; further ones get 503");
+        }
+    }
+
+    fn tell_out_of_files(&self) {
+        if self.out_of_files.first() {
+            let (clients, descriptors) = (self.seats.all(), self.descriptors);
+            tracing::warn!(clients, descriptors, "full: no more open files are allowed; raise the limit (LimitNOFILE)");
+        }
+    }
+}
+
+/// Whether something was said in the log, so that it is said once.
+#[derive(Debug, Default)]
+struct Told(AtomicBool);
+
+impl Told {
+    fn first(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    fn forget_if(&self, passed: bool) {
+        if passed && self.0.load(Ordering::Relaxed) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+}
