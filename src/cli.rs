@@ -35,10 +35,16 @@ pub struct Cli {
 }
 
 /// Commands other than serving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Load the configuration as a start would, print the values in effect, and exit.
     Check,
+    /// Look after the folder of an embedded store that is not running.
+    Store {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: StoreAction,
+    },
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -50,6 +56,21 @@ pub enum Command {
         /// The page.
         #[arg(default_value = "headcount.1")]
         page: Page,
+    },
+}
+
+/// What to do with a store's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum StoreAction {
+    /// Read the log from its first change to its last, and say whether it is whole.
+    Check {
+        /// The folder, as in store.path.
+        path: PathBuf,
+    },
+    /// Cut a damaged log behind its last whole change, and keep a copy of it as it was.
+    Repair {
+        /// The folder, as in store.path.
+        path: PathBuf,
     },
 }
 

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use headcount::cli::{self, Cli, Command};
+use headcount::cli::{self, Cli, Command, StoreAction};
 use headcount::config::{self, Listen, Loaded, Overrides};
-use headcount::{log, manual, server, systemd};
+use headcount::{log, manual, server, store, systemd};
 
 /// The start failed for a reason that may pass, such as an address that is taken. A service manager tries again.
 const CANNOT_START: u8 = 1;
@@ -19,13 +19,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match cli.command {
+    match &cli.command {
+        Some(Command::Store { action }) => return look_after(action),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "headcount", &mut script);
+            clap_complete::generate(*shell, &mut Cli::command(), "headcount", &mut script);
             return print(&script);
         }
-        Some(Command::Man { page }) => return print(manual::page(page).as_bytes()),
+        Some(Command::Man { page }) => return print(manual::page(*page).as_bytes()),
         Some(Command::Check) | None => {}
     }
     let overrides = Overrides { only_check: cli.command.is_some(), ..cli.settings.into() };
@@ -44,6 +45,38 @@ fn print(text: &[u8]) -> ExitCode {
     // A reader that closes early, such as head, is not a failure.
     let _ = std::io::stdout().write_all(text);
     ExitCode::SUCCESS
+}
+
+/// Checks or repairs a store's log, and says what it found.
+fn look_after(action: &StoreAction) -> ExitCode {
+    let outcome = match action {
+        StoreAction::Check { path } => store::check(path),
+        StoreAction::Repair { path } => store::repair(path),
+    };
+    let report = match outcome {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("headcount: {error}");
+            return ExitCode::from(CANNOT_BE_USED);
+        }
+    };
+    let (log, cut) = (report.path.display(), report.size - report.good);
+    if let Some((offset, reason)) = &report.damage {
+        println!("{log} is damaged at byte {offset}: {reason}");
+    }
+    match (&report.copy, report.changes, cut) {
+        (Some(copy), ..) => {
+            println!("{log}: cut {cut} bytes at byte {}; the old log is {}", report.good, copy.display())
+        }
+        (None, Some(changes), 0) => println!("{log} is whole: {changes} changes in {} bytes", report.size),
+        (None, Some(changes), _) => {
+            println!(
+                "{log} is whole but for its end: {changes} changes, then {cut} bytes that a start or a repair cuts off"
+            );
+        }
+        (None, None, _) => println!("a repair would cut {cut} bytes at byte {}", report.good),
+    }
+    if report.damage.is_some() && report.copy.is_none() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Prints the effective values as TOML.

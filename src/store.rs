@@ -62,6 +62,7 @@ mod table_index;
 mod value;
 mod zset;
 
+pub use aof::repair::{Report, check, repair};
 pub use clock::Time;
 pub use pubsub::Slot;
 pub use server::{Core, Endpoints};
@@ -96,13 +97,17 @@ pub enum StoreError {
     },
     /// The log is damaged, and not only at its end.
     #[error(
-        "the embedded store's log {} is damaged at byte {offset}: {reason}; restore it from a copy, or cut it there and lose what follows", path.display()
+        "the embedded store's log {} is damaged at byte {offset}: {reason}; restore it from a copy, or run \
+         `headcount store repair {}` to cut it there and lose what follows",
+        path.display(), path.parent().unwrap_or(path).display()
     )]
     Damaged {
         /// The log.
         path: PathBuf,
         /// Where the command starts that cannot be read or run.
         offset: u64,
+        /// Where the last whole change before it ends.
+        good: u64,
         /// What is wrong with it.
         reason: String,
     },

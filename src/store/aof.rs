@@ -17,12 +17,13 @@ use std::sync::mpsc::TryRecvError;
 use super::keyspace::Keyspace;
 use super::settings::Fsync;
 
+pub mod repair;
 mod replay;
 mod rewrite;
 mod syncer;
 
 use rewrite::Rewrite;
-use syncer::Syncer;
+use syncer::{Started, Syncer};
 
 /// The log's name in its folder.
 const FILE: &str = "headcount.aof";
@@ -48,6 +49,13 @@ pub struct Aof {
     fsync: Fsync,
     pending: Vec<u8>,
     problem: Option<String>,
+    /// Why the file cannot be trusted to hold what was written to it. Only a new file mends that.
+    broken: Option<String>,
+    /// Why the last rewrite failed, if it did.
+    rewrite_problem: Option<String>,
+    /// Whether the new file's name is yet to be forced onto the disk, and why it could not be so far.
+    folder_pending: bool,
+    folder_problem: Option<String>,
     retry_at: Option<u64>,
     unsynced_since: Option<u64>,
     syncer: Syncer,
@@ -79,7 +87,12 @@ impl Aof {
 
     /// Why changes cannot be written down, if they cannot.
     pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        self.broken.as_deref().or(self.folder_problem.as_deref()).or(self.problem.as_deref())
+    }
+
+    /// Why the last rewrite failed, if it did.
+    pub fn rewrite_problem(&self) -> Option<&str> {
+        self.rewrite_problem.as_deref()
     }
 
     /// Whether the log is being rewritten.
@@ -90,11 +103,6 @@ impl Aof {
     /// How large the log is, in bytes.
     pub fn size(&self) -> u64 {
         self.size
-    }
-
-    /// Whether a change must be on disk before it is acknowledged.
-    pub fn is_strict(&self) -> bool {
-        self.fsync == Fsync::Always
     }
 
     /// Has the log rewritten, in steps after this round or whole before the round's replies leave.
@@ -109,12 +117,18 @@ impl Aof {
         self.write_to_new(keys);
         let safe = self.append(&mut keys.journal.ready, now);
         self.sync(wrote, now);
+        self.sync_folder(now);
+        if self.broken.is_some() && self.rewrite.is_none() && self.retry_at.is_none_or(|at| at <= now) {
+            self.retry_at = Some(now + SECOND);
+            self.wanted = Wanted::Rewrite;
+        }
+        let safe = safe && self.broken.is_none() && !self.folder_pending;
         let wanted = std::mem::replace(&mut self.wanted, Wanted::Nothing);
         if self.rewrite.is_none() && (self.has_doubled() || wanted != Wanted::Nothing) {
             self.begin_rewrite(keys);
         }
         let rewritten = self.rewrite.is_some() && self.continue_rewrite(keys, wanted == Wanted::RewriteAtOnce);
-        Round { unsafe_changes: wrote && !safe && self.is_strict(), rewritten }
+        Round { unsafe_changes: wrote && !safe, rewritten }
     }
 
     /// Forces the log onto the disk at the end.
@@ -132,7 +146,8 @@ impl Aof {
             Fsync::EverySecond => self.unsynced_since.map(|since| since + SECOND),
             Fsync::Always | Fsync::No => None,
         };
-        let wanted = (self.wanted != Wanted::Nothing).then_some(now);
+        let folder = self.folder_pending && self.folder_problem.is_none();
+        let wanted = (self.wanted != Wanted::Nothing || folder).then_some(now);
         [rewrite, sync, self.retry_at, wanted].into_iter().flatten().min()
     }
 
@@ -151,7 +166,9 @@ impl Aof {
                 if self.problem.take().is_some() {
                     tracing::info!("the store's log can be written again");
                 }
-                self.retry_at = None;
+                if self.broken.is_none() {
+                    self.retry_at = None;
+                }
                 true
             }
             Err(error) => {
@@ -175,7 +192,45 @@ impl Aof {
         }
         self.size += self.pending.len() as u64;
         self.pending.clear();
-        if self.fsync == Fsync::Always { file.sync_data() } else { Ok(()) }
+        if self.fsync == Fsync::Always
+            && let Err(error) = file.sync_data()
+        {
+            self.distrust(&error);
+        }
+        Ok(())
+    }
+
+    /// After a failed sync the kernel may have dropped what it could not write, and another sync would
+    /// succeed without it. So the file is never trusted again: all keys go to a new one, and changes are
+    /// refused until it is in place.
+    fn distrust(&mut self, error: &io::Error) {
+        if self.broken.is_none() {
+            tracing::error!(%error, "the store's log could not be forced onto the disk; changes are refused until \
+                a new log is written");
+        }
+        self.broken = Some(error.to_string());
+    }
+
+    /// Forces the name of a rewritten log onto the disk, once it is due.
+    fn sync_folder(&mut self, now: u64) {
+        if !self.folder_pending || self.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        match File::open(&self.folder).and_then(|folder| folder.sync_all()) {
+            Ok(()) => {
+                self.folder_pending = false;
+                self.folder_problem = None;
+            }
+            Err(error) => {
+                if self.folder_problem.is_none() {
+                    tracing::error!(%error, folder = %self.folder.display(), "the store's log is rewritten, but its \
+                        folder could not be forced onto the disk: after a power cut the old log may be back; \
+                        changes are refused until it can");
+                }
+                self.folder_problem = Some(error.to_string());
+                self.retry_at = Some(now + SECOND);
+            }
+        }
     }
 
     /// Syncs in the background once a second.
@@ -190,18 +245,30 @@ impl Aof {
         if let Some(running) = &self.syncer.running {
             match running.try_recv() {
                 Err(TryRecvError::Empty) => return,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "the store's log cannot be forced onto the disk");
-                    self.problem = Some(error.to_string());
-                    self.retry_at = Some(now + SECOND);
+                Ok(Err(error)) => self.distrust(&error),
+                Ok(Ok(())) => {}
+                Err(TryRecvError::Disconnected) => {
+                    self.distrust(&io::Error::other("the thread that waits for the disk has ended"));
                 }
-                Ok(Ok(())) | Err(TryRecvError::Disconnected) => {}
             }
             self.syncer.running = None;
         }
         if self.unsynced_since.is_some_and(|since| since + SECOND <= now) {
-            self.syncer.running = self.syncer.start(&self.file);
-            self.unsynced_since = None;
+            match self.syncer.start(&self.file) {
+                Started::Running(outcome) => {
+                    self.syncer.running = Some(outcome);
+                    self.unsynced_since = None;
+                }
+                // It is with a rewritten file; this one has its turn next.
+                Started::Busy => {}
+                Started::NoThread(error) => {
+                    tracing::warn!(%error, "no thread to wait for the disk: the store itself waits for it once a second");
+                    if let Err(error) = self.file.sync_data() {
+                        self.distrust(&error);
+                    }
+                    self.unsynced_since = None;
+                }
+            }
         }
     }
 
@@ -222,3 +289,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }
+
+#[cfg(test)]
+#[path = "aof_tests.rs"]
+mod tests;

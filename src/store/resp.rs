@@ -78,6 +78,12 @@ impl Decoder {
         Ok(Some(self.position))
     }
 
+    /// Whether every argument of the request that [`Self::decode`] has just completed ends in CR LF, which
+    /// is not looked at on the wire, as in Redis.
+    pub fn is_terminated(&self, input: &[u8]) -> bool {
+        self.inline.is_some() || self.spans.iter().all(|span| input[span.end..].starts_with(b"\r\n"))
+    }
+
     /// The arguments of the request that [`Self::decode`] has just completed in `input`.
     pub fn args<'a>(&'a self, input: &'a [u8]) -> ArgList<'a> {
         let source = self.inline.as_deref().unwrap_or(input);

@@ -139,3 +139,76 @@ fn one_process_at_a_time_may_use_a_folder() {
     Embedded::reopen(&folder.options());
     assert!(Path::new(&folder.0).exists());
 }
+
+/// Runs `headcount store ACTION` on a folder; what it says and whether it succeeds.
+fn look_after(action: &str, folder: &Folder) -> (String, bool) {
+    let output = Command::new(env!("CARGO_BIN_EXE_headcount")).args(["store", action]).arg(&folder.0).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8(said).unwrap(), output.status.success())
+}
+
+const ONE: &[u8] = b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n";
+
+#[test]
+fn zeros_at_the_end_are_cut_like_half_a_change() {
+    let folder = Folder::new("zeros");
+    for torn in [&b""[..], b"*2\r\n$4\r\nIN", b"*2\r\n$4\r\nINCR\r\n$9\r\nab"] {
+        for zeros in [1, 4096, 3 << 20] {
+            fs::write(folder.log(), [ONE, ONE, torn, &vec![0; zeros]].concat()).unwrap();
+            let store = Embedded::reopen(&folder.options());
+            assert_eq!(Connection::open(store.address).call(&["INCR", "a"]).text(), "3");
+            store.stop();
+        }
+    }
+}
+
+#[test]
+fn a_damaged_log_is_cut_where_it_is_damaged_and_a_copy_is_kept() {
+    let folder = Folder::new("repair");
+    let damaged = [ONE, ONE, b"*2\r\n$4\r\nINCRx\r\n$1\r\na\r\n", ONE].concat();
+    fs::write(folder.log(), &damaged).unwrap();
+    let Err(refusal) = Embedded::open(folder.options()) else { panic!("it starts") };
+    assert!(refusal.to_string().contains("headcount store repair"), "{refusal}");
+    let (said, well) = look_after("check", &folder);
+    assert!(!well && said.contains("damaged at byte 42"), "{said}");
+    assert_eq!(fs::read(folder.log()).unwrap(), damaged);
+    let (said, well) = look_after("repair", &folder);
+    assert!(well && said.contains("cut 43 bytes at byte 42"), "{said}");
+    assert_eq!(fs::read(folder.log()).unwrap(), [ONE, ONE].concat());
+    assert_eq!(fs::read(folder.log().with_extension("aof.damaged-1")).unwrap(), damaged);
+    let (said, well) = look_after("check", &folder);
+    assert!(well && said.contains("whole: 2 changes in 42 bytes"), "{said}");
+    let store = Embedded::reopen(&folder.options());
+    assert_eq!(Connection::open(store.address).call(&["INCR", "a"]).text(), "3");
+    let (said, well) = look_after("repair", &folder);
+    assert!(!well && said.contains("another process does"), "{said}");
+}
+
+#[test]
+fn a_transaction_that_is_damaged_is_cut_as_a_whole() {
+    let folder = Folder::new("transaction");
+    let multi = b"*1\r\n$5\r\nMULTI\r\n";
+    fs::write(folder.log(), [ONE, multi, ONE, b"garbage"].concat()).unwrap();
+    let (said, well) = look_after("repair", &folder);
+    assert!(well, "{said}");
+    assert_eq!(fs::read(folder.log()).unwrap(), ONE);
+}
+
+#[test]
+fn a_save_that_fails_is_not_answered_with_ok() {
+    let folder = Folder::new("save");
+    let store = Embedded::open(folder.options()).unwrap();
+    let mut connection = Connection::open(store.address);
+    connection.call(&["SET", "k", "v"]);
+    // Where the new log is to be written there is a folder.
+    let place = folder.log().with_extension("aof.new");
+    fs::create_dir_all(place.join("full")).unwrap();
+    for command in ["SAVE", "BGREWRITEAOF"] {
+        let reply = connection.call(&[command]).text();
+        assert!(reply.starts_with("ERR the log could not be rewritten"), "{command}: {reply}");
+    }
+    assert!(connection.call(&["INFO", "persistence"]).text().contains("aof_last_bgrewrite_status:err"));
+    fs::remove_dir_all(place).unwrap();
+    assert_eq!(connection.call(&["SAVE"]).text(), "OK");
+    assert!(connection.call(&["INFO", "persistence"]).text().contains("aof_last_bgrewrite_status:ok"));
+}

@@ -35,7 +35,7 @@ impl Aof {
         let _ = fs::remove_file(folder.join(NEW_FILE));
         let path = folder.join(FILE);
         let mut file = private().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
-        let good = replay(&mut file, &path, data)?;
+        let good = replay(&mut file, &path, data)?.good;
         let size = file.metadata().map_err(at(&path))?.len();
         if good < size {
             tracing::warn!(path = %path.display(), offset = good, lost = size - good,
@@ -54,6 +54,10 @@ impl Aof {
             fsync,
             pending: Vec::new(),
             problem: None,
+            broken: None,
+            rewrite_problem: None,
+            folder_pending: false,
+            folder_problem: None,
             retry_at: None,
             unsynced_since: None,
             syncer: Syncer::default(),
@@ -63,10 +67,23 @@ impl Aof {
     }
 }
 
-/// Runs a log; the offset behind the last whole change.
-fn replay(file: &mut File, path: &Path, data: &mut Data) -> Result<u64, StoreError> {
-    let damaged = |offset: u64, reason: String| StoreError::Damaged { path: path.to_owned(), offset, reason };
-    let mut replay = Replay { data, together: None, good: 0 };
+/// What a log holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents {
+    /// The offset behind the last whole change.
+    pub good: u64,
+    /// How many changes there are.
+    pub changes: u64,
+}
+
+/// Runs a log up to its last whole change. What a power cut leaves at its end, half a change or zeros,
+/// is no damage.
+pub fn replay(file: &mut File, path: &Path, data: &mut Data) -> Result<Contents, StoreError> {
+    let folder = |source| StoreError::Folder { path: path.to_owned(), source };
+    let end = without_trailing_zeros(file).map_err(folder)?;
+    file.seek(SeekFrom::Start(0)).map_err(folder)?;
+    let mut file = file.take(end);
+    let mut replay = Replay { data, together: None, good: 0, changes: 0 };
     let (mut decoder, mut buffer, mut offset) = (Decoder::default(), Vec::new(), 0);
     // Nothing expires while a log is read: what did is in it as a deletion.
     replay.data.keys.now = 0;
@@ -74,26 +91,57 @@ fn replay(file: &mut File, path: &Path, data: &mut Data) -> Result<u64, StoreErr
         let mut used = 0;
         while used < buffer.len() {
             let rest: &[u8] = &buffer[used..];
-            if rest[0] != b'*' {
-                return Err(damaged(offset, format!("expected '*', got byte {}", rest[0])));
-            }
-            let length = decoder.decode(rest, &LIMITS).map_err(|problem| damaged(offset, problem.to_string()))?;
-            let Some(length) = length else { break };
-            let end = offset + length as u64;
-            replay.run(&decoder.args(rest), end).map_err(|reason| damaged(offset, reason))?;
+            let outcome = step(&mut replay, &mut decoder, rest, offset).map_err(|reason| StoreError::Damaged {
+                path: path.to_owned(),
+                offset,
+                good: replay.good,
+                reason,
+            })?;
+            let Some(length) = outcome else { break };
             used += length;
-            offset = end;
+            offset += length as u64;
         }
         buffer.drain(..used);
-        let read = file.by_ref().take(READ as u64).read_to_end(&mut buffer);
-        let read = read.map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
+        let read = file.by_ref().take(READ as u64).read_to_end(&mut buffer).map_err(folder)?;
         if read == 0 {
             break;
         }
     }
     replay.data.keys.selected = 0;
     replay.data.keys.changes = 0;
-    Ok(replay.good)
+    Ok(Contents { good: replay.good, changes: replay.changes })
+}
+
+/// Reads and runs the command at the head of `rest`; its length, if it is whole.
+fn step(replay: &mut Replay, decoder: &mut Decoder, rest: &[u8], offset: u64) -> Result<Option<usize>, String> {
+    if rest[0] != b'*' {
+        return Err(format!("expected '*', got byte {}", rest[0]));
+    }
+    let Some(length) = decoder.decode(rest, &LIMITS).map_err(|problem| problem.to_string())? else {
+        return Ok(None);
+    };
+    if !decoder.is_terminated(rest) {
+        return Err("an argument does not end where it should".to_owned());
+    }
+    replay.run(&decoder.args(rest), offset + length as u64)?;
+    Ok(Some(length))
+}
+
+/// Where the zeros at the end of a file begin, if there are any.
+fn without_trailing_zeros(file: &mut File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = vec![0; READ];
+    while end > 0 {
+        let start = end.saturating_sub(READ as u64);
+        let block = &mut block[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(block)?;
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 struct Replay<'a> {
@@ -101,6 +149,7 @@ struct Replay<'a> {
     /// The commands since a `MULTI`; they count only with their `EXEC`.
     together: Option<Vec<Vec<SmallBytes>>>,
     good: u64,
+    changes: u64,
 }
 
 impl Replay<'_> {
@@ -117,11 +166,13 @@ impl Replay<'_> {
                 self.apply(&args)?;
             }
             self.good = end;
+            self.changes += 1;
         } else if let Some(queue) = &mut self.together {
             queue.push(args.iter().map(|arg| SmallBytes::new(arg)).collect());
         } else {
             self.apply(args)?;
             self.good = end;
+            self.changes += 1;
         }
         Ok(())
     }

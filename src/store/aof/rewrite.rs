@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use super::syncer::Started;
 use super::{Aof, FILE, NEW_FILE, private};
 use crate::store::journal::Journal;
 use crate::store::keyspace::Keyspace;
@@ -89,13 +90,23 @@ impl Aof {
         }
         if !at_once {
             let Some(syncing) = &rewrite.syncing else {
-                rewrite.syncing = self.syncer.start(&rewrite.file);
+                match self.syncer.start(&rewrite.file) {
+                    Started::Running(outcome) => rewrite.syncing = Some(outcome),
+                    Started::Busy => {}
+                    Started::NoThread(_) => {
+                        // The end of the rewrite waits for the disk itself.
+                        self.end_rewrite(&mut keys.journal)?;
+                        return Ok(true);
+                    }
+                }
                 return Ok(false);
             };
             match syncing.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(false),
                 Ok(outcome) => outcome?,
-                Err(TryRecvError::Disconnected) => {}
+                Err(TryRecvError::Disconnected) => {
+                    return Err(io::Error::other("the thread that waits for the disk has ended"));
+                }
             }
         }
         self.end_rewrite(&mut keys.journal)?;
@@ -103,28 +114,40 @@ impl Aof {
     }
 
     fn end_rewrite(&mut self, journal: &mut Journal) -> io::Result<()> {
-        let Some(rewrite) = self.rewrite.take() else {
+        let Some(rewrite) = &self.rewrite else {
             return Ok(());
         };
         rewrite.file.sync_data()?;
         fs::rename(self.folder.join(NEW_FILE), self.folder.join(FILE))?;
+        // From here on the new file is the log, whatever else goes wrong.
+        let Some(rewrite) = self.rewrite.take() else {
+            return Ok(());
+        };
         self.size = rewrite.size;
         self.base = self.size;
         self.file = rewrite.file;
         // It holds what the old file may have lacked, and which database it ends in is anyone's guess.
         self.pending.clear();
         self.problem = None;
+        self.broken = None;
+        self.rewrite_problem = None;
         self.retry_at = None;
+        // What was begun was for the old file.
+        self.syncer.running = None;
         journal.new_log();
         tracing::info!(size = self.size, "the store's log is rewritten");
         // Until the folder is on the disk a power cut may bring back the old file, which lacks what
         // comes from here on.
-        File::open(&self.folder)?.sync_all()
+        self.folder_pending = true;
+        Ok(())
     }
 
     /// Ends a rewrite that cannot be finished; it is tried again when the log has doubled again.
     fn give_up_rewrite(&mut self, keys: &mut Keyspace, error: &io::Error) {
-        tracing::error!(%error, "the store's log could not be rewritten; the old one goes on");
+        if self.rewrite_problem.is_none() {
+            tracing::error!(%error, "the store's log could not be rewritten; the old one goes on");
+        }
+        self.rewrite_problem = Some(error.to_string());
         self.base = self.size;
         self.drop_rewrite(keys);
     }

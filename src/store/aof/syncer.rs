@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 /// A file to be forced onto the disk, and where to say how that went.
@@ -17,9 +17,19 @@ pub struct Syncer {
     pub running: Option<Receiver<io::Result<()>>>,
 }
 
+/// Whether a sync could be started.
+pub enum Started {
+    /// It has been; here comes its outcome.
+    Running(Receiver<io::Result<()>>),
+    /// The thread has enough to do; try again.
+    Busy,
+    /// The system gives no thread.
+    NoThread(io::Error),
+}
+
 impl Syncer {
-    /// Starts to force a file onto the disk; `None` if the thread is busy or cannot be had.
-    pub fn start(&mut self, file: &Arc<File>) -> Option<Receiver<io::Result<()>>> {
+    /// Starts to force a file onto the disk.
+    pub fn start(&mut self, file: &Arc<File>) -> Started {
         if self.queue.is_none() {
             let (sender, receiver) = sync_channel::<SyncRequest>(2);
             let run = move || {
@@ -27,11 +37,19 @@ impl Syncer {
                     let _ = done.try_send(file.sync_data());
                 }
             };
-            thread::Builder::new().name("store-sync".to_owned()).spawn(run).ok()?;
+            if let Err(error) = thread::Builder::new().name("store-sync".to_owned()).spawn(run) {
+                return Started::NoThread(error);
+            }
             self.queue = Some(sender);
         }
         let (done, outcome) = sync_channel(1);
-        self.queue.as_ref()?.try_send((Arc::clone(file), done)).ok()?;
-        Some(outcome)
+        match self.queue.as_ref().map(|queue| queue.try_send((Arc::clone(file), done))) {
+            Some(Ok(())) => Started::Running(outcome),
+            Some(Err(TrySendError::Full(_))) => Started::Busy,
+            Some(Err(TrySendError::Disconnected(_))) | None => {
+                self.queue = None;
+                Started::NoThread(io::Error::other("it has ended"))
+            }
+        }
     }
 }

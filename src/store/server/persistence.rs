@@ -16,6 +16,24 @@ pub fn write_log(server: &mut Server) {
     }
 }
 
+/// Rewrites the log whole, now.
+pub fn save(server: &mut Server) -> Result<(), String> {
+    server.request_rewrite(true);
+    write_log(server);
+    match server.log.as_ref().and_then(|log| log.rewrite_problem().or(log.problem())) {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Begins to rewrite the log, which goes on between rounds.
+pub fn begin_rewrite(server: &mut Server) -> Result<(), String> {
+    server.request_rewrite(false);
+    write_log(server);
+    let begun = server.log.as_ref().filter(|log| !log.is_rewriting()).and_then(|log| log.rewrite_problem());
+    begun.map_or(Ok(()), |problem| Err(problem.to_owned()))
+}
+
 /// Writes down what was changed before the end of the round, if it is much.
 pub fn relieve(server: &mut Server) {
     if server.data.keys.journal.is_large() {

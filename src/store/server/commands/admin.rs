@@ -7,7 +7,7 @@ use crate::store::glob;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::Server;
+use crate::store::server::{Server, persistence};
 
 pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
@@ -58,28 +58,28 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
 
 const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not set";
 
-fn rewrite(server: &mut Server, at_once: bool) -> Outcome {
+/// Runs a rewrite of the log, where there is a log.
+fn rewrite(server: &mut Server, run: fn(&mut Server) -> Result<(), String>) -> Outcome {
     if server.log().is_none() {
         return Err(CommandError::new(NOT_KEPT));
     }
-    server.request_rewrite(at_once);
-    Ok(())
+    run(server).map_err(|problem| CommandError::new(format!("ERR the log could not be rewritten: {problem}")))
 }
 
 pub fn save(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    rewrite(server, true)?;
+    rewrite(server, persistence::save)?;
     out.ok();
     Ok(())
 }
 
 pub fn bgsave(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    rewrite(server, false)?;
+    rewrite(server, persistence::begin_rewrite)?;
     out.simple("Background saving started");
     Ok(())
 }
 
 pub fn bgrewriteaof(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    rewrite(server, false)?;
+    rewrite(server, persistence::begin_rewrite)?;
     out.simple("Background append only file rewriting started");
     Ok(())
 }
