@@ -15,6 +15,7 @@
 mod damage;
 mod faults;
 mod link;
+mod noise;
 mod rogue;
 mod store;
 mod visitor;

@@ -140,7 +140,9 @@ fn spawn(brand: Brand, port: u16, home: &std::path::Path) -> (Child, Log) {
         }
         Brand::Embedded => {
             let mut node = headcount();
-            node.args(["--listen", "127.0.0.1:0", "--redis-url", &format!("redis://127.0.0.1:{port}")]);
+            // Not on a port: somebody who looks for a server that has ended would be counted here.
+            let listen = format!("unix:{}", home.join("web.sock").display());
+            node.args(["--listen", &listen, "--redis-url", &format!("redis://127.0.0.1:{port}")]);
             node.env("HEADCOUNT_STORE__EMBEDDED", "always").env("HEADCOUNT_STORE__FSYNC", "no");
             node.env("HEADCOUNT_STORE__PATH", home.join("store"));
             node.stdout(Stdio::null());

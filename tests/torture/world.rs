@@ -268,7 +268,8 @@ impl World {
         for channel in CHANNELS {
             let tally: BTreeMap<String, i64> = self.store.run(&["HGETALL", &side(channel, "tally")]).await?;
             let people: i64 = self.store.run(&["HLEN", &side(channel, "people")]).await?;
-            let shares = tally.values().sum::<i64>() + people;
+            // A share that was damaged may be of any size.
+            let shares = tally.values().fold(people, |sum: i64, share| sum.saturating_add(*share));
             same(&format!("the shares on {channel}"), shares, self.ours(channel))?;
             let own: Option<i64> = self.store.run(&["GET", &side(channel, "own")]).await?;
             let ours = Some(self.ours(channel)).filter(|ours| *ours > 0);
