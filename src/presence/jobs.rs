@@ -75,6 +75,10 @@ impl<S: Store> Context<S> {
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
                 let dead = if job.may_reap { scripts.strangers(name).await? } else { Vec::new() };
+                for id in &dead {
+                    // Its entry among the nodes was lost, so nobody else withdraws the rest.
+                    self.reap(id).await?;
+                }
                 scripts.repair(name, job.exact, &job.id, job.share, job.visitors, &dead).await
             }
         }

@@ -42,7 +42,13 @@ impl State {
                 match result {
                     Ok(_) if own => {}
                     Ok(channels) => self.tell(News::Reaped(id, channels)),
-                    Err(error) => self.tell(News::NotYet("a dead node's shares are not withdrawn yet", error)),
+                    Err(error) => {
+                        if own {
+                            // Nobody else may know of it, where the nodes were lost.
+                            self.spent.insert(id, 0);
+                        }
+                        self.tell(News::NotYet("a dead node's shares are not withdrawn yet", error));
+                    }
                 }
             }
             Outcome::Swept(name, result) => {

@@ -167,7 +167,9 @@ impl World {
 
     fn damage(&mut self, key: Key, how: usize) {
         let Some(name) = self.name(key).filter(|_| self.store.is_up()) else { return };
-        if !self.may_lose(key) {
+        // What somebody writes where nothing of ours is would be nobody's to mend.
+        let there = self.store.text(self.now, &["EXISTS", &name]).as_deref() == Some("1");
+        if (!there && matches!(key, Key::Tally(_) | Key::Own(_))) || !self.may_lose(key) {
             return;
         }
         let huge = "9223372036854775807";
