@@ -8,6 +8,7 @@
 use crate::store::data::Data;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::keyspace::Keyspace;
+use crate::store::number::parse_int;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
@@ -107,8 +108,33 @@ impl Spec {
         if self.arity < 0 { count >= least } else { count == least }
     }
 
-    /// The keys among the arguments, for commands that say by position where they are.
-    pub fn keys_of<'a>(&self, args: &Args<'a>) -> Vec<&'a [u8]> {
+    /// Where the number of keys stands among the arguments, for commands that say it.
+    fn number_of_keys(&self) -> Option<usize> {
+        match self.name {
+            "lmpop" | "sintercard" | "zdiff" | "zinter" | "zintercard" | "zmpop" | "zunion" => Some(1),
+            "blmpop" | "bzmpop" | "zdiffstore" | "zinterstore" | "zunionstore" => Some(2),
+            "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => Some(2),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be called without a key, though it can take some.
+    pub fn needs_no_key(&self) -> bool {
+        self.group == "scripting"
+    }
+
+    /// The keys among the arguments; `None` if there are not as many as the arguments say.
+    pub fn keys_of<'a>(&self, args: &Args<'a>) -> Option<Vec<&'a [u8]>> {
+        let mut keys = self.fixed_keys(args);
+        if let Some(at) = self.number_of_keys() {
+            let number = parse_int(args.get(at)?).and_then(|number| usize::try_from(number).ok())?;
+            keys.extend_from_slice(args.get(at + 1..(at + 1).checked_add(number)?)?);
+        }
+        Some(keys)
+    }
+
+    /// The keys that always stand in the same places.
+    fn fixed_keys<'a>(&self, args: &Args<'a>) -> Vec<&'a [u8]> {
         let [first, last, step] = self.keys;
         let last = if last < 0 { args.len() as i32 + last } else { last };
         (first..=last)

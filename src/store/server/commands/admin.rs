@@ -1,5 +1,7 @@
 //! The server: its configuration, its log, who looks on.
 
+use std::collections::HashSet;
+
 use crate::store::args::{int, is};
 use crate::store::command::unknown_subcommand;
 use crate::store::error::{CommandError, Outcome};
@@ -26,8 +28,14 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
         }
         [_, what, pairs @ ..] if is(what, "SET") && !pairs.is_empty() && pairs.len().is_multiple_of(2) => {
             let mut settings = server.settings.clone();
+            let mut named = HashSet::new();
             for pair in pairs.chunks_exact(2) {
                 let name = String::from_utf8_lossy(pair[0]).to_lowercase();
+                if !named.insert(name.clone()) {
+                    return Err(CommandError::new(format!(
+                        "ERR CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter"
+                    )));
+                }
                 settings.set(&name, pair[1]).map_err(|reason| {
                     if reason.is_empty() {
                         CommandError::new(format!(

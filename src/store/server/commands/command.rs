@@ -42,8 +42,8 @@ pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
             if !spec.takes(call.len()) {
                 return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
             }
-            let keys = spec.keys_of(call);
-            if keys.is_empty() {
+            let keys = spec.keys_of(call).ok_or(CommandError::new("ERR Invalid arguments specified for command"))?;
+            if keys.is_empty() && !spec.needs_no_key() {
                 return Err(CommandError::new("ERR The command has no key arguments"));
             }
             out.bulks(keys.into_iter());
