@@ -360,6 +360,13 @@ impl State {
 
     /// The store has this node in so many channels. Those that it does not know are left as any other.
     pub(super) fn audited(&mut self, names: Vec<String>, now: Instant) {
+        for name in &names {
+            // One that is known and was taken off the list is on it again.
+            if let Some(channel) = self.channels.get_mut(name.as_str()).filter(|channel| channel.listed == Listed::No) {
+                channel.listed = Listed::Maybe;
+                self.look_at(name.as_str().into(), now);
+            }
+        }
         // Visitors are withdrawn under the number that they were stated under, which is not known any more.
         let sockets = |name: &str| self.rules.find(name).is_none_or(|rule| rule.count != Count::Visitors);
         let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()) && sockets(name));
