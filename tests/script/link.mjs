@@ -67,7 +67,8 @@ async function join() {
   globalThis.document = Object.assign(new EventTarget(), { visibilityState: "visible" });
   const heard = [];
   const link = new Link("ws://server/ws");
-  link.update({ wants: new Map([["a", "subscribe"]]), emit: (type, detail) => heard.push({ type, ...detail }) });
+  const emit = (type, detail) => heard.push({ type, ...detail });
+  link.update({ wants: new Map([["a", "subscribe"]]), members: new Map(), emit });
   await turn();
   return { link, heard, socket: () => sockets.at(-1) };
 }
