@@ -12,7 +12,10 @@ mod error;
 pub mod inbox;
 pub mod keys;
 mod peer;
+pub mod probe;
+mod sentinel;
 pub mod subscriber;
+mod tls;
 pub mod tracker;
 mod wishes;
 

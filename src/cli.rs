@@ -38,7 +38,11 @@ pub struct Cli {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Load the configuration as a start would, print the values in effect, and exit.
-    Check,
+    Check {
+        /// Connect to the store as well, and say what a server would find there and which rights are missing.
+        #[arg(long)]
+        connect: bool,
+    },
     /// Look after the folder of an embedded store that is not running.
     Store {
         /// What to do with it.

@@ -18,6 +18,7 @@ pub(crate) mod redact;
 mod reload;
 mod rules;
 mod sources;
+mod store_address;
 mod tls;
 mod value;
 
@@ -29,12 +30,13 @@ pub use address::{Listen, MetricsAt, Place, Trusted};
 pub use channels::{Count, Deliver, Rule, Rules};
 pub use model::{
     Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server, Session,
-    Store,
+    Store, StoreTls,
 };
 pub use problem::{Invalid, Problem};
 use reader::Reader;
 pub use reload::Changes;
 use sources::Variables;
+pub use store_address::StoreAddress;
 pub use tls::Tls;
 
 /// The embedded store is as open as Redis is by default.
@@ -88,6 +90,9 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         key_prefix: reader.prefix("redis.key_prefix"),
         connect_timeout: reader.duration("redis.connect_timeout"),
         response_timeout: reader.duration("redis.response_timeout"),
+        tls: reader.store_tls(),
+        sentinel_user: reader.plain("redis.sentinel_user"),
+        sentinel_password: reader.password_file("redis.sentinel_password_file"),
     };
     let store = Store {
         embedded: reader.embedded("store.embedded"),
@@ -106,6 +111,14 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     let guarded = store.password.is_some() || redis.password().is_some();
     if store.embedded == Embedded::Always && !guarded && !redis.is_loopback() {
         reader.reject("store.embedded", "needs store.password where redis.url is not this machine's own address");
+    }
+    if store.embedded == Embedded::Always
+        && StoreAddress::parse(&redis.url).is_some_and(|address| address.is_elsewhere())
+    {
+        reader.reject(
+            "store.embedded",
+            "serves plain text at redis.url: take out TLS and sentinels there, or \"always\"",
+        );
     }
     let redis = Redis { url: value::with_password(redis.url, store.password.as_deref()), ..redis };
     let presence = Presence {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use headcount::backplane::probe::probe;
 use headcount::cli::{self, Cli, Command, StoreAction};
 use headcount::config::{self, Listen, Loaded, Overrides};
 use headcount::{log, manual, server, store, systemd};
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
             return print(&script);
         }
         Some(Command::Man { page }) => return print(manual::page(*page).as_bytes()),
-        Some(Command::Check) | None => {}
+        Some(Command::Check { .. }) | None => {}
     }
     let overrides = Overrides { only_check: cli.command.is_some(), ..cli.settings.into() };
     let loaded = match config::load(&overrides) {
@@ -37,7 +38,11 @@ fn main() -> ExitCode {
             return ExitCode::from(CANNOT_BE_USED);
         }
     };
-    if cli.command.is_some() { check(&loaded) } else { serve(loaded, overrides) }
+    match cli.command {
+        Some(Command::Check { connect: true }) => check_store(&loaded),
+        Some(_) => check(&loaded),
+        None => serve(loaded, overrides),
+    }
 }
 
 /// Writes what was asked for to standard output.
@@ -95,6 +100,28 @@ fn check(loaded: &Loaded) -> ExitCode {
         text.push_str(&format!("{path} = {value}\n"));
     }
     print(text.as_bytes())
+}
+
+/// Connects to the store, and prints what a server would find there.
+fn check_store(loaded: &Loaded) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let channels = loaded.config.channels.standing().map(str::to_owned).collect();
+    let found = match runtime.block_on(probe(&loaded.config.redis, channels)) {
+        Ok(found) => found,
+        Err(why) => {
+            eprintln!("headcount: {}: {why}", loaded.config.redis.shown());
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    let text: String = found.facts.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    for problem in &found.problems {
+        eprintln!("headcount: {problem}");
+    }
+    let printed = print(text.as_bytes());
+    if found.problems.is_empty() { printed } else { ExitCode::from(CANNOT_START) }
 }
 
 fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {

@@ -92,7 +92,8 @@ impl Client {
         loop {
             match shared.connector.commands().await {
                 Ok(connection) => {
-                    let (epoch, start) = (shared.begin(connection), Instant::now());
+                    let (server, start) = (connection.server.clone(), Instant::now());
+                    let epoch = shared.begin(connection);
                     // One that does not let us ask may still let us count.
                     match self.ask::<String>(redis::cmd("INFO").arg("everything")).await {
                         Ok(info) => {
@@ -102,7 +103,12 @@ impl Client {
                         Err(Error::Down | Error::Lost(_)) => {}
                         Err(_) => shared.went_up(epoch, Peer::unknown()),
                     }
-                    shared.broken.notified().await;
+                    while shared.has(epoch) {
+                        tokio::select! {
+                            () = shared.broken.notified() => {}
+                            why = shared.connector.moved(server.as_ref()) => shared.give_up(epoch, Link::Down(why)),
+                        }
+                    }
                     // One that breaks at once is no success, whatever was answered on it.
                     if shared.was_useful() && start.elapsed() >= STABLE {
                         backoff.reset();
@@ -176,29 +182,45 @@ impl Shared {
         let why = match answer.map(|answer| answer.map_err(|error| Error::of(&error))) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(Error::Lost(why))) => why,
-            Ok(Err(answered)) => return Err(answered),
+            Ok(Err(answered)) => {
+                if self.connector.is_no_primary(&answered) {
+                    self.give_up(epoch, Link::Refused(answered.reason()));
+                }
+                return Err(answered);
+            }
             Err(_) => format!("no answer within {:?}", self.connector.response_timeout),
         };
+        self.give_up(epoch, Link::Down(why.clone()));
+        Err(Error::Lost(why))
+    }
+
+    /// Has a connection replaced, once.
+    fn give_up(&self, epoch: u64, link: Link) {
         let mut current = self.lock();
         if current.epoch == epoch && current.connection.take().is_some() {
             drop(current);
-            self.went_down(Link::Down(why.clone()));
+            self.went_down(link);
             self.broken.notify_one();
         }
-        Err(Error::Lost(why))
+    }
+
+    /// Whether this connection is in use still.
+    fn has(&self, epoch: u64) -> bool {
+        let current = self.lock();
+        current.epoch == epoch && current.connection.is_some()
     }
 
     /// The connection is ready for use, unless another call has found it broken by now.
     fn went_up(&self, epoch: u64, peer: Peer) {
         let current = self.lock();
         if current.epoch == epoch && current.connection.is_some() {
-            tracing::debug!(store = self.connector.shown, peer = peer.name, "connected to the store");
+            tracing::debug!(store = &*self.connector.shown, peer = peer.name, "connected to the store");
             self.link.send_replace(Link::Up(peer));
         }
     }
 
     fn went_down(&self, link: Link) {
-        tracing::debug!(store = self.connector.shown, ?link, "no connection to the store");
+        tracing::debug!(store = &*self.connector.shown, ?link, "no connection to the store");
         if let Link::Up(_) = self.link.send_replace(link) {
             self.metrics.store_lost.inc();
         }

@@ -50,8 +50,8 @@ struct Shared {
 enum Ended {
     /// The other end closed it.
     Closed(String),
-    /// We gave it up, because nothing came.
-    Silent(String),
+    /// We gave it up.
+    GivenUp(String),
 }
 
 impl Subscriber {
@@ -115,7 +115,7 @@ impl Subscriber {
                             closed_by = process;
                             why
                         }
-                        Ended::Silent(why) => why,
+                        Ended::GivenUp(why) => why,
                     })
                 }
                 Err(failure) => {
@@ -127,7 +127,7 @@ impl Subscriber {
                     }
                 }
             };
-            tracing::debug!(store = shared.connector.shown, ?event, "no subscription");
+            tracing::debug!(store = &*shared.connector.shown, ?event, "no subscription");
             shared.say(event);
             sleep(backoff.pause()).await;
         }
@@ -206,7 +206,7 @@ impl Shared {
                 },
                 Err(_) if self.inbox.goes_on(came) => {}
                 Err(_) => {
-                    return Err(Ended::Silent(format!("no answer within {:?}", self.connector.response_timeout)));
+                    return Err(Ended::GivenUp(format!("no answer within {:?}", self.connector.response_timeout)));
                 }
             }
         }
@@ -240,10 +240,17 @@ impl<'a> Following<'a> {
         if Process::cut_off(closed_by.as_ref(), process.as_ref()) {
             self.log_cut();
         }
-        loop {
-            if let Err(ended) = self.step(&mut check).await {
-                return ended;
+        let (shared, server) = (self.shared, self.connection.server.clone());
+        let steps = async {
+            loop {
+                if let Err(ended) = self.step(&mut check).await {
+                    return ended;
+                }
             }
+        };
+        tokio::select! {
+            ended = steps => ended,
+            why = shared.connector.moved(server.as_ref()) => Ended::GivenUp(why),
         }
     }
 
@@ -291,7 +298,7 @@ impl<'a> Following<'a> {
         self.shared.metrics.store_cut.inc();
         if let Some(left_out) = SAID.pass() {
             tracing::error!(
-                store = self.shared.connector.shown,
+                store = &*self.shared.connector.shown,
                 left_out,
                 "the store cut the subscription off and runs on, as it does when more waits for a subscriber than \
                  its client-output-buffer-limit for pubsub allows; messages were missed: publish less, or raise \

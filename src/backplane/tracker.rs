@@ -147,7 +147,7 @@ impl Tracker {
                     }
                 }
                 Err(Failure::Away(why) | Failure::Refused(why)) => {
-                    tracing::debug!(store = shared.connector.shown, why, "no connection for boards");
+                    tracing::debug!(store = &*shared.connector.shown, why, "no connection for boards");
                 }
             }
             sleep(backoff.pause()).await;
@@ -211,7 +211,7 @@ impl Shared {
         let mut current = lock(&self.current);
         if current.as_ref().is_some_and(|current| current.epoch == epoch) {
             *current = None;
-            tracing::debug!(store = self.connector.shown, why, "the connection for boards is lost");
+            tracing::debug!(store = &*self.connector.shown, why, "the connection for boards is lost");
             self.broken.notify_one();
         }
         Error::Lost(why)

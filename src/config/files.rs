@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::keys::{self, Kind};
+use super::model::StoreTls;
 use super::reader::Reader;
 use super::tls::Tls;
 use super::{redact, value};
@@ -43,6 +44,25 @@ impl Reader {
             self.reject("redis.password_file", "is one password too many: redis.url has one already");
         }
         value::with_password(url, password.as_deref())
+    }
+
+    /// The files of our side of an encrypted connection to the store. Each is looked at now, so that one
+    /// that is missing is a mistake of the configuration, and read again for each connection.
+    pub fn store_tls(&mut self) -> StoreTls {
+        let mut find = |path| self.file(path).and_then(|_| self.folder(path)).map(|name| self.handed_over(name));
+        let (ca, certificate, key) = (find("redis.ca"), find("redis.certificate"), find("redis.key"));
+        match (&certificate, &key) {
+            (Some(_), None) => self.reject("redis.key", "must name the certificate's key file"),
+            (None, Some(_)) => self.reject("redis.certificate", "must name the key's certificate file"),
+            _ => {}
+        }
+        StoreTls { ca, certificate, key }
+    }
+
+    /// Where a file is: among the credentials that systemd hands over, if it is there.
+    fn handed_over(&self, name: PathBuf) -> PathBuf {
+        let credential = self.credentials.as_ref().map(|folder| folder.join(&name)).filter(|file| file.exists());
+        credential.unwrap_or(name)
     }
 
     /// The password of the embedded store, from the configuration or its file.
@@ -90,8 +110,7 @@ impl Reader {
     /// What is in the file that a key names; None if it names none.
     fn file(&mut self, path: &'static str) -> Option<Vec<u8>> {
         let name = self.folder(path)?;
-        let handed_over = self.credentials.as_ref().map(|folder| folder.join(&name)).filter(|file| file.exists());
-        let file: PathBuf = handed_over.unwrap_or(name);
+        let file = self.handed_over(name);
         let hidden = file.is_relative() && self.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
         match (std::fs::read(&file), &mut self.unseen) {
             (Ok(bytes), _) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::address::{Listen, MetricsAt, Trusted};
 use super::channels::Rules;
+use super::store_address::StoreAddress;
 use super::tls::Tls;
 use super::value;
 
@@ -90,6 +91,23 @@ pub struct Redis {
     pub connect_timeout: Duration,
     /// Longest wait for an answer.
     pub response_timeout: Duration,
+    /// For an address with TLS.
+    pub tls: StoreTls,
+    /// The user that sentinels know this node by; empty for none.
+    pub sentinel_user: String,
+    /// That user's password.
+    pub sentinel_password: Option<String>,
+}
+
+/// The files of our side of an encrypted connection to the store. They are read for each connection.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoreTls {
+    /// The authorities to trust, in the place of the system's.
+    pub ca: Option<PathBuf>,
+    /// Our certificate with its chain.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
 }
 
 impl fmt::Debug for Redis {
@@ -104,7 +122,8 @@ impl fmt::Debug for Redis {
 impl Redis {
     /// Whether the address is this machine's own.
     pub fn is_loopback(&self) -> bool {
-        value::is_loopback(&self.url)
+        // An address that cannot be read was rejected; nothing is served there.
+        StoreAddress::parse(&self.url).is_none_or(|address| address.is_loopback())
     }
 
     /// The password there, if it is for whoever gives no user name.

@@ -13,6 +13,7 @@ use super::channels::check_name;
 use super::keys::{self, Kind};
 use super::model::{Embedded, Fsync, LogFormat};
 use super::problem::{Invalid, Problem};
+use super::store_address::StoreAddress;
 use super::{redact, value};
 
 #[derive(Default)]
@@ -183,6 +184,13 @@ impl Reader {
         (!text.is_empty()).then(|| PathBuf::from(text))
     }
 
+    /// A string as it is.
+    pub fn plain(&mut self, path: &'static str) -> String {
+        let text = self.text(path);
+        self.effective.insert(path, value::quoted(redact::accepted(&text)));
+        text
+    }
+
     /// A text that is never shown; empty stands for none.
     pub fn secret(&mut self, path: &'static str) -> Option<String> {
         let text = self.text(path);
@@ -192,14 +200,14 @@ impl Reader {
 
     pub fn redis_url(&mut self, path: &'static str) -> String {
         let url = self.get(path, value::text).unwrap_or_default();
-        let known = url.starts_with("redis://") || url.starts_with("redis+unix://");
-        if !known || redis::Client::open(url.as_str()).is_err() {
+        if StoreAddress::parse(&url).is_none() {
             let missing = if url.contains("://") { "" } else { "has no scheme in front; it " };
             self.reject(
                 path,
                 &format!(
-                    "{missing}must be redis://[user:password@]host[:port][/database] or \
-                     redis+unix:///path/to/socket, with special characters of the password percent-encoded"
+                    "{missing}must be redis://[user:password@]host[:port][/database] (rediss:// for TLS), \
+                     redis+unix:///path/to/socket or redis+sentinel://[user:password@]host[:port],.../primary, \
+                     with special characters of the password percent-encoded"
                 ),
             );
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 
 use super::redact;
+use super::store_address::StoreAddress;
 
 /// A time such as "500ms", "1m 30s".
 pub fn duration(text: &str) -> Option<Duration> {
@@ -84,26 +85,15 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
 }
 
-/// Whether a store's address is this machine's own.
-pub fn is_loopback(url: &str) -> bool {
-    let Ok(info) = redis::IntoConnectionInfo::into_connection_info(url) else { return true };
-    match info.addr() {
-        redis::ConnectionAddr::Tcp(host, _) => {
-            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        }
-        _ => true,
-    }
-}
-
 /// Whether a store's address has a password of its own.
 pub fn has_password(url: &str) -> bool {
-    redis::IntoConnectionInfo::into_connection_info(url).is_ok_and(|info| info.redis_settings().password().is_some())
+    StoreAddress::parse(url).is_some_and(|address| address.info.redis_settings().password().is_some())
 }
 
 /// The password that a store's address has for whoever says no user's name.
 pub fn password(url: &str) -> Option<String> {
-    let info = redis::IntoConnectionInfo::into_connection_info(url).ok()?;
-    let settings = info.redis_settings();
+    let address = StoreAddress::parse(url)?;
+    let settings = address.info.redis_settings();
     let of_all = settings.username().is_none_or(|user| user.is_empty() || user == "default");
     settings.password().filter(|_| of_all).map(str::to_owned)
 }
@@ -126,23 +116,19 @@ pub fn with_password(url: String, password: Option<&str>) -> String {
 
 /// A store's address without its user and password, made only of what is known to be neither.
 pub fn without_password(url: &str) -> String {
-    let (Ok(info), Some((scheme, _))) = (redis::IntoConnectionInfo::into_connection_info(url), url.split_once("://"))
-    else {
+    let (Some(address), Some((scheme, _))) = (StoreAddress::parse(url), url.split_once("://")) else {
         return redact::HIDDEN.to_owned();
     };
-    let settings = info.redis_settings();
+    let settings = address.info.redis_settings();
     let user = if settings.username().is_some() || settings.password().is_some() { "***@" } else { "" };
+    let primary = address.sentinels.as_ref().map(|sentinels| format!("/{}", sentinels.primary)).unwrap_or_default();
     let database = match settings.db() {
         0 => String::new(),
         number => format!("/{number}"),
     };
-    match info.addr() {
-        redis::ConnectionAddr::Tcp(host, port) if host.contains(':') && !host.starts_with('[') => {
-            format!("{scheme}://{user}[{host}]:{port}{database}")
-        }
-        redis::ConnectionAddr::Tcp(host, port) => format!("{scheme}://{user}{host}:{port}{database}"),
+    match address.info.addr() {
         redis::ConnectionAddr::Unix(path) => format!("{scheme}://{}", path.display()),
-        other => format!("{scheme}://{user}{other}{database}"),
+        _ => format!("{scheme}://{user}{}{primary}{database}", address.hosts()),
     }
 }
 
@@ -158,6 +144,8 @@ mod tests {
             ("redis://me:own@h", "redis://me:own@h", "redis://***@h:6379"),
             ("redis://[::1]:7", "redis://:a%2Fb@[::1]:7", "redis://***@[::1]:7"),
             ("redis://:own@h#:own@h", "redis://:own@h#:own@h", "redis://***@h:6379"),
+            ("rediss://me@h:7", "rediss://me:a%2Fb@h:7", "rediss://***@h:7"),
+            ("redis+sentinel://h:1,i/m", "redis+sentinel://:a%2Fb@h:1,i/m", "redis+sentinel://***@h:1,i:26379/m"),
             ("redis+unix:///run/r.sock", "redis+unix:///run/r.sock?pass=a%2Fb", "redis+unix:///run/r.sock"),
             ("redis+unix:///r?db=1", "redis+unix:///r?db=1&pass=a%2Fb", "redis+unix:///r"),
         ] {

@@ -4,6 +4,7 @@
 //! nothing but the machine: each starts its own Redis and its own nodes on free ports.
 
 pub mod article;
+pub mod authority;
 pub mod browser;
 pub mod certificate;
 pub mod client;
@@ -16,6 +17,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod rogue;
+pub mod servers;
 pub mod wire;
 
 use std::future::Future;

@@ -1,0 +1,256 @@
+//! `headcount check --connect`: what this server would find at the store, and what is missing there.
+//!
+//! It does what a server does, on keys of its own that are gone at the end: a right that is missing
+//! shows itself then, by name.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use redis::{Cmd, FromRedisValue, ScriptInvocation, Value};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::connect::{Connection, Connector, Failure};
+use super::error::Error;
+use super::inbox::Inbox;
+use super::peer::{Peer, eviction, field};
+use crate::config;
+
+/// Round trips that are measured.
+const ROUNDS: u32 = 5;
+/// A clock that differs by more is worth a line: the log's times and the store's will not match.
+const CLOCK: i64 = 1_000;
+
+/// What a server would find.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What is as it is: a name and a value each.
+    pub facts: Vec<(&'static str, String)>,
+    /// What keeps a server from counting, and what to do about it.
+    pub problems: Vec<String>,
+}
+
+/// Connects as a server does, and looks. `channels` are those that the configuration names exactly.
+///
+/// # Errors
+/// Why there is no connection.
+pub async fn probe(config: &config::Redis, channels: Vec<String>) -> Result<Findings, String> {
+    let (_, nobody_else) = watch::channel(None);
+    let connector = Connector::new(config, nobody_else).map_err(|error| error.to_string())?;
+    let connection = connector.commands().await.map_err(Failure::into_reason)?;
+    let mut probe = Probe { connector, connection, prefix: config.key_prefix.clone(), findings: Findings::default() };
+    probe.look_at_store().await?;
+    probe.look_at_clock().await?;
+    probe.try_commands().await?;
+    probe.try_channels(&channels).await?;
+    Ok(probe.findings)
+}
+
+struct Probe {
+    connector: Connector,
+    connection: Connection,
+    prefix: String,
+    findings: Findings,
+}
+
+impl Probe {
+    /// Sends one command. The outer error is that of a connection that is lost.
+    async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<Result<T, Error>, String> {
+        let limit = self.connector.response_timeout;
+        let answer = timeout(limit, command.query_async::<Value>(&mut self.connection.commands)).await;
+        match answer.map(|answer| answer.map_err(|error| Error::of(&error))) {
+            Err(_) => Err(format!("{}: no answer within {limit:?}", name_of(command))),
+            Ok(Err(Error::Lost(why))) => Err(why),
+            Ok(Err(answered)) => Ok(Err(answered)),
+            Ok(Ok(value)) => Ok(T::from_redis_value(value).map_err(|error| Error::Reply(error.to_string()))),
+        }
+    }
+
+    async fn look_at_store(&mut self) -> Result<(), String> {
+        let at = match &self.connection.server {
+            Some((host, port)) => format!("{host}:{port}, by {}", self.connector.shown),
+            None => self.connector.shown.to_string(),
+        };
+        let info = match self.ask::<String>(redis::cmd("INFO").arg("everything")).await? {
+            Ok(info) => info,
+            Err(error) => {
+                self.problem("INFO", &error);
+                self.findings.facts.push(("store", at));
+                return Ok(());
+            }
+        };
+        self.findings.facts.push(("store", format!("{} at {at}", Peer::read(&info).name)));
+        let role = field(&info, "role").unwrap_or("unknown").to_owned();
+        if role == "slave" {
+            self.findings.problems.push("it is a replica; servers need the primary".to_owned());
+        }
+        self.findings.facts.push(("role", if role == "slave" { "replica".to_owned() } else { role }));
+        if field(&info, "cluster_enabled") == Some("1") {
+            self.findings.facts.push(("cluster", "yes; all of its slots must be on this one server".to_owned()));
+        }
+        if let Some(policy) = eviction(&info) {
+            self.findings.problems.push(format!(
+                "it may evict keys, and with them a count: set maxmemory-policy to noeviction (it is {policy})"
+            ));
+        }
+        let policy = field(&info, "maxmemory_policy").unwrap_or("unknown").to_owned();
+        self.findings.facts.push(("eviction", policy));
+        Ok(())
+    }
+
+    async fn look_at_clock(&mut self) -> Result<(), String> {
+        let mut best = Duration::MAX;
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            if let Err(error) = self.ask::<Value>(&redis::cmd("PING")).await? {
+                self.problem("PING", &error);
+                return Ok(());
+            }
+            best = best.min(start.elapsed());
+        }
+        self.findings.facts.push(("round trip", format!("{:.2} ms", best.as_secs_f64() * 1_000.0)));
+        let start = Instant::now();
+        match self.ask::<(i64, i64)>(&redis::cmd("TIME")).await? {
+            Err(error) => self.problem("TIME", &error),
+            Ok((seconds, micros)) => {
+                let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let here = (here.saturating_sub(start.elapsed() / 2)).as_millis() as i64;
+                let ahead = seconds.saturating_mul(1_000).saturating_add(micros / 1_000).saturating_sub(here);
+                let note =
+                    if ahead.abs() > CLOCK { "; harmless, but the times in the logs will not match" } else { "" };
+                let words = if ahead < 0 { "behind" } else { "ahead of" };
+                self.findings.facts.push(("clock", format!("{} ms {words} this machine's{note}", ahead.abs())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does everything once that a server does.
+    async fn try_commands(&mut self) -> Result<(), String> {
+        let before = self.findings.problems.len();
+        for words in commands(&self.prefix) {
+            let mut command = redis::cmd(&words[0]);
+            command.arg(&words[1..]);
+            if let Err(error) = self.ask::<Value>(&command).await? {
+                self.problem(&words[0], &error);
+            }
+        }
+        let script = redis::Script::new("return 1");
+        let invocation: ScriptInvocation<'_> = script.prepare_invoke();
+        let limit = self.connector.response_timeout;
+        let ran = timeout(limit, invocation.invoke_async::<Value>(&mut self.connection.commands)).await;
+        match ran.map(|ran| ran.map_err(|error| Error::of(&error))) {
+            Err(_) => return Err(format!("EVALSHA: no answer within {limit:?}")),
+            Ok(Err(Error::Lost(why))) => return Err(why),
+            Ok(Err(error)) => self.problem("EVALSHA and SCRIPT LOAD", &error),
+            Ok(Ok(_)) => {}
+        }
+        if self.findings.problems.len() == before {
+            self.findings.facts.push(("rights", "all that a server needs".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether the keys and channels of the configuration may be used.
+    async fn try_channels(&mut self, channels: &[String]) -> Result<(), String> {
+        let own = format!("{}headcount:v1:check", self.prefix);
+        let names = channels.iter().map(|channel| format!("{}{channel}", self.prefix)).chain([own]);
+        let names: Vec<String> = names.collect();
+        for name in &names {
+            if let Err(error) = self.ask::<Value>(redis::cmd("EXISTS").arg(name)).await? {
+                let problem = format!("the key {name} cannot be used: {}; allow ~{name}", error.reason());
+                self.findings.problems.push(problem);
+            }
+        }
+        let inbox = std::sync::Arc::new(Inbox::default());
+        let subscription = self.connector.subscription(&inbox, |_| Ok(())).await;
+        let mut subscription = subscription.map_err(|why| format!("no subscription: {}", why.into_reason()))?;
+        for name in &names {
+            let limit = self.connector.response_timeout;
+            match timeout(limit, subscription.commands.subscribe(name)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let why = Error::of(&error).reason();
+                    self.findings.problems.push(format!("the channel {name} cannot be used: {why}; allow &{name}"));
+                }
+                Err(_) => return Err(format!("SUBSCRIBE: no answer within {limit:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, command: &str, error: &Error) {
+        let why = error.reason();
+        let what = match why.contains("NOPERM") {
+            true if why.contains("key") => format!("{command} is not allowed on headcount's keys: allow ~*"),
+            true if why.contains(" channel") => format!("{command} is not allowed on headcount's channels: allow &*"),
+            true => {
+                let rights: Vec<String> =
+                    command.split(" and ").map(|name| format!("+{}", name.to_lowercase().replace(' ', "|"))).collect();
+                format!("{command} is not allowed: give the user {}", rights.join(" "))
+            }
+            false => format!("{command} is refused: {why}"),
+        };
+        self.findings.problems.push(what);
+    }
+}
+
+fn name_of(command: &Cmd) -> String {
+    match command.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+        _ => "a command".to_owned(),
+    }
+}
+
+/// Everything that a server sends, and that its scripts do, on keys that are gone at the end.
+fn commands(prefix: &str) -> Vec<Vec<String>> {
+    let base = format!("{prefix}headcount:v1:{{check-{:016x}}}", fastrand::u64(..));
+    let (text, hash, sorted, set) =
+        (format!("{base}:text"), format!("{base}:hash"), format!("{base}:sorted"), format!("{base}:set"));
+    let channel = format!("{prefix}headcount:v1:check");
+    let lines: [&[&str]; 25] = [
+        &["SET", &text, "1", "PX", "10000"],
+        &["INCRBY", &text, "1"],
+        &["GETRANGE", &text, "0", "1"],
+        &["MGET", &text],
+        &["EXISTS", &text],
+        &["TYPE", &text],
+        &["HSET", &hash, "field", "1"],
+        &["HGETALL", &hash],
+        &["HMGET", &hash, "field"],
+        &["HSCAN", &hash, "0"],
+        &["HDEL", &hash, "field"],
+        &["ZADD", &sorted, "1", "member"],
+        &["ZSCORE", &sorted, "member"],
+        &["ZMSCORE", &sorted, "member"],
+        &["ZRANGEBYSCORE", &sorted, "-inf", "+inf"],
+        &["ZREM", &sorted, "member"],
+        &["SADD", &set, "member"],
+        &["SMEMBERS", &set],
+        &["SSCAN", &set, "0"],
+        &["SREM", &set, "member"],
+        &["PUBLISH", &channel, ""],
+        &["TIME"],
+        &["DEL", &text],
+        &["DEL", &hash, &sorted, &set],
+        &["UNLINK", &text],
+    ];
+    lines.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_scripts_is_tried() {
+        let tried: Vec<String> = commands("").into_iter().map(|words| words[0].clone()).collect();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/presence/lua");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for called in text.split("call('").skip(1) {
+                let name = called.split('\'').next().unwrap();
+                assert!(tried.iter().any(|tried| tried == name), "{name} is not tried");
+            }
+        }
+    }
+}
