@@ -14,22 +14,27 @@
 //     const news = connect({ channels: ["public:news"] });
 //     news.addEventListener("message", ({ detail }) => console.log(detail.channel, detail.data));
 //
-// However many of either a page has, it opens one WebSocket per server, which link.js keeps.
+// However many of either a page has, it opens one WebSocket per server, which link.js keeps. Where people are
+// counted, all tabs of a browser are one person: see visitor.js, and `data-storage="none"` there.
 
 import { DEFAULT_CHANNEL } from "./default.js";
 import { Link } from "./link.js";
+import { visitor } from "./visitor.js";
 
 export { DEFAULT_CHANNEL };
 
 // The server is the one that this script came from, at whatever path it is mounted there.
 const HERE = new URL(".", import.meta.url).href;
 
+// The same for as long as the page is open, so that whoever comes back after a fault is the same person.
+const VISITOR = visitor(import.meta.url);
+
 const links = new Map();
 
 function linkTo(server) {
   const url = new URL("ws", server);
   url.protocol = /^(https|wss):$/.test(url.protocol) ? "wss:" : "ws:";
-  if (!links.has(url.href)) links.set(url.href, new Link(url.href));
+  if (!links.has(url.href)) links.set(url.href, new Link(url.href, VISITOR));
   return links.get(url.href);
 }
 

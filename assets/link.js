@@ -31,6 +31,7 @@ export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003]);
 
 export class Link {
   #url;
+  #protocols;
   #listeners = new Set();
   #channels = new Map(); // channel -> { asked: mode sent, member: whom it was asked to follow; count, board, place: the
   // last ones; error: its refusal }
@@ -43,9 +44,14 @@ export class Link {
   // One timer each for: the next try, the handshake, the probe, a stable connection, an idle socket.
   #timers = { retry: 0, open: 0, probe: 0, stable: 0, idle: 0 };
 
-  /** `url` is the address of the server's `/ws`. Nothing is opened before somebody wants a channel. */
-  constructor(url) {
+  /**
+   * `url` is the address of the server's `/ws`, `visitor` the id that this browser has there. Nothing is
+   * opened before somebody wants a channel.
+   */
+  constructor(url, visitor) {
     this.#url = url;
+    // Not in the address, which proxies log.
+    this.#protocols = visitor ? ["headcount", `headcount.visitor.${visitor}`] : [];
     // Signs that the network is back or that somebody is looking again: worth a try or a probe.
     addEventListener("online", () => this.#hint());
     addEventListener("pageshow", (event) => event.persisted && this.#hint());
@@ -165,7 +171,7 @@ export class Link {
     }
     if (this.#everOpen) address.searchParams.set("reconnect", "1");
     this.#become({ name: "connecting" });
-    const socket = new WebSocket(address);
+    const socket = new WebSocket(address, this.#protocols);
     this.#socket = socket;
     this.#triedAt = Date.now();
     socket.onopen = () => this.#opened();

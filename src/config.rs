@@ -136,6 +136,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     let limits = Limits {
         clients: reader.int("limits.clients") as usize,
         clients_per_address: Some(reader.int("limits.clients_per_address") as u32).filter(|limit| *limit > 0),
+        visitors_per_address: Some(reader.int("limits.visitors_per_address") as u32).filter(|limit| *limit > 0),
         connects_per_second: reader.int("limits.connects_per_second") as u32,
         joins_per_second: reader.int("limits.joins_per_second") as u32,
         new_channels_per_second: reader.int("limits.new_channels_per_second") as u32,

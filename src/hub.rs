@@ -19,6 +19,7 @@ mod rule_change;
 mod send_queue;
 pub mod shard;
 mod store_state;
+mod visitor_limit;
 pub mod wire;
 pub mod ws_frame;
 

@@ -90,6 +90,9 @@ metrics! {
     closed: Family<Reason, Counter>;
     /// Channels that clients of this node have joined or watch.
     channels: Gauge;
+    /// Visitors who were not counted when they joined, because their address had as many as
+    /// limits.visitors_per_address allows.
+    visitors_not_counted: Counter;
     /// Messages that came from the store.
     messages: Counter;
     /// Messages longer than limits.client_buffer, which were not relayed.

@@ -2,5 +2,6 @@
 //! address, or all of them, may take.
 
 pub mod address_limits;
+pub mod household;
 pub mod listener;
 pub mod seats;

@@ -30,6 +30,7 @@ pub mod visitors;
 use std::sync::Arc;
 
 pub use channel::{Change, ChannelHandle, Heartbeat, Presence, Reading, Value, flag};
+pub use crowd::{Joined, Origin};
 pub use lease::NodeId;
 use scripts::Scripts;
 use task::Task;

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::hub::Identity;
+use crate::net::household::Household;
 use crate::net::seats::Seat;
 pub use order::Order;
 pub use request::Request;
@@ -43,6 +44,8 @@ pub struct NewClient {
     pub io: TcpStream,
     /// Who it is, if it says so.
     pub identity: Option<Box<Identity>>,
+    /// Where it comes from.
+    pub household: Household,
     /// Its place; still that of a connection.
     pub seat: Seat,
     /// What it is sent before anything else.

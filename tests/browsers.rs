@@ -1,9 +1,12 @@
 //! What a person sees: two windows on two servers, one number.
 
-use crate::support::alone;
+use std::time::Duration;
+
 use crate::support::browser::Browser;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
+use crate::support::static_page::StaticPage;
+use crate::support::{SOON, alone, same, settles};
 
 const NUMBER: &str = "#count";
 const STATE: &str = "#state";
@@ -103,5 +106,60 @@ async fn a_board_moves_in_two_windows_on_two_servers() {
     for tab in &tabs {
         browser.shows(tab, "#shown", "1zoe1,003* 2ann120 3<b>bob</b>7.5").await;
     }
+    browser.quit().await;
+}
+
+/// A page of another site, which shows how many people are on a page of its own.
+async fn embedding(server: &Node, attributes: &str) -> StaticPage {
+    let script = format!("<script type=module src=\"http://{}/headcount.js\" {attributes}></script>", server.address);
+    StaticPage::serve(format!("<!doctype html>{script}<live-count channel=\"page:/x\"></live-count>")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_tabs_of_a_browser_are_one_person_who_is_the_same_after_a_crash_and_another_browser_is_another() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let address = node.address;
+    let page = embedding(&node, "").await;
+    let (browser, private) = (Browser::start().await, Browser::start().await);
+    let mut tabs = Vec::new();
+    for _ in 0..3 {
+        tabs.push(browser.open(&page.address).await);
+    }
+    let other = private.open(&page.address).await;
+    private.becomes(&other, "live-count", "2").await;
+    for tab in &tabs {
+        browser.becomes(tab, "live-count", "2").await;
+    }
+    let people = || async { redis.run::<Vec<redis::Value>>(&["HKEYS", "headcount:v1:{page:/x}:people"]).await };
+    let before = people().await.unwrap();
+    node.crash().await;
+    let _again = Node::on(&redis.url()).start_at(address).await;
+    for tab in &tabs {
+        browser.becomes(tab, "live-count", "2").await;
+    }
+    settles("the same two", SOON * 3, Duration::from_secs(5), || async {
+        let mut now = people().await?;
+        now.retain(|who| !before.contains(who));
+        same("strangers and people", (now.len(), people().await?.len()), (0, 2))
+    })
+    .await;
+    browser.quit().await;
+    private.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_stores_nothing_counts_its_views() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    let page = embedding(&node, "data-storage=none").await;
+    let browser = Browser::start().await;
+    let first = browser.open(&page.address).await;
+    browser.becomes(&first, "live-count", "1").await;
+    let second = browser.open(&page.address).await;
+    browser.becomes(&second, "live-count", "2").await;
+    browser.becomes(&first, "live-count", "2").await;
     browser.quit().await;
 }

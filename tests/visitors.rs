@@ -159,3 +159,50 @@ async fn a_node_that_stops_keeps_its_visitors_until_they_have_had_time_to_come_e
     assert!(node.exit(SOON).await.success());
     stays("nobody was told of another number", Duration::from_secs(1), || async { told_only(&bob, heard, 2) }).await;
 }
+
+#[tokio::test]
+async fn an_address_counts_for_so_many_people_and_the_next_one_when_a_place_is_free() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    // The proxy is believed, so that the address is not this machine's own.
+    let config = "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n[limits]\nvisitors_per_address = 2\n";
+    let node = Node::on(&redis.url()).config(config).start().await;
+    let from = async |name: &str, address: &str| {
+        let query = format!("channel={PAGE}&visitor={name}-0123456789abcdef");
+        Client::open_with(&node, &query, &[("X-Forwarded-For", address)]).await
+    };
+    let first = from("ann", "203.0.113.9").await;
+    let _second = from("bob", "203.0.113.9").await;
+    counts(&redis, 2).await;
+    let third = from("cid", "203.0.113.9").await;
+    let told = third.until("it is told", SOON, |all| all.iter().find(|frame| !frame["error"].is_null()).cloned()).await;
+    assert_eq!((&told["error"]["code"], &told["error"]["channel"]), (&"not_counted".into(), &PAGE.into()));
+    third.shows(PAGE, 2).await;
+    let other = from("dan", "203.0.113.10").await;
+    other.shows(PAGE, 3).await;
+    assert_eq!(node.metric("headcount_visitors_not_counted_total").await, Ok(1));
+    first.close().await;
+    other.close().await;
+    settles("its place is taken", SOON, Duration::from_secs(1), || async {
+        same("GET", redis.get(PAGE).await?, Some(2))
+    })
+    .await;
+    third.close().await;
+    counts(&redis, 1).await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_offered_as_a_subprotocol_is_taken_and_answered() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    // The client fails where the server answers none of what it offers, or something else.
+    let offered = "headcount, headcount.visitor.ann-0123456789abcdef";
+    let query = format!("channel={PAGE}");
+    let _first = Client::open_with(&node, &query, &[("Sec-WebSocket-Protocol", offered)]).await;
+    let alone = "headcount.visitor.ann-0123456789abcdef";
+    let second = Client::open_with(&node, &query, &[("Sec-WebSocket-Protocol", alone)]).await;
+    let _third = tab(&node, "ann").await;
+    second.shows(PAGE, 1).await;
+    stays("they are one", Duration::from_secs(2), || async { same("GET", redis.get(PAGE).await?, Some(1)) }).await;
+}

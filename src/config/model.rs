@@ -218,6 +218,8 @@ pub struct Limits {
     pub clients: usize,
     /// Of those, the ones from one address; None stands for as many as there are.
     pub clients_per_address: Option<u32>,
+    /// Visitors counted on one channel from one address; None stands for as many as there are.
+    pub visitors_per_address: Option<u32>,
     /// Connections and further requests a second from one address; 0 stands for any number.
     pub connects_per_second: u32,
     /// Channels that clients of one address join or watch in a second; 0 stands for any number.

@@ -15,6 +15,7 @@ use super::visitor::visitor;
 use crate::config::Config;
 use crate::hub::Identity;
 use crate::net::address_limits::Permit;
+use crate::net::household::Household;
 use crate::net::seats::Held;
 use crate::session::Request;
 
@@ -26,6 +27,8 @@ pub struct Admitted {
     pub request: Request,
     /// Who it is, if it says so.
     pub identity: Option<Identity>,
+    /// Where it comes from.
+    pub household: Household,
     /// Its place among the clients of its address, where that has a limit.
     pub permit: Option<Box<Permit>>,
     /// The pair of sockets that carries its bytes, where one does.
@@ -58,7 +61,7 @@ pub fn admit(connection: &Connection, http: &HttpRequest<Incoming>, carried: boo
     tracing::debug!(client = shown, path = http.uri().path(), "a client comes in");
     let (permit, pair) =
         app.places.client(&config.limits, client, carried).map_err(|refused| Box::new(no_place(app, refused)))?;
-    Ok(Admitted { request, identity, permit, pair })
+    Ok(Admitted { request, identity, household: Household::of(client), permit, pair })
 }
 
 /// The address of whoever sent a request.

@@ -160,7 +160,7 @@ async fn hand_over(
     early: Bytes,
     patience: Patience,
 ) {
-    let Takeover { kind, request, identity, permit, pair } = takeover;
+    let Takeover { kind, request, identity, household, permit, pair } = takeover;
     seat.permit = permit;
     // A client that takes nothing for so long would not have answered a ping either; but if it says something
     // now and then, nothing else would end it. Unix sockets have no such option.
@@ -172,5 +172,6 @@ async fn hand_over(
     // No descriptor is left for it; the accept loop says so.
     let Ok(io) = io else { return };
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ = clients.send(NewClient { io, identity: identity.map(Box::new), seat, head, early, request }).await;
+    let _ =
+        clients.send(NewClient { io, identity: identity.map(Box::new), household, seat, head, early, request }).await;
 }

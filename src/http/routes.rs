@@ -51,6 +51,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/link.js", Route::Asset("link.js")),
     ("/live-board.js", Route::Asset("live-board.js")),
     ("/page.js", Route::Asset("page.js")),
+    ("/visitor.js", Route::Asset("visitor.js")),
     ("/style.css", Route::Asset("style.css")),
     ("/favicon.svg", Route::Asset("favicon.svg")),
     ("/ws", Route::Socket),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::admission::Admitted;
 use crate::hub::Identity;
 use crate::net::address_limits::Permit;
+use crate::net::household::Household;
 use crate::net::seats::Held;
 use crate::session::Request;
 
@@ -16,6 +17,8 @@ pub struct Takeover {
     pub request: Request,
     /// Who it is, if it says so.
     pub identity: Option<Identity>,
+    /// Where it comes from.
+    pub household: Household,
     /// Its place among the clients of its address, where that has a limit.
     pub permit: Option<Box<Permit>>,
     /// The pair of sockets that carries its bytes, where one does.
@@ -34,7 +37,7 @@ pub enum Kind {
 impl Takeover {
     /// For a client that was admitted.
     pub fn new(kind: Kind, admitted: Admitted) -> Box<Self> {
-        let Admitted { request, identity, permit, pair } = admitted;
-        Box::new(Self { kind, request, identity, permit, pair })
+        let Admitted { request, identity, household, permit, pair } = admitted;
+        Box::new(Self { kind, request, identity, household, permit, pair })
     }
 }

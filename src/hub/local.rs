@@ -10,6 +10,7 @@ use super::followers::Followers;
 use super::pacer::Pacer;
 use super::send_queue::{QueuedFrame, SendQueue};
 use super::{ChannelValue, Identity, NoBoard, SocketId};
+use crate::net::household::Household;
 use crate::presence::{self, VisitorId};
 
 /// A place of a socket in a channel.
@@ -32,6 +33,8 @@ pub struct Socket {
     pub places: SmallVec<[Membership; 1]>,
     /// Who it is; None until that matters, for a connection that did not say so.
     pub identity: Option<Box<Identity>>,
+    /// Where it comes from.
+    pub household: Household,
     /// Is being closed: gets its close frame, and nothing else.
     pub closing: bool,
 }

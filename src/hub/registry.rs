@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -71,6 +72,7 @@ pub struct Registry {
     pub(super) boards: Boards,
     inner: Mutex<Inner>,
     work: Notify,
+    told_exempt: AtomicBool,
 }
 
 #[derive(Default)]
@@ -91,7 +93,7 @@ impl Registry {
     /// An empty table over a presence and boards, for these rules.
     pub fn new(presence: Presence, boards: Boards, rules: Arc<Rules>, max_frame: usize) -> Self {
         let inner = Inner { rules, max_frame, ..Inner::default() };
-        Self { presence, boards, inner: Mutex::new(inner), work: Notify::new() }
+        Self { presence, boards, inner: Mutex::new(inner), work: Notify::new(), told_exempt: AtomicBool::new(false) }
     }
 
     /// How this node stands with its store; None before that is known.
@@ -102,6 +104,16 @@ impl Registry {
     /// Whether the store is live; None before that is known.
     pub fn store_up(&self) -> Option<bool> {
         self.store().map(|state| state == StoreState::Live)
+    }
+
+    /// Says once that an address that has no limit is where very many visitors come from.
+    pub(super) fn tell_exempt(&self) {
+        if !self.told_exempt.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a private address has more visitors than limits.visitors_per_address, which does not hold for those; \
+                 if it is a proxy's, name it in server.trusted_proxies"
+            );
+        }
     }
 
     /// A worker has its first client on a channel. Counted and delivered is by the newest rules.

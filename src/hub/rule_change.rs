@@ -11,6 +11,7 @@ use super::SocketId;
 use super::registry::{Inner, Registry, Snapshot};
 use super::shard::Shard;
 use crate::config::{Config, Count, Deliver, Rules};
+use crate::presence::{Joined, Origin};
 
 impl Registry {
     /// Puts other rules into effect, before the workers learn of them.
@@ -128,7 +129,9 @@ impl Shard {
         for id in counted {
             if let Some(socket) = self.sockets.get_mut(id as usize) {
                 before.as_ref().inspect(|presence| presence.leave(|| socket.on(name)));
-                now.presence.as_ref().inspect(|presence| presence.join(|| socket.on(name)));
+                let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
+                let joined = now.presence.as_ref().map(|presence| presence.join(origin, || socket.on(name)));
+                self.tell_of_limit(id, name, joined.unwrap_or(Joined::Counted));
             }
         }
         for id in members {

@@ -24,6 +24,8 @@ use crate::config::channels::check_name;
 use crate::config::{Deliver, Limits, Rules};
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::net::household::Household;
+use crate::presence::{Joined, Origin};
 
 /// Sockets that have gone before the memory that they took is given back.
 const GONE: usize = 1024;
@@ -82,13 +84,20 @@ impl Shard {
 
     /// Takes a socket in. It belongs to no channel yet. `head` goes out before anything else, in one
     /// write with what is sent until the next [`Shard::flush`].
-    pub fn attach(&mut self, io: TcpStream, head: Bytes, identity: Option<Box<Identity>>) -> SocketId {
+    pub fn attach(
+        &mut self,
+        io: TcpStream,
+        head: Bytes,
+        identity: Option<Box<Identity>>,
+        household: Household,
+    ) -> SocketId {
         let outbox = (!head.is_empty()).then(|| {
             let mut outbox = Box::<SendQueue>::default();
             outbox.push_rest(head);
             outbox
         });
-        self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), identity, closing: false }) as SocketId
+        self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), identity, household, closing: false })
+            as SocketId
     }
 
     /// The connection of a socket, for reading and for registering.
@@ -159,10 +168,13 @@ impl Shard {
         let place = joined.members.len() as u32;
         joined.members.push(id);
         socket.places.push(Membership { channel, place, watch, told: false, again });
+        let mut counted = Joined::Counted;
         if let Some(presence) = joined.presence.as_ref().filter(|_| !watch) {
-            presence.join(|| socket.on(name));
+            let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
+            counted = presence.join(origin, || socket.on(name));
         }
         self.greet(channel, id);
+        self.tell_of_limit(id, name, counted);
         self.answer_no_board(channel, id);
         self.follow_member(id, channel, member)
     }
@@ -208,8 +220,13 @@ impl Shard {
         let before = std::mem::replace(&mut membership.watch, watch);
         (membership.told, membership.again) = (false, again);
         let Some(channel) = self.channels.get(membership.channel as usize) else { return };
+        let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
         match (&channel.presence, before, watch) {
-            (Some(presence), true, false) => presence.join(|| socket.on(&channel.name)),
+            (Some(presence), true, false) => {
+                let joined = presence.join(origin, || socket.on(&channel.name));
+                let name = channel.name.clone();
+                self.tell_of_limit(id, &name, joined);
+            }
             (Some(presence), false, true) => presence.leave(|| socket.on(&channel.name)),
             _ => {}
         }

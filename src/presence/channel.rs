@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Joined, Origin};
 use super::visitors::VisitorId;
 use crate::config::{Count, Rules};
 
@@ -58,18 +58,19 @@ pub struct ChannelHandle {
 }
 
 impl ChannelHandle {
-    /// One more is here; `who` it is matters where visitors are counted.
-    pub fn join(self: &Arc<Self>, who: impl FnOnce() -> VisitorId) {
-        let news = match &self.crowd {
-            Some(crowd) => crowd.join(who()),
+    /// One more is here; `who` it is and from where matters where visitors are counted.
+    pub fn join(self: &Arc<Self>, origin: Origin, who: impl FnOnce() -> VisitorId) -> Joined {
+        let (news, joined) = match &self.crowd {
+            Some(crowd) => crowd.join(who(), origin),
             None => {
                 self.here.fetch_add(1, Ordering::Relaxed);
-                true
+                (true, Joined::Counted)
             }
         };
         if news {
             self.mark(flag::TALLY);
         }
+        joined
     }
 
     /// One less is here; as with [`ChannelHandle::join`].

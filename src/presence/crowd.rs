@@ -1,52 +1,120 @@
-//! The visitors of one channel on this node, and how many sockets each has. Workers share it.
+//! The visitors of one channel on this node, how many sockets each has, and which of them are counted. The
+//! workers share it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use indexmap::IndexSet;
+
 use super::visitors::VisitorId;
 use crate::memory;
+use crate::net::household::Household;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Crowd(Mutex<Inner>);
 
+/// Where somebody comes from, and how many from there are counted; None is as many as come.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The address, as far as one client cannot choose it.
+    pub household: Household,
+    /// `limits.visitors_per_address`
+    pub limit: Option<u32>,
+}
+
+/// What became of a visitor who joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    /// It is counted.
+    Counted,
+    /// It is counted, although its household has more than the limit: a private one has none.
+    Exempt,
+    /// Its household has as many as are counted. It is counted when one of those goes.
+    Waits,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    sockets: HashMap<VisitorId, u32>,
-    /// Those whose first socket came or whose last one went since the last look.
+    visitors: HashMap<VisitorId, Visitor>,
+    households: HashMap<Household, House>,
+    /// Those who came to be counted or ceased to be since the last look.
     changed: HashSet<VisitorId>,
 }
 
+#[derive(Debug)]
+struct Visitor {
+    sockets: u32,
+    household: Household,
+    counted: bool,
+}
+
+#[derive(Debug, Default)]
+struct House {
+    counted: u32,
+    waiting: IndexSet<VisitorId>,
+}
+
 impl Crowd {
-    /// A socket of a visitor came. True if it is the first.
-    pub fn join(&self, visitor: VisitorId) -> bool {
-        let mut inner = self.lock();
-        let sockets = inner.sockets.entry(visitor).or_default();
-        *sockets += 1;
-        *sockets == 1 && {
-            inner.changed.insert(visitor);
-            true
+    /// A socket of a visitor came. Returns whether the count changes, and what became of the visitor.
+    pub fn join(&self, id: VisitorId, origin: Origin) -> (bool, Joined) {
+        let inner = &mut *self.lock();
+        if let Some(visitor) = inner.visitors.get_mut(&id) {
+            visitor.sockets += 1;
+            return (false, if visitor.counted { Joined::Counted } else { Joined::Waits });
         }
+        let Origin { household, limit } = origin;
+        let house = inner.households.entry(household).or_default();
+        let full = limit.is_some_and(|limit| house.counted >= limit);
+        let counted = !full || household.is_private();
+        inner.visitors.insert(id, Visitor { sockets: 1, household, counted });
+        if !counted {
+            house.waiting.insert(id);
+            return (false, Joined::Waits);
+        }
+        house.counted += 1;
+        inner.changed.insert(id);
+        (true, if full { Joined::Exempt } else { Joined::Counted })
     }
 
-    /// A socket of a visitor went. True if it was the last.
-    pub fn leave(&self, visitor: VisitorId) -> bool {
-        let mut inner = self.lock();
-        let Some(sockets) = inner.sockets.get_mut(&visitor) else { return false };
-        *sockets -= 1;
-        *sockets == 0 && {
-            inner.sockets.remove(&visitor);
-            memory::shrink(&mut inner.sockets);
-            inner.changed.insert(visitor);
-            true
+    /// A socket of a visitor went. Returns whether the count changes.
+    pub fn leave(&self, id: VisitorId) -> bool {
+        let inner = &mut *self.lock();
+        let Some(visitor) = inner.visitors.get_mut(&id) else { return false };
+        visitor.sockets -= 1;
+        if visitor.sockets > 0 {
+            return false;
         }
+        let (household, counted) = (visitor.household, visitor.counted);
+        inner.visitors.remove(&id);
+        memory::shrink(&mut inner.visitors);
+        let Some(house) = inner.households.get_mut(&household) else { return false };
+        if counted {
+            inner.changed.insert(id);
+            house.counted -= 1;
+            // Its place is the next one's.
+            if let Some(next) = house.waiting.swap_remove_index(0)
+                && let Some(visitor) = inner.visitors.get_mut(&next)
+            {
+                visitor.counted = true;
+                house.counted += 1;
+                inner.changed.insert(next);
+            }
+        } else {
+            house.waiting.swap_remove(&id);
+        }
+        if house.counted == 0 {
+            inner.households.remove(&household);
+            memory::shrink(&mut inner.households);
+        }
+        counted
     }
 
-    /// Who came and who went since the last look.
+    /// Who is counted and who is no more, since the last look.
     pub fn take_changes(&self) -> Vec<(VisitorId, bool)> {
-        let mut inner = self.lock();
-        let changed = std::mem::take(&mut inner.changed);
-        changed.into_iter().map(|visitor| (visitor, inner.sockets.contains_key(&visitor))).collect()
+        let inner = &mut *self.lock();
+        let counted = |id: &VisitorId| inner.visitors.get(id).is_some_and(|visitor| visitor.counted);
+        std::mem::take(&mut inner.changed).into_iter().map(|id| (id, counted(&id))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -58,13 +126,41 @@ impl Crowd {
 mod tests {
     use super::*;
 
+    fn from(address: &str, limit: u32) -> Origin {
+        Origin { household: Household::of(address.parse().ok()), limit: Some(limit) }
+    }
+
     #[test]
     fn only_a_first_and_a_last_socket_are_a_change() {
-        let (crowd, ann) = (Crowd::default(), VisitorId([1; 16]));
-        assert!(crowd.join(ann) && !crowd.join(ann) && !crowd.leave(ann));
+        let (crowd, ann, home) = (Crowd::default(), VisitorId([1; 16]), from("192.0.2.1", 1));
+        assert_eq!([crowd.join(ann, home), crowd.join(ann, home)], [(true, Joined::Counted), (false, Joined::Counted)]);
+        assert!(!crowd.leave(ann));
         assert_eq!(crowd.take_changes(), [(ann, true)]);
-        assert!(crowd.leave(ann) && crowd.join(ann) && crowd.leave(ann));
+        assert!(crowd.leave(ann) && crowd.join(ann, home).0 && crowd.leave(ann));
         assert_eq!(crowd.take_changes(), [(ann, false)]);
         assert!(!crowd.leave(ann) && crowd.take_changes().is_empty());
+        assert!(crowd.lock().households.is_empty());
+    }
+
+    #[test]
+    fn whoever_comes_when_a_household_is_full_waits_for_a_place() {
+        let (crowd, home) = (Crowd::default(), from("2001:db8::1", 2));
+        let [a, b, c, d] = [1, 2, 3, 4].map(|n| VisitorId([n; 16]));
+        assert!(crowd.join(a, home).0 && crowd.join(b, home).0);
+        assert_eq!([crowd.join(c, home), crowd.join(d, home), crowd.join(c, home)], [(false, Joined::Waits); 3]);
+        assert_eq!(crowd.join(VisitorId([9; 16]), from("2001:db8:0:1::1", 2)), (true, Joined::Counted));
+        crowd.take_changes();
+        assert!(!crowd.leave(d) && crowd.leave(a));
+        let changes: HashMap<_, _> = crowd.take_changes().into_iter().collect();
+        assert_eq!(changes, HashMap::from([(a, false), (c, true)]));
+        assert!(crowd.leave(b) && !crowd.leave(c) && crowd.leave(c));
+        assert_eq!(crowd.lock().households.len(), 1);
+    }
+
+    #[test]
+    fn a_private_household_is_never_full_and_that_is_told() {
+        let (crowd, proxy) = (Crowd::default(), from("10.0.0.1", 1));
+        assert_eq!(crowd.join(VisitorId([1; 16]), proxy), (true, Joined::Counted));
+        assert_eq!(crowd.join(VisitorId([2; 16]), proxy), (true, Joined::Exempt));
     }
 }

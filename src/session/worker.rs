@@ -126,7 +126,7 @@ impl Worker {
     }
 
     fn take_in(&mut self, new: NewClient) {
-        let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.identity);
+        let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.identity, new.household);
         let mut seat = new.seat;
         seat.become_client();
         self.generation = self.generation.wrapping_add(1);

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -60,10 +61,28 @@ impl Client {
         Client::open(node, &query.join("&")).await
     }
 
+    /// Opens a socket with headers of its own.
+    pub async fn open_with(node: &Node, query: &str, headers: &[(&'static str, &str)]) -> Client {
+        Client::try_open_with(node.address, query, headers).await.unwrap()
+    }
+
     /// Opens a socket, or says why the server would not have it.
     pub async fn try_open(to: SocketAddr, query: &str) -> Result<Client, String> {
+        Client::try_open_with(to, query, &[]).await
+    }
+
+    /// [`Client::try_open`] with headers of its own.
+    pub async fn try_open_with(
+        to: SocketAddr,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Client, String> {
         let address = format!("ws://{to}/ws?{query}");
-        let (socket, _) = match timeout(SOON, connect_async(address.as_str())).await {
+        let mut request = address.as_str().into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        let (socket, _) = match timeout(SOON, connect_async(request)).await {
             Ok(Ok(open)) => open,
             Ok(Err(why)) => return Err(format!("{address}: {why}")),
             Err(_) => return Err(format!("{address}: no answer within {SOON:?}")),

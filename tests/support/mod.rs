@@ -18,6 +18,7 @@ pub mod raw;
 pub mod redis;
 pub mod rogue;
 pub mod servers;
+pub mod static_page;
 pub mod wire;
 
 use std::future::Future;

@@ -39,6 +39,11 @@ section! {
     /// (too_many_channels). Each takes about a kilobyte here, and some keys in the store.
     channels = 100000: Int(1, 100_000_000), live;
 
+    /// Visitors that this server counts on one channel from one address, or from one IPv6 network of 64 bits,
+    /// so that nobody can invent people. Further ones see everything and are counted when a place is free.
+    /// Private addresses have no limit. 0 means no limit.
+    visitors_per_address = 100: Int(0, 100_000_000), live;
+
     /// Bytes that may wait for one client that reads too slowly. On a channel that delivers every message,
     /// the client is then closed (4001); on one that delivers the latest, nothing piles up. A message
     /// longer than this is not relayed.
