@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
-use crate::support::{SOON, beside_others, eventually, same, settles, stays};
+use crate::support::{SOON, alone, beside_others, eventually, same, settles, stays};
 
 const PAGE: &str = "page:/";
 
@@ -205,4 +205,61 @@ async fn an_id_that_is_offered_as_a_subprotocol_is_taken_and_answered() {
     let _third = tab(&node, "ann").await;
     second.shows(PAGE, 1).await;
     stays("they are one", Duration::from_secs(2), || async { same("GET", redis.get(PAGE).await?, Some(1)) }).await;
+}
+
+/// Who has which tabs open.
+struct Person {
+    name: String,
+    tabs: Vec<Client>,
+}
+
+impl Person {
+    /// Opens a tab, closes one, drops one without a word, or moves one to the other node.
+    async fn act(mut self, nodes: &[Node; 2], choice: u32) -> Person {
+        let node = &nodes[choice as usize % 2];
+        match (choice / 2 % 4, self.tabs.len()) {
+            (_, 0) | (0, 1 | 2) => self.tabs.push(tab(node, &self.name).await),
+            (1, _) => drop(self.tabs.pop()),
+            (2, _) => {
+                // The page that a link leads to is open before the linger of the one before is over.
+                let (before, next) = (self.tabs.pop(), tab(node, &self.name).await);
+                drop(before);
+                self.tabs.push(next);
+            }
+            (_, _) => {
+                if let Some(last) = self.tabs.pop() {
+                    last.close().await;
+                }
+            }
+        }
+        self
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_with_many_tabs_who_come_go_and_move_are_counted_to_the_last_and_never_twice() {
+    let _turn = alone().await;
+    let number = |name: &str, default: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let (people, rounds) = (number("PEOPLE", 100), number("ROUNDS", 5));
+    let redis = Redis::start().await;
+    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
+    let watcher = Client::open(&nodes[0], &format!("watch={PAGE}")).await;
+    let mut draw = fastrand::Rng::with_seed(number("SEED", 1) as u64);
+    let mut all: Vec<Person> = (0..people).map(|n| Person { name: format!("person-{n}"), tabs: Vec::new() }).collect();
+    for round in 0..rounds {
+        for _ in 0..3 {
+            let acts = all.into_iter().map(|person| person.act(&nodes, draw.u32(..)));
+            all = futures_util::future::join_all(acts).await;
+        }
+        let here = all.iter().filter(|person| !person.tabs.is_empty()).count() as i64;
+        settles(&format!("all are counted after round {round}"), SOON, Duration::from_millis(1500), || async {
+            same("GET", redis.get(PAGE).await?.unwrap_or_default(), here)?;
+            watcher.sees(PAGE, here)
+        })
+        .await;
+        let most = watcher.payloads(PAGE).iter().filter_map(serde_json::Value::as_i64).max().unwrap_or_default();
+        assert!(most <= people as i64, "{most} of {people} people");
+    }
+    all.clear();
+    eventually("nothing is left", SOON, || async { same("keys", keys(&redis).await?, vec![]) }).await;
 }
