@@ -148,6 +148,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.clone().sockets.set(7);
         metrics.closed.get_or_create(&Reason { reason: "normal" }).inc();
+        metrics.limited.get_or_create(&Limited { limit: Limit::Connects }).inc();
         let text = metrics.render();
         assert!(text.contains("\nheadcount_sockets 7\n"), "{text}");
         for (name, help) in METRICS {

@@ -52,7 +52,7 @@ impl<S: Store> Context<S> {
                 Outcome::Look(missing.map(|missing| named(missing).collect()))
             }
             Job::Audit(id) => {
-                let result = self.scripts.listed(&id).await;
+                let result = self.scripts.audit(&id).await;
                 Outcome::Audit(id, result)
             }
             Job::Leave { id, spent } => Outcome::Left(self.leave(&id, &spent).await),

@@ -251,6 +251,16 @@ impl<S: Store> Scripts<S> {
         Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
+    /// As [`Self::listed`], for this node's own list. One of another type was damaged, and is removed: a
+    /// repair of each channel that belongs in it makes it anew.
+    pub async fn audit(&self, id: &NodeId) -> Result<Vec<String>, Error> {
+        let key = self.keys.node(id.as_bytes());
+        match self.store.call(with(cmd("TYPE"), &[&key])).await.and_then(read::<String>)?.as_str() {
+            "set" | "none" => self.listed(id).await,
+            _ => self.store.call(with(cmd("DEL"), &[&key])).await.map(|_| Vec::new()),
+        }
+    }
+
     /// Strikes a node whose shares are withdrawn. Its entry among the nodes goes last, so that a reaper
     /// that dies midway is followed by another.
     pub async fn strike(&self, id: &NodeId) -> Result<(), Error> {
