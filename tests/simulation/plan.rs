@@ -169,14 +169,19 @@ pub fn draw(seed: u64) -> Plan {
 }
 
 impl Plan {
-    /// Whether it has what is not solved: only the nodes' key names the dead and what was struck, so where it
-    /// is lost beside a crash or a failover, nobody knows of them. `tests/RESULTS.md` lists what follows.
+    /// Whether it has what is not solved. A dead node is found by its entry among the nodes, and its shares by
+    /// its list and by those who are on the same channel. Where one of these keys is lost beside a node that
+    /// is gone, or comes back with a failover, nobody may be left who knows of it. `tests/RESULTS.md` has
+    /// what follows.
     pub fn is_open(&self) -> bool {
         let actions = || self.rounds.iter().flatten().map(|(_, action)| action);
         let lost = |action: &Action| {
-            matches!(action, Action::Lose { key: Key::Nodes } | Action::Damage { key: Key::Nodes, .. })
+            let (Action::Lose { key } | Action::Damage { key, .. }) = action else { return false };
+            matches!(key, Key::Nodes | Key::List(_) | Key::Tally(_))
         };
-        actions().any(lost) && actions().any(|action| matches!(action, Action::Crash { .. } | Action::Rollback { .. }))
+        let gone =
+            |action: &Action| matches!(action, Action::Crash { .. } | Action::Stop { .. } | Action::Rollback { .. });
+        actions().any(lost) && actions().any(gone)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::run::run;
 
 /// Runs that shrinking may take.
 const RUNS: usize = 400;
-/// Events of the trace that are shown.
+/// Events of the trace that are shown, unless `SIMULATE_EVENTS` says otherwise.
 const SHOWN: usize = 60;
 
 fn without(plan: &Plan, from: usize, count: usize) -> Plan {
@@ -60,7 +60,7 @@ pub fn report(plan: &Plan, mutation: Option<Mutation>) -> String {
         }
     }
     let _ = writeln!(text, "the last events:");
-    let hidden = trace.len().saturating_sub(SHOWN);
+    let hidden = trace.len().saturating_sub(crate::number("SIMULATE_EVENTS").map_or(SHOWN, |events| events as usize));
     for line in &trace[hidden..] {
         let _ = writeln!(text, "  {line}");
     }
