@@ -68,7 +68,7 @@ pub struct StepJob {
     pub share: Option<u64>,
     /// What it last confirmed of the visitors; None also if there are none.
     pub visitors: Confirmed,
-    /// Who came and who went, for [`Step::Visit`].
+    /// Who came and who went, for `Step::Visit`.
     pub batch: Option<Batch>,
     /// Older ids whose shares are to be taken out.
     pub olds: Vec<NodeId>,
