@@ -58,7 +58,7 @@ pub struct Lease {
     pub end: Option<i64>,
     /// Whether the last heartbeat was confirmed, on this connection. Nothing is asked of the store without.
     pub held: bool,
-    /// Whether any heartbeat was confirmed on this connection.
+    /// Whether a heartbeat was confirmed on this connection, and none refused since.
     pub proven: bool,
     /// When this connection was made.
     pub connected: Instant,

@@ -133,7 +133,7 @@ impl State {
             }
             Err(Error::Refused(why) | Error::Key(why) | Error::Reply(why)) => {
                 // Until one is accepted, nothing is stated, and that the lease ends meanwhile is no news.
-                self.lease.held = false;
+                (self.lease.held, self.lease.proven) = (false, false);
                 self.beat_again(now);
                 self.tell(News::Refused);
                 self.refusal = why;
