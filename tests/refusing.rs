@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::client::Client;
 use crate::support::node::{Node, Scratch};
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, free_port};
 use crate::support::{SOON, beside_others, eventually, same, settles, stays};
 
 const EXACT: &str = "users:count";
@@ -256,7 +256,10 @@ async fn a_cluster_without_slots_is_refused_until_it_has_them() {
     let file = Scratch::write("nodes.conf", "");
     let path = file.0.to_str().unwrap().to_owned();
     std::fs::remove_file(&file.0).unwrap();
-    let redis = Redis::start_with(&["--cluster-enabled", "yes", "--cluster-config-file", &path]).await;
+    // Its own choice, 10,000 above the other port, may be an outgoing connection's.
+    let bus = free_port().to_string();
+    let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", &path, "--cluster-port", &bus];
+    let redis = Redis::start_with(&cluster).await;
     let node = Node::on(&redis.url()).start().await;
     node.says(&["ERROR", "refused: the store answers", "CLUSTERDOWN"]).await;
     redis.must::<Reply>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
