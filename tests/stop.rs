@@ -196,7 +196,7 @@ async fn a_server_with_twenty_thousand_channels_withdraws_them_all_as_it_stops()
         clients.push(Client::join(&node, &channels.iter().map(String::as_str).collect::<Vec<_>>()).await);
     }
     let listed = ["EVAL", "return redis.call('SCARD', redis.call('KEYS', 'headcount:v1:node:*')[1])", "0"];
-    eventually("all are counted", SOON * 3, || async { same("channels", redis.run(&listed).await?, 20_000) }).await;
+    eventually("all are counted", SOON * 6, || async { same("channels", redis.run(&listed).await?, 20_000) }).await;
     node.signal(Signal::TERM);
     let status = node.exit(Duration::from_secs(20) + SOON).await;
     assert_eq!(status.code(), Some(0));
