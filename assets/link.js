@@ -304,7 +304,6 @@ export class Link {
     this.#emit("count", channel, { channel, count });
   }
 
-  // `also`: further channels of the same message that were refused.
   #board(channel, { board, size }) {
     const known = this.#channels.get(channel);
     if (!known || !Array.isArray(board)) return;
@@ -320,6 +319,7 @@ export class Link {
     this.#emit("place", channel, known.place);
   }
 
+  // `also`: further channels of the same message that were refused.
   #refused({ code, channel, message, also }) {
     const error = { code, channel, message };
     const known = this.#channels.get(channel);

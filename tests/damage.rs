@@ -8,7 +8,7 @@ use redis::Value;
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
-use crate::support::{SOON, beside_others, eventually, same, settles};
+use crate::support::{SOON, beside_others, eventually, same, settles, stays};
 
 const COUNT: &str = "users:count";
 const PAGE: &str = "page:/here";
@@ -259,8 +259,11 @@ async fn outlives(refuse: &[&[&str]], undo: &[&[&str]], grows: bool) {
         if world.lines("refused: the store answers") > 0 { Ok(()) } else { Err("nobody does".to_owned()) }
     })
     .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    world.nobody_was_sent_away();
+    stays("nobody is sent away", Duration::from_secs(2), || async {
+        world.nobody_was_sent_away();
+        Ok(())
+    })
+    .await;
     for command in undo {
         world.redis.must::<Value>(command).await;
     }
