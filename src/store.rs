@@ -29,7 +29,6 @@
 //! round, and the others heal the count meanwhile. So no input may cause a panic, which a test of the
 //! whole command table with extreme arguments and the fuzz targets `commands` and `resp` watch over.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -58,7 +57,7 @@ mod script;
 mod server;
 mod settings;
 mod small_bytes;
-mod table_index;
+mod store_error;
 mod value;
 mod zset;
 
@@ -67,6 +66,7 @@ pub use clock::Time;
 pub use pubsub::Slot;
 pub use server::{Core, Endpoints};
 pub use settings::{Credential, Fsync, Options};
+pub use store_error::StoreError;
 
 use event_loop::EventLoop;
 use server::Contents;
@@ -74,47 +74,6 @@ use server::Contents;
 /// The stack of the store's thread, in bytes: what scripts may nest fits into a quarter of it, in a
 /// build without optimizations too.
 const STACK: usize = 32 << 20;
-
-/// Why a store could not be opened or could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The listener or the loop failed.
-    #[error("the embedded store cannot serve: {0}")]
-    Serve(#[source] std::io::Error),
-    /// The folder or the log in it cannot be used.
-    #[error("the embedded store cannot use {}: {source}", path.display())]
-    Folder {
-        /// What cannot be used.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process keeps its store in the folder.
-    #[error("the embedded store cannot use {}: another process does; stop it, or set another store.path", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The log is damaged, and not only at its end.
-    #[error(
-        "the embedded store's log {} is damaged at byte {offset}: {reason}; restore it from a copy, or run \
-         `headcount store repair {}` to cut it there and lose what follows",
-        path.display(), path.parent().unwrap_or(path).display()
-    )]
-    Damaged {
-        /// The log.
-        path: PathBuf,
-        /// Where the command starts that cannot be read or run.
-        offset: u64,
-        /// Where the last whole change before it ends.
-        good: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The thread ended without a word, which is a defect.
-    #[error("the embedded store's thread ended unexpectedly")]
-    Ended,
-}
 
 /// A store that is open: its data, and the log it is kept in. Dropping it closes the log.
 #[derive(Debug)]

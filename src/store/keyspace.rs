@@ -7,77 +7,28 @@
 //! what a running rewrite of the log has yet to save. A command that has changed a key says so with
 //! [`Keyspace::changed`], which wakes watchers and blocked clients.
 
-use std::collections::{BTreeSet, HashMap};
-
-use indexmap::IndexMap;
-
 use super::clock::Time;
-use super::error::{CommandError, OOM, STRING_TOO_LONG, WRONGTYPE};
+use super::error::{CommandError, WRONGTYPE};
 use super::journal::Journal;
 use super::lazyfree::LazyFree;
 use super::small_bytes::SmallBytes;
 use super::value::{Collection, Value};
 
+mod databases;
+mod db;
 mod edit;
-mod notify;
+mod limits;
 mod snapshot;
+mod watchers;
 
 pub use edit::Edit;
+pub use limits::Limits;
 
-use snapshot::Saving;
+use db::{Db, Item, SLOT};
+use snapshot::Snapshot;
 
 /// How many databases there are to `SELECT`.
 pub const DATABASES: usize = 16;
-
-/// What a slot in the table of keys takes: the entry, its hash, and its share of the index.
-const SLOT: usize = 88;
-
-/// A string may grow by so much in one step without a look at the memory that is left.
-const SMALL_STEP: usize = 64 << 10;
-
-/// A value and when it ends.
-#[derive(Debug)]
-struct Item {
-    value: Value,
-    /// Milliseconds since 1970; 0 is never.
-    expires: u64,
-    /// Equal to [`Keyspace::epoch`] if the running rewrite has begun to save the key or need not.
-    epoch: u32,
-}
-
-/// One database.
-#[derive(Debug, Default)]
-struct Db {
-    items: IndexMap<SmallBytes, Item>,
-    /// The keys that expire, by when.
-    expiring: BTreeSet<(u64, SmallBytes)>,
-    /// Keys under `WATCH`, each with how often and when it was last changed.
-    watched: HashMap<SmallBytes, Watch>,
-    /// Keys that blocked clients wait for, each with how many.
-    awaited: HashMap<SmallBytes, usize>,
-}
-
-#[derive(Debug, Default)]
-struct Watch {
-    watchers: usize,
-    version: u64,
-}
-
-/// How far values may grow in place.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The longest string, in bytes.
-    pub string: usize,
-    /// What keys and values may take together, in bytes.
-    pub memory: usize,
-}
-
-impl Default for Limits {
-    /// None but Redis's own, for a log that is replayed.
-    fn default() -> Self {
-        Self { string: 512 << 20, memory: usize::MAX }
-    }
-}
 
 /// All databases and what goes with them; see the module's text.
 #[derive(Debug, Default)]
@@ -106,10 +57,8 @@ pub struct Keyspace {
     /// Counts what watchers are told of, which is more than `changes`: keys also expire.
     version: u64,
     used: usize,
-    /// The number of the rewrite that runs or ran last.
-    epoch: u32,
-    /// How far the running rewrite has come.
-    saving: Option<Saving>,
+    /// What a running rewrite of the log has yet to save.
+    snapshot: Snapshot,
     /// How far values may grow.
     pub limits: Limits,
     /// Whether the running command may change keys.
@@ -139,24 +88,7 @@ impl Keyspace {
 
     /// Refuses a string of `len` bytes for which `more` bytes are needed, if it may not grow so far.
     pub fn check_growth(&self, len: usize, more: usize) -> Result<(), CommandError> {
-        if len > self.limits.string {
-            return Err(STRING_TOO_LONG);
-        }
-        // Small steps are let through: whether there is memory was asked before the command.
-        if more > SMALL_STEP && self.used.saturating_add(more) > self.limits.memory {
-            return Err(OOM);
-        }
-        Ok(())
-    }
-
-    /// The number of keys in the selected database, expired ones that are not yet removed included.
-    pub fn len(&self) -> usize {
-        self.db().items.len()
-    }
-
-    /// Keys, and keys with an end, of each database.
-    pub fn sizes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.dbs.iter().map(|db| (db.items.len(), db.expiring.len()))
+        self.limits.check_growth(self.used, len, more)
     }
 
     /// The value of a key.
@@ -185,7 +117,7 @@ impl Keyspace {
     /// The value of a key, to be changed.
     pub fn edit(&mut self, key: &[u8]) -> Option<Edit<'_, Value>> {
         let index = self.find(key)?;
-        self.preserve(index);
+        self.preserve(self.selected, index);
         let item = self.dbs[self.selected].items.get_index_mut(index)?.1;
         Some(Edit::new(&mut self.used, &mut item.value, Value::footprint))
     }
@@ -195,7 +127,7 @@ impl Keyspace {
         let Some(index) = self.find(key) else {
             return Ok(None);
         };
-        self.preserve(index);
+        self.preserve(self.selected, index);
         let Some((_, item)) = self.dbs[self.selected].items.get_index_mut(index) else {
             return Ok(None);
         };
@@ -216,7 +148,7 @@ impl Keyspace {
         self.used += value.footprint();
         match self.find(key) {
             Some(index) => {
-                self.preserve(index);
+                self.preserve(self.selected, index);
                 let Some((_, item)) = self.dbs[self.selected].items.get_index_mut(index) else {
                     return;
                 };
@@ -231,7 +163,7 @@ impl Keyspace {
             None => {
                 let name = SmallBytes::new(key);
                 self.used += SLOT + name.heap_size();
-                let item = Item { value, expires: 0, epoch: self.epoch };
+                let item = Item { value, expires: 0, epoch: self.snapshot.epoch };
                 self.dbs[self.selected].items.insert(name, item);
             }
         }
@@ -269,7 +201,7 @@ impl Keyspace {
     /// Sets when the key ends, 0 for never; the key must be there.
     pub fn set_expiry(&mut self, key: &[u8], at: u64) {
         let Some(index) = self.find(key) else { return };
-        self.preserve(index);
+        self.preserve(self.selected, index);
         let db = &mut self.dbs[self.selected];
         let old = std::mem::replace(&mut db.items[index].expires, at);
         if old != 0 {
@@ -280,74 +212,34 @@ impl Keyspace {
         }
     }
 
-    /// The key at a position and whether it has expired; see [`Self::scan`].
-    pub fn key_at(&self, position: usize) -> Option<(&[u8], &Value, bool)> {
-        let (key, item) = self.db().items.get_index(position)?;
-        Some((key, &item.value, item.expires != 0 && item.expires <= self.now))
-    }
-
-    /// Removes everything from one database or from all.
-    pub fn flush(&mut self, all: bool) {
-        let range = if all { 0..DATABASES } else { self.selected..self.selected + 1 };
-        let selected = self.selected;
-        for index in range {
-            self.selected = index;
-            self.save_no_more_of(index);
-            let db = std::mem::take(&mut self.dbs[index].items);
-            self.dbs[index].expiring.clear();
-            self.touch_all(|key| db.contains_key(key));
-            let size = |(key, item): (&SmallBytes, &Item)| SLOT + key.heap_size() + item.value.footprint();
-            self.used -= db.iter().map(size).sum::<usize>();
-            self.trash.throw_all(db.into_iter().map(|(key, item)| (key, item.value)).collect());
-        }
-        self.selected = selected;
+    /// Notes that a command has changed a key of the selected database.
+    pub fn changed(&mut self, key: &[u8]) {
         self.changes += 1;
-    }
-
-    /// Exchanges two databases; watchers and waiters stay with their numbers.
-    pub fn swap(&mut self, one: usize, other: usize) {
-        self.finish_begun();
-        self.dbs.swap(one, other);
-        self.save_from_the_start();
-        let (low, high) = (one.min(other), one.max(other));
-        if low != high {
-            let (head, tail) = self.dbs.split_at_mut(high);
-            std::mem::swap(&mut head[low].watched, &mut tail[0].watched);
-            std::mem::swap(&mut head[low].awaited, &mut tail[0].awaited);
-        }
         let selected = self.selected;
-        for index in [one, other] {
-            self.selected = index;
-            self.touch_all(|_| true);
-            let awaited: Vec<_> = self.db().awaited.keys().cloned().collect();
-            self.ready.extend(awaited.into_iter().map(|key| (index, key)));
+        self.touch(selected, key);
+        if self.dbs[selected].watchers.awaits(key) {
+            self.ready.push((selected, SmallBytes::new(key)));
         }
+    }
+
+    /// Starts to watch a key; the version to compare later.
+    pub fn watch(&mut self, key: &[u8]) -> u64 {
+        self.find(key);
+        self.dbs[self.selected].watchers.watch(key);
+        self.version
+    }
+
+    /// Stops watching a key; says whether it has changed or expired since `version`.
+    pub fn unwatch(&mut self, db: usize, key: &[u8], version: u64) -> bool {
+        let selected = std::mem::replace(&mut self.selected, db);
+        self.find(key);
         self.selected = selected;
-        self.changes += 1;
+        self.dbs[db].watchers.unwatch(key, version)
     }
 
-    /// Removes up to `limit` keys whose time is up.
-    pub fn expire_due(&mut self, limit: usize) {
-        let mut left = limit;
-        for index in 0..self.dbs.len() {
-            while left > 0
-                && let Some((at, key)) = self.dbs[index].expiring.first()
-                && *at <= self.now
-            {
-                left -= 1;
-                let key = key.clone();
-                if let Some(position) = self.dbs[index].items.get_index_of(&key) {
-                    self.expire(index, position);
-                } else {
-                    self.dbs[index].expiring.pop_first();
-                }
-            }
-        }
-    }
-
-    /// When the first key's time is up.
-    pub fn next_expiry(&self) -> Option<u64> {
-        self.dbs.iter().filter_map(|db| db.expiring.first().map(|(at, _)| *at)).min()
+    /// Asks for (or no longer for) a key's changes to be listed in `ready`.
+    pub fn await_key(&mut self, db: usize, key: &[u8], wanted: bool) {
+        self.dbs[db].watchers.await_key(key, wanted);
     }
 
     fn db(&self) -> &Db {
@@ -367,7 +259,7 @@ impl Keyspace {
         }
         if self.writing {
             // Also what the command only reads: whoever runs it again on the new log has to find it.
-            self.preserve(index);
+            self.preserve(self.selected, index);
         }
         Some(index)
     }
@@ -384,14 +276,19 @@ impl Keyspace {
         self.journal.record_expiry(db, &key);
     }
 
+    /// Has a key's state saved before it is changed, or read by a command that writes.
+    fn preserve(&mut self, db: usize, index: usize) {
+        self.snapshot.preserve(&mut self.dbs, &mut self.journal, db, index);
+    }
+
+    /// Tells those who watch a key that it has changed.
+    fn touch(&mut self, db: usize, key: &[u8]) {
+        self.version += 1;
+        self.dbs[db].watchers.touch(key, self.version);
+    }
+
     fn take(&mut self, db: usize, index: usize) -> Value {
-        if db == self.selected {
-            self.preserve(index);
-        } else {
-            let selected = std::mem::replace(&mut self.selected, db);
-            self.preserve(index);
-            self.selected = selected;
-        }
+        self.preserve(db, index);
         let db = &mut self.dbs[db];
         let Some((key, item)) = db.items.swap_remove_index(index) else {
             return Value::Int(0);

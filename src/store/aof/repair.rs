@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::files::{FILE, LOCK, lock, private};
 use super::replay::replay;
-use super::{FILE, LOCK, lock, private};
 use crate::store::StoreError;
 use crate::store::data::Data;
 

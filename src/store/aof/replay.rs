@@ -1,71 +1,21 @@
-//! Opening a log: its commands are run again, from the first to the last that is whole.
+//! Reading a log: its commands are run again, from the first to the last that is whole.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
-use super::{Aof, FILE, LOCK, NEW_FILE, Syncer, Wanted, lock, private};
 use crate::store::StoreError;
 use crate::store::command::{Flags, find};
 use crate::store::data::Data;
 use crate::store::error::CommandError;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args, Decoder, Limits};
-use crate::store::settings::Fsync;
 use crate::store::small_bytes::SmallBytes;
 
 /// What is read from the file at a time.
 const READ: usize = 1 << 20;
 /// No argument that was ever taken is longer.
 const LIMITS: Limits = Limits { bulk: 1 << 31, unauthenticated: false };
-
-impl Aof {
-    /// Locks the folder, runs the log in it into `data`, and makes it ready to be appended to.
-    pub fn open(folder: &Path, fsync: Fsync, data: &mut Data) -> Result<Self, StoreError> {
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source: io::Error| StoreError::Folder { path, source }
-        };
-        fs::create_dir_all(folder).map_err(at(folder))?;
-        let lock = lock(folder).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => StoreError::Locked { path: folder.to_owned() },
-            _ => StoreError::Folder { path: folder.join(LOCK), source },
-        })?;
-        let _ = fs::remove_file(folder.join(NEW_FILE));
-        let path = folder.join(FILE);
-        let mut file = private().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
-        let good = replay(&mut file, &path, data)?.good;
-        let size = file.metadata().map_err(at(&path))?.len();
-        if good < size {
-            tracing::warn!(path = %path.display(), offset = good, lost = size - good,
-                "the store's log ends in the middle of a change, which is cut off");
-            file.set_len(good).map_err(at(&path))?;
-        }
-        file.seek(SeekFrom::Start(good)).map_err(at(&path))?;
-        data.keys.journal.enabled = true;
-        tracing::info!(path = %path.display(), size = good, "the store's log is read");
-        Ok(Self {
-            folder: folder.to_owned(),
-            file: Arc::new(file),
-            _lock: lock,
-            size: good,
-            base: good,
-            fsync,
-            pending: Vec::new(),
-            problem: None,
-            broken: None,
-            rewrite_problem: None,
-            folder_pending: false,
-            folder_problem: None,
-            retry_at: None,
-            unsynced_since: None,
-            syncer: Syncer::default(),
-            rewrite: None,
-            wanted: Wanted::Nothing,
-        })
-    }
-}
 
 /// What a log holds.
 #[derive(Debug, Clone, Copy)]

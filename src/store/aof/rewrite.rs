@@ -5,11 +5,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use super::syncer::Started;
-use super::{Aof, FILE, NEW_FILE, private};
+use super::files::{FILE, NEW_FILE, private};
+use super::syncer::{Started, Syncer};
 use crate::store::journal::Journal;
 use crate::store::keyspace::Keyspace;
 
@@ -21,142 +22,70 @@ const SOON: u64 = 10;
 /// A rewrite that is under way.
 #[derive(Debug)]
 pub struct Rewrite {
-    file: Arc<File>,
-    size: u64,
+    folder: PathBuf,
+    /// The new file.
+    pub file: Arc<File>,
+    /// How large it is, in bytes.
+    pub size: u64,
     saved: bool,
     syncing: Option<Receiver<io::Result<()>>>,
 }
 
 impl Rewrite {
+    /// Starts a rewrite with the keys as they are now.
+    pub fn begin(folder: &Path, keys: &mut Keyspace) -> io::Result<Self> {
+        let file = private().create(true).truncate(true).write(true).open(folder.join(NEW_FILE))?;
+        keys.journal.begin_snapshot();
+        keys.begin_rewrite();
+        Ok(Self { folder: folder.to_owned(), file: Arc::new(file), size: 0, saved: false, syncing: None })
+    }
+
     /// When it is to be gone on with.
     pub fn next_time(&self, now: u64) -> u64 {
         if self.saved { now + SOON } else { now }
     }
 
-    fn write(&mut self, journal: &mut Journal) -> io::Result<()> {
+    /// Writes to the new file what is ready for it.
+    pub fn write(&mut self, journal: &mut Journal) -> io::Result<()> {
         let bytes = journal.for_new_log();
         (&*self.file).write_all(&bytes)?;
         self.size += bytes.len() as u64;
         Ok(())
     }
-}
 
-impl Aof {
-    /// Starts a rewrite with the keys as they are now.
-    pub fn begin_rewrite(&mut self, keys: &mut Keyspace) {
-        let file = private().create(true).truncate(true).write(true).open(self.folder.join(NEW_FILE));
-        let file = match file {
-            Ok(file) => Arc::new(file),
-            Err(error) => return self.give_up_rewrite(keys, &error),
-        };
-        keys.journal.begin_snapshot();
-        keys.begin_rewrite();
-        self.rewrite = Some(Rewrite { file, size: 0, saved: false, syncing: None });
-        tracing::info!(size = self.size, "the store's log is being rewritten");
-    }
-
-    /// Writes to the new file, if there is one, what is ready for it.
-    pub fn write_to_new(&mut self, keys: &mut Keyspace) {
-        if let Some(rewrite) = &mut self.rewrite
-            && let Err(error) = rewrite.write(&mut keys.journal)
-        {
-            self.give_up_rewrite(keys, &error);
-        }
-    }
-
-    /// Goes on with a rewrite; says whether it has come to its end.
-    pub fn continue_rewrite(&mut self, keys: &mut Keyspace, at_once: bool) -> bool {
-        loop {
-            match self.step(keys, at_once) {
-                Ok(true) => return true,
-                Ok(false) if at_once && self.rewrite.is_some() => {}
-                Ok(false) => return false,
-                Err(error) => {
-                    self.give_up_rewrite(keys, &error);
-                    return false;
-                }
-            }
-        }
-    }
-
-    fn step(&mut self, keys: &mut Keyspace, at_once: bool) -> io::Result<bool> {
-        let Some(rewrite) = &mut self.rewrite else {
-            return Ok(false);
-        };
-        if !rewrite.saved {
-            rewrite.saved = !keys.continue_rewrite(STEP);
-            rewrite.write(&mut keys.journal)?;
-            return Ok(false);
-        }
-        if !at_once {
-            let Some(syncing) = &rewrite.syncing else {
-                match self.syncer.start(&rewrite.file) {
-                    Started::Running(outcome) => rewrite.syncing = Some(outcome),
-                    Started::Busy => {}
-                    Started::NoThread(_) => {
-                        // The end of the rewrite waits for the disk itself.
-                        self.end_rewrite(&mut keys.journal)?;
-                        return Ok(true);
-                    }
-                }
+    /// Makes a step, or all of them; says whether the new file has become the log.
+    pub fn advance(&mut self, keys: &mut Keyspace, syncer: &mut Syncer, at_once: bool) -> io::Result<bool> {
+        while !self.saved {
+            self.saved = !keys.continue_rewrite(STEP);
+            self.write(&mut keys.journal)?;
+            if !at_once {
                 return Ok(false);
-            };
-            match syncing.try_recv() {
-                Err(TryRecvError::Empty) => return Ok(false),
-                Ok(outcome) => outcome?,
-                Err(TryRecvError::Disconnected) => {
-                    return Err(io::Error::other("the thread that waits for the disk has ended"));
-                }
             }
         }
-        self.end_rewrite(&mut keys.journal)?;
+        if !at_once && !self.is_synced(syncer)? {
+            return Ok(false);
+        }
+        self.file.sync_data()?;
+        fs::rename(self.folder.join(NEW_FILE), self.folder.join(FILE))?;
         Ok(true)
     }
 
-    fn end_rewrite(&mut self, journal: &mut Journal) -> io::Result<()> {
-        let Some(rewrite) = &self.rewrite else {
-            return Ok(());
+    /// Whether the disk has what was saved, or has to be waited for at the end of the rewrite.
+    fn is_synced(&mut self, syncer: &mut Syncer) -> io::Result<bool> {
+        let Some(syncing) = &self.syncing else {
+            return Ok(match syncer.start(&self.file) {
+                Started::Running(outcome) => {
+                    self.syncing = Some(outcome);
+                    false
+                }
+                Started::Busy => false,
+                Started::NoThread(_) => true,
+            });
         };
-        rewrite.file.sync_data()?;
-        fs::rename(self.folder.join(NEW_FILE), self.folder.join(FILE))?;
-        // From here on the new file is the log, whatever else goes wrong.
-        let Some(rewrite) = self.rewrite.take() else {
-            return Ok(());
-        };
-        self.size = rewrite.size;
-        self.base = self.size;
-        self.file = rewrite.file;
-        // It holds what the old file may have lacked, and which database it ends in is anyone's guess.
-        self.pending.clear();
-        self.problem = None;
-        self.broken = None;
-        self.rewrite_problem = None;
-        self.retry_at = None;
-        // What was begun was for the old file.
-        self.syncer.running = None;
-        journal.new_log();
-        tracing::info!(size = self.size, "the store's log is rewritten");
-        // Until the folder is on the disk a power cut may bring back the old file, which lacks what
-        // comes from here on.
-        self.folder_pending = true;
-        Ok(())
-    }
-
-    /// Ends a rewrite that cannot be finished; it is tried again when the log has doubled again.
-    fn give_up_rewrite(&mut self, keys: &mut Keyspace, error: &io::Error) {
-        if self.rewrite_problem.is_none() {
-            tracing::error!(%error, "the store's log could not be rewritten; the old one goes on");
-        }
-        self.rewrite_problem = Some(error.to_string());
-        self.base = self.size;
-        self.drop_rewrite(keys);
-    }
-
-    /// Leaves a rewrite where it is.
-    pub fn drop_rewrite(&mut self, keys: &mut Keyspace) {
-        keys.abandon_rewrite();
-        if self.rewrite.take().is_some() {
-            let _ = fs::remove_file(self.folder.join(NEW_FILE));
+        match syncing.try_recv() {
+            Err(TryRecvError::Empty) => Ok(false),
+            Ok(outcome) => outcome.map(|()| true),
+            Err(TryRecvError::Disconnected) => Err(io::Error::other("the thread that waits for the disk has ended")),
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! There are two tables. The bodies in [`super::table`] need only data, so that clients, transactions,
 //! scripts and the replay of the log can all run them. The server's own commands, which need
-//! connections or settings, have a table of their own in `server`. Both describe a command by a
-//! [`Spec`].
+//! connections or settings, have a table of their own in `server`. Both are made of [`Command`]s and
+//! searched by a [`Table`](super::Table).
 
 use crate::store::data::Data;
 use crate::store::error::{CommandError, Outcome};
@@ -145,15 +145,28 @@ impl Spec {
     }
 }
 
-/// A command that needs only data.
-pub struct Command {
+/// A row of a table of commands.
+pub struct Command<R = Run> {
     /// What is true of it.
     pub spec: Spec,
     /// What it runs.
-    pub run: Run,
+    pub run: R,
 }
 
-impl Command {
+/// Makes a row: name, arity, flags, where the keys are, group, what it runs, summary; see [`Spec`].
+pub const fn row<R: Copy>(
+    name: &'static str,
+    arity: i32,
+    flags: Flags,
+    keys: [i32; 3],
+    group: &'static str,
+    run: R,
+    summary: &'static str,
+) -> Command<R> {
+    Command { spec: Spec { name, arity, flags, keys, group, summary }, run }
+}
+
+impl Command<Run> {
     /// Runs the command in the selected database and notes for the log what it changed.
     pub fn call(&self, data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
         let (changes, db) = (data.keys.changes, data.keys.selected);

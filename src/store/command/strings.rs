@@ -12,7 +12,7 @@ use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 
-use super::keys::{Unit, deadline};
+use super::expiry::{Unit, deadline};
 
 /// Appends the string at a key, or null.
 fn reply_string(keys: &mut Keyspace, key: &[u8], out: &mut Reply) -> Outcome {

@@ -4,9 +4,10 @@
 //! (first, last, step), group, function, what it does. Everything that is told of commands derives
 //! from this table and its sister in `server`.
 
+use super::lookup::Table;
 use super::spec::Run::{Data, Keys};
-use super::spec::{Command, Flags, Run, Spec};
-use super::{connection, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets};
+use super::spec::{Command, Flags, Run, row};
+use super::{connection, expiry, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets};
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
@@ -18,21 +19,11 @@ const PUBSUB: Flags = Flags::PUBSUB;
 const NO_SCRIPT: Flags = Flags::NO_SCRIPT;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: Flags,
-    keys: [i32; 3],
-    group: &'static str,
-    run: Run,
-    summary: &'static str,
-) -> Command {
-    Command { spec: Spec { name, arity, flags, keys, group, summary }, run }
-}
-
 /// Every command that needs only data.
+pub static COMMANDS: Table<Run> = Table::new(ROWS);
+
 #[rustfmt::skip]
-pub static COMMANDS: &[Command] = &[
+const ROWS: &[Command] = &[
     row("append", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::append), "Appends to a string."),
     row("blmove", 6, WRITE.and(DENY_OOM).and(BLOCKING).and(NO_SCRIPT), [1, 2, 1], "list", Keys(list_moves::blmove), "Moves an element between lists, waiting for one."),
     row("blmpop", -5, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "list", Keys(list_moves::blmpop), "Takes elements from the first list that has any, waiting for one."),
@@ -49,9 +40,9 @@ pub static COMMANDS: &[Command] = &[
     row("del", -2, WRITE, [1, -1, 1], "generic", Keys(keys::del), "Removes keys."),
     row("echo", 2, NONE, [0, 0, 0], "connection", Keys(connection::echo), "Returns its argument."),
     row("exists", -2, READ, [1, -1, 1], "generic", Keys(keys::exists), "Counts which of the keys exist."),
-    row("expire", -3, WRITE, [1, 1, 1], "generic", Keys(keys::expire), "Lets a key end in so many seconds."),
-    row("expireat", -3, WRITE, [1, 1, 1], "generic", Keys(keys::expireat), "Lets a key end at a Unix time in seconds."),
-    row("expiretime", 2, READ, [1, 1, 1], "generic", Keys(keys::expiretime), "Tells when a key ends, in seconds."),
+    row("expire", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::expire), "Lets a key end in so many seconds."),
+    row("expireat", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::expireat), "Lets a key end at a Unix time in seconds."),
+    row("expiretime", 2, READ, [1, 1, 1], "generic", Keys(expiry::expiretime), "Tells when a key ends, in seconds."),
     row("flushall", -1, WRITE, [0, 0, 0], "generic", Keys(keys::flushall), "Removes all keys of all databases."),
     row("flushdb", -1, WRITE, [0, 0, 0], "generic", Keys(keys::flushdb), "Removes all keys of the selected database."),
     row("get", 2, READ, [1, 1, 1], "string", Keys(strings::get), "Gets a string."),
@@ -99,13 +90,13 @@ pub static COMMANDS: &[Command] = &[
     row("mset", -3, WRITE.and(DENY_OOM), [1, -1, 2], "string", Keys(strings::mset), "Sets several strings."),
     row("msetnx", -3, WRITE.and(DENY_OOM), [1, -1, 2], "string", Keys(strings::msetnx), "Sets several strings if none of them exists."),
     row("object", -2, READ, [2, 2, 1], "generic", Keys(keys::object), "Tells how a key is represented."),
-    row("persist", 2, WRITE, [1, 1, 1], "generic", Keys(keys::persist), "Lets a key not end."),
-    row("pexpire", -3, WRITE, [1, 1, 1], "generic", Keys(keys::pexpire), "Lets a key end in so many milliseconds."),
-    row("pexpireat", -3, WRITE, [1, 1, 1], "generic", Keys(keys::pexpireat), "Lets a key end at a Unix time in milliseconds."),
-    row("pexpiretime", 2, READ, [1, 1, 1], "generic", Keys(keys::pexpiretime), "Tells when a key ends, in milliseconds."),
+    row("persist", 2, WRITE, [1, 1, 1], "generic", Keys(expiry::persist), "Lets a key not end."),
+    row("pexpire", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::pexpire), "Lets a key end in so many milliseconds."),
+    row("pexpireat", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::pexpireat), "Lets a key end at a Unix time in milliseconds."),
+    row("pexpiretime", 2, READ, [1, 1, 1], "generic", Keys(expiry::pexpiretime), "Tells when a key ends, in milliseconds."),
     row("ping", -1, WHILE_SUBSCRIBED, [0, 0, 0], "connection", Keys(connection::ping), "Answers."),
     row("psetex", 4, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::psetex), "Sets a string that ends in so many milliseconds."),
-    row("pttl", 2, READ, [1, 1, 1], "generic", Keys(keys::pttl), "Tells in how many milliseconds a key ends."),
+    row("pttl", 2, READ, [1, 1, 1], "generic", Keys(expiry::pttl), "Tells in how many milliseconds a key ends."),
     row("publish", 3, PUBSUB, [0, 0, 0], "pubsub", Data(pubsub::publish), "Sends a message to a channel."),
     row("pubsub", -2, PUBSUB, [0, 0, 0], "pubsub", Data(pubsub::introspect), "Tells who listens to what."),
     row("randomkey", 1, READ, [0, 0, 0], "generic", Keys(keys::randomkey), "Draws a key."),
@@ -144,7 +135,7 @@ pub static COMMANDS: &[Command] = &[
     row("swapdb", 3, WRITE, [0, 0, 0], "generic", Keys(keys::swapdb), "Exchanges two databases."),
     row("time", 1, NONE, [0, 0, 0], "server", Keys(connection::time), "Tells the time."),
     row("touch", -2, READ, [1, -1, 1], "generic", Keys(keys::exists), "Counts which of the keys exist."),
-    row("ttl", 2, READ, [1, 1, 1], "generic", Keys(keys::ttl), "Tells in how many seconds a key ends."),
+    row("ttl", 2, READ, [1, 1, 1], "generic", Keys(expiry::ttl), "Tells in how many seconds a key ends."),
     row("type", 2, READ, [1, 1, 1], "generic", Keys(keys::type_of), "Tells the type of a key."),
     row("unlink", -2, WRITE, [1, -1, 1], "generic", Keys(keys::del), "Removes keys."),
     row("zadd", -4, WRITE.and(DENY_OOM), [1, 1, 1], "sorted-set", Keys(zsets::zadd), "Adds members or sets their scores."),

@@ -5,15 +5,24 @@
 //! reads it, and the changes can be written there as they come. A large value is saved in parts; if
 //! a command wants it meanwhile, the rest is saved at once.
 
-use super::{DATABASES, Keyspace};
+use super::db::Db;
+use crate::store::journal::Journal;
 use crate::store::small_bytes::SmallBytes;
 
 /// Keys that one step looks at.
 const STEP: usize = 1024;
 
-/// How far a rewrite has come.
+/// What a running rewrite has saved and has yet to save.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The number of the rewrite that runs or ran last. A key that has it need not be saved.
+    pub epoch: u32,
+    /// How far the running rewrite has come.
+    progress: Option<Progress>,
+}
+
 #[derive(Debug)]
-pub struct Saving {
+struct Progress {
     /// The database whose keys it goes through.
     db: usize,
     /// How many of its keys are left. Removal moves the last key into the gap, so going downwards
@@ -30,94 +39,96 @@ struct Begun {
     done: usize,
 }
 
-impl Keyspace {
-    /// Begins a rewrite: from here on every key's state goes to the journal's snapshot once.
-    pub fn begin_rewrite(&mut self) {
+impl Snapshot {
+    /// Begins: from here on every key's state goes to the journal's snapshot once.
+    pub fn begin(&mut self, dbs: &[Db]) {
         self.epoch = self.epoch.wrapping_add(1);
-        self.saving = Some(Saving { db: 0, left: self.dbs[0].items.len(), begun: None });
+        self.progress = Some(Progress { db: 0, left: first_len(dbs), begun: None });
     }
 
     /// Goes on until the snapshot holds about so many bytes; says whether anything is left.
-    pub fn continue_rewrite(&mut self, bytes: usize) -> bool {
+    pub fn advance(&mut self, dbs: &mut [Db], journal: &mut Journal, bytes: usize) -> bool {
         for _ in 0..STEP {
-            if !self.save_next(bytes) || self.journal.saved.len() >= bytes {
+            if !self.save_next(dbs, journal, bytes) || journal.saved.len() >= bytes {
                 break;
             }
         }
-        self.saving.is_some()
+        self.progress.is_some()
     }
 
-    /// Ends a rewrite that cannot be finished.
-    pub fn abandon_rewrite(&mut self) {
-        self.saving = None;
-        self.journal.saved = Vec::new();
+    /// Saves no more.
+    pub fn abandon(&mut self) {
+        self.progress = None;
     }
 
-    /// Saves a key of the selected database before it is changed or read by a command that writes.
-    pub(super) fn preserve(&mut self, index: usize) {
-        let Some(saving) = &mut self.saving else { return };
-        let db = self.selected;
-        let Some((key, item)) = self.dbs[db].items.get_index_mut(index) else { return };
+    /// Saves a key before it is changed, or read by a command that writes.
+    pub fn preserve(&mut self, dbs: &mut [Db], journal: &mut Journal, db: usize, index: usize) {
+        let Some(progress) = &mut self.progress else { return };
+        let Some((key, item)) = dbs[db].items.get_index_mut(index) else { return };
         if item.epoch != self.epoch {
             item.epoch = self.epoch;
-            self.journal.snapshot(db, key, &item.value, item.expires, 0, usize::MAX);
-        } else if let Some(begun) = &saving.begun
+            journal.snapshot(db, key, &item.value, item.expires, 0, usize::MAX);
+        } else if let Some(begun) = &progress.begun
             && (begun.db, &begun.key) == (db, key)
         {
-            self.journal.snapshot(db, key, &item.value, item.expires, begun.done, usize::MAX);
-            saving.begun = None;
+            journal.snapshot(db, key, &item.value, item.expires, begun.done, usize::MAX);
+            progress.begun = None;
         }
     }
 
     /// Saves the rest of the value that is saved in part.
-    pub(super) fn finish_begun(&mut self) {
-        while self.saving.as_ref().is_some_and(|saving| saving.begun.is_some()) {
-            self.save_next(usize::MAX);
+    pub fn finish_begun(&mut self, dbs: &mut [Db], journal: &mut Journal) {
+        while self.progress.as_ref().is_some_and(|progress| progress.begun.is_some()) {
+            self.save_next(dbs, journal, usize::MAX);
         }
     }
 
     /// Forgets a value that is saved in part, because its whole database goes.
-    pub(super) fn save_no_more_of(&mut self, db: usize) {
-        if let Some(saving) = &mut self.saving
-            && saving.begun.as_ref().is_some_and(|begun| begun.db == db)
+    pub fn forget(&mut self, db: usize) {
+        if let Some(progress) = &mut self.progress
+            && progress.begun.as_ref().is_some_and(|begun| begun.db == db)
         {
-            saving.begun = None;
+            progress.begun = None;
         }
     }
 
     /// Goes through all keys once more, because they have changed places; what is saved stays so.
-    pub(super) fn save_from_the_start(&mut self) {
-        if let Some(saving) = &mut self.saving {
-            (saving.db, saving.left) = (0, self.dbs[0].items.len());
+    pub fn start_over(&mut self, dbs: &[Db]) {
+        if let Some(progress) = &mut self.progress {
+            (progress.db, progress.left) = (0, first_len(dbs));
         }
     }
 
-    fn save_next(&mut self, bytes: usize) -> bool {
-        let Some(saving) = &mut self.saving else { return false };
-        if let Some(Begun { db, key, done }) = saving.begun.take() {
-            if let Some(item) = self.dbs[db].items.get(&key) {
-                let done = self.journal.snapshot(db, &key, &item.value, item.expires, done, bytes);
-                saving.begun = done.map(|done| Begun { db, key, done });
+    fn save_next(&mut self, dbs: &mut [Db], journal: &mut Journal, bytes: usize) -> bool {
+        let Some(progress) = &mut self.progress else { return false };
+        if let Some(Begun { db, key, done }) = progress.begun.take() {
+            if let Some(item) = dbs[db].items.get(&key) {
+                let done = journal.snapshot(db, &key, &item.value, item.expires, done, bytes);
+                progress.begun = done.map(|done| Begun { db, key, done });
             }
             return true;
         }
-        let db = saving.db;
-        let items = &mut self.dbs[db].items;
-        saving.left = saving.left.min(items.len());
-        if saving.left > 0 {
-            saving.left -= 1;
-            if let Some((key, item)) = items.get_index_mut(saving.left)
+        let db = progress.db;
+        let items = &mut dbs[db].items;
+        progress.left = progress.left.min(items.len());
+        if progress.left > 0 {
+            progress.left -= 1;
+            if let Some((key, item)) = items.get_index_mut(progress.left)
                 && item.epoch != self.epoch
             {
                 item.epoch = self.epoch;
-                let done = self.journal.snapshot(db, key, &item.value, item.expires, 0, bytes);
-                saving.begun = done.map(|done| Begun { db, key: key.clone(), done });
+                let done = journal.snapshot(db, key, &item.value, item.expires, 0, bytes);
+                progress.begun = done.map(|done| Begun { db, key: key.clone(), done });
             }
-        } else if db + 1 < DATABASES {
-            (saving.db, saving.left) = (db + 1, self.dbs[db + 1].items.len());
+        } else if db + 1 < dbs.len() {
+            (progress.db, progress.left) = (db + 1, dbs[db + 1].items.len());
         } else {
-            self.saving = None;
+            self.progress = None;
         }
-        self.saving.is_some()
+        self.progress.is_some()
     }
+}
+
+fn first_len(dbs: &[Db]) -> usize {
+    dbs.first().map_or(0, |db| db.items.len())
 }

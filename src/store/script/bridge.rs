@@ -5,22 +5,13 @@ use std::rc::Rc;
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::call::call;
+use super::library::{number, position, throw};
 use super::session::Shared;
 use super::{bit, cjson, cmsgpack, convert, random, sha1_hex, structs};
 use crate::store::command::find;
 use crate::store::settings::REDIS_VERSION;
 
 const SANDBOX: &str = include_str!("sandbox.lua");
-
-/// Makes a function of the store throw `text` into the script that has called it.
-pub fn throw(shared: &Shared, text: String, as_table: bool) -> mlua::Error {
-    if let Ok(mut session) = shared.session.try_borrow_mut()
-        && let Some(session) = session.as_mut()
-    {
-        session.thrown = Some((text, as_table));
-    }
-    mlua::Error::RuntimeError(String::new())
-}
 
 /// Builds what scripts see; returns the function that runs one.
 pub fn build(lua: &Lua, state: &Shared) -> mlua::Result<Function> {
@@ -116,15 +107,6 @@ fn is_command(shared: &Shared, name: &[u8]) -> bool {
 
 const LOG_LEVELS: [&str; 4] = ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"];
 
-/// A Lua number, however the engine holds it.
-pub fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Integer(number) => Some(*number as f64),
-        Value::Number(number) => Some(*number),
-        _ => None,
-    }
-}
-
 fn set_protocol(shared: &Shared, args: &[Value]) -> Option<&'static str> {
     let [version] = args else {
         return Some("redis.setresp() requires one argument.");
@@ -161,15 +143,4 @@ fn log(args: &[Value]) -> Option<&'static str> {
         _ => tracing::debug!(target: "headcount::store::script", "{text}"),
     }
     None
-}
-
-/// The line of the script that is being run, from the frame that stands nearest.
-pub fn position(lua: &Lua) -> Option<usize> {
-    const DEEPEST: usize = 16;
-    (1..DEEPEST).find_map(|level| {
-        lua.inspect_stack(level, |frame| {
-            let is_script = frame.source().source.is_some_and(|source| source == "@user_script");
-            is_script.then(|| frame.current_line()).flatten()
-        })?
-    })
 }

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::convert;
 use super::session::{Session, Shared};
+use super::unguarded::{UNGUARDED, unguarded};
 use crate::store::command::{Flags, find};
 use crate::store::error::{CommandError, OOM};
 use crate::store::number::format_double;
@@ -34,7 +35,7 @@ pub fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Resul
         return Ok(Err("ERR the reply is larger than a reply may be".to_owned()));
     }
     let wire = &session.out.buf;
-    let value = super::unguarded(lua, wire.len() < super::UNGUARDED, || convert::to_lua(lua, wire));
+    let value = unguarded(lua, wire.len() < UNGUARDED, || convert::to_lua(lua, wire));
     if session.out.buf.capacity() > KEPT {
         session.out.buf = Vec::new();
     }

@@ -2,57 +2,21 @@
 //!
 //! What a script sets lasts as long as the script.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use mlua::{LightUserData, Lua, Table, Value, Variadic};
+use mlua::{Lua, Table, Value, Variadic};
 
 use super::library::{Builder, bad_argument, fail, number_argument, string_argument};
 use super::session::Shared;
 
+mod config;
 mod decode;
 mod encode;
 
-/// What can be set.
-#[derive(Debug, Clone, Copy)]
-pub struct Config {
-    sparse_convert: bool,
-    sparse_ratio: f64,
-    sparse_safe: f64,
-    encode_depth: usize,
-    decode_depth: usize,
-    precision: usize,
-    keep_buffer: bool,
-    encode_invalid: Invalid,
-    decode_invalid: bool,
-}
+pub use config::Config;
 
-/// What becomes of numbers that JSON does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Invalid {
-    Refused,
-    Written,
-    Null,
-}
+use config::{Invalid, null};
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            sparse_convert: false,
-            sparse_ratio: 2.0,
-            sparse_safe: 10.0,
-            encode_depth: 1000,
-            decode_depth: 1000,
-            precision: 14,
-            keep_buffer: true,
-            encode_invalid: Invalid::Refused,
-            decode_invalid: true,
-        }
-    }
-}
-
-/// The deepest nesting whatever a script sets: what is deeper would take too much of the stack.
-const DEEPEST: usize = 2000;
 const MOST: f64 = i32::MAX as f64;
 
 type Setter = fn(&mut Config, &[Value]) -> Result<Vec<Setting>, String>;
@@ -195,12 +159,4 @@ pub fn library(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
         table.set(name, lua.create_function(setter)?)?;
     }
     Ok(table)
-}
-
-/// Where a script's settings are.
-pub type Settings = Cell<Config>;
-
-/// What stands for JSON's null, since nil would leave no trace in a table.
-fn null() -> Value {
-    Value::LightUserData(LightUserData(std::ptr::null_mut()))
 }

@@ -4,8 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, Table, Value, Variadic};
 
-use super::bridge::{number, throw};
-use super::library::{Builder, bad_argument, fail, number_argument, string_argument};
+use super::library::{Builder, bad_argument, fail, number, number_argument, string_argument, throw};
 use super::session::{Shared, State};
 
 /// Tables that are nested deeper than this are packed as nil.

@@ -2,7 +2,6 @@
 
 use mlua::{Lua, Value};
 
-use super::bridge::{number, position};
 use super::session::{Shared, State};
 
 /// So many steps are made between two looks at the clock.
@@ -37,15 +36,45 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Makes a function of the store throw `text` into the script that has called it.
+pub fn throw(shared: &Shared, text: String, as_table: bool) -> mlua::Error {
+    if let Ok(mut session) = shared.session.try_borrow_mut()
+        && let Some(session) = session.as_mut()
+    {
+        session.thrown = Some((text, as_table));
+    }
+    mlua::Error::RuntimeError(String::new())
+}
+
+/// The line of the script that is being run, from the frame that stands nearest.
+pub fn position(lua: &Lua) -> Option<usize> {
+    const DEEPEST: usize = 16;
+    (1..DEEPEST).find_map(|level| {
+        lua.inspect_stack(level, |frame| {
+            let is_script = frame.source().source.is_some_and(|source| source == "@user_script");
+            is_script.then(|| frame.current_line()).flatten()
+        })?
+    })
+}
+
 /// Throws a text with the place in front of it, as Lua's own libraries do.
 pub fn fail(lua: &Lua, shared: &Shared, problem: &str) -> mlua::Error {
     let place = position(lua).map_or(String::new(), |line| format!("user_script:{line}: "));
-    super::bridge::throw(shared, format!("{place}{problem}"), false)
+    throw(shared, format!("{place}{problem}"), false)
 }
 
 /// The text for an argument that is not what it should be.
 pub fn bad_argument(at: usize, function: &str, problem: &str) -> String {
     format!("bad argument #{at} to '{function}' ({problem})")
+}
+
+/// A Lua number, however the engine holds it.
+pub fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
 }
 
 /// An argument as a number, by Lua's rules.

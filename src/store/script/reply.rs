@@ -5,7 +5,7 @@
 
 use mlua::{Table, Value};
 
-use super::bridge::number;
+use super::library::number;
 use super::session::State;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::reply::Reply;

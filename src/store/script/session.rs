@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::cjson::Config as JsonConfig;
 use crate::store::command::Spec;
 use crate::store::data::Data;
 use crate::store::error::Outcome;
@@ -115,7 +116,7 @@ pub struct State {
     /// Why the script has to end, if it has.
     pub ended: Cell<Option<Ended>>,
     /// What the script has set in `cjson`.
-    pub json: super::cjson::Settings,
+    pub json: Cell<JsonConfig>,
     /// How much a library may build for it, in bytes.
     pub memory: Cell<usize>,
     /// What `math.random` goes on from.

@@ -26,9 +26,11 @@
 //! it to have a run that can be repeated.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::client::{Client, Endpoints};
 use super::input::UNFETCHED;
+use super::table::DIRECTORY;
 use super::{Contents, Server, UNREAD, blocking, delivery, input, persistence, watches};
 use crate::store::StoreError;
 use crate::store::aof::Aof;
@@ -49,7 +51,7 @@ const EXPIRED: usize = 256;
 /// A store that somebody drives; see the module's text.
 #[repr(transparent)]
 pub struct Core {
-    pub(super) server: Server,
+    server: Server,
 }
 
 impl Core {
@@ -62,7 +64,7 @@ impl Core {
     }
 
     /// The core that a server is the whole of.
-    pub(super) fn around(server: &mut Server) -> &mut Self {
+    fn around(server: &mut Server) -> &mut Self {
         // SAFETY: a core is a server and nothing else, in the same representation.
         #[expect(unsafe_code)]
         unsafe {
@@ -71,7 +73,7 @@ impl Core {
     }
 
     pub(in crate::store) fn new(contents: Contents, now: Time) -> Self {
-        Self { server: Server::new(contents, now) }
+        Self { server: Server::new(contents, now, &DIRECTORY) }
     }
 
     /// Closes all clients and ends the store, with its data left to go on from.
@@ -88,7 +90,7 @@ impl Core {
     /// Has somebody serve clients while a script takes long, who is called again and again meanwhile.
     /// Commands are then refused as BUSY, but for those that end the script.
     pub fn serve_meanwhile(&mut self, serve: fn(&mut Self)) {
-        self.server.serve_meanwhile = Some(serve);
+        self.server.serve_meanwhile = Some(Rc::new(move |server| serve(Self::around(server))));
     }
 
     /// Ends the running script, if it takes long and has written nothing.

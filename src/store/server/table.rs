@@ -6,9 +6,8 @@
 use std::sync::OnceLock;
 
 use super::commands::{admin, client, command, connection, info, scripts, subscribe, transactions};
-use super::{Body, Directory, Row, ServerCommand};
-use crate::store::command::{COMMANDS, Flags, Spec};
-use crate::store::table_index::Index;
+use super::{Body, Directory, Row};
+use crate::store::command::{COMMANDS, Command, Flags, Spec, Table, row};
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
@@ -23,21 +22,11 @@ const ADMIN: Flags = Flags::ADMIN;
 const SHOWN_FIRST: Flags = Flags::SHOWN_FIRST;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: Flags,
-    keys: [i32; 3],
-    group: &'static str,
-    run: Body,
-    summary: &'static str,
-) -> ServerCommand {
-    ServerCommand { spec: Spec { name, arity, flags, keys, group, summary }, run }
-}
-
 /// Every command of the server itself.
+static SERVER_COMMANDS: Table<Body> = Table::new(ROWS);
+
 #[rustfmt::skip]
-pub static SERVER_COMMANDS: &[ServerCommand] = &[
+const ROWS: &[Command<Body>] = &[
     row("auth", -2, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::auth, "Says the password."),
     row("bgrewriteaof", 1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgrewriteaof, "Rewrites the log."),
     row("bgsave", -1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgsave, "Rewrites the log."),
@@ -81,8 +70,8 @@ pub static DIRECTORY: Directory = Directory { all, find, server_spec };
 fn all() -> &'static [Row] {
     static ALL: OnceLock<Vec<Row>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let mut rows: Vec<Row> =
-            COMMANDS.iter().map(Row::Data).chain(SERVER_COMMANDS.iter().map(Row::Server)).collect();
+        let data = COMMANDS.rows.iter().map(Row::Data);
+        let mut rows: Vec<Row> = data.chain(SERVER_COMMANDS.rows.iter().map(Row::Server)).collect();
         rows.sort_by_key(|row| row.spec().name);
         rows
     })
@@ -90,16 +79,11 @@ fn all() -> &'static [Row] {
 
 /// The row of this name, in any case.
 pub fn find(name: &[u8]) -> Option<Row> {
-    static INDEX: Index = Index::new();
-    let number = INDEX.find(name, || all().iter().map(|row| row.spec().name))?;
-    all().get(number).copied()
+    COMMANDS.find(name).map(Row::Data).or_else(|| SERVER_COMMANDS.find(name).map(Row::Server))
 }
 
 fn server_spec(name: &[u8]) -> Option<&'static Spec> {
-    match find(name)? {
-        Row::Server(command) => Some(&command.spec),
-        Row::Data(_) => None,
-    }
+    SERVER_COMMANDS.find(name).map(|command| &command.spec)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use super::{Config, DEEPEST, null};
+use super::config::{Config, DEEPEST, null};
 use crate::store::script::library::{Builder, c_number};
 use crate::store::script::session::State;
 

@@ -2,10 +2,9 @@
 
 use mlua::{Table, Value};
 
-use super::{Config, DEEPEST, Invalid};
+use super::config::{Config, DEEPEST, Invalid};
 use crate::store::number::format_general;
-use crate::store::script::bridge::number;
-use crate::store::script::library::Builder;
+use crate::store::script::library::{Builder, number};
 
 /// Appends a value; the error is the text that the script sees.
 pub fn encode(config: &Config, value: &Value, out: &mut Builder, depth: usize) -> Result<(), String> {

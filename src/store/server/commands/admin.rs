@@ -68,7 +68,7 @@ const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not 
 
 /// Runs a rewrite of the log, where there is a log.
 fn rewrite(server: &mut Server, run: fn(&mut Server) -> Result<(), String>) -> Outcome {
-    if server.log().is_none() {
+    if server.log.is_none() {
         return Err(CommandError::new(NOT_KEPT));
     }
     run(server).map_err(|problem| CommandError::new(format!("ERR the log could not be rewritten: {problem}")))

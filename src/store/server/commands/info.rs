@@ -97,17 +97,17 @@ fn memory_lines(server: &Server) -> Vec<(String, String)> {
 }
 
 fn persistence_lines(server: &Server) -> Vec<(String, String)> {
-    let rewrite = if server.log().is_some_and(|log| log.rewrite_problem().is_some()) { "err" } else { "ok" };
+    let rewrite = if server.log.as_ref().is_some_and(|log| log.rewrite_problem().is_some()) { "err" } else { "ok" };
     lines! {
         "loading" = 0,
         "rdb_bgsave_in_progress" = 0,
         "rdb_last_save_time" = server.stats.last_save / 1000,
         "rdb_last_bgsave_status" = rewrite,
-        "aof_enabled" = u8::from(server.log().is_some()),
-        "aof_rewrite_in_progress" = u8::from(server.log().is_some_and(Aof::is_rewriting)),
+        "aof_enabled" = u8::from(server.log.is_some()),
+        "aof_rewrite_in_progress" = u8::from(server.log.as_ref().is_some_and(Aof::is_rewriting)),
         "aof_last_bgrewrite_status" = rewrite,
         "aof_last_write_status" = if server.log_problem().is_some() { "err" } else { "ok" },
-        "aof_current_size" = server.log().map_or(0, Aof::size),
+        "aof_current_size" = server.log.as_ref().map_or(0, Aof::size),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::script::{Order, Permission, Progress, Vm, sha1_hex};
-use crate::store::server::{Busy, Core, Row, Server};
+use crate::store::server::{Busy, Row, Server};
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
@@ -92,7 +92,7 @@ fn load(server: &mut Server, source: &[u8]) -> Result<SmallBytes, CommandError> 
 
 scoped_thread_local!(
     /// The store that the running script belongs to, for as long as it runs.
-    static mut HOST: for<'a> &'a mut Core
+    static mut HOST: for<'a> &'a mut Server
 );
 
 fn run(
@@ -120,7 +120,7 @@ fn run(
     let db = server.data.keys.selected;
     let mut data = std::mem::take(&mut server.data);
     server.data.keys.set_time(data.keys.time());
-    let outcome = HOST.set(Core::around(server), || vm.run(name, &mut data, permission, keys, argv, out));
+    let outcome = HOST.set(server, || vm.run(name, &mut data, permission, keys, argv, out));
     server.data = data;
     server.data.keys.selected = db;
     if server.busy.take().is_some() {
@@ -136,8 +136,7 @@ fn run(
 
 /// Runs a command of the server itself for a script.
 fn server_call(data: &mut Box<Data>, caller: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    HOST.with(|core| {
-        let server = &mut core.server;
+    HOST.with(|server| {
         let Some(Row::Server(command)) = (server.directory.find)(args[0]) else {
             return Err(CommandError::new("ERR Unknown Redis command called from script"));
         };
@@ -150,17 +149,17 @@ fn server_call(data: &mut Box<Data>, caller: Slot, args: &Args, out: &mut Reply)
 
 /// Serves others while a script takes long; what they may do is to end it.
 fn meanwhile(progress: Progress) -> Order {
-    HOST.with(|core| {
-        if core.server.busy.is_none() {
-            let after = core.server.settings.busy_after;
+    HOST.with(|server| {
+        if server.busy.is_none() {
+            let after = server.settings.busy_after;
             tracing::warn!(after, "a script keeps the store busy; others get BUSY, and SCRIPT KILL ends it");
         }
-        let ending = core.server.busy.is_some_and(|busy| busy.ending);
-        core.server.busy = Some(Busy { caller: progress.caller, has_written: progress.has_written, ending });
-        if let Some(serve) = core.server.serve_meanwhile {
-            serve(core);
+        let ending = server.busy.is_some_and(|busy| busy.ending);
+        server.busy = Some(Busy { caller: progress.caller, has_written: progress.has_written, ending });
+        if let Some(serve) = server.serve_meanwhile.clone() {
+            serve(server);
         }
-        if core.server.busy.is_some_and(|busy| busy.ending) { Order::End } else { Order::GoOn }
+        if server.busy.is_some_and(|busy| busy.ending) { Order::End } else { Order::GoOn }
     })
 }
 

@@ -1,32 +1,36 @@
-//! Finds a name among those of a table, in any case and in constant time.
+//! A table of commands, and how a name is found in it: in any case and in constant time.
 
 use std::sync::OnceLock;
+
+use super::spec::Command;
 
 /// Twice as many slots as names and more, a power of two.
 const SLOTS: usize = 1024;
 
-/// An index over the names of a table, built when it is first used.
-pub struct Index {
-    slots: OnceLock<Vec<(u16, &'static str)>>,
+/// Rows by name, with an index that is built when it is first used.
+pub struct Table<R: 'static> {
+    /// One row a command.
+    pub rows: &'static [Command<R>],
+    index: OnceLock<Vec<(u16, &'static str)>>,
 }
 
-impl Index {
-    /// An index that has yet to be built.
-    pub const fn new() -> Self {
-        Self { slots: OnceLock::new() }
+impl<R> Table<R> {
+    /// A table of these rows.
+    pub const fn new(rows: &'static [Command<R>]) -> Self {
+        Self { rows, index: OnceLock::new() }
     }
 
-    /// The place of a name among `names`.
-    pub fn find<I: Iterator<Item = &'static str>>(&self, name: &[u8], names: impl Fn() -> I) -> Option<usize> {
-        let slots = self.slots.get_or_init(|| build(names()));
+    /// The row of this name, in any case.
+    pub fn find(&self, name: &[u8]) -> Option<&'static Command<R>> {
+        let index = self.index.get_or_init(|| build(self.rows.iter().map(|row| row.spec.name)));
         let mut slot = hash(name);
         loop {
-            let (number, known) = slots[slot];
+            let (number, known) = index[slot];
             if number == u16::MAX {
                 return None;
             }
             if known.as_bytes().eq_ignore_ascii_case(name) {
-                return Some(usize::from(number));
+                return self.rows.get(usize::from(number));
             }
             slot = (slot + 1) % SLOTS;
         }

@@ -1,0 +1,100 @@
+//! Databases as a whole: their sizes, emptying and exchanging them, what expires, and saving all of
+//! them for a rewrite of the log.
+
+use super::{DATABASES, Item, Keyspace, SLOT};
+use crate::store::small_bytes::SmallBytes;
+use crate::store::value::Value;
+
+impl Keyspace {
+    /// The number of keys in the selected database, expired ones that are not yet removed included.
+    pub fn len(&self) -> usize {
+        self.db().items.len()
+    }
+
+    /// Keys, and keys with an end, of each database.
+    pub fn sizes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.dbs.iter().map(|db| (db.items.len(), db.expiring.len()))
+    }
+
+    /// The key at a position and whether it has expired; see [`Self::scan`].
+    pub fn key_at(&self, position: usize) -> Option<(&[u8], &Value, bool)> {
+        let (key, item) = self.db().items.get_index(position)?;
+        Some((key, &item.value, item.expires != 0 && item.expires <= self.now))
+    }
+
+    /// Removes everything from one database or from all.
+    pub fn flush(&mut self, all: bool) {
+        let range = if all { 0..DATABASES } else { self.selected..self.selected + 1 };
+        for index in range {
+            self.snapshot.forget(index);
+            let db = std::mem::take(&mut self.dbs[index].items);
+            self.dbs[index].expiring.clear();
+            self.version += 1;
+            self.dbs[index].watchers.touch_all(self.version, |key| db.contains_key(key));
+            let size = |(key, item): (&SmallBytes, &Item)| SLOT + key.heap_size() + item.value.footprint();
+            self.used -= db.iter().map(size).sum::<usize>();
+            self.trash.throw_all(db.into_iter().map(|(key, item)| (key, item.value)).collect());
+        }
+        self.changes += 1;
+    }
+
+    /// Exchanges two databases; watchers and waiters stay with their numbers.
+    pub fn swap(&mut self, one: usize, other: usize) {
+        self.snapshot.finish_begun(&mut self.dbs, &mut self.journal);
+        self.dbs.swap(one, other);
+        self.snapshot.start_over(&self.dbs);
+        let (low, high) = (one.min(other), one.max(other));
+        if low != high {
+            let (head, tail) = self.dbs.split_at_mut(high);
+            std::mem::swap(&mut head[low].watchers, &mut tail[0].watchers);
+        }
+        for index in [one, other] {
+            self.version += 1;
+            let watchers = &mut self.dbs[index].watchers;
+            watchers.touch_all(self.version, |_| true);
+            self.ready.extend(watchers.awaited().map(|key| (index, key.clone())));
+        }
+        self.changes += 1;
+    }
+
+    /// Removes up to `limit` keys whose time is up.
+    pub fn expire_due(&mut self, limit: usize) {
+        let mut left = limit;
+        for index in 0..self.dbs.len() {
+            while left > 0
+                && let Some((at, key)) = self.dbs[index].expiring.first()
+                && *at <= self.now
+            {
+                left -= 1;
+                let key = key.clone();
+                if let Some(position) = self.dbs[index].items.get_index_of(&key) {
+                    self.expire(index, position);
+                } else {
+                    self.dbs[index].expiring.pop_first();
+                }
+            }
+        }
+    }
+
+    /// When the first key's time is up.
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.dbs.iter().filter_map(|db| db.expiring.first().map(|(at, _)| *at)).min()
+    }
+
+    /// Begins to save every key for a rewrite of the log: from here on each one's state goes to the
+    /// journal's snapshot once.
+    pub fn begin_rewrite(&mut self) {
+        self.snapshot.begin(&self.dbs);
+    }
+
+    /// Goes on until the snapshot holds about so many bytes; says whether anything is left.
+    pub fn continue_rewrite(&mut self, bytes: usize) -> bool {
+        self.snapshot.advance(&mut self.dbs, &mut self.journal, bytes)
+    }
+
+    /// Ends a rewrite that cannot be finished.
+    pub fn abandon_rewrite(&mut self) {
+        self.snapshot.abandon();
+        self.journal.saved = Vec::new();
+    }
+}

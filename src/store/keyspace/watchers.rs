@@ -1,0 +1,80 @@
+//! Who is told of a key's change: transactions that watch it, and clients that wait for it.
+
+use std::collections::HashMap;
+
+use crate::store::small_bytes::SmallBytes;
+
+/// The watched and awaited keys of one database.
+#[derive(Debug, Default)]
+pub struct Watchers {
+    /// Keys under `WATCH`, each with how often and when it was last changed.
+    watched: HashMap<SmallBytes, Watch>,
+    /// Keys that blocked clients wait for, each with how many.
+    awaited: HashMap<SmallBytes, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Watch {
+    watchers: usize,
+    version: u64,
+}
+
+impl Watchers {
+    /// Starts to watch a key.
+    pub fn watch(&mut self, key: &[u8]) {
+        self.watched.entry(SmallBytes::new(key)).or_default().watchers += 1;
+    }
+
+    /// Stops watching a key; says whether it has changed since `version`.
+    pub fn unwatch(&mut self, key: &[u8], version: u64) -> bool {
+        let Some(watch) = self.watched.get_mut(key) else {
+            return false;
+        };
+        let changed = watch.version > version;
+        watch.watchers -= 1;
+        if watch.watchers == 0 {
+            self.watched.remove(key);
+        }
+        changed
+    }
+
+    /// Notes that a key was changed in this version.
+    pub fn touch(&mut self, key: &[u8], version: u64) {
+        if !self.watched.is_empty()
+            && let Some(watch) = self.watched.get_mut(key)
+        {
+            watch.version = version;
+        }
+    }
+
+    /// Notes that all watched keys that existed were changed in this version.
+    pub fn touch_all(&mut self, version: u64, existed: impl Fn(&[u8]) -> bool) {
+        for (key, watch) in &mut self.watched {
+            if existed(key) {
+                watch.version = version;
+            }
+        }
+    }
+
+    /// Begins, or no longer, to await changes of a key.
+    pub fn await_key(&mut self, key: &[u8], wanted: bool) {
+        if wanted {
+            *self.awaited.entry(SmallBytes::new(key)).or_default() += 1;
+        } else if let Some(count) = self.awaited.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.awaited.remove(key);
+            }
+        }
+    }
+
+    /// Whether somebody waits for a key.
+    pub fn awaits(&self, key: &[u8]) -> bool {
+        !self.awaited.is_empty() && self.awaited.contains_key(key)
+    }
+
+    /// The keys that somebody waits for.
+    pub fn awaited(&self) -> impl Iterator<Item = &SmallBytes> {
+        self.awaited.keys()
+    }
+}

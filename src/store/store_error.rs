@@ -1,0 +1,44 @@
+//! Why a store could not be opened or could not go on.
+
+use std::path::PathBuf;
+
+/// Why a store could not be opened or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The listener or the loop failed.
+    #[error("the embedded store cannot serve: {0}")]
+    Serve(#[source] std::io::Error),
+    /// The folder or the log in it cannot be used.
+    #[error("the embedded store cannot use {}: {source}", path.display())]
+    Folder {
+        /// What cannot be used.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process keeps its store in the folder.
+    #[error("the embedded store cannot use {}: another process does; stop it, or set another store.path", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The log is damaged, and not only at its end.
+    #[error(
+        "the embedded store's log {} is damaged at byte {offset}: {reason}; restore it from a copy, or run \
+         `headcount store repair {}` to cut it there and lose what follows",
+        path.display(), path.parent().unwrap_or(path).display()
+    )]
+    Damaged {
+        /// The log.
+        path: PathBuf,
+        /// Where the command starts that cannot be read or run.
+        offset: u64,
+        /// Where the last whole change before it ends.
+        good: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The thread ended without a word, which is a defect.
+    #[error("the embedded store's thread ended unexpectedly")]
+    Ended,
+}
