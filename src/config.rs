@@ -7,6 +7,7 @@
 //! may be a secret.
 
 pub mod address;
+mod auth;
 pub mod channels;
 mod files;
 pub mod keys;
@@ -20,6 +21,7 @@ mod rules;
 mod sources;
 mod store_address;
 mod tls;
+mod token_keys;
 mod value;
 
 use std::collections::HashMap;
@@ -27,7 +29,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use address::{Listen, MetricsAt, Place, Trusted};
-pub use channels::{Count, Deliver, Rule, Rules};
+pub use auth::Auth;
+pub use channels::{Access, Count, Deliver, Rule, Rules};
 pub use model::{
     Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server, Session,
     Store, StoreTls,
@@ -155,7 +158,9 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         close: reader.duration("session.close"),
     };
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
+    let auth = reader.auth();
     let channels = Arc::new(reader.channels());
+    reader.check_access(&channels, &auth);
     let unseen = reader.unseen.take().unwrap_or_default();
     let warnings = std::mem::take(&mut reader.warnings);
     let mut notes = Vec::new();
@@ -163,6 +168,6 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         notes.push(OPEN_STORE);
     }
     let effective = reader.finish()?;
-    let config = Config { server, tls, redis, store, presence, limits, session, log, channels };
+    let config = Config { server, tls, redis, store, auth, presence, limits, session, log, channels };
     Ok(Loaded { config, effective, unseen, warnings, notes })
 }

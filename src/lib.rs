@@ -16,6 +16,7 @@
 //! - `boards`: sorted sets, as they change.
 //! - [`presence`]: how many are here, over all nodes, and how the count heals.
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
+//! - [`auth`]: what a token grants; any layer may ask, as it may ask [`config`].
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
 //! - [`metrics`]: what a node counts about itself; `memory`: giving memory back.
 //!
@@ -32,6 +33,7 @@
 //!   unknown request with an error and serves on, so that either may be newer. Anything more than an
 //!   addition gets a path of its own beside `/ws`.
 
+pub mod auth;
 pub mod backplane;
 mod boards;
 pub mod cli;

@@ -47,6 +47,7 @@ mod storm;
 mod strangers;
 mod systemd;
 mod tls;
+mod tokens;
 mod torture;
 mod visitors;
 mod wire_record;

@@ -117,7 +117,7 @@ fn planted(secret: &str) -> Vec<String> {
     ];
     for key in all() {
         let mut texts = shapes.to_vec();
-        if matches!(key.kind, Kind::Secret | Kind::SecretFile | Kind::Url) {
+        if matches!(key.kind, Kind::Secret | Kind::SecretFile | Kind::SecretFiles | Kind::Url) {
             texts.extend([secret.to_owned(), format!("redis://:{secret}")]);
         }
         for text in texts.iter().map(|text| quoted(text)) {

@@ -26,6 +26,15 @@ pub enum Count {
     Visitors,
 }
 
+/// Who may join or watch a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Open,
+    /// Whoever has a token that says so.
+    Token,
+}
+
 /// Which end of a sorted set is the top of a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -55,6 +64,10 @@ pub struct Rule {
     pub linger: Duration,
     /// How it delivers.
     pub deliver: Deliver,
+    /// Who may join or watch it.
+    pub access: Access,
+    /// Whether clients with a token that says so may publish on it.
+    pub publish: bool,
     /// Set if what it shows is the sorted set of its name, and not what is published on it.
     pub board: Option<BoardRule>,
 }
@@ -136,7 +149,7 @@ pub fn check_name(name: &str) -> Result<(), BadName> {
 }
 
 /// Whether `name` matches `pattern`, where `*` stands for any run of characters, also none.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (mut p, mut n) = (pattern.as_bytes(), name.as_bytes());
     let mut star: Option<(&[u8], &[u8])> = None;
     loop {

@@ -110,11 +110,16 @@ impl Reader {
     /// What is in the file that a key names; None if it names none.
     fn file(&mut self, path: &'static str) -> Option<Vec<u8>> {
         let name = self.folder(path)?;
+        self.read(path, name)
+    }
+
+    /// What is in a file, which a key names.
+    pub(super) fn read(&mut self, path: &'static str, name: PathBuf) -> Option<Vec<u8>> {
         let file = self.handed_over(name);
         let hidden = file.is_relative() && self.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
         match (std::fs::read(&file), &mut self.unseen) {
             (Ok(bytes), _) => {
-                if let Some(Kind::SecretFile) = keys::find(path).map(|key| key.kind) {
+                if let Some(Kind::SecretFile | Kind::SecretFiles) = keys::find(path).map(|key| key.kind) {
                     self.warn_if_readable(&file);
                 }
                 Some(bytes)

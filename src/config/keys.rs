@@ -6,6 +6,7 @@
 //! read the field in [`super::load`], and let `headcount man headcount.toml` rewrite
 //! `config/headcount.toml`. Tests fail if one of these is missing.
 
+mod auth;
 mod channels;
 mod limits;
 mod log;
@@ -28,6 +29,7 @@ pub const SECTIONS: &[Section] = &[
     redis::SECTION,
     store::SECTION,
     presence::SECTION,
+    auth::SECTION,
     limits::SECTION,
     session::SECTION,
     log::SECTION,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::{Listen, MetricsAt, Trusted};
+use super::auth::Auth;
 use super::channels::Rules;
 use super::store_address::StoreAddress;
 use super::tls::Tls;
@@ -23,6 +24,8 @@ pub struct Config {
     pub redis: Redis,
     /// The store that this node may serve itself.
     pub store: Store,
+    /// Whose tokens are taken.
+    pub auth: Auth,
     /// The timing of the count.
     pub presence: Presence,
     /// Bounds on what one client, or all of them, may take.

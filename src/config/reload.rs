@@ -40,6 +40,8 @@ impl Loaded {
         self.shown(path) != new.shown(path)
             || match path {
                 "redis.url" => self.config.redis.url != new.config.redis.url,
+                // The files may have other keys in them.
+                "auth.secret_files" => self.config.auth != new.config.auth,
                 "tls.certificate" => self.config.tls != new.config.tls,
                 "store.password" => self.config.store.password != new.config.store.password,
                 _ => false,

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
 
-use super::channels::{BoardRule, Count, Deliver, Order, Rule, Rules, check_name};
+use super::auth::Auth;
+use super::channels::{Access, BoardRule, Count, Deliver, Order, Rule, Rules, check_name};
 use super::reader::Reader;
 use super::value;
 
 /// The keys of one table.
-const KEYS: &[&str] = &["pattern", "count", "deliver", "linger", "source", "top", "order"];
+const KEYS: &[&str] = &["pattern", "count", "deliver", "linger", "source", "top", "order", "access", "publish"];
 /// How long a visitor whose last socket went is still counted, so that a click from page to page changes
 /// no number.
 const LINGER: Duration = Duration::from_secs(1);
@@ -66,7 +67,29 @@ impl Reader {
         }
         table.unknown();
         let linger = table.linger(count);
-        Rule { pattern, count, linger, deliver: if every { Deliver::Every } else { Deliver::Latest }, board }
+        let access = if table.word("access", &["open", "token"], Some("open")) == "token" {
+            Access::Token
+        } else {
+            Access::Open
+        };
+        let publish = table.word("publish", &["none", "token"], Some("none")) == "token";
+        if publish && board.is_some() {
+            table.note("publish", "\"token\"", "a sorted set is written in the store, not published".to_owned());
+        }
+        let deliver = if every { Deliver::Every } else { Deliver::Latest };
+        Rule { pattern, count, linger, deliver, access, publish, board }
+    }
+
+    /// A channel that wants tokens is of no use where none is taken.
+    pub fn check_access(&mut self, rules: &Rules, auth: &Auth) {
+        let unseen = self.unseen.iter().flatten().any(|path| path.starts_with("auth."));
+        if auth.is_on() || unseen || !rules.0.iter().any(|rule| rule.publish || rule.access == Access::Token) {
+            return;
+        }
+        self.reject(
+            "channels",
+            "access or publish = \"token\" needs a key in [auth]: secret_files, public_key_files or jwks",
+        );
     }
 }
 
@@ -152,9 +175,13 @@ impl Table<'_> {
 fn shown(rules: &Rules) -> String {
     let rows = rules.0.iter().map(|rule| {
         let pattern = value::quoted(&rule.pattern);
+        let access = if rule.access == Access::Token { ", access = \"token\"" } else { "" };
+        let publish = if rule.publish { ", publish = \"token\"" } else { "" };
         if let Some(BoardRule { top, order }) = rule.board {
             let order = if order == Order::Descending { "desc" } else { "asc" };
-            return format!("  {{ pattern = {pattern}, source = \"zset\", top = {top}, order = \"{order}\" }},\n");
+            return format!(
+                "  {{ pattern = {pattern}, source = \"zset\", top = {top}, order = \"{order}\"{access} }},\n"
+            );
         }
         let count = match rule.count {
             Count::Visitors => "visitors",
@@ -166,7 +193,7 @@ fn shown(rules: &Rules) -> String {
             Count::Visitors => format!(", linger = \"{}\"", humantime::format_duration(rule.linger)),
             _ => String::new(),
         };
-        format!("  {{ pattern = {pattern}, count = \"{count}\", deliver = \"{deliver}\"{linger} }},\n")
+        format!("  {{ pattern = {pattern}, count = \"{count}\", deliver = \"{deliver}\"{linger}{access}{publish} }},\n")
     });
     format!("[\n{}]", rows.collect::<String>())
 }

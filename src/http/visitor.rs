@@ -41,7 +41,7 @@ pub fn visitor(query: &Query, headers: &HeaderMap) -> Result<Option<Identity>, S
     if ids.iter().any(|other| other != id) {
         return Err("a connection is one visitor's: give one id only".to_owned());
     }
-    Ok(Some(Identity::Client((*id).into())))
+    Ok(Some(Identity::client(id)))
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn an_id_is_taken_from_the_address_or_the_subprotocol_and_one_of_those_is_answered() {
-        let ann = || Some(Identity::Client("ann-0123456789_A".into()));
+        let ann = || Some(Identity::client("ann-0123456789_A"));
         let offered = "headcount.visitor.ann-0123456789_A";
         assert_eq!(read(&[], &[]), Ok((None, None)));
         assert_eq!(read(&[], &["graphql-ws"]), Ok((None, None)));

@@ -1,34 +1,75 @@
 //! Who a client is, and who that is on one channel.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use crate::presence::VisitorId;
 
-/// Who a client is, for as long as it is connected.
+/// Who a client is, for as long as it is connected, and what there is to tell of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Identity {
+pub struct Identity {
+    /// Who it is.
+    pub who: Who,
+    /// What its token says of it, for those who may see who is here.
+    pub info: Option<Arc<Info>>,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(dead_code, reason = "tokens come next")]
+pub enum Who {
+    /// Whom a verified token names (its `sub`), in as many connections as they like.
+    Subject(Box<str>),
     /// Whoever keeps this id, in as many connections as they like.
     Client(Box<str>),
     /// Nobody knows: the connection is a visitor of its own, by these random bits.
     Connection([u8; 16]),
 }
 
+/// A token's `info`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// One JSON value without line ends, at most 1 KiB.
+    pub json: Box<str>,
+    /// When the token was made, in seconds since 1970; of several, the newest counts. 0 if it does not say.
+    pub made: u64,
+}
+
+impl From<Who> for Identity {
+    fn from(who: Who) -> Self {
+        Self { who, info: None }
+    }
+}
+
 impl Identity {
+    /// Whoever keeps this id.
+    pub fn client(id: &str) -> Self {
+        Who::Client(id.into()).into()
+    }
+
     /// A connection that did not say whose it is.
     pub fn draw() -> Self {
         let mut bits = [0; 16];
         if getrandom::fill(&mut bits).is_err() {
             fastrand::fill(&mut bits);
         }
-        Self::Connection(bits)
+        Who::Connection(bits).into()
+    }
+
+    /// The name in its token, which others may see.
+    #[allow(dead_code, reason = "tokens and members come next")]
+    pub fn subject(&self) -> Option<&str> {
+        if let Who::Subject(sub) = &self.who { Some(sub) } else { None }
     }
 
     /// Who that is on one channel: a hash, so that an id never reaches the store, and that nobody can be
     /// followed from channel to channel. Two kinds of identity are never the same visitor.
     pub fn on(&self, channel: &str) -> VisitorId {
-        let (kind, id): (&[u8], &[u8]) = match self {
-            Self::Client(id) => (b"client", id.as_bytes()),
-            Self::Connection(bits) => (b"connection", bits),
+        let (kind, id): (&[u8], &[u8]) = match &self.who {
+            Who::Subject(sub) => (b"subject", sub.as_bytes()),
+            Who::Client(id) => (b"client", id.as_bytes()),
+            Who::Connection(bits) => (b"connection", bits),
         };
         // No kind and no channel name holds a zero, so no two triples have the same bytes.
         let hash = Sha256::new().chain_update(kind).chain_update([0]).chain_update(channel).chain_update([0]);
@@ -45,12 +86,22 @@ mod tests {
 
     #[test]
     fn a_visitor_is_the_same_on_all_nodes_and_another_on_each_channel() {
-        let ann = Identity::Client("0123456789abcdef".into());
-        assert_eq!(ann.on("page:/"), Identity::Client("0123456789abcdef".into()).on("page:/"));
+        let ann = Identity::client("0123456789abcdef");
+        assert_eq!(ann.on("page:/"), Identity::client("0123456789abcdef").on("page:/"));
         // sha256("client\0page:/\00123456789abcdef"): other versions must compute the same.
         assert_eq!(ann.on("page:/").0[..4], [0x44, 0xeb, 0xe5, 0x08]);
         assert_ne!(ann.on("page:/"), ann.on("page:/a"));
-        assert_ne!(ann.on("page:/"), Identity::Connection(*b"0123456789abcdef").on("page:/"));
+        let others = [Who::Connection(*b"0123456789abcdef"), Who::Subject("0123456789abcdef".into())];
+        for other in others.map(Identity::from) {
+            assert_ne!(ann.on("page:/"), other.on("page:/"));
+        }
         assert_ne!(Identity::draw(), Identity::draw());
+    }
+
+    #[test]
+    fn what_a_token_says_of_somebody_makes_nobody_else_of_them() {
+        let ann = Identity::from(Who::Subject("ann".into()));
+        let told = Identity { info: Some(Arc::new(Info { json: "{}".into(), made: 1 })), ..ann.clone() };
+        assert_eq!((told.on("page:/"), told.subject()), (ann.on("page:/"), Some("ann")));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use headcount::config::{Count, Deliver, Presence as Config, Rule, Rules};
+use headcount::config::{Access, Count, Deliver, Presence as Config, Rule, Rules};
 use headcount::presence::effect::News;
 
 use crate::check::Script;
@@ -107,6 +107,8 @@ impl World {
             count: Count::Sockets,
             linger: Duration::ZERO,
             deliver: Deliver::Latest,
+            access: Access::Open,
+            publish: false,
             board: None,
         };
         Self {

@@ -7,6 +7,8 @@ use super::super::value;
 
 /// An hour, in milliseconds.
 pub(super) const HOUR: u64 = 3_600_000;
+/// A day, in milliseconds.
+pub(super) const DAY: u64 = 24 * HOUR;
 /// A gibibyte, in bytes.
 pub(super) const GIB: u64 = 1 << 30;
 
@@ -30,6 +32,8 @@ pub enum Kind {
     /// The name of a file whose content is secret. A name that does not look like a path may be the
     /// secret itself, put into the wrong key, and is not shown.
     SecretFile,
+    /// Several of those.
+    SecretFiles,
     /// A string that is never shown.
     Secret,
     /// The address of a store, which may contain a password.

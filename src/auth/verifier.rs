@@ -1,0 +1,165 @@
+//! From a token to what it grants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::algorithm::Algorithm;
+use super::claims::Claims;
+use super::grant::Grant;
+use super::json;
+use super::keys::Keys;
+
+/// The longest token.
+const LONGEST: usize = 8 << 10;
+/// The longest name of a key.
+const LONGEST_ID: usize = 200;
+
+/// What a token must be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The algorithms that may be used, each only with keys that are for it.
+    pub algorithms: Vec<Algorithm>,
+    /// Who must have made it.
+    pub issuer: Option<String>,
+    /// Whom it must be for.
+    pub audience: Option<String>,
+    /// How far the clocks of both sides may differ.
+    pub leeway: Duration,
+    /// How long ago it may have been made.
+    pub max_age: Option<Duration>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let algorithms = Algorithm::all().collect();
+        Self { algorithms, issuer: None, audience: None, leeway: Duration::ZERO, max_age: None }
+    }
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no key to verify it with.
+    #[error("this server takes no tokens: its [auth] has no keys")]
+    NoKeys,
+    /// Too long.
+    #[error("the token is longer than 8 KiB")]
+    TooLong,
+    /// No token.
+    #[error("this is no signed JSON Web Token")]
+    Malformed,
+    /// Something of it must be understood that is not.
+    #[error("the token has a critical header that this server does not know")]
+    Critical,
+    /// Its algorithm is not one of those that the configuration has.
+    #[error("the token's algorithm is not one of those that this server takes")]
+    Algorithm,
+    /// It names a key that is not known, and no other has signed it.
+    #[error("the token was signed with a key that this server does not know")]
+    UnknownKey,
+    /// No key of ours has signed it.
+    #[error("the token was not signed with a key that this server trusts")]
+    Signature,
+    /// A claim has another form than it should.
+    #[error("a claim of the token has a wrong form: one of sub, exp, nbf, iat, jti, iss, aud, info and headcount")]
+    Claims,
+    /// It never ends.
+    #[error("the token has no exp")]
+    NoEnd,
+    /// It is over.
+    #[error("the token has expired")]
+    Expired,
+    /// It has not begun.
+    #[error("the token is not valid yet")]
+    NotYet,
+    /// It was made too long ago, or does not say when.
+    #[error("the token is older than this server takes, or has no iat")]
+    TooOld,
+    /// Somebody else has made it.
+    #[error("the token's iss is not the one that this server takes")]
+    Issuer,
+    /// It is for somebody else.
+    #[error("the token's aud is not this server")]
+    Audience,
+    /// It was taken back.
+    #[error("the token was revoked")]
+    Revoked,
+}
+
+/// Verifies tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verifier {
+    /// Whom it trusts.
+    pub keys: Arc<Keys>,
+    /// What it asks of a token.
+    pub policy: Arc<Policy>,
+}
+
+impl Verifier {
+    /// What a token grants, at this time since 1970.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub fn verify(&self, token: &str, now: Duration) -> Result<Grant, Denied> {
+        if self.keys.is_empty() {
+            return Err(Denied::NoKeys);
+        }
+        if token.len() > LONGEST {
+            return Err(Denied::TooLong);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(Denied::Malformed)?;
+        let (header, body) = message.split_once('.').ok_or(Denied::Malformed)?;
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Denied::Malformed);
+        let (header, body, signature) = (decode(header)?, decode(body)?, decode(signature)?);
+        let header = json::object(&header).ok_or(Denied::Malformed)?;
+        // RFC 7515, section 4.1.11: whoever does not understand one of these must refuse. None is understood.
+        if header.contains_key("crit") || header.contains_key("b64") {
+            return Err(Denied::Critical);
+        }
+        let text = |name: &str| header.get(name).map(|value| value.as_str().ok_or(Denied::Malformed)).transpose();
+        let (name, id) = (text("alg")?.ok_or(Denied::Malformed)?, text("kid")?);
+        if id.is_some_and(|id| id.len() > LONGEST_ID) {
+            return Err(Denied::Malformed);
+        }
+        let algorithm = Algorithm::named(name).filter(|one| self.policy.algorithms.contains(one));
+        let algorithm = algorithm.ok_or(Denied::Algorithm)?;
+        if !self.keys.verify(algorithm, id, message.as_bytes(), &signature) {
+            return Err(if id.is_some_and(|id| !self.keys.has(id)) { Denied::UnknownKey } else { Denied::Signature });
+        }
+        let claims = json::object(&body).and_then(|claims| Claims::read(&claims)).ok_or(Denied::Claims)?;
+        self.policy.grant(claims, now.as_secs_f64())
+    }
+}
+
+impl Policy {
+    fn grant(&self, claims: Claims, now: f64) -> Result<Grant, Denied> {
+        let leeway = self.leeway.as_secs_f64();
+        let ends = claims.exp.ok_or(Denied::NoEnd)? + leeway;
+        if ends <= now {
+            return Err(Denied::Expired);
+        }
+        if [claims.nbf, claims.iat].into_iter().flatten().any(|from| from > now + leeway) {
+            return Err(Denied::NotYet);
+        }
+        if let Some(most) = self.max_age
+            && claims.iat.is_none_or(|made| made + most.as_secs_f64() + leeway <= now)
+        {
+            return Err(Denied::TooOld);
+        }
+        if self.issuer.is_some() && self.issuer != claims.iss {
+            return Err(Denied::Issuer);
+        }
+        if let Some(ours) = &self.audience
+            && !claims.aud.contains(ours)
+        {
+            return Err(Denied::Audience);
+        }
+        let Claims { sub, jti, iat, info, rights, .. } = claims;
+        // A time that no clock reaches becomes the last one that can be written.
+        let (made, ends) = (iat.unwrap_or_default() as u64, (ends * 1000.0) as u64);
+        Ok(Grant { sub, jti, info, made, ends, rights })
+    }
+}
