@@ -27,7 +27,7 @@ const LONGEST_PAUSE = 30_000; // the longest pause that a server may ask for
 
 // After these the same client would only be turned away again: a normal end, or our own fault. A test
 // compares them with the server's table of close codes.
-export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003]);
+export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003, 4005]);
 
 export class Link {
   #url;

@@ -14,6 +14,7 @@ mod bridge;
 mod client_ip;
 mod connection;
 mod context;
+mod credentials;
 mod events;
 mod handshake;
 mod health;
@@ -25,6 +26,7 @@ mod reply;
 pub mod routes;
 mod stream;
 mod takeover;
+mod verification;
 mod visitor;
 
 pub use context::App;

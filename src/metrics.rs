@@ -30,6 +30,8 @@ pub enum Limit {
     Joins,
     /// Of those, channels that no client of this node had.
     NewChannels,
+    /// Tokens that are shown.
+    Tokens,
     /// Clients.
     Clients,
 }
@@ -41,6 +43,7 @@ impl Limit {
             Self::Connects => "limits.connects_per_second",
             Self::Joins => "limits.joins_per_second",
             Self::NewChannels => "limits.new_channels_per_second",
+            Self::Tokens => "limits.tokens_per_second",
             Self::Clients => "limits.clients_per_address",
         }
     }

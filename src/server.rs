@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
+use crate::auth::Tokens;
 use crate::backplane::{Client, Keys, Subscriber};
 use crate::boards::boards;
 use crate::config::{self, Config, Listen, Loaded, Overrides};
@@ -194,6 +195,7 @@ impl Node {
         let (rules, max_frame) = (config.channels.clone(), config.limits.client_buffer);
         let registry = Arc::new(Registry::new(presence.clone(), boards, rules, max_frame));
 
+        let tokens = Arc::new(Tokens::new(config.auth.verifier.clone()));
         let (mut hosting, stop_store) = (JoinSet::new(), host.stopper());
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
         let mut counting = JoinSet::new();
@@ -202,7 +204,7 @@ impl Node {
         background.spawn(feed.clone().keep_up());
 
         let Workers { lanes, deliveries, orders, running: workers, pulses } =
-            Workers::start(config, &registry, &metrics)?;
+            Workers::start(config, &registry, &tokens, &metrics)?;
         let router = Router {
             registry: registry.clone(),
             feed,
@@ -218,7 +220,7 @@ impl Node {
             watch: StoreWatch::default(),
         };
         background.spawn(router.run());
-        let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), metrics.clone()));
+        let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), tokens, metrics.clone()));
         Ok(Self {
             app,
             registry,

@@ -8,6 +8,7 @@
 mod actions;
 pub mod close_code;
 mod drain;
+mod expiries;
 mod frames;
 mod keepalive;
 mod machine;
@@ -16,6 +17,7 @@ mod orders;
 mod poller;
 mod request;
 mod token_bucket;
+mod tokens;
 mod worker;
 
 use std::net::TcpStream;
@@ -24,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::hub::Identity;
+use crate::hub::Known;
 use crate::net::household::Household;
 use crate::net::seats::Seat;
 pub use order::Order;
@@ -42,8 +44,8 @@ pub struct NewClient {
     /// The connection, non-blocking: a stream socket of any family, since only `send`, `recv` and
     /// `shutdown` are called on it.
     pub io: TcpStream,
-    /// Who it is, if it says so.
-    pub identity: Option<Box<Identity>>,
+    /// Who it is and what it may do, if it says so.
+    pub known: Option<Box<Known>>,
     /// Where it comes from.
     pub household: Household,
     /// Its place; still that of a connection.

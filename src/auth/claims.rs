@@ -53,11 +53,9 @@ impl Claims {
             exp: time(object.get("exp"))?,
             nbf: time(object.get("nbf"))?,
             iat: time(object.get("iat"))?,
-            info: match object.get("info") {
-                Some(info) => {
-                    Some(info.to_string().into()).filter(|info: &Box<str>| info.len() <= LONGEST_INFO).map(Some)?
-                }
-                None => None,
+            info: match object.get("info").map(ToString::to_string) {
+                Some(info) if info.len() > LONGEST_INFO => return None,
+                info => info.map(Into::into),
             },
             rights: match object.get("headcount") {
                 Some(rights) => read_rights(rights.as_object()?)?,

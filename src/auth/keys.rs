@@ -21,6 +21,11 @@ impl Keys {
         self.0.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
+    /// Whether all are secrets, so that a check costs next to nothing.
+    pub(super) fn are_secrets(&self) -> bool {
+        self.0.iter().all(|key| key.as_secret().is_some())
+    }
+
     /// The first secret, which tokens can be signed with.
     pub fn secret(&self) -> Option<&[u8]> {
         self.0.iter().find_map(Key::as_secret)

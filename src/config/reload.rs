@@ -41,7 +41,7 @@ impl Loaded {
             || match path {
                 "redis.url" => self.config.redis.url != new.config.redis.url,
                 // The files may have other keys in them.
-                "auth.secret_files" => self.config.auth != new.config.auth,
+                "auth.secret_files" => self.config.auth.verifier.keys != new.config.auth.verifier.keys,
                 "tls.certificate" => self.config.tls != new.config.tls,
                 "store.password" => self.config.store.password != new.config.store.password,
                 _ => false,

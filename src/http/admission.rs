@@ -12,8 +12,9 @@ use super::places::Refused;
 use super::query;
 use super::reply::{Reply, later};
 use super::visitor::visitor;
+use crate::auth::Grant;
 use crate::config::Config;
-use crate::hub::Identity;
+use crate::hub::Known;
 use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::net::seats::Held;
@@ -25,8 +26,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub struct Admitted {
     /// What it asks for.
     pub request: Request,
-    /// Who it is, if it says so.
-    pub identity: Option<Identity>,
+    /// Who it is and what it may do, if it says so.
+    pub known: Option<Box<Known>>,
     /// Where it comes from.
     pub household: Household,
     /// Its place among the clients of its address, where that has a limit.
@@ -35,11 +36,17 @@ pub struct Admitted {
     pub pair: Option<Held>,
 }
 
-/// Reads what is asked for, and takes a place for it. `carried`: a pair of sockets will carry its bytes.
+/// Reads what is asked for, and takes a place for it. `grant`: what its token allows. `carried`: a pair of
+/// sockets will carry its bytes.
 ///
 /// # Errors
 /// The answer that says why not.
-pub fn admit(connection: &Connection, http: &HttpRequest<Incoming>, carried: bool) -> Result<Admitted, Box<Reply>> {
+pub fn admit(
+    connection: &Connection,
+    http: &HttpRequest<Incoming>,
+    grant: Option<Grant>,
+    carried: bool,
+) -> Result<Admitted, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));
     if !origin_allowed(&config.server.origins, http.headers()) {
@@ -61,7 +68,8 @@ pub fn admit(connection: &Connection, http: &HttpRequest<Incoming>, carried: boo
     tracing::debug!(client = shown, path = http.uri().path(), "a client comes in");
     let (permit, pair) =
         app.places.client(&config.limits, client, carried).map_err(|refused| Box::new(no_place(app, refused)))?;
-    Ok(Admitted { request, identity, household: Household::of(client), permit, pair })
+    let known = Known::new(identity, grant);
+    Ok(Admitted { request, known, household: Household::of(client), permit, pair })
 }
 
 /// The address of whoever sent a request.

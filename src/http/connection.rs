@@ -6,10 +6,11 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::{Ready, poll_fn, ready};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,7 +52,28 @@ const RESERVE_LIFE: Duration = Duration::from_secs(1);
 struct Requests {
     connection: Connection,
     answered: Cell<u32>,
-    taken: Cell<Option<Box<Takeover>>>,
+    taken: Taken,
+}
+
+/// What is to take the connection over, once that is known.
+type Taken = Arc<Mutex<Option<Box<Takeover>>>>;
+
+/// An answer that is there, or that waits for a token to be checked or for a body.
+enum Answering {
+    Now(Option<Result<Reply, TakenOver>>),
+    Later(Pin<Box<dyn Future<Output = Result<Reply, TakenOver>> + Send>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Reply, TakenOver>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            // It is not asked again once it was ready.
+            Self::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Later(answer) => answer.as_mut().poll(context),
+        }
+    }
 }
 
 /// Tells hyper to stop where the connection was taken over.
@@ -69,18 +91,31 @@ impl std::error::Error for TakenOver {}
 impl Service<HttpRequest<Incoming>> for Requests {
     type Response = Reply;
     type Error = TakenOver;
-    type Future = Ready<Result<Reply, TakenOver>>;
+    type Future = Answering;
 
     fn call(&self, request: HttpRequest<Incoming>) -> Self::Future {
         let answered = self.answered.replace(self.answered.get() + 1) + 1;
-        ready(match routes::answer(&self.connection, request, answered) {
-            Answer::Reply(reply) if answered >= REQUESTS => Ok(last(*reply)),
-            Answer::Reply(reply) => Ok(*reply),
-            Answer::Takeover(takeover) => {
-                self.taken.set(Some(takeover));
-                Err(TakenOver)
+        match routes::answer(&self.connection, request, answered) {
+            Answer::Later(answer) => {
+                let taken = self.taken.clone();
+                Answering::Later(Box::pin(async move { done(answer.await, answered, &taken) }))
             }
-        })
+            answer => Answering::Now(Some(done(answer, answered, &self.taken))),
+        }
+    }
+}
+
+/// What HTTP is to do with an answer.
+fn done(answer: Answer, answered: u32, taken: &Taken) -> Result<Reply, TakenOver> {
+    match answer {
+        Answer::Reply(reply) if answered >= REQUESTS => Ok(last(*reply)),
+        Answer::Reply(reply) => Ok(*reply),
+        Answer::Takeover(takeover) => {
+            *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+            Err(TakenOver)
+        }
+        // An answer that was waited for is there.
+        Answer::Later(_) => Err(TakenOver),
     }
 }
 
@@ -124,7 +159,7 @@ async fn serve(connection: Connection, arrived: Arrived, clients: mpsc::Sender<N
     let (config, peer) = (connection.app.config(), connection.peer);
     let patience = Patience::of(&config.session);
     let life = if connection.purpose == Use::Health { RESERVE_LIFE } else { LIFE };
-    let requests = Requests { connection, answered: Cell::new(0), taken: Cell::new(None) };
+    let requests = Requests { connection, answered: Cell::new(0), taken: Taken::default() };
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.limits.handshake.min(life))
@@ -139,7 +174,8 @@ async fn serve(connection: Connection, arrived: Arrived, clients: mpsc::Sender<N
     }
     let parts = http.into_parts();
     let mut stream = parts.io.into_inner();
-    let Some(takeover) = parts.service.taken.take() else {
+    let takeover = parts.service.taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(takeover) = takeover else {
         match ended {
             Err(_) => tracing::debug!(?peer, "a connection took too long"),
             Ok(Err(error)) => tracing::debug!(?peer, %error, "a connection ended early"),
@@ -160,7 +196,7 @@ async fn hand_over(
     early: Bytes,
     patience: Patience,
 ) {
-    let Takeover { kind, request, identity, household, permit, pair } = takeover;
+    let Takeover { kind, request, known, household, permit, pair } = takeover;
     seat.permit = permit;
     // A client that takes nothing for so long would not have answered a ping either; but if it says something
     // now and then, nothing else would end it. Unix sockets have no such option.
@@ -172,6 +208,5 @@ async fn hand_over(
     // No descriptor is left for it; the accept loop says so.
     let Ok(io) = io else { return };
     // A worker takes in connections whenever it runs; it is gone only when the node stops.
-    let _ =
-        clients.send(NewClient { io, identity: identity.map(Box::new), household, seat, head, early, request }).await;
+    let _ = clients.send(NewClient { io, known, household, seat, head, early, request }).await;
 }

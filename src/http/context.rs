@@ -9,6 +9,8 @@ use hyper::StatusCode;
 use super::assets::Assets;
 use super::places::{Places, Use};
 use super::reply::{Reply, plain};
+use super::verification::Verification;
+use crate::auth::Tokens;
 use crate::config::Config;
 use crate::hub::Registry;
 use crate::metrics::Metrics;
@@ -24,11 +26,16 @@ pub struct App {
     pub assets: Assets,
     /// Who may come in.
     pub places: Places,
+    /// Whose tokens are taken.
+    pub tokens: Arc<Tokens>,
+    /// Checks them.
+    pub verification: Verification,
     leaving: AtomicBool,
     draining: AtomicBool,
 }
 
 /// What a request may need to know of its connection.
+#[derive(Clone)]
 pub struct Connection {
     /// The node.
     pub app: Arc<App>,
@@ -42,16 +49,24 @@ pub struct Connection {
 
 impl App {
     /// For a node with this configuration, whose clients may take so many descriptors.
-    pub fn new(config: Config, descriptors: usize, registry: Arc<Registry>, metrics: Metrics) -> Self {
+    pub fn new(
+        config: Config,
+        descriptors: usize,
+        registry: Arc<Registry>,
+        tokens: Arc<Tokens>,
+        metrics: Metrics,
+    ) -> Self {
         let places = Places::new(&config.limits, descriptors, metrics.clone());
         let (assets, config) = (Assets::load(), RwLock::new(Arc::new(config)));
         let (leaving, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { config, registry, metrics, assets, places, leaving, draining }
+        let verification = Verification::start(tokens.clone());
+        Self { config, registry, metrics, assets, places, tokens, verification, leaving, draining }
     }
 
     /// Puts another configuration into effect, from the next request on.
     pub fn configure(&self, config: Arc<Config>) {
         self.places.addresses.configure(&config.limits);
+        self.tokens.configure(config.auth.verifier.clone());
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 

@@ -23,6 +23,7 @@ use super::context::Connection;
 use super::reply::Reply;
 use super::stream::Stream;
 use super::takeover::{Kind, Takeover};
+use crate::auth::Grant;
 use crate::hub::ws_frame::{opcode, unframe};
 use crate::net::seats::Held;
 use crate::session::close_code;
@@ -41,8 +42,12 @@ const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
 ///
 /// # Errors
 /// The answer that says why not.
-pub fn open(connection: &Connection, request: &Request<Incoming>) -> Result<Box<Takeover>, Box<Reply>> {
-    let mut admitted = admit(connection, request, true)?;
+pub fn open(
+    connection: &Connection,
+    request: &Request<Incoming>,
+    grant: Option<Grant>,
+) -> Result<Box<Takeover>, Box<Reply>> {
+    let mut admitted = admit(connection, request, grant, true)?;
     // A browser that comes back says so by itself.
     admitted.request.reconnect |= request.headers().contains_key("last-event-id");
     let everybody = connection.app.config().server.origins.is_empty();

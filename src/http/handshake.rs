@@ -14,16 +14,21 @@ use super::context::{App, Connection};
 use super::reply::Reply;
 use super::takeover::{Kind, Takeover};
 use super::visitor::subprotocol;
+use crate::auth::Grant;
 
 /// Checks the handshake and takes the connection for a session, which sends the answer: joined with
 /// what the client hears first, it is half of the writes that a connecting client costs.
 ///
 /// # Errors
 /// The answer that says why not.
-pub fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<Box<Takeover>, Box<Reply>> {
+pub fn upgrade(
+    connection: &Connection,
+    mut request: Request<Incoming>,
+    grant: Option<Grant>,
+) -> Result<Box<Takeover>, Box<Reply>> {
     let app = &connection.app;
     check(app, &request)?;
-    let admitted = admit(connection, &request, connection.tls)?;
+    let admitted = admit(connection, &request, grant, connection.tls)?;
     // The future of the socket is not waited for: HTTP gives the connection back when it is done.
     let (mut reply, _) = hyper_tungstenite::upgrade(&mut request, None)
         .map_err(|error| Box::new(app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}"))))?;

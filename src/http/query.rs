@@ -11,6 +11,8 @@ pub struct Query {
     pub request: Request,
     /// Who the client says it is; more than once is a mistake, unless it says the same.
     pub visitor: Vec<String>,
+    /// The token that the client shows.
+    pub token: Vec<String>,
 }
 
 /// Reads a query.
@@ -26,6 +28,7 @@ pub fn parse(query: &str) -> Result<Query, String> {
             ("channel", _) => found.request.subscribe.push(value),
             ("watch", _) => found.request.watch.push(value),
             ("member", _) => found.request.member = Some(value),
+            ("token", _) => found.token.push(value),
             ("visitor", _) => found.visitor.push(value),
             ("reconnect", "" | "1" | "true") => found.request.reconnect = true,
             ("reconnect", "0" | "false") => found.request.reconnect = false,

@@ -1,5 +1,7 @@
 //! The one table of routes.
 
+use std::pin::Pin;
+
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request as HttpRequest, StatusCode};
@@ -10,7 +12,8 @@ use super::host::{self, BadHost};
 use super::places::Use;
 use super::reply::{Reply, allow, last, later};
 use super::takeover::Takeover;
-use super::{assets, events, handshake, health};
+use super::{assets, credentials, events, handshake, health};
+use crate::auth::Grant;
 
 /// How long a browser is to use TLS here without asking, once it has.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=15552000");
@@ -22,6 +25,8 @@ pub enum Answer {
     Reply(Box<Reply>),
     /// Its connection is taken over, and what follows is written by others.
     Takeover(Box<Takeover>),
+    /// It is waited for. What comes then is one of the others.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
 }
 
 /// What answers a route.
@@ -78,27 +83,47 @@ impl Route {
 
 /// Answers one request, the `number`-th on its connection.
 pub fn answer(connection: &Connection, request: HttpRequest<Incoming>, number: u32) -> Answer {
-    let (embedded, answer) = match find(connection, &request, number) {
-        Ok(Route::Socket) => (false, handshake::upgrade(connection, request)),
-        Ok(Route::Events) => (false, events::open(connection, &request)),
-        Ok(route) => {
-            (matches!(route, Route::Asset(_) | Route::DefaultChannel), Err(reply(connection, route, &request)))
-        }
-        Err(refusal) => (false, Err(refusal)),
-    };
-    match answer {
-        Ok(takeover) => Answer::Takeover(takeover),
-        Err(mut reply) => {
-            let headers = reply.headers_mut();
-            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            let who = if embedded { "cross-origin" } else { "same-origin" };
-            headers.insert(RESOURCE_POLICY, HeaderValue::from_static(who));
-            if connection.tls {
-                headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    match find(connection, &request, number) {
+        Ok(route @ (Route::Socket | Route::Events)) => match credentials::shown(connection, &request) {
+            Ok(None) => client(connection, route, request, None),
+            Ok(Some(token)) => {
+                let connection = connection.clone();
+                Answer::Later(Box::pin(async move {
+                    match credentials::verify(&connection, &request, token).await {
+                        Ok(grant) => client(&connection, route, request, Some(grant)),
+                        Err(refusal) => finish(&connection, false, refusal),
+                    }
+                }))
             }
-            Answer::Reply(reply)
+            Err(refusal) => finish(connection, false, refusal),
+        },
+        Ok(route) => {
+            let embedded = matches!(route, Route::Asset(_) | Route::DefaultChannel);
+            finish(connection, embedded, reply(connection, route, &request))
         }
+        Err(refusal) => finish(connection, false, refusal),
     }
+}
+
+/// Makes a client of whoever asks, if it may be one.
+fn client(connection: &Connection, route: Route, request: HttpRequest<Incoming>, grant: Option<Grant>) -> Answer {
+    let taken = match route {
+        Route::Events => events::open(connection, &request, grant),
+        _ => handshake::upgrade(connection, request, grant),
+    };
+    taken.map_or_else(|refusal| finish(connection, false, refusal), Answer::Takeover)
+}
+
+/// Adds what every answer has. `embedded`: other sites' pages may use it.
+fn finish(connection: &Connection, embedded: bool, mut reply: Box<Reply>) -> Answer {
+    let headers = reply.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let who = if embedded { "cross-origin" } else { "same-origin" };
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static(who));
+    if connection.tls {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    Answer::Reply(reply)
 }
 
 /// The route of a request, if it may have it.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::admission::Admitted;
-use crate::hub::Identity;
+use crate::hub::Known;
 use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::net::seats::Held;
@@ -15,8 +15,8 @@ pub struct Takeover {
     pub kind: Kind,
     /// What its client asks for.
     pub request: Request,
-    /// Who it is, if it says so.
-    pub identity: Option<Identity>,
+    /// Who it is and what it may do, if it says so.
+    pub known: Option<Box<Known>>,
     /// Where it comes from.
     pub household: Household,
     /// Its place among the clients of its address, where that has a limit.
@@ -37,7 +37,7 @@ pub enum Kind {
 impl Takeover {
     /// For a client that was admitted.
     pub fn new(kind: Kind, admitted: Admitted) -> Box<Self> {
-        let Admitted { request, identity, household, permit, pair } = admitted;
-        Box::new(Self { kind, request, identity, household, permit, pair })
+        let Admitted { request, known, household, permit, pair } = admitted;
+        Box::new(Self { kind, request, known, household, permit, pair })
     }
 }

@@ -13,7 +13,8 @@ const VISITOR: &str = "headcount.visitor.";
 /// How many characters an id has.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
 
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// The subprotocols that a request offers.
+pub fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }

@@ -17,7 +17,6 @@ pub struct Identity {
 
 /// Who a client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(dead_code, reason = "tokens come next")]
 pub enum Who {
     /// Whom a verified token names (its `sub`), in as many connections as they like.
     Subject(Box<str>),

@@ -6,6 +6,9 @@ pub enum JoinError {
     /// No pattern of the config names it.
     #[error("no pattern in the server's [[channels]] allows this channel")]
     Forbidden,
+    /// It is for those with a token that says so, and there is none, or it does not.
+    #[error("this channel needs a token that allows it")]
+    NoToken,
     /// It is no channel name at all.
     #[error("{0}")]
     BadName(String),

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use super::followers::Followers;
 use super::pacer::Pacer;
 use super::send_queue::{QueuedFrame, SendQueue};
-use super::{ChannelValue, Identity, NoBoard, SocketId};
+use super::{ChannelValue, Known, NoBoard, SocketId};
+use crate::auth::Right;
 use crate::net::household::Household;
 use crate::presence::{self, VisitorId};
 
@@ -24,6 +25,8 @@ pub struct Membership {
     pub told: bool,
     /// Was here before, and may have missed something.
     pub again: bool,
+    /// Joined before its client showed a token.
+    pub earlier: bool,
 }
 
 /// The sending half of a client's connection.
@@ -31,8 +34,8 @@ pub struct Socket {
     pub io: TcpStream,
     pub outbox: Option<Box<SendQueue>>,
     pub places: SmallVec<[Membership; 1]>,
-    /// Who it is; None until that matters, for a connection that did not say so.
-    pub identity: Option<Box<Identity>>,
+    /// Who it is and what it may do; None until that matters, for a connection that did not say so.
+    pub known: Option<Box<Known>>,
     /// Where it comes from.
     pub household: Household,
     /// Is being closed: gets its close frame, and nothing else.
@@ -40,9 +43,14 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Who it is on a channel.
-    pub fn on(&mut self, channel: &str) -> VisitorId {
-        self.identity.get_or_insert_with(|| Box::new(Identity::draw())).on(channel)
+    /// Who it is on a channel; `earlier`: one that it joined before it showed a token.
+    pub fn on(&mut self, channel: &str, earlier: bool) -> VisitorId {
+        self.known.get_or_insert_default().on(channel, earlier)
+    }
+
+    /// Whether its token allows this now.
+    pub fn may(&self, right: Right, channel: &str) -> bool {
+        self.known.as_ref().is_some_and(|known| known.may(right, channel))
     }
 }
 

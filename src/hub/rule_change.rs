@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::SocketId;
 use super::registry::{Inner, Registry, Snapshot};
 use super::shard::Shard;
-use crate::config::{Config, Count, Deliver, Rules};
+use crate::config::{Access, Config, Count, Deliver, Rules};
 use crate::presence::{Joined, Origin};
 
 impl Registry {
@@ -101,8 +101,11 @@ impl Shard {
                     self.expel(&name, "forbidden", "the channel is of another kind now; join it again");
                 }
                 Some(rule) => {
-                    let every = rule.deliver == Deliver::Every;
+                    let (every, access) = (rule.deliver == Deliver::Every, rule.access);
                     self.follow(&name, index, every);
+                    if access == Access::Token {
+                        self.expel_without_right(&name, index);
+                    }
                 }
                 None => self.expel(&name, "forbidden", "the server's [[channels]] do not allow this channel any more"),
             }
@@ -128,9 +131,10 @@ impl Shard {
         let counted: Vec<SocketId> = members.iter().copied().filter(|id| self.counts(*id, index)).collect();
         for id in counted {
             if let Some(socket) = self.sockets.get_mut(id as usize) {
-                before.as_ref().inspect(|presence| presence.leave(|| socket.on(name)));
+                let earlier = socket.places.iter().any(|place| place.channel == index && place.earlier);
+                before.as_ref().inspect(|presence| presence.leave(|| socket.on(name, earlier)));
                 let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
-                let joined = now.presence.as_ref().map(|presence| presence.join(origin, || socket.on(name)));
+                let joined = now.presence.as_ref().map(|presence| presence.join(origin, || socket.on(name, earlier)));
                 self.tell_of_limit(id, name, joined.unwrap_or(Joined::Counted));
             }
         }

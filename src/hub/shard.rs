@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::Identity;
+use super::Known;
 use super::join_error::JoinError;
 use super::local::{LocalChannel, Membership, Socket};
 use super::pacer::Pacer;
@@ -84,19 +84,13 @@ impl Shard {
 
     /// Takes a socket in. It belongs to no channel yet. `head` goes out before anything else, in one
     /// write with what is sent until the next [`Shard::flush`].
-    pub fn attach(
-        &mut self,
-        io: TcpStream,
-        head: Bytes,
-        identity: Option<Box<Identity>>,
-        household: Household,
-    ) -> SocketId {
+    pub fn attach(&mut self, io: TcpStream, head: Bytes, known: Option<Box<Known>>, household: Household) -> SocketId {
         let outbox = (!head.is_empty()).then(|| {
             let mut outbox = Box::<SendQueue>::default();
             outbox.push_rest(head);
             outbox
         });
-        self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), identity, household, closing: false })
+        self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), known, household, closing: false })
             as SocketId
     }
 
@@ -143,6 +137,7 @@ impl Shard {
             return Err(JoinError::BadName(format!("a member that is followed has at most {MAX_MEMBER} bytes")));
         }
         check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
+        self.check_right(id, rule, name, watch)?;
         let every = rule.deliver == Deliver::Every;
         let Some(socket) = self.sockets.get(id as usize) else { return Ok(()) };
         let known = self.by_name.get(name).copied();
@@ -167,11 +162,11 @@ impl Shard {
         };
         let place = joined.members.len() as u32;
         joined.members.push(id);
-        socket.places.push(Membership { channel, place, watch, told: false, again });
+        socket.places.push(Membership { channel, place, watch, told: false, again, earlier: false });
         let mut counted = Joined::Counted;
         if let Some(presence) = joined.presence.as_ref().filter(|_| !watch) {
             let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
-            counted = presence.join(origin, || socket.on(name));
+            counted = presence.join(origin, || socket.on(name, false));
         }
         self.greet(channel, id);
         self.tell_of_limit(id, name, counted);
@@ -219,15 +214,19 @@ impl Shard {
         let membership = &mut socket.places[place];
         let before = std::mem::replace(&mut membership.watch, watch);
         (membership.told, membership.again) = (false, again);
+        let earlier = membership.earlier;
+        if before && !watch {
+            membership.earlier = false;
+        }
         let Some(channel) = self.channels.get(membership.channel as usize) else { return };
         let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
         match (&channel.presence, before, watch) {
             (Some(presence), true, false) => {
-                let joined = presence.join(origin, || socket.on(&channel.name));
+                let joined = presence.join(origin, || socket.on(&channel.name, false));
                 let name = channel.name.clone();
                 self.tell_of_limit(id, &name, joined);
             }
-            (Some(presence), false, true) => presence.leave(|| socket.on(&channel.name)),
+            (Some(presence), false, true) => presence.leave(|| socket.on(&channel.name, earlier)),
             _ => {}
         }
     }
@@ -291,7 +290,7 @@ impl Shard {
         if let Some(presence) = channel.presence.as_ref().filter(|_| !place.watch)
             && let Some(socket) = self.sockets.get_mut(id as usize)
         {
-            presence.leave(|| socket.on(&channel.name));
+            presence.leave(|| socket.on(&channel.name, place.earlier));
         }
         if let Some(&moved) = channel.members.get(place.place as usize)
             && let Some(socket) = self.sockets.get_mut(moved as usize)

@@ -81,6 +81,11 @@ pub fn left(channel: &str) -> Bytes {
     text(&format!(r#"{{"unsubscribed":{}}}"#, quoted(channel)))
 }
 
+/// `{"token":"accepted","expires":…}`, in seconds since 1970.
+pub fn token_accepted(expires: u64) -> Bytes {
+    text(&format!(r#"{{"token":"accepted","expires":{expires}}}"#))
+}
+
 /// `{"state":"live"}` or `{"state":"degraded"}`
 pub fn state(up: bool) -> Bytes {
     text(if up { r#"{"state":"live"}"# } else { r#"{"state":"degraded"}"# })

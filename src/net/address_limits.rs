@@ -26,7 +26,9 @@ const BESIDE: u32 = 32;
 /// The shortest time between two log lines about the same limit.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How many kinds of [`Limit`] there are; all but the last are rates.
-const LIMITS: usize = 4;
+const LIMITS: usize = 5;
+/// How many of them are rates.
+const RATES: usize = 4;
 /// Networks that a rate is remembered for before those that have their full allowance are forgotten.
 const REMEMBERED: usize = 4096;
 
@@ -50,9 +52,9 @@ struct Taken {
 
 #[derive(Debug, Default)]
 struct Rates {
-    /// Connects, joins and new channels a second; 0 stands for any number.
-    wanted: [u32; 3],
-    limiters: [Option<Limiter>; 3],
+    /// Connects, joins, new channels and tokens a second; 0 stands for any number.
+    wanted: [u32; RATES],
+    limiters: [Option<Limiter>; RATES],
 }
 
 /// The place of one connection or client among those of its address; given up when it is dropped.
@@ -72,7 +74,12 @@ impl AddressLimits {
 
     /// Puts other rates into effect. What an address had saved up is forgotten where a rate has changed.
     pub fn configure(&self, limits: &Limits) {
-        let wanted = [limits.connects_per_second, limits.joins_per_second, limits.new_channels_per_second];
+        let wanted = [
+            limits.connects_per_second,
+            limits.joins_per_second,
+            limits.new_channels_per_second,
+            limits.tokens_per_second,
+        ];
         let mut rates = self.rates.write().unwrap_or_else(PoisonError::into_inner);
         if rates.wanted != wanted {
             *rates = Arc::new(Rates { wanted, limiters: wanted.map(Limiter::new) });
@@ -260,7 +267,7 @@ mod tests {
     #[test]
     fn a_rate_is_a_networks_own_and_a_site_of_many_networks_gains_little() {
         let all = AddressLimits::new(Metrics::default());
-        let rates = |rate| Arc::new(Rates { wanted: [rate; 3], limiters: [rate; 3].map(Limiter::new) });
+        let rates = |rate| Arc::new(Rates { wanted: [rate; RATES], limiters: [rate; RATES].map(Limiter::new) });
         *all.rates.write().unwrap() = rates(3);
         let allowed =
             |address: &dyn Fn(u32) -> IpAddr| (0..1000).filter(|n| all.allows(Limit::Joins, address(*n), 1)).count();

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::auth::Tokens;
 use crate::config::Config;
 use crate::http::accept::WorkerHandle;
 use crate::hub::queue::{Sender, queue};
@@ -33,19 +34,25 @@ impl Workers {
     ///
     /// # Errors
     /// The kernel gives no thread.
-    pub fn start(config: &Config, registry: &Arc<Registry>, metrics: &Metrics) -> io::Result<Self> {
+    pub fn start(
+        config: &Config,
+        registry: &Arc<Registry>,
+        tokens: &Arc<Tokens>,
+        metrics: &Metrics,
+    ) -> io::Result<Self> {
         let mut all = Self::default();
         for index in 0..config.server.workers.clamp(1, MAX_WORKERS) {
             let (attach_sender, attaches) = mpsc::channel(ATTACHES);
             let (delivery_sender, deliveries) = queue();
             let (order_sender, orders) = mpsc::channel(ORDERS);
             let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
+            let tokens = tokens.clone();
             let pulse = Pulse::default();
             all.pulses.push(pulse.clone());
             let work = async move {
                 let shard =
                     Shard::new(index as u8, registry.clone(), config.channels, config.limits.clone(), metrics.clone());
-                let worker = Worker::new(shard, registry, config.limits, config.session, metrics)?;
+                let worker = Worker::new(shard, registry, config.limits, config.session, tokens, metrics)?;
                 run(worker, attaches, deliveries, orders, pulse).await
             };
             let runtime = if index == 0 {

@@ -76,6 +76,9 @@ impl Worker {
 
     /// Leaves and joins. What is refused is told in one frame, and disturbs nothing else.
     pub(super) fn request(&mut self, id: SocketId, request: &Request) {
+        if let Some(token) = &request.token {
+            self.show_token(id, token);
+        }
         let mut refusals = Refusals::default();
         for name in &request.unsubscribe {
             if self.shard.leave(id, name) {
@@ -157,8 +160,8 @@ impl Worker {
 
     /// Ends the connection.
     pub(super) fn drop_socket(&mut self, id: SocketId) {
-        if let Some(slot) = self.slots.get_mut(id as usize) {
-            *slot = None;
+        if let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) {
+            self.expiries.forget((id, slot.generation), slot.expiry);
         }
         // Closing the descriptor takes it out of the epoll.
         self.shard.detach(id);
@@ -191,7 +194,7 @@ impl Worker {
 
 fn code(error: &JoinError) -> &'static str {
     match error {
-        JoinError::Forbidden => "forbidden",
+        JoinError::Forbidden | JoinError::NoToken => "forbidden",
         JoinError::BadName(_) => "bad_request",
         JoinError::TooMany(_) | JoinError::NodeFull(_) => "too_many_channels",
         JoinError::NoBoard => "bad_request",

@@ -43,12 +43,28 @@ pub const SLOW: Close = row(4001, "slow", "too much waits for this client; conne
 pub const NO_PONG: Close = row(4002, "no_pong", "a ping was not answered in time; connect again", true);
 /// More messages than `limits.messages_per_second`.
 pub const TOO_MANY: Close = row(4003, "too_many", "more messages than limits.messages_per_second", false);
+/// The token ended, and no other was shown.
+pub const TOKEN_EXPIRED: Close = row(4004, "token_expired", "the token has expired; reconnect with a new token", true);
+/// The token was taken back.
+pub const REVOKED: Close = row(4005, "revoked", "the token was revoked", false);
 /// The connection broke; no code is sent.
 pub const GONE: Close = row(1006, "gone", "", true);
 
 /// The whole table, for documentation and tests.
-pub const TABLE: &[&Close] =
-    &[&NORMAL, &PROTOCOL, &BINARY, &GONE, &NOT_UTF8, &TOO_BIG, &RESTART, &SLOW, &NO_PONG, &TOO_MANY];
+pub const TABLE: &[&Close] = &[
+    &NORMAL,
+    &PROTOCOL,
+    &BINARY,
+    &GONE,
+    &NOT_UTF8,
+    &TOO_BIG,
+    &RESTART,
+    &SLOW,
+    &NO_PONG,
+    &TOO_MANY,
+    &TOKEN_EXPIRED,
+    &REVOKED,
+];
 
 impl Close {
     /// The close frame.

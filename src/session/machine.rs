@@ -26,6 +26,8 @@ const DISCARD_STEP: u32 = 4 << 10;
 const READ_COST: f32 = 0.125;
 /// Names that a client gets for the price of one message.
 const NAMES_A_MESSAGE: f32 = 16.0;
+/// What a token costs, in messages: its signature is to be checked.
+const TOKEN_COST: f32 = 5.0;
 /// A message may name twice the channels that a client may have, to leave all and join as many, or twice
 /// this many if that is more.
 const NAMES: usize = 8;
@@ -171,7 +173,8 @@ impl Session {
             (Said::Ping(payload), State::Open) => Some(Action::Send(frame(opcode::PONG, &payload))),
             (Said::Text(text), State::Open) => match request::parse(&text, 2 * limits.channels_per_client.max(NAMES)) {
                 Ok(request) => {
-                    let cost = (request.names() as f32 / NAMES_A_MESSAGE).ceil();
+                    let token = if request.token.is_some() { TOKEN_COST } else { 0.0 };
+                    let cost = (request.names() as f32 / NAMES_A_MESSAGE).ceil().max(token);
                     return (cost.max(1.0), Some(Action::Request(request)));
                 }
                 Err(message) => Some(Action::Send(wire::error("bad_request", None, &message))),

@@ -13,6 +13,8 @@ pub struct Request {
     pub watch: Vec<String>,
     /// The client was on them before, and may have missed something.
     pub reconnect: bool,
+    /// A token that is to count from now on.
+    pub token: Option<Box<str>>,
     /// The member of the boards among them that it follows.
     pub member: Option<String>,
 }
@@ -43,6 +45,10 @@ pub fn parse(text: &str, most: usize) -> Result<Request, String> {
                 request.reconnect = value.as_bool().ok_or("\"reconnect\" must be true or false")?;
                 continue;
             }
+            "token" => {
+                request.token = Some(string(value).ok_or("\"token\" must be a string")?.into());
+                continue;
+            }
             "member" => {
                 request.member =
                     Some(string(value).ok_or("\"member\" must be a string, the name of a board's member")?);
@@ -53,6 +59,7 @@ pub fn parse(text: &str, most: usize) -> Result<Request, String> {
         *list = names(value).ok_or_else(|| format!("\"{key}\" must be a list of channel names; {SHAPE}"))?;
     }
     match request.names() {
+        0 if request.token.is_some() => Ok(request),
         0 => Err(format!("nothing is asked for; {SHAPE}")),
         names if names > most => Err(format!("a message may name at most {most} channels; {names} are in this one")),
         _ => Ok(request),

@@ -14,11 +14,13 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::drain::Drain;
+use super::expiries::{Expiries, Expiry};
 use super::keepalive::{Clock, Deadlines, Due, Key};
 use super::machine::{Action, Session};
 use super::order::Order;
 use super::poller::Poller;
 use super::{NewClient, Pulse};
+use crate::auth::Tokens;
 use crate::config::{Limits, Session as Timing};
 use crate::hub::queue::Receiver;
 use crate::hub::wire::state;
@@ -51,6 +53,8 @@ pub(super) struct Slot {
     pub session: Session,
     /// Which of the sockets with this number it is.
     pub generation: u32,
+    /// When its token ends, if it has one.
+    pub expiry: Expiry,
     /// Waits in [`Worker::unread`].
     unread: bool,
     /// Given up with the client.
@@ -67,6 +71,8 @@ pub struct Worker {
     /// The worker's own time, at the last look.
     pub(super) now: Duration,
     pub(super) deadlines: Deadlines,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) expiries: Expiries,
     pub(super) goodbyes: VecDeque<(Duration, Key)>,
     pub(super) drain: Option<(Drain, Vec<Key>)>,
     /// Kept between turns for its memory.
@@ -93,6 +99,7 @@ impl Worker {
         registry: Arc<Registry>,
         limits: Limits,
         timing: Timing,
+        tokens: Arc<Tokens>,
         metrics: Metrics,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -103,6 +110,8 @@ impl Worker {
             metrics,
             now: Duration::ZERO,
             deadlines: Deadlines::default(),
+            tokens,
+            expiries: Expiries::default(),
             goodbyes: VecDeque::new(),
             drain: None,
             actions: Vec::new(),
@@ -126,12 +135,13 @@ impl Worker {
     }
 
     fn take_in(&mut self, new: NewClient) {
-        let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.identity, new.household);
+        let grant = new.known.as_ref().and_then(|known| known.grant()).cloned();
+        let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.known, new.household);
         let mut seat = new.seat;
         seat.become_client();
         self.generation = self.generation.wrapping_add(1);
         let session = Session::new(&self.limits, self.now);
-        let slot = Slot { session, generation: self.generation, unread: false, seat };
+        let slot = Slot { session, generation: self.generation, expiry: Expiry::default(), unread: false, seat };
         if self.slots.len() <= id as usize {
             self.slots.resize_with(id as usize + 1, || None);
         }
@@ -146,6 +156,12 @@ impl Worker {
             return self.write(id);
         }
         self.deadlines.ping_at(self.now + self.timing.ping, (id, self.generation));
+        if self.is_revoked(id, grant.as_ref()) {
+            return self.write(id);
+        }
+        if let Some(grant) = grant {
+            self.expires_at(id, grant.ends);
+        }
         if self.registry.store_up() == Some(false) {
             self.shard.send(id, state(false));
         }
@@ -309,6 +325,7 @@ pub async fn run(
         worker.shard.deliver(&mut batch, now);
         rooms.clear();
         worker.shard.tick(now);
+        worker.judge_tokens();
         worker.drain_some();
         worker.say_goodbye();
         worker.close_doomed();

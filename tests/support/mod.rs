@@ -19,6 +19,7 @@ pub mod redis;
 pub mod rogue;
 pub mod servers;
 pub mod static_page;
+pub mod tokens;
 pub mod wire;
 
 use std::future::Future;

@@ -1,3 +1,4 @@
 //! Who may do what: tokens.
 
+mod joining;
 mod table;

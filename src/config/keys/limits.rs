@@ -30,7 +30,11 @@ section! {
     /// Of those, channels that no client of this server is on: each is work for the store.
     new_channels_per_second = 100: Int(0, 1_000_000), live;
 
-    /// Addresses that have none of the four limits above: by default this machine's own and private ones,
+    /// Tokens that all clients of one address may show in a second, ten seconds' worth at once: each has a
+    /// signature to be checked. Above it, they get a 429 or an error (rate_limited). 0 means no limit.
+    tokens_per_second = 100: Int(0, 1_000_000), live;
+
+    /// Addresses that have none of the five limits above: by default this machine's own and private ones,
     /// which no stranger on the internet has and proxies and containers often do. The addresses in
     /// server.trusted_proxies never have these limits; the clients behind them do.
     exempt_addresses = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"]: List, live;

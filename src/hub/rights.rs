@@ -1,0 +1,49 @@
+//! Who may be on a channel that wants tokens.
+
+use super::join_error::JoinError;
+use super::known::SomebodyElse;
+use super::shard::Shard;
+use super::{SocketId, wire};
+use crate::auth::{Grant, Right};
+use crate::config::{Access, Rule};
+
+/// What somebody needs to be on a channel.
+fn needed(watch: bool) -> Right {
+    if watch { Right::Watch } else { Right::Join }
+}
+
+impl Shard {
+    /// Whether a socket may join or watch a channel.
+    pub(super) fn check_right(&self, id: SocketId, rule: &Rule, name: &str, watch: bool) -> Result<(), JoinError> {
+        let may = || self.sockets.get(id as usize).is_some_and(|socket| socket.may(needed(watch), name));
+        if rule.access == Access::Open || may() { Ok(()) } else { Err(JoinError::NoToken) }
+    }
+
+    /// A client shows another token. What it has joined, it stays on as whom it was.
+    ///
+    /// # Errors
+    /// It is somebody else's than the one before.
+    pub fn renew(&mut self, id: SocketId, grant: Grant) -> Result<(), SomebodyElse> {
+        let Some(socket) = self.sockets.get_mut(id as usize) else { return Ok(()) };
+        if socket.known.get_or_insert_default().renew(grant)? {
+            socket.places.iter_mut().for_each(|place| place.earlier = true);
+        }
+        Ok(())
+    }
+
+    /// The channel wants tokens from now on: sends away whoever has none that allows it.
+    pub(super) fn expel_without_right(&mut self, name: &str, index: u32) {
+        let Some(channel) = self.channels.get(index as usize) else { return };
+        let without = |id: &SocketId| {
+            let Some(socket) = self.sockets.get(*id as usize) else { return false };
+            let place = socket.places.iter().find(|place| place.channel == index);
+            place.is_some_and(|place| !socket.may(needed(place.watch), name))
+        };
+        let expelled: Vec<SocketId> = channel.members.iter().copied().filter(without).collect();
+        let frame = wire::error("forbidden", Some(name), &JoinError::NoToken.to_string());
+        for id in expelled {
+            self.leave(id, name);
+            self.send(id, frame.clone());
+        }
+    }
+}
