@@ -4,6 +4,7 @@
 //! arguments and the reply, and either replies or fails; it does no I/O.
 
 mod connection;
+mod counters;
 mod draw;
 mod expiry;
 mod hashes;

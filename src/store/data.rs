@@ -3,7 +3,8 @@
 //! `Data` is handed as a whole to the script that runs.
 
 use super::keyspace::Keyspace;
-use super::pubsub::PubSub;
+use super::keyspace_events::Classes;
+use super::pubsub::{Kind, PubSub};
 use super::resp::Args;
 use super::small_bytes::SmallBytes;
 
@@ -22,6 +23,27 @@ impl Data {
     /// An empty store.
     pub fn new() -> Self {
         Self { keys: Keyspace::new(), pubsub: PubSub::default(), seen: None }
+    }
+
+    /// Publishes what has happened to keys.
+    pub fn publish_events(&mut self) {
+        for event in self.keys.events.take() {
+            let wanted = self.keys.events.wanted;
+            let db = event.db;
+            if !self.pubsub.has_listeners() {
+                continue;
+            }
+            let key = [format!("__keyspace@{db}__:").as_bytes(), &event.key].concat();
+            let name = format!("__keyevent@{db}__:{}", event.name);
+            let by_key = wanted.has(Classes::BY_KEY).then_some((&key[..], event.name.as_bytes()));
+            let by_event = wanted.has(Classes::BY_EVENT).then_some((name.as_bytes(), &event.key[..]));
+            for (channel, payload) in by_key.into_iter().chain(by_event) {
+                // The command has done its work: what is more than it may publish is lost to those who listen.
+                if self.pubsub.publish(channel, payload, Kind::Channel).is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Notes a command that a script has run for those who look on.

@@ -10,8 +10,10 @@
 use super::clock::Time;
 use super::error::{CommandError, WRONGTYPE};
 use super::journal::Journal;
+use super::keyspace_events::{Classes, Events};
 use super::lazyfree::LazyFree;
 use super::small_bytes::SmallBytes;
+use super::tracking::Tracking;
 use super::value::{Collection, Value};
 
 mod databases;
@@ -19,6 +21,7 @@ mod db;
 mod edit;
 mod limits;
 mod snapshot;
+mod told;
 mod watchers;
 
 pub use edit::Edit;
@@ -52,6 +55,10 @@ pub struct Keyspace {
     pub journal: Journal,
     /// Where big values go to be freed.
     pub trash: LazyFree,
+    /// Who is to be told of changes: clients that cache what they read.
+    pub tracking: Tracking,
+    /// What has happened to keys and is to be published.
+    pub events: Events,
     /// Awaited keys that have changed, each with its database.
     pub ready: Vec<(usize, SmallBytes)>,
     /// Counts what watchers are told of, which is more than `changes`: keys also expire.
@@ -94,7 +101,7 @@ impl Keyspace {
     /// The value of a key.
     pub fn get(&mut self, key: &[u8]) -> Option<&Value> {
         let Some(index) = self.find(key) else {
-            self.misses += 1;
+            self.missed(key);
             return None;
         };
         self.hits += 1;
@@ -165,6 +172,7 @@ impl Keyspace {
                 self.used += SLOT + name.heap_size();
                 let item = Item { value, expires: 0, epoch: self.snapshot.epoch };
                 self.dbs[self.selected].items.insert(name, item);
+                self.tell(Classes::NEW, "new", key);
             }
         }
     }
@@ -181,15 +189,14 @@ impl Keyspace {
             return false;
         };
         self.trash.throw(value);
-        self.changed(key);
+        self.changed_by(Classes::GENERIC, "del", key);
         true
     }
 
-    /// Removes a key whose collection has become empty.
-    pub fn remove_if_empty(&mut self, key: &[u8]) {
-        if self.find(key).is_some_and(|index| self.db().items[index].value.elements() == 0) {
-            self.remove(key);
-        }
+    /// Removes a key whose collection has become empty; says whether it has.
+    pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
+        let empty = self.find(key).is_some_and(|index| self.db().items[index].value.elements() == 0);
+        empty && self.remove(key).is_some()
     }
 
     /// When the key ends: `None` if it is missing, `Some(0)` if never.
@@ -272,6 +279,7 @@ impl Keyspace {
         let value = self.take(db, index);
         self.trash.throw(value);
         self.touch(db, &key);
+        self.events.note(Classes::EXPIRED, "expired", db, &key);
         self.expired += 1;
         self.journal.record_expiry(db, &key);
     }
@@ -281,9 +289,10 @@ impl Keyspace {
         self.snapshot.preserve(&mut self.dbs, &mut self.journal, db, index);
     }
 
-    /// Tells those who watch a key that it has changed.
+    /// Tells those who watch a key, or have read it, that it has changed.
     fn touch(&mut self, db: usize, key: &[u8]) {
         self.version += 1;
+        self.tracking.changed(key);
         self.dbs[db].watchers.touch(key, self.version);
     }
 

@@ -105,6 +105,11 @@ impl PubSub {
         self.patterns.iter().filter(move |(pattern, _)| kind == Kind::Channel && glob::matches(pattern, channel))
     }
 
+    /// Whether anybody listens to channels, by name or by pattern.
+    pub fn has_listeners(&self) -> bool {
+        !(self.channels.is_empty() && self.patterns.is_empty())
+    }
+
     /// The channels or shard channels that somebody listens to.
     pub fn active(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
         self.names(kind).keys().map(|name| &**name)

@@ -18,6 +18,8 @@ mod secrets;
 mod state;
 mod stats;
 mod table;
+mod tracking;
+mod tracks;
 mod waiting;
 mod watches;
 

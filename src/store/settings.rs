@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use super::keyspace_events::Classes;
 use super::number::{hex, parse_int};
 
 /// The Redis whose commands, replies and error texts this store keeps to.
@@ -101,6 +102,11 @@ pub struct Options {
     pub script_time: u64,
     /// How much memory all scripts together may take, in bytes. Default: 64 MiB.
     pub script_memory: usize,
+    /// What of what happens to keys is published. Default: nothing.
+    pub keyspace_events: Classes,
+    /// How many keys are remembered for clients that cache them; beyond, some are told as changed. Default: a
+    /// million; 0 is no limit.
+    pub tracked_keys: usize,
 }
 
 impl Default for Options {
@@ -121,6 +127,8 @@ impl Default for Options {
             busy_after: 5_000,
             script_time: 10_000,
             script_memory: 64 << 20,
+            keyspace_events: Classes::default(),
+            tracked_keys: 1_000_000,
         }
     }
 }
@@ -171,7 +179,8 @@ impl Options {
             ("script-time-limit", self.script_time.to_string()),
             ("timeout", "0".to_owned()),
             ("tcp-keepalive", "300".to_owned()),
-            ("notify-keyspace-events", String::new()),
+            ("notify-keyspace-events", self.keyspace_events.to_string()),
+            ("tracking-table-max-keys", self.tracked_keys.to_string()),
             ("cluster-enabled", "no".to_owned()),
         ]
     }
@@ -216,11 +225,18 @@ impl Options {
             "maxmemory-policy" if value.eq_ignore_ascii_case(b"noeviction") => {}
             "save" if value.is_empty() => {}
             "timeout" if value == b"0" => {}
-            "notify-keyspace-events" if value.is_empty() => {}
+            "notify-keyspace-events" => {
+                let classes = std::str::from_utf8(value).ok().and_then(Classes::parse);
+                self.keyspace_events = classes.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+            }
+            "tracking-table-max-keys" => {
+                let number = parse_int(value).ok_or("argument couldn't be parsed into an integer")?;
+                self.tracked_keys = usize::try_from(number)
+                    .map_err(|_| "argument must be between 0 and 9223372036854775807 inclusive")?;
+            }
             "maxmemory-policy"
             | "save"
             | "timeout"
-            | "notify-keyspace-events"
             | "appendonly"
             | "dir"
             | "databases"

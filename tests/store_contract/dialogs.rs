@@ -2,7 +2,8 @@
 //!
 //! A line of `cases/dialogs.txt` names a client and what happens next: `A GET k` sends and reads one
 //! reply, `A> BLPOP k 0` sends and waits until the server has it, `A<` reads one more reply. A blank line
-//! ends a dialogue.
+//! ends a dialogue. `$B` is the number of client B. A dialogue that begins with `# RESP2:` or `# RESP3:`
+//! is held in that protocol alone; one that has a client in it but nothing to do only has it connect.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ impl Talk {
     /// Does what a line says; what the client got, if it reads.
     fn step(&mut self, line: &str) -> Option<Value> {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let args = split(rest);
+        let args: Vec<Vec<u8>> = split(rest).into_iter().map(|arg| self.with_number(arg)).collect();
         if let Some(name) = name.strip_suffix('<') {
             return Some(self.client(name).0.read());
         }
@@ -52,6 +53,28 @@ impl Talk {
             return None;
         }
         Some(self.client(name).0.call(&args))
+    }
+
+    /// What a word stands for: `$B` for the number of client B.
+    fn with_number(&mut self, word: Vec<u8>) -> Vec<u8> {
+        match word.strip_prefix(b"$").map(String::from_utf8_lossy) {
+            Some(name) if name.len() == 1 => self.client(&name).1.clone().into_bytes(),
+            _ => word,
+        }
+    }
+
+    /// A reply in which clients' numbers, which both servers count for themselves, are names.
+    fn without_numbers(&self, value: Value) -> Value {
+        match value {
+            Value::Text(b':', text) => {
+                let known = self.clients.iter().find(|(_, (_, id))| id.as_bytes() == text);
+                Value::Text(b':', known.map_or(text, |(name, _)| format!("${name}").into_bytes()))
+            }
+            Value::Many(kind, items) => {
+                Value::Many(kind, items.into_iter().map(|item| self.without_numbers(item)).collect())
+            }
+            other => other,
+        }
     }
 
     /// Waits until the server has a client's command.
@@ -82,20 +105,45 @@ fn without_time(value: Value) -> Value {
     }
 }
 
-#[test]
-fn several_clients_get_what_redis_gives_each_of_them() {
+/// Holds the dialogues with both servers, and compares.
+fn compare(text: &str) {
     let (ours, theirs) = (Embedded::start(), Redis::start());
     let mut differences = Vec::new();
-    let text = include_str!("cases/dialogs.txt");
     for (protocol, dialogue) in ["2", "3"].into_iter().flat_map(|p| text.split("\n\n").map(move |d| (p, d))) {
+        let other = if protocol == "2" { "# RESP3:" } else { "# RESP2:" };
+        if dialogue.starts_with(other) {
+            continue;
+        }
         let mut pair = [ours.address, theirs.address].map(|address| Talk::begin(address, protocol));
-        for line in dialogue.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            let [a, b] = pair.each_mut().map(|talk| talk.step(line).map(without_time));
+        for (number, line) in dialogue.lines().enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let [a, b] = pair.each_mut().map(|talk| {
+                let value = talk.step(line).map(without_time);
+                value.map(|value| talk.without_numbers(value))
+            });
             if a != b {
-                differences.push(format!("RESP{protocol}: {line}\n  ours  {a:?}\n  Redis {b:?}"));
+                let title = dialogue.lines().next().unwrap_or_default();
+                differences.push(format!("RESP{protocol}, {title}, {number}: {line}\n  ours  {a:?}\n  Redis {b:?}"));
                 break;
             }
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn several_clients_get_what_redis_gives_each_of_them() {
+    compare(include_str!("cases/dialogs.txt"));
+}
+
+#[test]
+fn clients_that_cache_are_told_of_changes_as_redis_tells_them() {
+    compare(include_str!("cases/tracking.txt"));
+}
+
+#[test]
+fn what_happens_to_keys_is_published_as_redis_publishes_it() {
+    compare(include_str!("cases/events.txt"));
 }

@@ -18,6 +18,8 @@ pub enum Value {
     Many(u8, Vec<Value>),
     /// The connection was closed.
     Closed,
+    /// Nothing has come in time.
+    Silent,
 }
 
 impl std::fmt::Debug for Value {
@@ -26,6 +28,7 @@ impl std::fmt::Debug for Value {
             Self::Text(kind, text) => write!(f, "{}{}", char::from(*kind), text.escape_ascii()),
             Self::Many(kind, items) => write!(f, "{}{items:?}", char::from(*kind)),
             Self::Closed => write!(f, "closed"),
+            Self::Silent => write!(f, "nothing"),
         }
     }
 }
@@ -100,6 +103,8 @@ impl Connection {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
                 return Value::Closed;
             }
+            // It differs from every reply.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Value::Silent,
             Err(error) => panic!("no reply: {error}"),
         }
         let kind = line[0];

@@ -3,6 +3,7 @@
 use crate::store::args::{int, is};
 use crate::store::error::{CommandError, Outcome};
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
@@ -100,7 +101,7 @@ fn set_expiry(keys: &mut Keyspace, args: &Args, out: &mut Reply, unit: Unit, rel
         keys.journal.instead(keys.selected, &[b"DEL", key]);
     } else {
         keys.set_expiry(key, at as u64);
-        keys.changed(key);
+        keys.changed_by(Classes::GENERIC, "expire", key);
         keys.journal.instead(keys.selected, &[b"PEXPIREAT", key, at.to_string().as_bytes()]);
     }
     out.int(1);
@@ -110,7 +111,10 @@ fn set_expiry(keys: &mut Keyspace, args: &Args, out: &mut Reply, unit: Unit, rel
 /// Replies with a time of expiry: -2 for a missing key, -1 for none.
 fn reply_expiry(keys: &mut Keyspace, key: &[u8], out: &mut Reply, shape: impl Fn(u64, u64) -> u64) {
     match keys.expiry(key) {
-        None => out.int(-2),
+        None => {
+            keys.missed(key);
+            out.int(-2);
+        }
         Some(0) => out.int(-1),
         Some(at) => out.int(shape(at, keys.now) as i64),
     }
@@ -140,7 +144,7 @@ pub fn persist(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let expires = keys.expiry(args[1]).is_some_and(|at| at != 0);
     if expires {
         keys.set_expiry(args[1], 0);
-        keys.changed(args[1]);
+        keys.changed_by(Classes::GENERIC, "persist", args[1]);
     }
     out.flag(expires);
     Ok(())

@@ -5,6 +5,7 @@ use crate::store::args::{Scan, int, is};
 use crate::store::decimal;
 use crate::store::error::{BAD_COUNT, CommandError, NAN_OR_INFINITY, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::number::parse_int;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -17,7 +18,7 @@ fn pairs(keys: &mut Keyspace, args: &Args, name: &str) -> Result<usize, CommandE
     let mut hash = keys.write_or_create::<Hash>(args[1])?;
     let new = args[2..].chunks_exact(2).filter(|pair| hash.insert(pair[0], pair[1])).count();
     drop(hash);
-    keys.changed(args[1]);
+    keys.changed_by(Classes::HASH, "hset", args[1]);
     Ok(new)
 }
 
@@ -38,7 +39,7 @@ pub fn hsetnx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let new = hash.get(args[2]).is_none() && hash.insert(args[2], args[3]);
     drop(hash);
     if new {
-        keys.changed(args[1]);
+        keys.changed_by(Classes::HASH, "hset", args[1]);
     }
     out.flag(new);
     Ok(())
@@ -66,8 +67,7 @@ pub fn hdel(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let deleted = args[2..].iter().filter(|field| hash.remove(field)).count();
     drop(hash);
     if deleted > 0 {
-        keys.remove_if_empty(args[1]);
-        keys.changed(args[1]);
+        keys.shrunk_by(Classes::HASH, "hdel", args[1]);
     }
     out.len(deleted);
     Ok(())
@@ -127,7 +127,7 @@ pub fn hincrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let overflow = CommandError::new("ERR increment or decrement would overflow");
     let sum = old.checked_add(step).ok_or(overflow)?;
     keys.write_or_create::<Hash>(args[1])?.insert(args[2], sum.to_string().as_bytes());
-    keys.changed(args[1]);
+    keys.changed_by(Classes::HASH, "hincrby", args[1]);
     out.int(sum);
     Ok(())
 }
@@ -142,7 +142,7 @@ pub fn hincrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcom
         decimal::Problem::Infinite => NAN_OR_INFINITY,
     })?;
     keys.write_or_create::<Hash>(args[1])?.insert(args[2], sum.as_bytes());
-    keys.changed(args[1]);
+    keys.changed_by(Classes::HASH, "hincrbyfloat", args[1]);
     keys.journal.instead(keys.selected, &[b"HSET", args[1], args[2], sum.as_bytes()]);
     out.bulk(sum.as_bytes());
     Ok(())

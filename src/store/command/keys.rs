@@ -5,6 +5,7 @@ use crate::store::args::{Cursor, Scan, int, is};
 use crate::store::error::{BAD_DB_INDEX, CommandError, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
 use crate::store::glob;
 use crate::store::keyspace::{DATABASES, Keyspace};
+use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
@@ -92,8 +93,8 @@ fn move_key(keys: &mut Keyspace, from: &[u8], to: &[u8]) {
         if expiry != 0 {
             keys.set_expiry(to, expiry);
         }
-        keys.changed(from);
-        keys.changed(to);
+        keys.changed_by(Classes::GENERIC, "rename_from", from);
+        keys.changed_by(Classes::GENERIC, "rename_to", to);
     }
 }
 
@@ -128,7 +129,7 @@ pub fn copy(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         if expiry != 0 {
             keys.set_expiry(to, expiry);
         }
-        keys.changed(to);
+        keys.changed_by(Classes::GENERIC, "copy_to", to);
     }
     keys.selected = home;
     out.flag(free);
@@ -148,13 +149,13 @@ pub fn move_to(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let moved = if taken { None } else { keys.remove(key) };
     out.flag(moved.is_some());
     if let Some(value) = moved {
-        keys.changed(key);
+        keys.changed_by(Classes::GENERIC, "move_from", key);
         keys.selected = db;
         keys.insert(key, value);
         if expiry != 0 {
             keys.set_expiry(key, expiry);
         }
-        keys.changed(key);
+        keys.changed_by(Classes::GENERIC, "move_to", key);
         keys.selected = home;
     }
     Ok(())

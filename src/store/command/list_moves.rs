@@ -5,6 +5,7 @@ use crate::store::error::{
     Block, COUNT_NOT_POSITIVE, CommandError, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_FLOAT,
 };
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
@@ -34,9 +35,8 @@ fn shift(keys: &mut Keyspace, from: &[u8], to: &[u8], ends: (bool, bool)) -> Res
     };
     drop(list);
     keys.write_or_create::<List>(to)?.push(ends.1, item.clone());
-    keys.remove_if_empty(from);
-    keys.changed(from);
-    keys.changed(to);
+    keys.changed_by(Classes::LIST, if ends.1 { "lpush" } else { "rpush" }, to);
+    keys.shrunk_by(Classes::LIST, if ends.0 { "lpop" } else { "rpop" }, from);
     let word = |front: bool| -> &[u8] { if front { b"LEFT" } else { b"RIGHT" } };
     keys.journal.instead(keys.selected, &[b"LMOVE", from, to, word(ends.0), word(ends.1)]);
     Ok(Some(item))

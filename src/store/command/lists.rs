@@ -4,6 +4,7 @@ use crate::store::args::{at_least, count as parse_count, int, is, positions};
 use crate::store::error::wrong_arity;
 use crate::store::error::{CommandError, NO_SUCH_KEY, OUT_OF_RANGE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
@@ -16,7 +17,7 @@ fn push(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outco
     }
     out.len(list.len());
     drop(list);
-    keys.changed(args[1]);
+    keys.changed_by(Classes::LIST, if front { "lpush" } else { "rpush" }, args[1]);
     Ok(())
 }
 
@@ -57,8 +58,7 @@ pub fn take(
     let taken: Vec<SmallBytes> = (0..count).map_while(|_| list.pop(front)).collect();
     drop(list);
     if !taken.is_empty() {
-        keys.remove_if_empty(key);
-        keys.changed(key);
+        keys.shrunk_by(Classes::LIST, if front { "lpop" } else { "rpop" }, key);
         let name: &[u8] = if front { b"LPOP" } else { b"RPOP" };
         keys.journal.instead(keys.selected, &[name, key, taken.len().to_string().as_bytes()]);
     }
@@ -135,7 +135,7 @@ pub fn lset(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let index = place(int(args[2])?, list.len()).ok_or(OUT_OF_RANGE)?;
     list.set(index, SmallBytes::new(args[3]));
     drop(list);
-    keys.changed(args[1]);
+    keys.changed_by(Classes::LIST, "lset", args[1]);
     out.ok();
     Ok(())
 }
@@ -157,7 +157,7 @@ pub fn linsert(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     list.insert(pivot + after, SmallBytes::new(args[4]));
     out.len(list.len());
     drop(list);
-    keys.changed(args[1]);
+    keys.changed_by(Classes::LIST, "linsert", args[1]);
     Ok(())
 }
 
@@ -172,8 +172,7 @@ pub fn lrem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let removed = list.remove_equal(wanted, most, count >= 0);
     drop(list);
     if removed > 0 {
-        keys.remove_if_empty(key);
-        keys.changed(key);
+        keys.shrunk_by(Classes::LIST, "lrem", key);
     }
     out.len(removed);
     Ok(())
@@ -188,8 +187,7 @@ pub fn ltrim(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let range = positions(start, stop, list.len());
     list.trim(range);
     drop(list);
-    keys.remove_if_empty(args[1]);
-    keys.changed(args[1]);
+    keys.shrunk_by(Classes::LIST, "ltrim", args[1]);
     Ok(())
 }
 

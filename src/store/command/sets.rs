@@ -4,6 +4,7 @@ use super::draw::draw;
 use crate::store::args::{Scan, at_least, count as parse_count, int, is};
 use crate::store::error::{BAD_COUNT, CommandError, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::value::{Collection, Set};
@@ -13,7 +14,7 @@ pub fn sadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let new = args[2..].iter().filter(|member| set.insert(member)).count();
     drop(set);
     if new > 0 {
-        keys.changed(args[1]);
+        keys.changed_by(Classes::SET, "sadd", args[1]);
     }
     out.len(new);
     Ok(())
@@ -27,8 +28,7 @@ pub fn srem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let removed = args[2..].iter().filter(|member| set.remove(member)).count();
     drop(set);
     if removed > 0 {
-        keys.remove_if_empty(args[1]);
-        keys.changed(args[1]);
+        keys.shrunk_by(Classes::SET, "srem", args[1]);
     }
     out.len(removed);
     Ok(())
@@ -77,11 +77,10 @@ pub fn smove(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         if let Some(mut set) = keys.write::<Set>(from)? {
             set.remove(member);
         }
-        keys.remove_if_empty(from);
-        keys.changed(from);
+        keys.shrunk_by(Classes::SET, "srem", from);
         // A destination that has the member already is not changed, so those who watch it see nothing.
         if keys.write_or_create::<Set>(to)?.insert(member) {
-            keys.changed(to);
+            keys.changed_by(Classes::SET, "sadd", to);
         }
     }
     out.flag(found);
@@ -110,8 +109,7 @@ pub fn spop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         .collect();
     drop(set);
     if !popped.is_empty() {
-        keys.remove_if_empty(args[1]);
-        keys.changed(args[1]);
+        keys.shrunk_by(Classes::SET, "spop", args[1]);
         let mut effect: Vec<&[u8]> = vec![b"SREM", args[1]];
         effect.extend(popped.iter().map(|member| &**member));
         keys.journal.instead(keys.selected, &effect);
@@ -205,20 +203,20 @@ fn reply_join(keys: &mut Keyspace, names: &Args, out: &mut Reply, how: Join) -> 
     Ok(())
 }
 
-fn store_join(keys: &mut Keyspace, args: &Args, out: &mut Reply, how: Join) -> Outcome {
+fn store_join(keys: &mut Keyspace, args: &Args, out: &mut Reply, how: Join, event: &'static str) -> Outcome {
     let result = join(keys, &args[2..], how)?;
     out.len(result.len());
-    store(keys, args[1], result.len(), result);
+    store(keys, (Classes::SET, event), args[1], result.len(), result);
     Ok(())
 }
 
 /// Puts a result under a key, or removes the key if the result is empty.
-pub fn store<T: Collection>(keys: &mut Keyspace, key: &[u8], len: usize, result: T) {
+pub fn store<T: Collection>(keys: &mut Keyspace, event: (Classes, &'static str), key: &[u8], len: usize, result: T) {
     if len == 0 {
         keys.delete(key);
     } else {
         keys.insert(key, result.into_value());
-        keys.changed(key);
+        keys.changed_by(event.0, event.1, key);
     }
 }
 
@@ -235,15 +233,15 @@ pub fn sdiff(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn sunionstore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    store_join(keys, args, out, Join::Union)
+    store_join(keys, args, out, Join::Union, "sunionstore")
 }
 
 pub fn sinterstore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    store_join(keys, args, out, Join::Intersection)
+    store_join(keys, args, out, Join::Intersection, "sinterstore")
 }
 
 pub fn sdiffstore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    store_join(keys, args, out, Join::Difference)
+    store_join(keys, args, out, Join::Difference, "sdiffstore")
 }
 
 pub fn sintercard(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {

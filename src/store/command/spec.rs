@@ -180,6 +180,12 @@ impl Command<Run> {
             Run::Data(run) => run(data, args, out),
         };
         data.keys.writing = false;
+        if data.keys.tracking.reader.is_some() && self.spec.flags.has(Flags::READ) {
+            data.keys.tracking.read(&self.spec.keys_of(args).unwrap_or_default());
+        }
+        if !data.keys.events.is_empty() {
+            data.publish_events();
+        }
         if data.keys.changes != changes {
             data.keys.journal.record(db, args);
         }

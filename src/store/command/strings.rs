@@ -1,15 +1,11 @@
-//! Strings and counters.
+//! Strings.
 
 use crate::store::args::{Cursor, int, is, positions};
-use crate::store::decimal;
-use crate::store::error::{
-    CommandError, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, SYNTAX, WRONGTYPE,
-};
+use crate::store::error::{CommandError, Outcome, SYNTAX, WRONGTYPE};
 use crate::store::keyspace::Keyspace;
-use crate::store::number::parse_int;
+use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 
 use super::expiry::{Unit, deadline};
@@ -22,14 +18,6 @@ fn reply_string(keys: &mut Keyspace, key: &[u8], out: &mut Reply) -> Outcome {
         Some(value) => out.bulk(&value.as_string().ok_or(WRONGTYPE)?),
     }
     Ok(())
-}
-
-/// The string at a key, empty if there is none.
-fn string(keys: &mut Keyspace, key: &[u8]) -> Result<Vec<u8>, CommandError> {
-    match keys.get(key) {
-        None => Ok(Vec::new()),
-        Some(value) => Ok(value.as_string().ok_or(WRONGTYPE)?.into_owned()),
-    }
 }
 
 pub fn get(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
@@ -89,21 +77,25 @@ pub fn getex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             keys.journal.instead(keys.selected, &[b"DEL", args[1]]);
         } else {
             keys.set_expiry(args[1], at);
-            keys.changed(args[1]);
+            keys.changed_by(Classes::GENERIC, "expire", args[1]);
             let at = at.to_string();
             keys.journal.instead(keys.selected, &[b"PEXPIREAT", args[1], at.as_bytes()]);
         }
     } else if persist && old != 0 {
         keys.set_expiry(args[1], 0);
-        keys.changed(args[1]);
+        keys.changed_by(Classes::GENERIC, "persist", args[1]);
         keys.journal.instead(keys.selected, &[b"PERSIST", args[1]]);
     }
     Ok(())
 }
 
 fn put(keys: &mut Keyspace, key: &[u8], value: &[u8]) {
+    put_as(keys, "set", key, value);
+}
+
+fn put_as(keys: &mut Keyspace, event: &'static str, key: &[u8], value: &[u8]) {
     keys.insert(key, Value::string(value));
-    keys.changed(key);
+    keys.changed_by(Classes::STRING, event, key);
     if keys.journal.enabled {
         keys.journal.instead(keys.selected, &[b"SET", key, value]);
     }
@@ -112,7 +104,8 @@ fn put(keys: &mut Keyspace, key: &[u8], value: &[u8]) {
 fn put_until(keys: &mut Keyspace, key: &[u8], value: &[u8], at: u64) {
     keys.insert(key, Value::string(value));
     keys.set_expiry(key, at);
-    keys.changed(key);
+    keys.changed_by(Classes::STRING, "set", key);
+    keys.tell(Classes::GENERIC, "expire", key);
     if keys.journal.enabled {
         let at = at.to_string();
         keys.journal.instead(keys.selected, &[b"SET", key, value, b"PXAT", at.as_bytes()]);
@@ -263,13 +256,18 @@ pub fn strlen(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 /// Changes the bytes of a string in place; says how many there are then.
-fn grow(keys: &mut Keyspace, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Result<usize, CommandError> {
+fn grow(
+    keys: &mut Keyspace,
+    event: &'static str,
+    key: &[u8],
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Result<usize, CommandError> {
     let Some(mut value) = keys.edit(key) else {
         let mut bytes = Vec::new();
         change(&mut bytes);
         let length = bytes.len();
         keys.insert(key, Value::Growing(Box::new(bytes)));
-        keys.changed(key);
+        keys.changed_by(Classes::STRING, event, key);
         return Ok(length);
     };
     if !matches!(*value, Value::Growing(_)) {
@@ -282,18 +280,18 @@ fn grow(keys: &mut Keyspace, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> R
         length = bytes.len();
     }
     drop(value);
-    keys.changed(key);
+    keys.changed_by(Classes::STRING, event, key);
     Ok(length)
 }
 
 pub fn append(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let (key, tail) = (args[1], args[2]);
     match keys.get(key) {
-        None => put(keys, key, tail),
+        None => put_as(keys, "append", key, tail),
         Some(value) => {
             let length = value.as_string().ok_or(WRONGTYPE)?.len() + tail.len();
             keys.check_growth(length, tail.len())?;
-            let length = grow(keys, key, |bytes| bytes.extend_from_slice(tail))?;
+            let length = grow(keys, "append", key, |bytes| bytes.extend_from_slice(tail))?;
             out.len(length);
             return Ok(());
         }
@@ -315,7 +313,7 @@ pub fn setrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     }
     let end = offset.saturating_add(patch.len());
     keys.check_growth(end, end.saturating_sub(length))?;
-    let length = grow(keys, key, |bytes| {
+    let length = grow(keys, "setrange", key, |bytes| {
         let end = offset + patch.len();
         if bytes.len() < end {
             bytes.resize(end, 0);
@@ -343,58 +341,5 @@ pub fn getrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     } else {
         out.bulk(&bytes[positions(clamp(start), clamp(stop), bytes.len())]);
     }
-    Ok(())
-}
-
-pub fn incr(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    add(keys, args[1], 1, out)
-}
-
-pub fn decr(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    add(keys, args[1], -1, out)
-}
-
-pub fn incrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    add(keys, args[1], int(args[2])?, out)
-}
-
-pub fn decrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let step = int(args[2])?.checked_neg().ok_or(CommandError::new("ERR decrement would overflow"))?;
-    add(keys, args[1], step, out)
-}
-
-fn add(keys: &mut Keyspace, key: &[u8], step: i64, out: &mut Reply) -> Outcome {
-    let mut sum = step;
-    if let Some(mut value) = keys.edit(key) {
-        let old = match &*value {
-            Value::Int(number) => *number,
-            other => parse_int(&other.as_string().ok_or(WRONGTYPE)?).ok_or(NOT_AN_INTEGER)?,
-        };
-        sum = old.checked_add(step).ok_or(OVERFLOW)?;
-        *value = Value::Int(sum);
-    } else {
-        keys.insert(key, Value::Int(step));
-    }
-    keys.changed(key);
-    out.int(sum);
-    Ok(())
-}
-
-pub fn incrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let old = string(keys, args[1])?;
-    let old = if old.is_empty() && !keys.contains(args[1]) { b"0".to_vec() } else { old };
-    let sum = decimal::sum(&old, args[2]).map_err(|problem| match problem {
-        decimal::Problem::NotANumber => NOT_A_FLOAT,
-        decimal::Problem::Infinite => NAN_OR_INFINITY,
-    })?;
-    let text = Value::Text(SmallBytes::new(sum.as_bytes()));
-    if let Some(mut value) = keys.edit(args[1]) {
-        *value = text;
-    } else {
-        keys.insert(args[1], text);
-    }
-    keys.changed(args[1]);
-    keys.journal.instead(keys.selected, &[b"SET", args[1], sum.as_bytes(), b"KEEPTTL"]);
-    out.bulk(sum.as_bytes());
     Ok(())
 }

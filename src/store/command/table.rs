@@ -7,7 +7,9 @@
 use super::lookup::Table;
 use super::spec::Run::{Data, Keys};
 use super::spec::{Command, Flags, Run, row};
-use super::{connection, expiry, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets};
+use super::{
+    connection, counters, expiry, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets,
+};
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
@@ -35,8 +37,8 @@ const ROWS: &[Command] = &[
     row("bzpopmin", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "sorted-set", Keys(zsets::bzpopmin), "Takes the lowest member, waiting for one."),
     row("copy", -3, WRITE.and(DENY_OOM), [1, 2, 1], "generic", Keys(keys::copy), "Copies a key."),
     row("dbsize", 1, READ, [0, 0, 0], "generic", Keys(keys::dbsize), "Counts the keys of the selected database."),
-    row("decr", 2, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::decr), "Takes one from a counter."),
-    row("decrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::decrby), "Takes a number from a counter."),
+    row("decr", 2, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::decr), "Takes one from a counter."),
+    row("decrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::decrby), "Takes a number from a counter."),
     row("del", -2, WRITE, [1, -1, 1], "generic", Keys(keys::del), "Removes keys."),
     row("echo", 2, NONE, [0, 0, 0], "connection", Keys(connection::echo), "Returns its argument."),
     row("exists", -2, READ, [1, -1, 1], "generic", Keys(keys::exists), "Counts which of the keys exist."),
@@ -66,9 +68,9 @@ const ROWS: &[Command] = &[
     row("hsetnx", 4, WRITE.and(DENY_OOM), [1, 1, 1], "hash", Keys(hashes::hsetnx), "Sets a field that does not exist."),
     row("hstrlen", 3, READ, [1, 1, 1], "hash", Keys(hashes::hstrlen), "Tells the length of a field's value."),
     row("hvals", 2, READ, [1, 1, 1], "hash", Keys(hashes::hvals), "Gets all values."),
-    row("incr", 2, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::incr), "Adds one to a counter."),
-    row("incrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::incrby), "Adds a number to a counter."),
-    row("incrbyfloat", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::incrbyfloat), "Adds a decimal number to a counter."),
+    row("incr", 2, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::incr), "Adds one to a counter."),
+    row("incrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::incrby), "Adds a number to a counter."),
+    row("incrbyfloat", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::incrbyfloat), "Adds a decimal number to a counter."),
     row("keys", 2, READ, [0, 0, 0], "generic", Keys(keys::keys), "Lists the keys that match a pattern."),
     row("lindex", 3, READ, [1, 1, 1], "list", Keys(lists::lindex), "Gets an element by its position."),
     row("linsert", 5, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::linsert), "Inserts an element beside another."),

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use crate::store::args::{at_least, is};
 use crate::store::error::{CommandError, LIMIT_NEGATIVE, NOT_AN_INTEGER, Outcome, SYNTAX, WRONGTYPE};
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::number::{parse_float, parse_int};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -154,10 +155,10 @@ fn show(keys: &mut Keyspace, args: &Args, out: &mut Reply, how: Join, command: &
     Ok(())
 }
 
-fn store(keys: &mut Keyspace, args: &Args, out: &mut Reply, how: Join, command: &str) -> Outcome {
+fn store(keys: &mut Keyspace, args: &Args, out: &mut Reply, how: Join, command: &'static str) -> Outcome {
     let result = Query::parse(args, 2, how, true, command)?.run(keys, how)?;
     out.len(result.len());
-    super::sets::store(keys, args[1], result.len(), result);
+    super::sets::store(keys, (Classes::ZSET, command), args[1], result.len(), result);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::store::args::{Cursor, int, is, positions};
 use crate::store::error::{BAD_LEX_RANGE, CommandError, MIN_OR_MAX_NOT_FLOAT, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::number::parse_float;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -223,7 +224,7 @@ pub fn zrangestore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         }
     }
     out.len(result.len());
-    super::sets::store(keys, args[1], result.len(), result);
+    super::sets::store(keys, (Classes::ZSET, "zrangestore"), args[1], result.len(), result);
     Ok(())
 }
 
@@ -242,7 +243,7 @@ pub fn zlexcount(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     count(keys, args, out, By::Lex)
 }
 
-fn remove_range(keys: &mut Keyspace, args: &Args, out: &mut Reply, by: By) -> Outcome {
+fn remove_range(keys: &mut Keyspace, args: &Args, out: &mut Reply, by: By, event: &'static str) -> Outcome {
     let ends = Ends::parse(by, args[2], args[3])?;
     let Some(mut zset) = keys.write::<Zset>(args[1])? else {
         out.int(0);
@@ -254,21 +255,20 @@ fn remove_range(keys: &mut Keyspace, args: &Args, out: &mut Reply, by: By) -> Ou
     }
     drop(zset);
     if !doomed.is_empty() {
-        keys.remove_if_empty(args[1]);
-        keys.changed(args[1]);
+        keys.shrunk_by(Classes::ZSET, event, args[1]);
     }
     out.len(doomed.len());
     Ok(())
 }
 
 pub fn zremrangebyrank(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    remove_range(keys, args, out, By::Rank)
+    remove_range(keys, args, out, By::Rank, "zremrangebyrank")
 }
 
 pub fn zremrangebyscore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    remove_range(keys, args, out, By::Score)
+    remove_range(keys, args, out, By::Score, "zremrangebyscore")
 }
 
 pub fn zremrangebylex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    remove_range(keys, args, out, By::Lex)
+    remove_range(keys, args, out, By::Lex, "zremrangebylex")
 }

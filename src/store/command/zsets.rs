@@ -4,6 +4,7 @@ use super::draw::draw;
 use crate::store::args::{Scan, count as parse_count, float, int, is};
 use crate::store::error::{BAD_COUNT, CommandError, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
 use crate::store::number::format_double;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -123,7 +124,7 @@ fn add(keys: &mut Keyspace, key: &[u8], options: &AddOptions, pairs: &Args, out:
         drop(zset);
         keys.remove_if_empty(key);
         if added + updated > 0 {
-            keys.changed(key);
+            keys.changed_by(Classes::ZSET, if options.increment { "zincr" } else { "zadd" }, key);
         }
         problem?;
     }
@@ -200,8 +201,7 @@ pub fn zrem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let removed = args[2..].iter().filter(|member| zset.remove(member).is_some()).count();
     drop(zset);
     if removed > 0 {
-        keys.remove_if_empty(args[1]);
-        keys.changed(args[1]);
+        keys.shrunk_by(Classes::ZSET, "zrem", args[1]);
     }
     out.len(removed);
     Ok(())
@@ -222,8 +222,7 @@ fn take(keys: &mut Keyspace, key: &[u8], max: bool, count: usize) -> Result<Opti
     }
     drop(zset);
     if !taken.is_empty() {
-        keys.remove_if_empty(key);
-        keys.changed(key);
+        keys.shrunk_by(Classes::ZSET, if max { "zpopmax" } else { "zpopmin" }, key);
         let mut effect: Vec<&[u8]> = vec![b"ZREM", key];
         effect.extend(taken.iter().map(|(member, _)| &**member));
         keys.journal.instead(keys.selected, &effect);

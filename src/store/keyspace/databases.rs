@@ -35,6 +35,7 @@ impl Keyspace {
             self.used -= db.iter().map(size).sum::<usize>();
             self.trash.throw_all(db.into_iter().map(|(key, item)| (key, item.value)).collect());
         }
+        self.tracking.flushed();
         self.changes += 1;
     }
 

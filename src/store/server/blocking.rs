@@ -55,7 +55,9 @@ pub fn serve_ready(server: &mut Server) {
     while !server.data.keys.ready.is_empty() {
         for (db, key) in std::mem::take(&mut server.data.keys.ready) {
             server.data.keys.selected = db;
-            if let Some(type_name) = server.data.keys.get(&key).map(|value| value.type_name()) {
+            if server.data.keys.contains(&key)
+                && let Some(type_name) = server.data.keys.get(&key).map(|value| value.type_name())
+            {
                 serve_line(server, &Place { db, key, type_name });
             }
         }
@@ -85,6 +87,7 @@ fn try_again(server: &mut Server, slot: Slot) {
     };
     let mut out = Reply { buf: Vec::new(), resp3: client.reply.resp3 };
     server.data.keys.selected = client.db;
+    server.data.keys.tracking.reader = None;
     let args: ArgList = blocked.args.iter().map(|arg| &**arg).collect();
     let outcome = match command::find(args[0]) {
         Some(command) => command.call(&mut server.data, &args, &mut out),

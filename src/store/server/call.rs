@@ -1,6 +1,6 @@
 //! Runs one command that is past all guards.
 
-use super::{Row, Server, monitors};
+use super::{Row, Server, monitors, tracking};
 use crate::store::args::is;
 use crate::store::command::{Flags, ping_subscriber};
 use crate::store::error::Outcome;
@@ -37,6 +37,7 @@ pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Re
         return Ok(());
     }
     server.data.keys.selected = db;
+    tracking::begin(server, slot);
     let outcome = match row {
         Row::Server(command) => (command.run)(server, slot, args, out),
         Row::Data(command) => command.call(&mut server.data, args, out),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use indexmap::IndexSet;
 
+use super::tracks::Tracks;
 use crate::store::clock::Time;
 use crate::store::error::Block;
 use crate::store::pubsub::Kind;
@@ -144,6 +145,10 @@ pub struct Client {
     pub monitor: bool,
     /// `CLIENT NO-EVICT` and `CLIENT NO-TOUCH`, kept to be shown.
     pub no_evict: bool,
+    /// How it tracks, if it does.
+    pub tracks: Option<Box<Tracks>>,
+    /// How much it was told of its own accord, in bytes, since everything was last sent.
+    pub pushed: usize,
     /// Since when it is connected, in milliseconds.
     pub since: u64,
     /// When it last sent a command.
@@ -191,6 +196,8 @@ impl Client {
             lingering: false,
             monitor: false,
             no_evict: false,
+            tracks: None,
+            pushed: 0,
             since: now,
             last_active: now,
             last_command: "NULL",

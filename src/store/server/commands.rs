@@ -7,4 +7,5 @@ pub mod connection;
 pub mod info;
 pub mod scripts;
 pub mod subscribe;
+pub mod tracking;
 pub mod transactions;

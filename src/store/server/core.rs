@@ -31,7 +31,7 @@ use std::rc::Rc;
 use super::client::{Client, Endpoints};
 use super::input::UNFETCHED;
 use super::table::DIRECTORY;
-use super::{Contents, Server, UNREAD, blocking, delivery, input, persistence, watches};
+use super::{Contents, Server, UNREAD, blocking, delivery, input, persistence, tracking, watches};
 use crate::store::StoreError;
 use crate::store::aof::Aof;
 use crate::store::clock::Time;
@@ -172,6 +172,7 @@ impl Core {
         if !server.data.keys.ready.is_empty() {
             blocking::serve_ready(server);
         }
+        Self::tell(server);
         persistence::write_log(server);
     }
 
@@ -266,6 +267,7 @@ impl Core {
         }
         delivery::leave_all(server, slot);
         watches::release(server, slot);
+        tracking::stop(server, slot);
         blocking::unblock(server, slot);
         if let Some(client) = server.clients.try_remove(slot) {
             server.client_memory -= client.counted;
@@ -295,6 +297,20 @@ impl Core {
         {
             server.stats.rejected += 1;
             server.doom(slot);
+        }
+    }
+
+    /// Tells what time has changed, and those who asked for prefixes what the round has.
+    fn tell(server: &mut Server) {
+        if !server.data.keys.events.is_empty() {
+            server.data.publish_events();
+        }
+        if !server.data.pubsub.outbox.is_empty() {
+            delivery::deliver(server, None);
+        }
+        if !server.trackers.is_empty() {
+            tracking::deliver(server, None);
+            tracking::broadcast(server);
         }
     }
 

@@ -10,9 +10,28 @@ use crate::store::small_bytes::SmallBytes;
 /// more than this.
 const KEPT_UNSENT: usize = 1 << 20;
 
+/// The replies of the client whose command has just run, and where in them the last one begins.
+pub struct Own<'a> {
+    /// The client.
+    pub slot: Slot,
+    /// Where the last reply begins.
+    pub mark: &'a mut usize,
+    /// The replies.
+    pub out: &'a mut Reply,
+}
+
+impl Own<'_> {
+    /// Puts a frame in front of the last reply.
+    pub fn put(&mut self, frame: &[u8]) {
+        let at = *self.mark;
+        self.out.buf.splice(at..at, frame.iter().copied());
+        *self.mark += frame.len();
+    }
+}
+
 /// Hands out what the last command has published. A client that published to itself gets the
-/// message before the reply, whose place in its buffer `own` tells.
-pub fn deliver(server: &mut Server, mut own: Option<(Slot, &mut usize, &mut Reply)>) {
+/// message before the reply, whose place `own` tells.
+pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) {
     server.data.pubsub.outgoing = 0;
     for message in std::mem::take(&mut server.data.pubsub.outbox) {
         let mut frames = Frames::default();
@@ -38,21 +57,11 @@ pub fn deliver(server: &mut Server, mut own: Option<(Slot, &mut usize, &mut Repl
     }
 }
 
-fn deliver_to(
-    server: &mut Server,
-    slot: Slot,
-    parts: &[&[u8]],
-    frames: &mut Frames,
-    own: &mut Option<(Slot, &mut usize, &mut Reply)>,
-) {
-    if let Some((own_slot, mark, out)) = own
-        && *own_slot == slot
+fn deliver_to(server: &mut Server, slot: Slot, parts: &[&[u8]], frames: &mut Frames, own: &mut Option<Own<'_>>) {
+    if let Some(own) = own
+        && own.slot == slot
     {
-        let frame = frames.get(out.resp3, parts);
-        let at = **mark;
-        out.buf.splice(at..at, frame.iter().copied());
-        **mark += frame.len();
-        return;
+        return own.put(frames.get(own.out.resp3, parts));
     }
     let Some(client) = server.clients.get_mut(slot) else {
         return;

@@ -2,7 +2,8 @@
 
 use super::call::call;
 use super::client::{ReplyMode, Transaction};
-use super::{Row, Server, blocking, delivery, monitors, table, watches};
+use super::delivery::{Own, deliver};
+use super::{Row, Server, blocking, monitors, table, tracking, watches};
 use crate::store::args::is;
 use crate::store::command::Flags;
 use crate::store::error::{BUSY, CommandError, FULL, NOAUTH, OOM, wrong_arity};
@@ -38,7 +39,21 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     } else {
         mark = run(server, slot, command, args, out);
     }
+    let news = tell(server, slot, &mut mark, out);
     end_of_command(server, slot, mark, out);
+    out.buf.extend_from_slice(&news);
+    if let Some(client) = server.clients.get_mut(slot) {
+        tracking::end(client, command.spec().name);
+    }
+}
+
+/// Tells those who cache them of the keys that the command has changed, or has found to be over. Returns what
+/// its own client is to get behind the reply.
+fn tell(server: &mut Server, slot: Slot, mark: &mut usize, out: &mut Reply) -> Vec<u8> {
+    if server.trackers.is_empty() && !server.data.keys.tracking.has_notices() {
+        return Vec::new();
+    }
+    tracking::deliver(server, Some(Own { slot, mark, out }))
 }
 
 /// Runs a command and what follows from it at once. Returns where in `out` its reply begins, behind
@@ -60,8 +75,11 @@ fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Rep
         }
         Err(CommandError::Block(block)) => blocking::block(server, slot, args, *block),
     }
+    if !server.data.keys.events.is_empty() {
+        server.data.publish_events();
+    }
     if !server.data.pubsub.outbox.is_empty() {
-        delivery::deliver(server, Some((slot, &mut mark, out)));
+        deliver(server, Some(Own { slot, mark: &mut mark, out }));
     }
     server.data.keys.journal.commit();
     if !server.data.keys.ready.is_empty() {
@@ -151,6 +169,9 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
     }
     out.error(&text);
     server.stats.error(&text);
+    if let Some(client) = server.clients.get_mut(slot) {
+        tracking::end(client, "");
+    }
 }
 
 /// An error for a name that is no command; a browser that posts here is cut off.

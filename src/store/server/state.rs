@@ -3,7 +3,7 @@
 //! Everything here belongs to one thread, so a command runs alone and needs no lock. What the other
 //! files do to a server are functions that take it, so that each stands on its own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -110,6 +110,8 @@ pub struct Server {
     pub resumed: Vec<Slot>,
     /// How many clients see all commands.
     pub monitors: usize,
+    /// Clients that track, by their number.
+    pub trackers: BTreeMap<u64, Slot>,
     /// Wrong passwords.
     pub auth_guard: AuthGuard,
     /// Clients that came when all places were taken: slot and number, the oldest first.
@@ -150,6 +152,7 @@ impl Server {
             client_memory: 0,
             resumed: Vec::new(),
             monitors: 0,
+            trackers: BTreeMap::new(),
             auth_guard: AuthGuard::default(),
             reserve: VecDeque::new(),
             address: None,
@@ -173,6 +176,7 @@ impl Server {
     /// What is to be kept when the thread ends.
     pub fn into_contents(mut self) -> Contents {
         self.data.pubsub = Default::default();
+        self.data.keys.tracking = Default::default();
         Contents { data: *self.data, scripts: self.scripts, log: self.log, options: self.settings }
     }
 
@@ -266,6 +270,8 @@ impl Server {
     /// Passes changed settings on to those that keep a copy.
     pub fn apply_settings(&mut self) {
         let memory = if self.settings.max_memory == 0 { usize::MAX } else { self.settings.max_memory };
+        self.data.keys.tracking.max_keys = self.settings.tracked_keys;
+        self.data.keys.events.wanted = self.settings.keyspace_events;
         self.data.keys.limits = Limits { string: self.settings.max_bulk, memory };
         if let Some(log) = &mut self.log {
             log.set_fsync(self.settings.fsync);

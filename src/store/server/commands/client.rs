@@ -10,9 +10,11 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::client::{Client, ReplyMode};
+use crate::store::server::tracks::Mode;
 use crate::store::server::{Server, blocking};
 
 use super::connection::{set_name, valid_name};
+use super::tracking::{caching, redirection, tracking, tracking_info};
 
 pub fn client(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
@@ -68,7 +70,10 @@ pub fn client(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> 
         [_, what, id, how @ ..] if is(what, "UNBLOCK") && how.len() < 2 => {
             unblock(server, id, how, out)?;
         }
-        [_, what] if is(what, "GETREDIR") => out.int(-1),
+        [_, what, _, ..] if is(what, "TRACKING") => tracking(server, slot, args, out)?,
+        [_, what, answer] if is(what, "CACHING") => caching(client, answer, out)?,
+        [_, what] if is(what, "GETREDIR") => out.int(redirection(client)),
+        [_, what] if is(what, "TRACKINGINFO") => tracking_info(client, out),
         _ => return Err(unknown_subcommand("CLIENT", args)),
     }
     Ok(())
@@ -95,17 +100,24 @@ fn set_info(client: &mut Client, attribute: &[u8], value: &[u8]) -> Outcome {
 
 /// A client as `CLIENT LIST` shows it.
 fn line(client: &Client, now: u64, resp3: bool) -> String {
-    let flags = match () {
-        () if client.monitor => "O",
-        () if client.is_subscriber() => "P",
-        () if client.transaction.is_some() => "x",
-        () if client.blocked.is_some() => "b",
-        () => "N",
-    };
+    let tracks = client.tracks.as_deref();
+    let flags: String = [
+        (client.monitor, 'O'),
+        (client.is_subscriber(), 'P'),
+        (client.transaction.is_some(), 'x'),
+        (client.blocked.is_some(), 'b'),
+        (tracks.is_some(), 't'),
+        (tracks.is_some_and(|tracks| tracks.broken), 'R'),
+        (tracks.is_some_and(|tracks| tracks.mode == Mode::Broadcast), 'B'),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, letter)| is_so.then_some(letter))
+    .collect();
+    let flags = if flags.is_empty() { "N" } else { &flags };
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} \
          multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem=0 \
-         tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         tot-mem={} events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={}",
         client.id,
         client.endpoints.peer,
         client.endpoints.local,
@@ -123,6 +135,7 @@ fn line(client: &Client, now: u64, resp3: bool) -> String {
         client.pending(),
         size_of::<Client>() + client.input.capacity() + client.reply.buf.capacity(),
         client.last_command,
+        redirection(client),
         if client.reply.resp3 || resp3 { 3 } else { 2 },
         client.library.0,
         client.library.1,

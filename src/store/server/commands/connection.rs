@@ -7,7 +7,7 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::client::ReplyMode;
-use crate::store::server::{Server, delivery, watches};
+use crate::store::server::{Server, delivery, tracking, watches};
 use crate::store::settings::REDIS_VERSION;
 
 pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
@@ -21,6 +21,7 @@ pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
 pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
     watches::release(server, slot);
     delivery::leave_all(server, slot);
+    tracking::stop(server, slot);
     let open = server.settings.password.is_none();
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());

@@ -78,7 +78,7 @@ fn client_lines(server: &Server) -> Vec<(String, String)> {
         "cluster_connections" = 0,
         "maxclients" = server.settings.max_clients,
         "blocked_clients" = server.waiting.len(),
-        "tracking_clients" = 0,
+        "tracking_clients" = server.trackers.len(),
     }
 }
 
@@ -113,6 +113,7 @@ fn persistence_lines(server: &Server) -> Vec<(String, String)> {
 
 fn stats_lines(server: &Server) -> Vec<(String, String)> {
     let (stats, keys) = (&server.stats, &server.data.keys);
+    let [remembered, items, prefixes] = keys.tracking.sizes();
     lines! {
         "total_connections_received" = stats.connections,
         "total_commands_processed" = stats.commands,
@@ -129,6 +130,9 @@ fn stats_lines(server: &Server) -> Vec<(String, String)> {
         "client_output_buffer_limit_disconnections" = stats.dropped_output,
         "client_query_buffer_limit_disconnections" = stats.dropped_input,
         "acl_access_denied_auth" = server.auth_guard.total,
+        "tracking_total_keys" = remembered,
+        "tracking_total_items" = items,
+        "tracking_total_prefixes" = prefixes,
         "total_error_replies" = stats.errors.values().sum::<u64>(),
     }
 }

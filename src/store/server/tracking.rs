@@ -1,0 +1,190 @@
+//! Tells clients that cache what they read of what has changed.
+//!
+//! As in Redis: others are told at once, the client whose command it was behind its reply, and whoever
+//! asked for prefixes at the end of the round. A client that speaks RESP3 is told by a push; one that does
+//! not has it told to another connection, which listens.
+
+use std::collections::BTreeMap;
+
+use super::client::Client;
+use super::delivery::Own;
+use super::tracks::Mode;
+use super::{Server, UNREAD};
+use crate::store::pubsub::Slot;
+use crate::store::reply::Reply;
+use crate::store::small_bytes::SmallBytes;
+use crate::store::tracking::{Broadcast, ClientId, Notice};
+
+/// The channel on which a client that does not speak RESP3 is told.
+const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+/// Has the keys that the client's next command reads remembered, if they are to be.
+pub fn begin(server: &mut Server, slot: Slot) {
+    if server.trackers.is_empty() {
+        return;
+    }
+    let Some(client) = server.clients.get(slot) else { return };
+    let remembers = client.tracks.as_ref().is_some_and(|tracks| tracks.remembers());
+    server.data.keys.tracking.reader = remembers.then_some(client.id);
+    server.data.keys.tracking.writer = Some(client.id);
+}
+
+/// Takes back what `CLIENT CACHING` said, which is for one command or transaction.
+pub fn end(client: &mut Client, command: &str) {
+    if let Some(tracks) = &mut client.tracks
+        && client.transaction.is_none()
+        && command != "client"
+    {
+        tracks.caching = false;
+    }
+}
+
+/// Ends a client's tracking, if it tracks.
+pub fn stop(server: &mut Server, slot: Slot) {
+    let Some(client) = server.clients.get_mut(slot) else { return };
+    let Some(tracks) = client.tracks.take() else { return };
+    for prefix in &tracks.prefixes {
+        client.names_bytes = client.names_bytes.saturating_sub(super::client::name_cost(prefix));
+        server.data.keys.tracking.unsubscribe(prefix, client.id);
+    }
+    server.trackers.remove(&client.id);
+    server.data.keys.tracking.count(false);
+}
+
+/// Tells what the last command, or time, has changed. Returns what its own client is to get behind the
+/// reply.
+pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) -> Vec<u8> {
+    server.data.keys.tracking.reader = None;
+    let writer = server.data.keys.tracking.writer.take();
+    let mut later = Vec::new();
+    for notice in server.data.keys.tracking.take_notices() {
+        let (keys, ids) = match notice {
+            Notice::Key(key, ids) => (Some(array([&*key].into_iter())), ids),
+            Notice::Lost(ids) => (None, ids),
+            Notice::Flushed => (None, server.trackers.keys().copied().collect()),
+        };
+        let flushed = keys.is_none();
+        for id in ids {
+            let Some(&slot) = server.trackers.get(&id) else { continue };
+            let tracks = server.clients.get(slot).and_then(|client| client.tracks.as_ref());
+            let Some(tracks) = tracks else { continue };
+            // What it read before it broadcast, and what it wrote itself, it does not want to hear.
+            if !flushed && (tracks.mode == Mode::Broadcast || tracks.no_loop && writer == Some(id)) {
+                continue;
+            }
+            tell(server, slot, keys.as_deref(), &mut own, &mut later);
+        }
+    }
+    later
+}
+
+/// Tells those who asked for prefixes what has changed under them in this round.
+pub fn broadcast(server: &mut Server) {
+    for Broadcast { clients, keys } in server.data.keys.tracking.take_broadcasts() {
+        let all = keys.as_ref().map(|keys| array(keys.keys().map(|key| &**key)));
+        for id in clients {
+            let Some(&slot) = server.trackers.get(&id) else { continue };
+            let tracks = server.clients.get(slot).and_then(|client| client.tracks.as_ref());
+            let others = match &keys {
+                Some(keys) if tracks.is_some_and(|tracks| tracks.no_loop) => Some(written_by_others(keys, id)),
+                _ => None,
+            };
+            match others {
+                Some(None) => {}
+                Some(Some(others)) => tell(server, slot, Some(&others), &mut None, &mut Vec::new()),
+                None => tell(server, slot, all.as_deref(), &mut None, &mut Vec::new()),
+            }
+        }
+    }
+}
+
+/// The keys that somebody else changed, if there are any.
+fn written_by_others(keys: &BTreeMap<SmallBytes, Option<ClientId>>, client: ClientId) -> Option<Vec<u8>> {
+    let others: Vec<&[u8]> =
+        keys.iter().filter(|(_, writer)| **writer != Some(client)).map(|(key, _)| &**key).collect();
+    (!others.is_empty()).then(|| array(others.into_iter()))
+}
+
+fn array<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let keys: Vec<&[u8]> = keys.collect();
+    let mut reply = Reply::default();
+    reply.bulks(keys.into_iter());
+    reply.buf
+}
+
+/// Tells one client that tracks, or the one it has named in its place. None: everything may have changed.
+fn tell(server: &mut Server, slot: Slot, keys: Option<&[u8]>, own: &mut Option<Own<'_>>, later: &mut Vec<u8>) {
+    let Some(client) = server.clients.get_mut(slot) else { return };
+    let Some(tracks) = &mut client.tracks else { return };
+    let speaks_resp3 = client.reply.resp3;
+    let value = keys.unwrap_or(if speaks_resp3 { b"_\r\n" } else { b"$-1\r\n" });
+    let is_own = own.as_ref().is_some_and(|own| own.slot == slot);
+    let mut frame = Reply { resp3: speaks_resp3, ..Reply::default() };
+    let mut target = slot;
+    if let Some((id, place)) = tracks.redirect {
+        match server.clients.get(place).filter(|other| other.id == id) {
+            Some(other) => {
+                target = place;
+                frame.resp3 = other.reply.resp3;
+                if !frame.resp3 && !other.is_subscriber() {
+                    return;
+                }
+            }
+            None => {
+                if let Some(tracks) = server.clients.get_mut(slot).and_then(|client| client.tracks.as_mut()) {
+                    tracks.broken = true;
+                }
+                if speaks_resp3 {
+                    frame.push(2);
+                    frame.bulk(b"tracking-redir-broken");
+                    frame.int(id as i64);
+                    send(server, slot, &frame.buf, is_own.then_some(later), own);
+                }
+                return;
+            }
+        }
+    } else if !speaks_resp3 {
+        return;
+    }
+    if frame.resp3 {
+        frame.push(2);
+        frame.bulk(b"invalidate");
+    } else {
+        frame.push(3);
+        frame.bulk(b"message");
+        frame.bulk(CHANNEL);
+    }
+    frame.buf.extend_from_slice(value);
+    send(server, target, &frame.buf, is_own.then_some(later), own);
+}
+
+/// Puts a frame where its client will get it. What the running command's own client has caused goes behind
+/// its reply, if it is told itself.
+fn send(server: &mut Server, slot: Slot, frame: &[u8], later: Option<&mut Vec<u8>>, own: &mut Option<Own<'_>>) {
+    if let Some(own) = own
+        && own.slot == slot
+    {
+        match later {
+            Some(later) => later.extend_from_slice(frame),
+            None => own.put(frame),
+        }
+        return;
+    }
+    let limit = server.settings.max_pending_output;
+    let Some(client) = server.clients.get_mut(slot) else { return };
+    if client.closing {
+        return;
+    }
+    if client.pending() == 0 {
+        client.pushed = 0;
+    }
+    // Its replies may be as large as they like; what it is told of its own accord may not.
+    client.pushed += frame.len();
+    if client.pushed > limit {
+        return server.drop_reader(slot, UNREAD, limit);
+    }
+    client.reply.buf.extend_from_slice(frame);
+    server.schedule(slot);
+    server.recount(slot);
+    server.shed();
+}

@@ -1,0 +1,339 @@
+//! Client-side caching: who is to be told of the next change of which key.
+//!
+//! A client that tracks is remembered with each key that it reads, and is told once when that key changes
+//! or goes. One that broadcasts is told, once a round, of every key that changed under its prefixes. Pure:
+//! what is to be told is noted here, and the server tells it when the command is through. As in Redis, a
+//! key is a name, whatever its database. The rule: what would grow without end becomes "everything may
+//! have changed", which every such client must understand anyway.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+
+use super::small_bytes::SmallBytes;
+
+/// The number by which clients know each other.
+pub type ClientId = u64;
+
+/// What a remembered key takes beside its name, and what each client that is remembered with it takes.
+const KEY: usize = 128;
+const READER: usize = 16;
+/// What all remembered keys may take, in bytes; names are as long as clients make them.
+const MOST_BYTES: usize = 256 << 20;
+/// What one command or round may have to tell, in bytes, before it becomes "everything".
+const MOST_TOLD: usize = 64 << 20;
+
+/// What is to be told to clients that track.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A key changed that these clients have read.
+    Key(SmallBytes, BTreeSet<ClientId>),
+    /// Any key may have changed; told to these clients alone.
+    Lost(BTreeSet<ClientId>),
+    /// Any key may have changed; told to every client that tracks.
+    Flushed,
+}
+
+/// What changed under a prefix, and who is to be told of it.
+#[derive(Debug, Default)]
+pub struct Broadcast {
+    /// The clients that asked for the prefix.
+    pub clients: BTreeSet<ClientId>,
+    /// The keys that changed, each with the client that changed it last. None: too many.
+    pub keys: Option<BTreeMap<SmallBytes, Option<ClientId>>>,
+}
+
+#[derive(Debug, Default)]
+struct Prefix {
+    clients: BTreeSet<ClientId>,
+    keys: BTreeMap<SmallBytes, Option<ClientId>>,
+    bytes: usize,
+}
+
+/// All that is remembered; see the module's text.
+#[derive(Debug, Default)]
+pub struct Tracking {
+    /// The client that is remembered with what the running command reads.
+    pub reader: Option<ClientId>,
+    /// The client whose command runs.
+    pub writer: Option<ClientId>,
+    /// How many clients track.
+    pub clients: usize,
+    /// How many keys may be remembered; 0 is no limit.
+    pub max_keys: usize,
+    readers: IndexMap<SmallBytes, BTreeSet<ClientId>>,
+    items: usize,
+    bytes: usize,
+    prefixes: BTreeMap<SmallBytes, Prefix>,
+    /// How many prefixes there are of each length.
+    lengths: BTreeMap<usize, usize>,
+    /// The prefixes under which something has changed.
+    stirred: BTreeSet<SmallBytes>,
+    notices: Vec<Notice>,
+    told: usize,
+}
+
+impl Tracking {
+    /// Remembers the running command's client with the keys that it reads.
+    pub fn read(&mut self, keys: &[&[u8]]) {
+        let Some(reader) = self.reader else { return };
+        for &key in keys {
+            if !self.readers.contains_key(key) {
+                self.bytes += key.len() + KEY;
+                self.readers.insert(SmallBytes::new(key), BTreeSet::new());
+            }
+            if self.readers.get_mut(key).is_some_and(|readers| readers.insert(reader)) {
+                self.items += 1;
+                self.bytes += READER;
+            }
+        }
+        while self.is_crowded() {
+            // Whoever has it must not go on trusting it.
+            let at = fastrand::usize(..self.readers.len());
+            self.invalidate(at);
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        let too_many = self.max_keys > 0 && self.readers.len() > self.max_keys;
+        !self.readers.is_empty() && (too_many || self.bytes > MOST_BYTES)
+    }
+
+    /// Notes that a key has changed or is gone.
+    pub fn changed(&mut self, key: &[u8]) {
+        if self.clients == 0 {
+            return;
+        }
+        self.stir(key);
+        if let Some(at) = self.readers.get_index_of(key) {
+            self.invalidate(at);
+        }
+    }
+
+    /// Notes that all keys of a database are gone.
+    pub fn flushed(&mut self) {
+        if self.clients == 0 {
+            return;
+        }
+        if self.notices.last() != Some(&Notice::Flushed) {
+            self.notices.push(Notice::Flushed);
+        }
+        self.forget_keys();
+    }
+
+    /// Notes that a client has begun or ceased to track.
+    pub fn count(&mut self, begun: bool) {
+        if begun {
+            self.clients += 1;
+        } else {
+            self.clients = self.clients.saturating_sub(1);
+            if self.clients == 0 {
+                self.forget_keys();
+            }
+        }
+    }
+
+    /// Tells a client of all changes under a prefix from now on.
+    pub fn subscribe(&mut self, prefix: &[u8], client: ClientId) {
+        if !self.prefixes.contains_key(prefix) {
+            *self.lengths.entry(prefix.len()).or_default() += 1;
+        }
+        self.prefixes.entry(SmallBytes::new(prefix)).or_default().clients.insert(client);
+    }
+
+    /// Tells a client of them no longer.
+    pub fn unsubscribe(&mut self, prefix: &[u8], client: ClientId) {
+        let Some(found) = self.prefixes.get_mut(prefix) else { return };
+        found.clients.remove(&client);
+        if !found.clients.is_empty() {
+            return;
+        }
+        self.prefixes.remove(prefix);
+        self.stirred.remove(prefix);
+        if let Some(count) = self.lengths.get_mut(&prefix.len()) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&prefix.len());
+            }
+        }
+    }
+
+    /// What the last command has to tell.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        self.told = 0;
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Whether there is something to tell.
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// What has changed in this round under prefixes that somebody asked for, in their order.
+    pub fn take_broadcasts(&mut self) -> Vec<Broadcast> {
+        let take = |name: SmallBytes| {
+            let prefix = self.prefixes.get_mut(&*name)?;
+            let (keys, bytes) = (std::mem::take(&mut prefix.keys), std::mem::take(&mut prefix.bytes));
+            Some(Broadcast { clients: prefix.clients.clone(), keys: (bytes <= MOST_TOLD).then_some(keys) })
+        };
+        std::mem::take(&mut self.stirred).into_iter().filter_map(take).collect()
+    }
+
+    /// For `INFO`: keys, clients remembered with them, prefixes.
+    pub fn sizes(&self) -> [usize; 3] {
+        [self.readers.len(), self.items, self.prefixes.len()]
+    }
+
+    /// Notes a key under every prefix that it has: one look for each length that a prefix has.
+    fn stir(&mut self, key: &[u8]) {
+        for &length in self.lengths.keys() {
+            let Some(head) = key.get(..length) else { break };
+            let Some(prefix) = self.prefixes.get_mut(head) else { continue };
+            self.stirred.insert(SmallBytes::new(head));
+            if prefix.bytes > MOST_TOLD {
+                continue;
+            }
+            if prefix.keys.insert(SmallBytes::new(key), self.writer).is_none() {
+                prefix.bytes += key.len() + KEY;
+            }
+            if prefix.bytes > MOST_TOLD {
+                prefix.keys.clear();
+            }
+        }
+    }
+
+    fn invalidate(&mut self, at: usize) {
+        let Some((key, readers)) = self.readers.swap_remove_index(at) else { return };
+        let taken = key.len() + KEY + readers.len() * READER;
+        self.items -= readers.len();
+        self.bytes -= taken;
+        self.told += taken;
+        if self.told <= MOST_TOLD {
+            self.notices.push(Notice::Key(key, readers));
+            return;
+        }
+        if let Some(Notice::Lost(all)) = self.notices.last_mut() {
+            all.extend(readers);
+            return;
+        }
+        self.notices.push(Notice::Lost(readers));
+    }
+
+    fn forget_keys(&mut self) {
+        (self.items, self.bytes) = (0, 0);
+        self.readers = IndexMap::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(name: &str, clients: &[ClientId]) -> Notice {
+        Notice::Key(SmallBytes::new(name.as_bytes()), clients.iter().copied().collect())
+    }
+
+    fn tracking() -> Tracking {
+        Tracking { clients: 2, ..Tracking::default() }
+    }
+
+    #[test]
+    fn each_reader_is_told_of_a_key_once() {
+        let mut tracking = tracking();
+        for reader in [1, 2, 1] {
+            tracking.reader = Some(reader);
+            tracking.read(&[b"k"]);
+        }
+        tracking.changed(b"other");
+        tracking.changed(b"k");
+        tracking.changed(b"k");
+        assert_eq!(tracking.take_notices(), [key("k", &[1, 2])]);
+        assert_eq!(tracking.sizes(), [0, 0, 0]);
+        assert_eq!(tracking.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_forgotten_for_want_of_room_is_told_as_changed() {
+        let mut tracking = Tracking { max_keys: 2, reader: Some(1), ..tracking() };
+        tracking.read(&[b"a", b"b", b"c"]);
+        assert_eq!(tracking.take_notices().len(), 1);
+        assert_eq!(tracking.sizes(), [2, 2, 0]);
+    }
+
+    #[test]
+    fn too_much_to_tell_becomes_everything_for_those_whom_it_concerns() {
+        let mut tracking = Tracking { reader: Some(7), ..tracking() };
+        let long = vec![b'x'; MOST_TOLD / 2];
+        for last in [b'1', b'2', b'3', b'4'] {
+            let mut name = long.clone();
+            name.push(last);
+            tracking.read(&[&name]);
+            tracking.changed(&name);
+        }
+        let notices = tracking.take_notices();
+        assert_eq!(notices.len(), 2);
+        assert_eq!(notices[1], Notice::Lost([7].into()));
+    }
+
+    #[test]
+    fn a_broadcast_names_each_key_once_with_its_last_writer_in_order() {
+        let mut tracking = tracking();
+        tracking.subscribe(b"a", 1);
+        tracking.subscribe(b"", 2);
+        for (writer, name) in [(5, "ab"), (6, "b"), (7, "ab"), (7, "aa")] {
+            tracking.writer = Some(writer);
+            tracking.changed(name.as_bytes());
+        }
+        let told: Vec<_> = tracking.take_broadcasts().into_iter().map(|b| (b.clients, b.keys.unwrap())).collect();
+        let keys = |list: &[(&str, ClientId)]| {
+            list.iter()
+                .map(|(name, writer)| (SmallBytes::new(name.as_bytes()), Some(*writer)))
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(told[0], ([2].into(), keys(&[("aa", 7), ("ab", 7), ("b", 6)])));
+        assert_eq!(told[1], ([1].into(), keys(&[("aa", 7), ("ab", 7)])));
+        assert!(tracking.take_broadcasts().is_empty());
+        tracking.unsubscribe(b"a", 1);
+        tracking.unsubscribe(b"", 2);
+        assert!(tracking.lengths.is_empty() && tracking.prefixes.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_who_read_a_key_misses_its_next_change(steps in prop::collection::vec((0..4u8, 0..5u64, 0..6u8), 1..200)) {
+            let mut tracking = Tracking { max_keys: 4, clients: 5, ..Tracking::default() };
+            let mut owed: HashMap<u8, HashSet<ClientId>> = HashMap::new();
+            for (what, client, name) in steps {
+                tracking.reader = Some(client);
+                let before = owed.clone();
+                match what {
+                    0 | 1 => {
+                        tracking.read(&[&[name]]);
+                        owed.entry(name).or_default().insert(client);
+                    }
+                    2 => tracking.changed(&[name]),
+                    _ => tracking.flushed(),
+                }
+                let notices = tracking.take_notices();
+                for notice in &notices {
+                    match notice {
+                        Notice::Key(key, clients) => {
+                            let expected = owed.remove(&key[0]).unwrap_or_default();
+                            prop_assert_eq!(clients.iter().copied().collect::<HashSet<_>>(), expected);
+                        }
+                        Notice::Lost(_) => prop_assert!(false, "nothing is too much here"),
+                        Notice::Flushed => owed.clear(),
+                    }
+                }
+                if what == 2 && before.get(&name).is_some_and(|clients| !clients.is_empty()) {
+                    prop_assert!(!owed.contains_key(&name), "a change was not told");
+                }
+                prop_assert!(tracking.sizes()[0] <= 4);
+            }
+        }
+    }
+}
