@@ -207,7 +207,8 @@ pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     if !["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"].iter().any(|known| is(what, known)) {
         return Err(unknown_subcommand("OBJECT", args));
     }
-    let Some(value) = keys.get(key) else {
+    // Who asks about a key does not miss it.
+    let Some(value) = keys.contains(key).then(|| keys.get(key)).flatten() else {
         out.null();
         return Ok(());
     };
