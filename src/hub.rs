@@ -20,8 +20,8 @@ pub mod router;
 mod rule_change;
 mod send_queue;
 pub mod shard;
+mod sockets;
 mod store_state;
-mod visitor_limit;
 pub mod wire;
 pub mod ws_frame;
 
@@ -34,7 +34,9 @@ pub use join_error::JoinError;
 pub use known::Known;
 pub use registry::Registry;
 pub use router::Router;
-pub use shard::{CloseReason, Shard};
+pub use rule_change::configure;
+pub use shard::Shard;
+pub use sockets::CloseReason;
 pub use store_state::{StoreState, StoreWatch};
 
 /// A socket's number on its worker. It is used anew after the socket is gone.
@@ -116,6 +118,19 @@ impl NoBoard {
 }
 
 impl Delivery {
+    /// The channel that it is about.
+    fn channel(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Message { channel, .. }
+            | Self::Latest { channel, .. }
+            | Self::Live { channel, .. }
+            | Self::Refused { channel }
+            | Self::NoBoard { channel, .. }
+            | Self::Place { channel, .. } => Some(channel),
+            Self::Store { .. } => None,
+        }
+    }
+
     /// Bytes of its frame.
     fn bytes(&self) -> usize {
         match self {

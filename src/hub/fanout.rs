@@ -1,7 +1,4 @@
-//! What is sent to whom: a batch of deliveries becomes at most one write a socket and channel.
-//!
-//! The loop over a channel's members is the hot path of the whole program: it writes the same bytes
-//! to one socket after another. A socket that would block gets an outbox; the others do not wait.
+//! What is sent to whom: a batch of deliveries becomes at most one write a socket.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::local::Membership;
-use super::send_queue::{QueuedFrame, SendQueue, Wrote, write};
-use super::shard::{CloseReason, Shard};
+use super::send_queue::{FRAME_OVERHEAD, QueuedFrame};
+use super::shard::Shard;
+use super::sockets::Behind;
 use super::{ChannelValue, Delivery, NoBoard, SocketId, wire};
 
 /// Paced pushes take at most one part in so many of a worker's time: without that bound, the pushes of
@@ -19,18 +17,12 @@ const PUSH_SHARE: u32 = 4;
 /// The longest that a push waits for that. A worker that did not run for a while took no time.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// What becomes of frames that a socket cannot take at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Behind {
-    /// They wait, up to the client's bound.
-    Wait,
-    /// Only the newest is sent, when the socket can take it.
-    Newest(QueuedFrame),
-}
-
 impl Shard {
     /// Carries out a batch of deliveries, in order within each channel.
     pub fn deliver(&mut self, batch: &mut Vec<Delivery>, now: Instant) {
+        if of_several_channels(batch) {
+            self.sockets.hold_back(batch.iter().map(|delivery| delivery.bytes() + FRAME_OVERHEAD).sum());
+        }
         let mut run: Option<(Arc<str>, Vec<Bytes>)> = None;
         for delivery in batch.drain(..) {
             if let Delivery::Message { channel, frame } = delivery {
@@ -57,6 +49,16 @@ impl Shard {
             }
         }
         self.messages(run);
+        self.release();
+    }
+
+    /// Sends what was held back, and lets the channels whose values were among it rest for that too.
+    fn release(&mut self) {
+        let took = self.sockets.release();
+        let each = took / (self.pushed.len() as u32).max(1);
+        for (index, start, took) in std::mem::take(&mut self.pushed) {
+            self.rest(index, start, took + each);
+        }
     }
 
     /// Messages of one channel that came together go out together.
@@ -98,104 +100,58 @@ impl Shard {
         channel.newest[QueuedFrame::Value as usize] = Some(frame.clone());
         let start = Instant::now();
         self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(QueuedFrame::Value));
-        // The channels whose values wait share the time among them.
+        if self.sockets.is_holding() {
+            self.pushed.push((index, start, start.elapsed()));
+        } else {
+            self.rest(index, start, start.elapsed());
+        }
+    }
+
+    /// Lets a channel rest whose push took so long. The channels whose values wait share the time among
+    /// them.
+    fn rest(&mut self, index: u32, start: Instant, took: Duration) {
         let sharing = self.waiting.len() as u32 + 1;
-        let rest = start.elapsed().saturating_mul(PUSH_SHARE.saturating_mul(sharing)).min(LONGEST_REST);
+        let rest = took.saturating_mul(PUSH_SHARE.saturating_mul(sharing)).min(LONGEST_REST);
         if let Some(channel) = self.channels.get_mut(index as usize) {
             channel.pace.rest(start + rest);
+        }
+    }
+
+    fn fan_out(&mut self, index: u32, frames: &[Bytes], behind: Behind) {
+        if let Some(channel) = self.channels.get(index as usize) {
+            self.sockets.fan_out(index, &channel.members, frames, behind);
         }
     }
 
     /// Pushes the paced values whose time has come.
     pub fn tick(&mut self, now: Instant) {
         let interval = self.interval();
-        let mut index = 0;
+        let (mut due, mut index) = (Vec::new(), 0);
         while let Some(&number) = self.waiting.get(index) {
             let Some(channel) = self.channels.get_mut(number as usize).filter(|channel| channel.paced) else {
                 self.waiting.swap_remove(index);
                 continue;
             };
-            let due = channel.pace.due(now, interval);
+            due.extend(channel.pace.due(now, interval).map(|frame| (number, frame)));
             if channel.pace.wake().is_some() {
                 index += 1;
             } else {
                 channel.paced = false;
                 self.waiting.swap_remove(index);
             }
-            if let Some(frame) = due {
-                self.push_value(number, frame);
-            }
         }
-    }
-
-    /// The hot loop.
-    fn fan_out(&mut self, index: u32, frames: &[Bytes], behind: Behind) {
-        let Some(channel) = self.channels.get(index as usize) else { return };
-        let whole: &[u8] = match frames {
-            [one] => one,
-            many => {
-                self.scratch.clear();
-                many.iter().for_each(|frame| self.scratch.extend_from_slice(frame));
-                &self.scratch
-            }
-        };
-        let limit = self.limits.client_buffer;
-        let mut blocked = 0;
-        for &id in &channel.members {
-            let Some(socket) = self.sockets.get_mut(id as usize) else { continue };
-            if let Some(outbox) = &mut socket.outbox {
-                if hold(outbox, index, frames, behind) > limit {
-                    self.doomed.push((id, CloseReason::Slow));
-                }
-                continue;
-            }
-            match write(&socket.io, whole) {
-                Wrote::All => {}
-                Wrote::Some(sent) => {
-                    blocked += 1;
-                    let outbox = socket.outbox.insert(Box::default());
-                    if hold_rest(outbox, index, frames, sent, behind) > limit {
-                        self.doomed.push((id, CloseReason::Slow));
-                    }
-                }
-                Wrote::Gone => self.doomed.push((id, CloseReason::Gone)),
-            }
+        if due.len() > 1 {
+            self.sockets.hold_back(due.iter().map(|(_, frame)| frame.len() + FRAME_OVERHEAD).sum());
         }
-        self.metrics.deliveries.inc_by((channel.members.len() * frames.len()) as u64);
-        if blocked > 0 {
-            self.metrics.blocked.inc_by(blocked);
+        for (number, frame) in due {
+            self.push_value(number, frame);
         }
-        if self.scratch.capacity() > 1 << 20 {
-            self.scratch = Vec::new();
-        }
-    }
-
-    /// Goes on with what waits for a socket that can take bytes again. True if nothing waits.
-    pub fn flush(&mut self, id: SocketId) -> bool {
-        let Some(socket) = self.sockets.get_mut(id as usize) else { return true };
-        let Some(outbox) = &mut socket.outbox else { return true };
-        loop {
-            match outbox.flush(&socket.io) {
-                Wrote::All => {}
-                Wrote::Some(_) => return false,
-                Wrote::Gone => {
-                    self.doomed.push((id, CloseReason::Gone));
-                    return false;
-                }
-            }
-            let Some((channel, slot)) = outbox.take_mark() else { break };
-            if let Some(frame) = self.channels.get(channel as usize).and_then(|channel| channel.newest(slot, id)) {
-                outbox.push(frame);
-            }
-        }
-        socket.outbox = None;
-        true
+        self.release();
     }
 
     /// Tells a member that it has joined, if the channel is live; else that waits until it is.
     pub(super) fn greet(&mut self, index: u32, id: SocketId) {
-        let (Some(channel), Some(socket)) = (self.channels.get_mut(index as usize), self.sockets.get_mut(id as usize))
-        else {
+        let (Some(channel), Some(socket)) = (self.channels.get_mut(index as usize), self.sockets.get_mut(id)) else {
             return;
         };
         let Some(place) = socket.places.iter_mut().find(|place| place.channel == index) else { return };
@@ -258,55 +214,38 @@ impl Shard {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(followers) = self.channels.get_mut(index as usize).and_then(|c| c.followers.as_mut()) else { return };
         for id in followers.moved(member, frame.clone()) {
-            match self.sockets.get_mut(id as usize).and_then(|socket| socket.outbox.as_mut()) {
-                Some(outbox) => outbox.mark(index, QueuedFrame::Place),
+            match self.sockets.get_mut(id).and_then(|socket| socket.outbox.as_mut()).filter(|queue| !queue.is_held()) {
+                Some(queue) => queue.mark(index, QueuedFrame::Place),
                 None => self.send(id, frame.clone()),
             }
         }
     }
 
     fn place_mut(&mut self, id: SocketId, index: u32) -> Option<&mut Membership> {
-        let socket = self.sockets.get_mut(id as usize)?;
+        let socket = self.sockets.get_mut(id)?;
         socket.places.iter_mut().find(|place| place.channel == index)
     }
 
     fn place(&self, id: SocketId, index: u32) -> Option<(bool, bool)> {
-        let socket = self.sockets.get(id as usize)?;
+        let socket = self.sockets.get(id)?;
         socket.places.iter().find(|place| place.channel == index).map(|place| (place.told, place.watch))
     }
 
     fn send_all(&mut self, frame: &Bytes) {
-        let ids: Vec<SocketId> = self.sockets.iter().map(|(id, _)| id as SocketId).collect();
+        let ids: Vec<SocketId> = self.sockets.ids().collect();
         for id in ids {
             self.send(id, frame.clone());
         }
     }
 }
 
-/// Adds frames behind what waits already. Returns the bytes that wait.
-fn hold(outbox: &mut SendQueue, channel: u32, frames: &[Bytes], behind: Behind) -> usize {
-    match behind {
-        Behind::Wait => frames.iter().for_each(|frame| outbox.push(frame.clone())),
-        Behind::Newest(slot) => outbox.mark(channel, slot),
-    }
-    outbox.bytes()
+/// Whether a batch is about more than one channel.
+fn of_several_channels(batch: &[Delivery]) -> bool {
+    let mut channels = batch.iter().filter_map(Delivery::channel);
+    let Some(first) = channels.next() else { return false };
+    channels.any(|channel| channel != first)
 }
 
-/// Keeps what a socket did not take of frames of which it took `sent` bytes.
-fn hold_rest(outbox: &mut SendQueue, channel: u32, frames: &[Bytes], mut sent: usize, behind: Behind) -> usize {
-    for (index, frame) in frames.iter().enumerate() {
-        if sent >= frame.len() {
-            sent -= frame.len();
-            continue;
-        }
-        if sent > 0 {
-            outbox.push_rest(frame.slice(sent..));
-            return match &frames[index + 1..] {
-                [] => outbox.bytes(),
-                rest => hold(outbox, channel, rest, behind),
-            };
-        }
-        return hold(outbox, channel, &frames[index..], behind);
-    }
-    outbox.bytes()
-}
+#[cfg(test)]
+#[path = "fanout_tests.rs"]
+mod tests;

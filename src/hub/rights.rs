@@ -15,7 +15,7 @@ fn needed(watch: bool) -> Right {
 impl Shard {
     /// Whether a socket may join or watch a channel.
     pub(super) fn check_right(&self, id: SocketId, rule: &Rule, name: &str, watch: bool) -> Result<(), JoinError> {
-        let may = || self.sockets.get(id as usize).is_some_and(|socket| socket.may(needed(watch), name));
+        let may = || self.sockets.get(id).is_some_and(|socket| socket.may(needed(watch), name));
         if rule.access == Access::Open || may() { Ok(()) } else { Err(JoinError::NoToken) }
     }
 
@@ -24,7 +24,7 @@ impl Shard {
     /// # Errors
     /// It is somebody else's than the one before.
     pub fn renew(&mut self, id: SocketId, grant: Grant) -> Result<(), SomebodyElse> {
-        let Some(socket) = self.sockets.get_mut(id as usize) else { return Ok(()) };
+        let Some(socket) = self.sockets.get_mut(id) else { return Ok(()) };
         if socket.known.get_or_insert_default().renew(grant)? {
             socket.places.iter_mut().for_each(|place| place.earlier = true);
         }
@@ -35,7 +35,7 @@ impl Shard {
     pub(super) fn expel_without_right(&mut self, name: &str, index: u32) {
         let Some(channel) = self.channels.get(index as usize) else { return };
         let without = |id: &SocketId| {
-            let Some(socket) = self.sockets.get(*id as usize) else { return false };
+            let Some(socket) = self.sockets.get(*id) else { return false };
             let place = socket.places.iter().find(|place| place.channel == index);
             place.is_some_and(|place| !socket.may(needed(place.watch), name))
         };

@@ -89,63 +89,62 @@ impl Inner {
     }
 }
 
-impl Shard {
-    /// Puts another configuration into effect, for the members of open channels too.
-    pub fn configure(&mut self, config: &Config) {
-        (self.rules, self.limits) = (config.channels.clone(), config.limits.clone());
-        let open: Vec<(Arc<str>, u32)> = self.by_name.iter().map(|(name, index)| (name.clone(), *index)).collect();
-        for (name, index) in open {
-            let board = self.channels.get(index as usize).is_some_and(|channel| channel.board);
-            match self.rules.find(&name) {
-                Some(rule) if rule.board.is_some() != board => {
-                    self.expel(&name, "forbidden", "the channel is of another kind now; join it again");
-                }
-                Some(rule) => {
-                    let (every, access) = (rule.deliver == Deliver::Every, rule.access);
-                    self.follow(&name, index, every);
-                    if access == Access::Token {
-                        self.expel_without_right(&name, index);
-                    }
-                }
-                None => self.expel(&name, "forbidden", "the server's [[channels]] do not allow this channel any more"),
+/// Puts another configuration into effect, for the members of open channels too.
+pub fn configure(shard: &mut Shard, config: &Config) {
+    (shard.rules, shard.limits) = (config.channels.clone(), config.limits.clone());
+    shard.sockets.set_limit(shard.limits.client_buffer);
+    let open: Vec<(Arc<str>, u32)> = shard.by_name.iter().map(|(name, index)| (name.clone(), *index)).collect();
+    for (name, index) in open {
+        let board = shard.channels.get(index as usize).is_some_and(|channel| channel.board);
+        match shard.rules.find(&name) {
+            Some(rule) if rule.board.is_some() != board => {
+                shard.expel(&name, "forbidden", "the channel is of another kind now; join it again");
             }
-        }
-    }
-
-    /// Moves a channel to what the table says of it now.
-    fn follow(&mut self, name: &str, index: u32, every: bool) {
-        let (Some(channel), Some(now)) = (self.channels.get_mut(index as usize), self.registry.look(name)) else {
-            return;
-        };
-        channel.every = every;
-        let same = match (&channel.presence, &now.presence) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (before, now) => before.is_none() && now.is_none(),
-        };
-        if same {
-            return;
-        }
-        let before = std::mem::replace(&mut channel.presence, now.presence.clone());
-        (channel.live, channel.value, channel.greeting) = (now.live, now.value, None);
-        let members = channel.members.clone();
-        let counted: Vec<SocketId> = members.iter().copied().filter(|id| self.counts(*id, index)).collect();
-        for id in counted {
-            if let Some(socket) = self.sockets.get_mut(id as usize) {
-                let earlier = socket.places.iter().any(|place| place.channel == index && place.earlier);
-                before.as_ref().inspect(|presence| presence.leave(|| socket.on(name, earlier)));
-                let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
-                let joined = now.presence.as_ref().map(|presence| presence.join(origin, || socket.on(name, earlier)));
-                self.tell_of_limit(id, name, joined.unwrap_or(Joined::Counted));
+            Some(rule) => {
+                let (every, access) = (rule.deliver == Deliver::Every, rule.access);
+                follow(shard, &name, index, every);
+                if access == Access::Token {
+                    shard.expel_without_right(&name, index);
+                }
             }
+            None => shard.expel(&name, "forbidden", "the server's [[channels]] do not allow this channel any more"),
         }
-        for id in members {
-            self.greet(index, id);
-        }
-        self.registry.with(|inner| inner.let_go(self.index, name));
     }
+}
 
-    fn counts(&self, id: SocketId, channel: u32) -> bool {
-        let places = self.sockets.get(id as usize).map(|socket| socket.places.as_slice()).unwrap_or_default();
-        places.iter().any(|place| place.channel == channel && !place.watch)
+/// Moves a channel to what the table says of it now.
+fn follow(shard: &mut Shard, name: &str, index: u32, every: bool) {
+    let (Some(channel), Some(now)) = (shard.channels.get_mut(index as usize), shard.registry.look(name)) else {
+        return;
+    };
+    channel.every = every;
+    let same = match (&channel.presence, &now.presence) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        (before, now) => before.is_none() && now.is_none(),
+    };
+    if same {
+        return;
     }
+    let before = std::mem::replace(&mut channel.presence, now.presence.clone());
+    (channel.live, channel.value, channel.greeting) = (now.live, now.value, None);
+    let members = channel.members.clone();
+    let counted: Vec<SocketId> = members.iter().copied().filter(|id| counts(shard, *id, index)).collect();
+    for id in counted {
+        if let Some(socket) = shard.sockets.get_mut(id) {
+            let earlier = socket.places.iter().any(|place| place.channel == index && place.earlier);
+            before.as_ref().inspect(|presence| presence.leave(|| socket.on(name, earlier)));
+            let origin = Origin { household: socket.household, limit: shard.limits.visitors_per_address };
+            let joined = now.presence.as_ref().map(|presence| presence.join(origin, || socket.on(name, earlier)));
+            shard.tell_of_limit(id, name, joined.unwrap_or(Joined::Counted));
+        }
+    }
+    for id in members {
+        shard.greet(index, id);
+    }
+    shard.registry.with(|inner| inner.let_go(shard.index, name));
+}
+
+fn counts(shard: &Shard, id: SocketId, channel: u32) -> bool {
+    let places = shard.sockets.get(id).map(|socket| socket.places.as_slice()).unwrap_or_default();
+    places.iter().any(|place| place.channel == channel && !place.watch)
 }

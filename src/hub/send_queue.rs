@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 const SLICES: usize = 64;
 /// What a waiting frame takes beside its bytes: its place in the queue, which may be half empty, or what
 /// the allocator adds. Without it, a client could have memory many times its bound held for it.
-const FRAME_OVERHEAD: usize = 2 * size_of::<Bytes>();
+pub const FRAME_OVERHEAD: usize = 2 * size_of::<Bytes>();
 
 /// Which of a channel's newest frames a socket still has to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct SendQueue {
     bytes: usize,
     /// The first in the queue is the rest of a frame whose beginning was sent.
     begun: bool,
+    /// The socket may take more: this waits for the end of a batch only.
+    held: bool,
     pending: SmallVec<[(u32, QueuedFrame); 2]>,
 }
 
@@ -85,6 +87,21 @@ impl SendQueue {
             self.bytes += frame.len();
             self.queue.push_back(frame);
         }
+    }
+
+    /// Whether this waits for the end of a batch, and not for the socket.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// See [`SendQueue::is_held`].
+    pub fn set_held(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Whether it takes little memory once it is empty.
+    pub fn is_small(&self) -> bool {
+        self.queue.capacity() <= SLICES
     }
 
     /// Marks that the newest frame of a channel is to follow; however often, it is one frame.

@@ -17,7 +17,8 @@ use super::join_error::JoinError;
 use super::local::{LocalChannel, Membership, Socket};
 use super::pacer::Pacer;
 use super::registry::Registry;
-use super::send_queue::{SendQueue, Wrote, write};
+use super::send_queue::SendQueue;
+use super::sockets::{CloseReason, Sockets};
 use super::{SocketId, wire};
 use crate::boards::FOLLOWED;
 use crate::config::channels::check_name;
@@ -33,15 +34,6 @@ const GONE: usize = 1024;
 /// The longest name of a member that can be followed, in bytes: it is sent to the store with each read.
 const MAX_MEMBER: usize = 256;
 
-/// Why the hub wants a socket closed. The session closes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// More bytes wait for it than a client may have.
-    Slow,
-    /// The connection is gone.
-    Gone,
-}
-
 /// See the module.
 pub struct Shard {
     pub(super) index: u8,
@@ -49,7 +41,7 @@ pub struct Shard {
     pub(super) rules: Arc<Rules>,
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
-    pub(super) sockets: Slab<Socket>,
+    pub(super) sockets: Sockets,
     /// Sockets that have gone since memory was last given back.
     gone: usize,
     pub(super) channels: Slab<LocalChannel>,
@@ -58,8 +50,8 @@ pub struct Shard {
     pub(super) by_name: HashMap<Arc<str>, u32>,
     /// Channels with a value that waits for its time.
     pub(super) waiting: Vec<u32>,
-    pub(super) doomed: Vec<(SocketId, CloseReason)>,
-    pub(super) scratch: Vec<u8>,
+    /// Channels whose values are held back: since when, and how long it took so far.
+    pub(super) pushed: Vec<(u32, Instant, Duration)>,
 }
 
 impl Shard {
@@ -69,16 +61,15 @@ impl Shard {
             index,
             registry,
             rules,
+            sockets: Sockets::new(limits.client_buffer, metrics.clone()),
             limits,
             metrics,
-            sockets: Slab::new(),
             gone: 0,
             channels: Slab::new(),
             emptied: false,
             by_name: HashMap::new(),
             waiting: Vec::new(),
-            doomed: Vec::new(),
-            scratch: Vec::new(),
+            pushed: Vec::new(),
         }
     }
 
@@ -91,12 +82,11 @@ impl Shard {
             outbox
         });
         self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), known, household, closing: false })
-            as SocketId
     }
 
     /// The connection of a socket, for reading and for registering.
     pub fn io(&mut self, id: SocketId) -> Option<&mut TcpStream> {
-        self.sockets.get_mut(id as usize).map(|socket| &mut socket.io)
+        self.sockets.get_mut(id).map(|socket| &mut socket.io)
     }
 
     /// Whether no socket is here.
@@ -111,7 +101,7 @@ impl Shard {
 
     /// The sockets that the hub found slow or gone since the last call.
     pub fn take_doomed(&mut self) -> Vec<(SocketId, CloseReason)> {
-        std::mem::take(&mut self.doomed)
+        self.sockets.take_doomed()
     }
 
     /// Joins a channel, or changes between watching and being counted, and tells the client as soon
@@ -139,7 +129,7 @@ impl Shard {
         check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
         self.check_right(id, rule, name, watch)?;
         let every = rule.deliver == Deliver::Every;
-        let Some(socket) = self.sockets.get(id as usize) else { return Ok(()) };
+        let Some(socket) = self.sockets.get(id) else { return Ok(()) };
         let known = self.by_name.get(name).copied();
         let place = known.and_then(|channel| socket.places.iter().position(|place| place.channel == channel));
         if let (Some(place), Some(channel)) = (place, known) {
@@ -156,8 +146,7 @@ impl Shard {
             Some(channel) => channel,
             None => self.open(name, every, may_open)?,
         };
-        let (Some(socket), Some(joined)) = (self.sockets.get_mut(id as usize), self.channels.get_mut(channel as usize))
-        else {
+        let (Some(socket), Some(joined)) = (self.sockets.get_mut(id), self.channels.get_mut(channel as usize)) else {
             return Ok(());
         };
         let place = joined.members.len() as u32;
@@ -210,7 +199,7 @@ impl Shard {
 
     /// Changes between watching and being counted.
     fn switch(&mut self, id: SocketId, place: usize, watch: bool, again: bool) {
-        let Some(socket) = self.sockets.get_mut(id as usize) else { return };
+        let Some(socket) = self.sockets.get_mut(id) else { return };
         let membership = &mut socket.places[place];
         let before = std::mem::replace(&mut membership.watch, watch);
         (membership.told, membership.again) = (false, again);
@@ -268,7 +257,7 @@ impl Shard {
     /// Leaves a channel. Returns whether the socket was on it.
     pub fn leave(&mut self, id: SocketId, name: &str) -> bool {
         let Some(&channel) = self.by_name.get(name) else { return false };
-        let Some(socket) = self.sockets.get_mut(id as usize) else { return false };
+        let Some(socket) = self.sockets.get_mut(id) else { return false };
         let Some(index) = socket.places.iter().position(|place| place.channel == channel) else { return false };
         let place = socket.places.swap_remove(index);
         if socket.places.len() == 1 {
@@ -288,12 +277,12 @@ impl Shard {
         let Some(channel) = self.channels.get_mut(place.channel as usize) else { return };
         channel.members.swap_remove(place.place as usize);
         if let Some(presence) = channel.presence.as_ref().filter(|_| !place.watch)
-            && let Some(socket) = self.sockets.get_mut(id as usize)
+            && let Some(socket) = self.sockets.get_mut(id)
         {
             presence.leave(|| socket.on(&channel.name, place.earlier));
         }
         if let Some(&moved) = channel.members.get(place.place as usize)
-            && let Some(socket) = self.sockets.get_mut(moved as usize)
+            && let Some(socket) = self.sockets.get_mut(moved)
             && let Some(theirs) = socket.places.iter_mut().find(|theirs| theirs.channel == place.channel)
         {
             theirs.place = place.place;
@@ -315,7 +304,7 @@ impl Shard {
 
     /// Takes a socket out of every channel, at once and out of the count; it can still be written to.
     pub fn leave_all(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id as usize) else { return };
+        let Some(socket) = self.sockets.get_mut(id) else { return };
         for place in std::mem::take(&mut socket.places) {
             self.vacate(id, place);
         }
@@ -324,9 +313,7 @@ impl Shard {
     /// Drops a socket, and with it its connection.
     pub fn detach(&mut self, id: SocketId) -> Option<TcpStream> {
         self.leave_all(id);
-        let socket = self.sockets.try_remove(id as usize)?;
-        // Its number may be another's by the time the doomed are closed.
-        self.doomed.retain(|(doomed, _)| *doomed != id);
+        let socket = self.sockets.remove(id)?;
         self.gone += 1;
         Some(socket.io)
     }
@@ -339,8 +326,7 @@ impl Shard {
     /// Makes the tables smaller. Returns where the sockets' numbers end then.
     pub fn shrink(&mut self) -> usize {
         (self.emptied, self.gone) = (false, 0);
-        self.sockets.shrink_to_fit();
-        self.sockets.capacity()
+        self.sockets.shrink()
     }
 
     /// Removes every member of a channel, and tells them why.
@@ -357,40 +343,37 @@ impl Shard {
 
     /// Sends one frame to one socket: now, or after what waits for it already.
     pub fn send(&mut self, id: SocketId, frame: Bytes) {
-        let Some(socket) = self.sockets.get_mut(id as usize).filter(|socket| !socket.closing) else { return };
-        if let Some(outbox) = &mut socket.outbox {
-            outbox.push(frame);
-            if outbox.bytes() > self.limits.client_buffer {
-                self.doomed.push((id, CloseReason::Slow));
-            }
-            return;
-        }
-        match write(&socket.io, &frame) {
-            Wrote::All => {}
-            Wrote::Some(n) => {
-                self.metrics.blocked.inc();
-                let outbox = socket.outbox.insert(Box::default());
-                if n > 0 { outbox.push_rest(frame.slice(n..)) } else { outbox.push(frame) }
-            }
-            Wrote::Gone => self.doomed.push((id, CloseReason::Gone)),
-        }
+        self.sockets.send(id, frame);
+    }
+
+    /// Goes on with what waits for a socket that can take bytes again. True if nothing waits.
+    pub fn flush(&mut self, id: SocketId) -> bool {
+        self.sockets.flush(id, |channel, which| self.channels.get(channel as usize)?.newest(which, id))
     }
 
     /// Leaves every channel and sends a last frame, ahead of whatever else waits. Returns whether it
     /// is sent; if not, [`Shard::flush`] goes on with it.
     pub fn send_last(&mut self, id: SocketId, frame: Bytes) -> bool {
         self.leave_all(id);
-        if let Some(outbox) = self.sockets.get_mut(id as usize).and_then(|socket| socket.outbox.as_mut()) {
-            outbox.clear_for_close();
-        }
-        self.send(id, frame);
-        let Some(socket) = self.sockets.get_mut(id as usize) else { return true };
-        socket.closing = true;
-        socket.outbox.is_none()
+        self.sockets.send_last(id, frame)
     }
 
     /// The next time at which [`Shard::tick`] has something to push.
     pub fn next_tick(&self) -> Option<Instant> {
         self.waiting.iter().filter_map(|&channel| self.channels.get(channel as usize)?.pace.wake()).min()
+    }
+
+    /// Tells whoever is not counted so, once, and the operator where a proxy may be at fault.
+    pub(super) fn tell_of_limit(&mut self, id: SocketId, name: &str, joined: Joined) {
+        match joined {
+            Joined::Counted => {}
+            Joined::Exempt => self.registry.tell_exempt(),
+            Joined::Waits => {
+                self.metrics.visitors_not_counted.inc();
+                let why = "this address has as many visitors here as limits.visitors_per_address allows; this one is \
+                           counted when one of them goes";
+                self.send(id, wire::error("not_counted", Some(name), why));
+            }
+        }
     }
 }

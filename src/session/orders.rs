@@ -7,7 +7,7 @@ use super::keepalive::Key;
 use super::order::Order;
 use super::worker::{Slot, Worker};
 use crate::config::Config;
-use crate::hub::SocketId;
+use crate::hub::{self, SocketId};
 
 impl Worker {
     pub(super) fn obey(&mut self, order: Order) {
@@ -23,7 +23,7 @@ impl Worker {
     }
 
     fn configure(&mut self, config: &Config) {
-        self.shard.configure(config);
+        hub::configure(&mut self.shard, config);
         self.limits = config.limits.clone();
         let timing = std::mem::replace(&mut self.timing, config.session.clone());
         if timing.ping != self.timing.ping {
