@@ -8,6 +8,7 @@
 mod actions;
 pub mod close_code;
 mod drain;
+mod event_loop;
 mod expiries;
 mod frames;
 mod keepalive;
@@ -29,9 +30,10 @@ use bytes::Bytes;
 use crate::hub::Known;
 use crate::net::household::Household;
 use crate::net::seats::Seat;
+pub use event_loop::run;
 pub use order::Order;
 pub use request::Request;
-pub use worker::{Worker, run};
+pub use worker::Worker;
 
 /// Connections that may wait to be taken in by a worker.
 pub const ATTACHES: usize = 256;

@@ -1,7 +1,7 @@
-//! The loop of one worker: its sockets, its deliveries, its deadlines, on one thread.
+//! What one worker has: its sockets, what waits to be read of them, their deadlines.
 //!
-//! An idle socket costs its record here, and nothing in the runtime. Sockets are read before
-//! deadlines are judged.
+//! An idle socket costs its record here, and nothing in the runtime. What a worker does for a client is
+//! in `actions`, what it is told from outside in `orders`, and the loop around them in `event_loop`.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -9,34 +9,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Token};
-use tokio::sync::mpsc;
-use tokio::task::yield_now;
-use tokio::time::sleep;
 
+use super::NewClient;
 use super::drain::Drain;
 use super::expiries::{Expiries, Expiry};
 use super::keepalive::{Clock, Deadlines, Due, Key};
 use super::machine::{Action, Session};
-use super::order::Order;
 use super::poller::Poller;
-use super::{NewClient, Pulse};
 use crate::auth::Tokens;
 use crate::config::{Limits, Session as Timing};
-use crate::hub::queue::Receiver;
 use crate::hub::wire::state;
 use crate::hub::{Registry, Shard, SocketId};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::net::seats::Seat;
 
-/// Events taken from the kernel at once.
-const EVENTS: usize = 1024;
-/// Deliveries carried out as one batch.
-const BATCH: usize = 256;
-/// Connections taken in before the sockets get their turn again.
-const TAKE_IN: usize = 64;
-/// The one buffer that all sockets of a worker are read into.
-const BUFFER: usize = 64 << 10;
 /// The longest sleep: the worker's clock wants to be looked at.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// From the time when many have gone until their memory is given back: what they set off in the store is
@@ -44,9 +31,6 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 const SHRINK: Duration = Duration::from_secs(5);
 /// The sleep while sockets are being closed one after another.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
-
-/// How long a turn reads and answers before it delivers and accepts again. What is left has the next one.
-const TURN: Duration = Duration::from_millis(5);
 
 /// A client's place in a worker.
 pub(super) struct Slot {
@@ -78,12 +62,12 @@ pub struct Worker {
     /// Kept between turns for its memory.
     pub(super) actions: Vec<Action>,
     registry: Arc<Registry>,
-    poller: Poller,
-    clock: Clock,
+    pub(super) poller: Poller,
+    pub(super) clock: Clock,
     /// Sockets that may have more to read, once everybody else had their turn.
-    unread: VecDeque<Key>,
+    pub(super) unread: VecDeque<Key>,
     /// When this turn has read enough.
-    turn_ends: Instant,
+    pub(super) turn_ends: Instant,
     generation: u32,
     /// When memory is given back.
     shrink_at: Option<Duration>,
@@ -134,7 +118,7 @@ impl Worker {
         self.slot(id).filter(|slot| slot.generation == generation)
     }
 
-    fn take_in(&mut self, new: NewClient) {
+    pub(super) fn take_in(&mut self, new: NewClient) {
         let grant = new.known.as_ref().and_then(|known| known.grant()).cloned();
         let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.known, new.household);
         let mut seat = new.seat;
@@ -209,7 +193,7 @@ impl Worker {
     }
 
     /// Gives back the memory of a crowd that has gone, once what it set off is done.
-    fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self) {
         match self.shrink_at {
             None if self.shard.many_gone() => self.shrink_at = Some(self.now + SHRINK),
             Some(at) if at <= self.now => {
@@ -227,7 +211,7 @@ impl Worker {
         Instant::now() >= self.turn_ends
     }
 
-    fn handle(&mut self, events: &Events, buffer: &mut [u8]) {
+    pub(super) fn handle(&mut self, events: &Events, buffer: &mut [u8]) {
         for _ in 0..self.unread.len() {
             if self.turn_is_over() {
                 break;
@@ -251,7 +235,7 @@ impl Worker {
         }
     }
 
-    fn judge_deadlines(&mut self) {
+    pub(super) fn judge_deadlines(&mut self) {
         while let Some((due, key)) = self.deadlines.due(self.now) {
             let (ping_at, pong_by) = (self.now + self.timing.ping, self.now + self.timing.pong);
             let Some(slot) = self.alive(key) else { continue };
@@ -269,70 +253,11 @@ impl Worker {
         }
     }
 
-    fn sleep(&self) -> Duration {
+    pub(super) fn sleep(&self) -> Duration {
         if self.drain.is_some() {
             return DRAIN_STEP;
         }
         let tick = self.shard.next_tick().map(|at| at.saturating_duration_since(Instant::now()));
         tick.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
-    }
-}
-
-/// Runs a worker until it was told to drain and its last socket is gone.
-pub async fn run(
-    mut worker: Worker,
-    mut clients: mpsc::Receiver<NewClient>,
-    mut deliveries: Receiver,
-    mut orders: mpsc::Receiver<Order>,
-    pulse: Pulse,
-) -> io::Result<()> {
-    let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; BUFFER]);
-    let (mut batch, mut rooms) = (Vec::new(), Vec::new());
-    loop {
-        pulse.beat();
-        let pause = worker.sleep();
-        tokio::select! {
-            waited = worker.poller.wait(&mut events) => waited?,
-            Some(queued) = deliveries.recv() => {
-                batch.push(queued.delivery);
-                rooms.extend(queued.room);
-            }
-            Some(client) = clients.recv() => worker.take_in(client),
-            Some(order) = orders.recv() => worker.obey(order),
-            () = yield_now(), if !worker.unread.is_empty() => {}
-            () = sleep(pause) => {}
-        }
-        let now = Instant::now();
-        worker.now = worker.clock.look(now);
-        worker.turn_ends = now + TURN;
-        worker.handle(&events, &mut buffer);
-        if worker.deadlines.any_due(worker.now) {
-            // Whoever has answered by now is read before anybody is judged.
-            worker.poller.take(&mut events)?;
-            worker.handle(&events, &mut buffer);
-            worker.judge_deadlines();
-        }
-        events.clear();
-        for _ in 0..TAKE_IN {
-            let Ok(client) = clients.try_recv() else { break };
-            worker.take_in(client);
-        }
-        while batch.len() < BATCH {
-            let Ok(queued) = deliveries.try_recv() else { break };
-            batch.push(queued.delivery);
-            rooms.extend(queued.room);
-        }
-        worker.shard.deliver(&mut batch, now);
-        rooms.clear();
-        worker.shard.tick(now);
-        worker.judge_tokens();
-        worker.drain_some();
-        worker.say_goodbye();
-        worker.close_doomed();
-        worker.shrink();
-        if worker.drain.is_some() && worker.shard.is_empty() {
-            pulse.end();
-            return Ok(());
-        }
     }
 }

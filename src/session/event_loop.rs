@@ -1,0 +1,86 @@
+//! The loop of one worker: its sockets, its deliveries, its deadlines, on one thread.
+//!
+//! Sockets are read before deadlines are judged.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::Events;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use super::order::Order;
+use super::worker::Worker;
+use super::{NewClient, Pulse, orders};
+use crate::hub::queue::Receiver;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Deliveries carried out as one batch.
+const BATCH: usize = 256;
+/// Connections taken in before the sockets get their turn again.
+const TAKE_IN: usize = 64;
+/// The one buffer that all sockets of a worker are read into.
+const BUFFER: usize = 64 << 10;
+/// How long a turn reads and answers before it delivers and accepts again. What is left has the next one.
+const TURN: Duration = Duration::from_millis(5);
+
+/// Runs a worker until it was told to drain and its last socket is gone.
+pub async fn run(
+    mut worker: Worker,
+    mut clients: mpsc::Receiver<NewClient>,
+    mut deliveries: Receiver,
+    mut orders: mpsc::Receiver<Order>,
+    pulse: Pulse,
+) -> io::Result<()> {
+    let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; BUFFER]);
+    let (mut batch, mut rooms) = (Vec::new(), Vec::new());
+    loop {
+        pulse.beat();
+        let pause = worker.sleep();
+        tokio::select! {
+            waited = worker.poller.wait(&mut events) => waited?,
+            Some(queued) = deliveries.recv() => {
+                batch.push(queued.delivery);
+                rooms.extend(queued.room);
+            }
+            Some(client) = clients.recv() => worker.take_in(client),
+            Some(order) = orders.recv() => orders::obey(&mut worker, order),
+            () = yield_now(), if !worker.unread.is_empty() => {}
+            () = sleep(pause) => {}
+        }
+        let now = Instant::now();
+        worker.now = worker.clock.look(now);
+        worker.turn_ends = now + TURN;
+        worker.handle(&events, &mut buffer);
+        if worker.deadlines.any_due(worker.now) {
+            // Whoever has answered by now is read before anybody is judged.
+            worker.poller.take(&mut events)?;
+            worker.handle(&events, &mut buffer);
+            worker.judge_deadlines();
+        }
+        events.clear();
+        for _ in 0..TAKE_IN {
+            let Ok(client) = clients.try_recv() else { break };
+            worker.take_in(client);
+        }
+        while batch.len() < BATCH {
+            let Ok(queued) = deliveries.try_recv() else { break };
+            batch.push(queued.delivery);
+            rooms.extend(queued.room);
+        }
+        worker.shard.deliver(&mut batch, now);
+        rooms.clear();
+        worker.shard.tick(now);
+        worker.judge_tokens();
+        orders::drain_some(&mut worker);
+        worker.say_goodbye();
+        worker.close_doomed();
+        worker.shrink();
+        if worker.drain.is_some() && worker.shard.is_empty() {
+            pulse.end();
+            return Ok(());
+        }
+    }
+}
