@@ -39,6 +39,9 @@ pub enum Behind {
     Newest(QueuedFrame),
 }
 
+/// Queues to be used again. Boxed, since a socket takes one as it is.
+type Spare = Vec<Box<SendQueue>>;
+
 /// See the module.
 pub struct Sockets {
     all: Slab<Socket>,
@@ -52,7 +55,7 @@ pub struct Sockets {
     holding: bool,
     /// Those for which something is held.
     held: Vec<SocketId>,
-    spare: Vec<Box<SendQueue>>,
+    spare: Spare,
 }
 
 impl Sockets {
@@ -280,7 +283,7 @@ impl Sockets {
     }
 }
 
-fn held_queue(spare: &mut Vec<Box<SendQueue>>) -> Box<SendQueue> {
+fn held_queue(spare: &mut Spare) -> Box<SendQueue> {
     let mut queue = spare.pop().unwrap_or_default();
     queue.set_held(true);
     queue
