@@ -112,6 +112,11 @@ impl Rules {
         self.find(channel).is_some_and(|rule| rule.counted() && rule.pattern == channel && rule.exact())
     }
 
+    /// How long a visitor of the channel is counted after its last socket went.
+    pub fn linger(&self, channel: &str) -> Duration {
+        self.find(channel).map_or(Duration::ZERO, |rule| rule.linger)
+    }
+
     /// How long a visitor may be counted after its last socket went.
     pub fn longest_linger(&self) -> Duration {
         self.0.iter().map(|rule| rule.linger).max().unwrap_or_default()

@@ -226,8 +226,8 @@ impl Presence {
         self.shared.work.notify_one();
     }
 
-    /// This node is about to stop: from now on visitors stay counted until it closes, as those who are sent
-    /// to another node are on their way there.
+    /// This node is about to stop: from now on visitors stay counted for longer, as they are sent to another
+    /// node and on their way there.
     pub fn stay(&self) {
         self.shared.staying.store(true, Ordering::Release);
         self.shared.work.notify_one();

@@ -1,6 +1,6 @@
 //! The part of a channel's state that concerns visitors, where they are counted.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::channel_state::{ChannelState, Listed, Step};
 use super::effect::StepJob;
@@ -28,16 +28,16 @@ impl ChannelState {
                     visitors.note(*visitor, *here, now, self.linger);
                 }
             }
-            (None, Some(visitors)) => visitors.leave(now, std::time::Duration::ZERO),
+            (None, Some(visitors)) => visitors.leave(now, Duration::ZERO),
             (None, None) => {}
         }
     }
 
-    /// Nobody is here any more. Visitors linger once more, as they may be on their way to another node.
-    pub fn empty(&mut self, now: Instant) {
+    /// Nobody is here any more. Visitors linger, as they may be on their way to another node.
+    pub fn empty(&mut self, now: Instant, linger: Duration) {
         self.here = 0;
         if let Some(visitors) = &mut self.visitors {
-            visitors.leave(now, self.linger);
+            visitors.leave(now, linger);
         }
     }
 

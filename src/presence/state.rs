@@ -15,14 +15,14 @@ use super::channel_state::{ChannelState, Listed, Now, Step};
 use super::effect::{Effect, Job, News, StepJob};
 use super::lease::{Lease, NodeId};
 use super::schedule::{Channels, Look, Schedule};
-use crate::config::{self, Count, Rules};
+use crate::config::{self, Rules};
 
 /// Steps for channels that may be under way at once.
 const JOBS: usize = 64;
+/// How much longer visitors linger who are sent to another node: the pause that most are asked to make.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// Channels that come off the list at once.
 const UNLISTED: usize = 512;
-/// Channels that one audit may bring.
-const AUDITED: usize = 1024;
 
 /// The state; see the module.
 pub struct State {
@@ -147,7 +147,7 @@ impl State {
         }
     }
 
-    /// This node is about to leave: visitors stay counted until it does.
+    /// This node sends its clients elsewhere: visitors linger until they had the time to get there.
     pub fn stay(&mut self) {
         self.staying = true;
     }
@@ -155,7 +155,9 @@ impl State {
     /// This node leaves: nobody is here any more, and what it has stated is to be withdrawn.
     pub fn close(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.closing, true) {
-            self.channels.values_mut().for_each(|channel| channel.empty(now));
+            for (name, channel) in &mut self.channels {
+                channel.empty(now, self.rules.linger(name));
+            }
             self.look_at_all(now);
         }
     }
@@ -169,7 +171,7 @@ impl State {
         }
         let repair = self.next_repair(now);
         let standing = self.rules.stands(&change.name);
-        let linger = self.rules.find(&change.name).map_or(Duration::ZERO, |rule| rule.linger);
+        let linger = self.linger(&change.name);
         let channel =
             self.channels.entry(change.name.clone()).or_insert_with(|| ChannelState::new(standing, now, repair));
         channel.linger = linger;
@@ -213,8 +215,14 @@ impl State {
         Now { at, subscribed: self.subscribed, closing: self.closing }
     }
 
+    /// How long a visitor of the channel stays counted who leaves now.
+    fn linger(&self, name: &str) -> Duration {
+        let linger = self.rules.linger(name);
+        if self.staying && !self.closing && !linger.is_zero() { linger + ON_THE_WAY } else { linger }
+    }
+
     /// With some jitter, so that channels and nodes do not repair in step.
-    fn next_repair(&mut self, now: Instant) -> Instant {
+    pub(super) fn next_repair(&mut self, now: Instant) -> Instant {
         now + self.config.repair.mul_f64(0.75 + self.random.f64() / 4.0)
     }
 
@@ -222,9 +230,7 @@ impl State {
     pub(super) fn look_at(&mut self, name: Arc<str>, at: Instant) {
         let now = self.now(at);
         let Some(channel) = self.channels.get_mut(&name) else { return };
-        if !self.staying || self.closing {
-            channel.tick(at);
-        }
+        channel.tick(at);
         self.schedule.consider(&name, channel, now);
         if channel.done() {
             if channel.answered() {
@@ -355,26 +361,6 @@ impl State {
         if self.may_step() && !self.closing && now >= self.audit {
             self.audit = self.next_repair(now);
             self.effects.push(Effect::Run(Job::Audit(self.lease.id.clone())));
-        }
-    }
-
-    /// The store has this node in so many channels. Those that it does not know are left as any other.
-    pub(super) fn audited(&mut self, names: Vec<String>, now: Instant) {
-        for name in &names {
-            // One that is known and was taken off the list is on it again.
-            if let Some(channel) = self.channels.get_mut(name.as_str()).filter(|channel| channel.listed == Listed::No) {
-                channel.listed = Listed::Maybe;
-                self.look_at(name.as_str().into(), now);
-            }
-        }
-        // Visitors are withdrawn under the number that they were stated under, which is not known any more.
-        let sockets = |name: &str| self.rules.find(name).is_none_or(|rule| rule.count != Count::Visitors);
-        let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()) && sockets(name));
-        for name in unknown.take(AUDITED).map(Arc::<str>::from).collect::<Vec<_>>() {
-            let repair = self.next_repair(now);
-            let channel = ChannelState::left_behind(self.rules.stands(&name), now, repair);
-            self.channels.insert(name.clone(), channel);
-            self.look_at(name, now);
         }
     }
 

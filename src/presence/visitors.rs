@@ -103,10 +103,10 @@ impl Visitors {
         self.look_at(id);
     }
 
-    /// Everybody's last socket went. Those who linger already do so once more.
+    /// Everybody's last socket went. Those who linger already do so no longer than the others.
     pub fn leave(&mut self, now: Instant, linger: Duration) {
         for (at, _) in &mut self.lingering {
-            *at = now + linger;
+            *at = (*at).min(now + linger);
         }
         let here: Vec<VisitorId> = self.all.iter().filter(|(_, visitor)| visitor.here).map(|(id, _)| *id).collect();
         for id in here {
