@@ -289,9 +289,9 @@ impl Load {
                 let leave = if wave == 0 {
                     String::new()
                 } else {
-                    format!(r#""unsubscribe":["page:/{}"],"#, (index + wave - 1) % channels)
+                    format!(r#""unsubscribe":["hop:{}"],"#, (index + wave - 1) % channels)
                 };
-                let join = format!(r#"{{{leave}"subscribe":["page:/{}"]}}"#, (index + wave) % channels);
+                let join = format!(r#"{{{leave}"subscribe":["hop:{}"]}}"#, (index + wave) % channels);
                 self.clients[index].io.write_all(&client::text(&join))?;
                 if index % 256 == 255 {
                     self.pump(Duration::ZERO)?;
@@ -300,7 +300,7 @@ impl Load {
             self.wait()?;
         }
         for index in 0..self.clients.len() {
-            let leave = format!(r#"{{"unsubscribe":["page:/{}"]}}"#, (index + waves - 1) % channels);
+            let leave = format!(r#"{{"unsubscribe":["hop:{}"]}}"#, (index + waves - 1) % channels);
             self.clients[index].io.write_all(&client::text(&leave))?;
         }
         self.settle(Duration::from_millis(500))

@@ -66,7 +66,7 @@ pub fn headcount(core: Core, workers: usize, redis: u16, settings: &[(&str, &str
     let binary = std::env::var_os("BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_headcount").into());
     let mut command = Command::new(binary);
     command
-        .args(["--port", "0"])
+        .args(["--port", "0", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bench.toml")])
         .env("REDIS_URL", format!("redis://127.0.0.1:{redis}"))
         .env("HEADCOUNT_SERVER__WORKERS", workers.to_string())
         .env("HEADCOUNT_SERVER__DRAIN", "0s")

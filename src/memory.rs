@@ -3,7 +3,7 @@
 //! A table keeps the size of its largest crowd, and the system's allocator keeps pages that are free
 //! between others. Neither grows without end; both are given back once much of them is not needed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
 /// A table of fewer places is left as it is.
@@ -13,6 +13,13 @@ pub const SMALL: usize = 512;
 pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > SMALL && map.len() < map.capacity() / 4 {
         map.shrink_to(map.len() * 2);
+    }
+}
+
+/// Makes a set smaller once less than a quarter of it is taken. To be called after a removal.
+pub fn shrink_set<K: Eq + Hash>(set: &mut HashSet<K>) {
+    if set.capacity() > SMALL && set.len() < set.capacity() / 4 {
+        set.shrink_to(set.len() * 2);
     }
 }
 

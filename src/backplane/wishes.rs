@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::memory;
+
 /// Tells one wish for a channel from the next one for the same channel.
 pub type Ticket = u64;
 
@@ -187,6 +189,8 @@ impl Wishes {
         if self.channels.get(name).is_some_and(over) {
             self.channels.remove(name);
             self.changed.remove(name);
+            memory::shrink(&mut self.channels);
+            memory::shrink_set(&mut self.changed);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 
 use super::channel_state::{ChannelState, Now};
+use crate::memory;
 
 /// The channels of this node, in an order that a run with the same seed repeats.
 pub type Channels = IndexMap<Arc<str>, ChannelState>;
@@ -54,13 +55,19 @@ impl Schedule {
 
     /// The next channel that is ready.
     pub fn ready(&mut self) -> Option<Arc<str>> {
-        self.ready.pop_front()
+        let next = self.ready.pop_front();
+        memory::shrink_queue(&mut self.ready);
+        next
     }
 
     /// The next channel whose wake-up is due, and when that was set for.
     pub fn due(&mut self, now: Instant) -> Option<(Instant, Arc<str>)> {
         self.wakes.peek().filter(|Reverse((at, _))| *at <= now)?;
-        self.wakes.pop().map(|Reverse(wake)| wake)
+        let Reverse(due) = self.wakes.pop()?;
+        if self.wakes.capacity() > memory::SMALL && self.wakes.len() < self.wakes.capacity() / 4 {
+            self.wakes.shrink_to(self.wakes.len() * 2);
+        }
+        Some(due)
     }
 
     /// When the next wake-up is.
