@@ -12,8 +12,8 @@
 //!
 //! `event_loop` is the only file with sockets and a clock; [`Core`] takes bytes and times and gives
 //! bytes out. `server` holds clients and settings, and the commands that need them; `command` the
-//! table of commands that need only data. Below are `keyspace`, `value`, `zset` (with `score_index`) and
-//! `pubsub`, pure, with the time as an argument, and `resp` and `reply`, the protocol. `script` runs
+//! table of commands that need only data. Below are `keyspace`, `value`, `zset` (with `score_index`),
+//! `stream` (in blocks of `listpack`) and `pubsub`, pure, with the time as an argument, and `resp` and `reply`, the protocol. `script` runs
 //! Lua; `journal` gathers what commands changed, and `aof` writes it down.
 //!
 //! The store serves on a thread of its own, in a plain loop over epoll, not as tasks of the runtime
@@ -38,6 +38,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 mod aof;
 mod args;
+mod bits;
 mod clock;
 mod command;
 mod data;
@@ -45,12 +46,15 @@ mod decimal;
 mod error;
 mod event_loop;
 mod glob;
+mod hyperloglog;
 mod journal;
 mod keyspace;
 mod keyspace_events;
 mod lazyfree;
+mod listpack;
 mod number;
 mod pubsub;
+mod rdb;
 mod reply;
 mod resp;
 mod score_index;
@@ -59,6 +63,7 @@ mod server;
 mod settings;
 mod small_bytes;
 mod store_error;
+mod stream;
 mod tracking;
 mod value;
 mod zset;

@@ -3,18 +3,28 @@
 //! The bodies stand by data type in modules of their own. A body gets what it may touch, the
 //! arguments and the reply, and either replies or fails; it does no I/O.
 
+mod bitmaps;
 mod connection;
 mod counters;
 mod draw;
+mod dumps;
 mod expiry;
 mod hashes;
+mod hyperloglogs;
+mod in_place;
 mod keys;
 mod list_moves;
 mod lists;
 mod lookup;
 mod pubsub;
 mod sets;
+mod sorting;
 pub mod spec;
+mod stream_claims;
+mod stream_groups;
+mod stream_info;
+mod stream_reads;
+mod streams;
 mod strings;
 mod subcommand;
 mod table;

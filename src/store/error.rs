@@ -27,6 +27,10 @@ pub struct Block {
     pub until: Option<u64>,
     /// Whether giving up is told by a null array rather than a null.
     pub null_array: bool,
+    /// The command to run then, if it is not the one that was given.
+    pub instead: Option<Vec<SmallBytes>>,
+    /// Whether the wait ends with an error when a key is gone or of another type.
+    pub needs_key: bool,
 }
 
 impl CommandError {
@@ -67,6 +71,9 @@ errors! {
     BAD_LEX_RANGE = "ERR min or max not valid string range item";
     BAD_DB_INDEX = "ERR DB index is out of range";
     SAME_OBJECT = "ERR source and destination objects are the same";
+    BAD_STREAM_ID = "ERR Invalid stream ID specified as stream command argument";
+    BAD_FORMAT = "ERR Bad data format";
+    BAD_CHECKSUM = "ERR DUMP payload version or checksum are wrong";
     BAD_CURSOR = "ERR invalid cursor";
     NOSCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
     OOM = "OOM command not allowed when used memory > 'maxmemory'.";

@@ -10,6 +10,11 @@ use crate::store::number::format_double;
 use crate::store::resp::{ArgList, Args, encode};
 use crate::store::value::Value;
 
+mod position;
+mod streams;
+
+pub use position::Position;
+
 /// Elements that one command of a snapshot carries.
 const BATCH: usize = 64;
 /// Bytes of a string that one command of a snapshot carries.
@@ -118,19 +123,31 @@ impl Journal {
         key: &[u8],
         value: &Value,
         expires: u64,
-        from: usize,
+        from: Position,
         limit: usize,
-    ) -> Option<usize> {
+    ) -> Option<Position> {
         if self.saved_db != Some(db) {
             encode(&[b"SELECT", db.to_string().as_bytes()], &mut self.saved);
             self.saved_db = Some(db);
         }
+        let left = match (value, from) {
+            (Value::Stream(stream), from) => streams::snapshot(key, stream, from, limit, &mut self.saved),
+            (_, Position::Element(from)) => self.snapshot_elements(key, value, from, limit),
+            (_, Position::Group(..)) => None,
+        };
+        if left.is_none() && expires != 0 {
+            encode(&[b"PEXPIREAT", key, expires.to_string().as_bytes()], &mut self.saved);
+        }
+        left
+    }
+
+    fn snapshot_elements(&mut self, key: &[u8], value: &Value, from: usize, limit: usize) -> Option<Position> {
         let text = value.as_string();
         let (length, step) = text.as_ref().map_or((value.elements(), BATCH), |text| (text.len().max(1), CHUNK));
         let mut at = from;
         while at < length {
             if at > from && self.saved.len() >= limit {
-                return Some(at);
+                return Some(Position::Element(at));
             }
             let end = (at + step).min(length);
             match &text {
@@ -139,9 +156,6 @@ impl Journal {
                 None => elements(key, value, at..end, &mut self.saved),
             }
             at = end;
-        }
-        if expires != 0 {
-            encode(&[b"PEXPIREAT", key, expires.to_string().as_bytes()], &mut self.saved);
         }
         None
     }
@@ -181,7 +195,7 @@ fn elements(key: &[u8], value: &Value, range: Range<usize>, out: &mut Vec<u8>) {
     let scores: Vec<String>;
     let mut args: ArgList = [command, key].into_iter().collect();
     match value {
-        Value::Int(_) | Value::Text(_) | Value::Growing(_) => return,
+        Value::Int(_) | Value::Text(_) | Value::Growing(_) | Value::Stream(_) => return,
         Value::List(list) => args.extend(list.items.range(range).map(|item| &**item)),
         Value::Set(set) => args.extend(range.filter_map(|at| set.at(at))),
         Value::Hash(hash) => args.extend(range.filter_map(|at| hash.at(at)).flat_map(|(field, value)| [field, value])),

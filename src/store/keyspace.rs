@@ -221,9 +221,14 @@ impl Keyspace {
 
     /// Notes that a command has changed a key of the selected database.
     pub fn changed(&mut self, key: &[u8]) {
+        self.touch(self.selected, key);
+        self.wake(key);
+    }
+
+    /// Notes a change of which watchers are not told, and lets those look that wait for the key.
+    pub fn wake(&mut self, key: &[u8]) {
         self.changes += 1;
         let selected = self.selected;
-        self.touch(selected, key);
         if self.dbs[selected].watchers.awaits(key) {
             self.ready.push((selected, SmallBytes::new(key)));
         }

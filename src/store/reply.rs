@@ -154,6 +154,16 @@ impl Reply {
         header(&mut self.buf, b'*', len as i64);
     }
 
+    /// Puts the head of an array of `len` replies in front of what was added since `mark`.
+    pub fn array_from(&mut self, mark: usize, len: usize) {
+        if self.is_too_large() {
+            return;
+        }
+        let mut head = Vec::with_capacity(16);
+        header(&mut head, b'*', len as i64);
+        self.buf.splice(mark..mark, head);
+    }
+
     /// The head of `len` pairs; in RESP2 a flat array.
     pub fn map(&mut self, len: usize) {
         if self.resp3 {

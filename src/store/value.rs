@@ -1,4 +1,4 @@
-//! What a key holds: one of five types.
+//! What a key holds: one of six types.
 //!
 //! Each type knows its name, the name of the representation that Redis would have chosen for it
 //! (`OBJECT ENCODING`), and about how many bytes it takes.
@@ -11,6 +11,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::number::parse_int;
 use super::small_bytes::SmallBytes;
+use super::stream::Stream;
 use super::zset::Zset;
 
 /// The value of a key.
@@ -31,6 +32,8 @@ pub enum Value {
     Set(Box<Set>),
     /// A sorted set.
     Zset(Box<Zset>),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 impl Value {
@@ -60,6 +63,7 @@ impl Value {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::Zset(_) => "zset",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -75,6 +79,7 @@ impl Value {
             Self::Set(set) if set.outgrown => "hashtable",
             Self::Set(_) => "intset",
             Self::Zset(zset) => zset.encoding(),
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -86,6 +91,7 @@ impl Value {
             Self::Hash(hash) => hash.len(),
             Self::Set(set) => set.len(),
             Self::Zset(zset) => zset.len(),
+            Self::Stream(stream) => stream.entries.len() as usize,
         }
     }
 
@@ -99,6 +105,7 @@ impl Value {
             Self::Hash(hash) => hash.footprint(),
             Self::Set(set) => set.footprint(),
             Self::Zset(zset) => zset.footprint(),
+            Self::Stream(stream) => stream.footprint(),
         }
     }
 }
@@ -138,6 +145,7 @@ collection!(List);
 collection!(Hash);
 collection!(Set);
 collection!(Zset);
+collection!(Stream);
 
 /// A sequence of strings with two ends.
 #[derive(Debug, Default, Clone)]

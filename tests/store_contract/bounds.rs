@@ -86,6 +86,14 @@ fn contents(address: std::net::SocketAddr) -> Vec<String> {
                 "list" => connection.call(&["LRANGE", &key, "0", "-1"]),
                 "hash" => connection.call(&["HGETALL", &key]).unordered(),
                 "set" => connection.call(&["SMEMBERS", &key]).unordered(),
+                "stream" => Value::Many(
+                    b'*',
+                    vec![
+                        connection.call(&["XRANGE", &key, "-", "+"]),
+                        connection.call(&["XINFO", "GROUPS", &key]),
+                        connection.call(&["XPENDING", &key, "group"]),
+                    ],
+                ),
                 _ => connection.call(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]),
             };
             let ends = connection.call(&["PEXPIRETIME", &key]);
@@ -121,6 +129,7 @@ fn what_changes_while_the_log_is_rewritten_is_in_the_new_log() {
             words(&format!("HSET bighash f{n} {}", "v".repeat(60))),
             words(&format!("ZADD bigzset {n} {}{n}", "m".repeat(60))),
             words(&format!("RPUSH biglist {}", "l".repeat(60))),
+            words(&format!("XADD bigstream {n}-1 number {n} text {}", "s".repeat(60))),
             words(&format!("SADD set{} {member}", n % 50)),
             words(&format!("ZADD zset{} {n} {member}", n % 50)),
             words(&format!("SET text{n} {}", "t".repeat(100))),
@@ -128,6 +137,9 @@ fn what_changes_while_the_log_is_rewritten_is_in_the_new_log() {
         ]
     });
     pipeline(&mut connection, &fill.collect::<Vec<_>>());
+    connection.call(&words("XGROUP CREATE bigstream group 0"));
+    connection.call(&words("XGROUP CREATE bigstream another 5"));
+    connection.call(&words("XREADGROUP GROUP group ann COUNT 3000 STREAMS bigstream >"));
     let text = "y".repeat(3 << 20);
     connection.call(&["SET", "bigtext", &text]);
     let rewriting = |connection: &mut Connection| {
@@ -140,7 +152,7 @@ fn what_changes_while_the_log_is_rewritten_is_in_the_new_log() {
         while rewriting(&mut connection) {
             met += 1;
             let (n, m, k) = (random.u32(0..50), random.u32(0..50), random.u32(0..6000));
-            let line = match random.u32(0..16) {
+            let line = match random.u32(0..20) {
                 0 => format!("SINTERSTORE joined{n} set{n} set{m}"),
                 1 => format!("ZUNIONSTORE union{n} 2 zset{n} zset{m}"),
                 2 => format!("COPY text{k} copied{n} REPLACE"),
@@ -156,6 +168,10 @@ fn what_changes_while_the_log_is_rewritten_is_in_the_new_log() {
                 12 => format!("SMOVE set{n} set{m} m{n}"),
                 13 if round == 3 => "FLUSHDB".to_owned(),
                 14 => format!("COPY text{k} text{k} DB 2 REPLACE"),
+                15 => format!("XACK bigstream group {k}-1"),
+                16 => format!("XADD bigstream * number {n}"),
+                17 => format!("XREADGROUP GROUP group bob COUNT {m} STREAMS bigstream >"),
+                18 => format!("XCLAIM bigstream group cat 0 {k}-1"),
                 _ => format!("INCR number{n}"),
             };
             // Some are refused, since what they name is gone; that is all right.

@@ -9,6 +9,7 @@ mod bounds;
 mod busy;
 mod clients;
 mod dialogs;
+mod dumps;
 mod durability;
 mod extreme;
 mod extremes;
@@ -26,13 +27,16 @@ mod wire;
 use servers::{Embedded, Redis};
 use wire::{Connection, Value};
 
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 12] = [
     ("keys", include_str!("cases/keys.txt")),
     ("strings", include_str!("cases/strings.txt")),
     ("hashes", include_str!("cases/hashes.txt")),
     ("lists", include_str!("cases/lists.txt")),
     ("sets", include_str!("cases/sets.txt")),
     ("zsets", include_str!("cases/zsets.txt")),
+    ("streams", include_str!("cases/streams.txt")),
+    ("bits", include_str!("cases/bits.txt")),
+    ("sorting", include_str!("cases/sorting.txt")),
     ("scripts", include_str!("cases/scripts.txt")),
     ("libraries", include_str!("cases/libraries.txt")),
     ("server", include_str!("cases/server.txt")),

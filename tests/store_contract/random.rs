@@ -6,7 +6,7 @@ use super::servers::{Embedded, Redis};
 use super::wire::{Connection, Value};
 
 /// Commands by what they take: `k` a key, `v` a value, `n` a small number, `f` a score, `r` a range
-/// of scores, `i` an index. Replies whose order is nobody's promise start with `~`.
+/// of scores, `i` an index, `e` an entry of a stream, `g` a group, `b` a bit. Replies whose order is nobody's promise start with `~`.
 const COMMANDS: &[&str] = &[
     "SET k v",
     "GET k",
@@ -93,6 +93,46 @@ const COMMANDS: &[&str] = &[
     "ZREMRANGEBYLEX names [v (v",
     "LMPOP 2 k k LEFT COUNT n",
     "ZMPOP 2 k k MAX COUNT n",
+    "XADD k e v v",
+    "XADD k MAXLEN ~ n e v v",
+    "XADD k NOMKSTREAM MINID e e v v v v",
+    "XLEN k",
+    "XRANGE k e e",
+    "XREVRANGE k + e COUNT n",
+    "XDEL k e e",
+    "XTRIM k MAXLEN n",
+    "XSETID k e",
+    "XREAD COUNT n STREAMS k k e e",
+    "XGROUP CREATE k g e",
+    "XGROUP CREATE k g $ MKSTREAM",
+    "XGROUP SETID k g e",
+    "XGROUP DESTROY k g",
+    "XGROUP CREATECONSUMER k g v",
+    "XGROUP DELCONSUMER k g v",
+    "XREADGROUP GROUP g v COUNT n STREAMS k >",
+    "XREADGROUP GROUP g v NOACK STREAMS k >",
+    "XREADGROUP GROUP g v STREAMS k e",
+    "XACK k g e e",
+    "XPENDING k g",
+    "XCLAIM k g v 0 e e JUSTID",
+    "XCLAIM k g v 0 e FORCE RETRYCOUNT n",
+    "XAUTOCLAIM k g v 0 e COUNT 2",
+    "XINFO STREAM k",
+    "XINFO GROUPS k",
+    "SETBIT k b 1",
+    "SETBIT k b 0",
+    "GETBIT k b",
+    "BITCOUNT k",
+    "BITCOUNT k i i BIT",
+    "BITPOS k 1 i i",
+    "BITPOS k 0 i",
+    "BITOP AND k k k",
+    "BITOP NOT k k",
+    "BITFIELD k GET u7 b SET i9 b n INCRBY u3 #2 n",
+    "PFADD k v v",
+    "PFCOUNT k",
+    "PFCOUNT k k",
+    "PFMERGE k k k",
     "MGET k k k",
     "MSET k v k v",
 ];
@@ -105,6 +145,14 @@ fn word(kind: &str) -> BoxedStrategy<String> {
             "[a-d]{1,3}",
             Just("x".repeat(70)),
             Just("é\r\n".to_owned()),
+        ]
+        .boxed(),
+        "b" => (0..300).prop_map(|n: i32| n.to_string()).boxed(),
+        "g" => (0..2).prop_map(|n: i32| format!("group{n}")).boxed(),
+        "e" => prop_oneof![
+            (0..9, 0..3).prop_map(|(ms, seq)| format!("{ms}-{seq}")),
+            (1..9).prop_map(|ms: i32| ms.to_string()),
+            (1..9).prop_map(|ms: i32| format!("{ms}-*")),
         ]
         .boxed(),
         "n" => (0..5).prop_map(|n: i32| n.to_string()).boxed(),
@@ -140,10 +188,11 @@ fn state(connection: &mut Connection) -> Vec<Value> {
             "hash" => &["HGETALL", &key],
             "set" => &["SMEMBERS", &key],
             "zset" => &["ZRANGE", &key, "0", "-1", "WITHSCORES"],
+            "stream" => &["XRANGE", &key, "-", "+"],
             _ => &["TTL", &key],
         };
         let content = connection.call(content);
-        let ordered = kind == "list" || kind == "zset";
+        let ordered = kind == "list" || kind == "zset" || kind == "stream";
         found.push(if ordered { content } else { content.unordered() });
     }
     found

@@ -72,7 +72,7 @@ pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, CommandError>
 /// Makes the client wait until one of `names` is of a type.
 pub fn wait(names: &Args, type_name: &'static str, until: Option<u64>, null_array: bool) -> CommandError {
     let keys = names.iter().map(|name| SmallBytes::new(name)).collect();
-    CommandError::Block(Box::new(Block { keys, type_name, until, null_array }))
+    CommandError::Block(Box::new(Block { keys, type_name, until, null_array, instead: None, needs_key: false }))
 }
 
 fn blocking_pop(keys: &mut Keyspace, args: &Args, out: &mut Reply, front: bool) -> Outcome {

@@ -5,6 +5,7 @@
 //! connections or settings, have a table of their own in `server`. Both are made of [`Command`]s and
 //! searched by a [`Table`](super::Table).
 
+use crate::store::args::is;
 use crate::store::data::Data;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::keyspace::Keyspace;
@@ -125,7 +126,13 @@ impl Spec {
 
     /// The keys among the arguments; `None` if there are not as many as the arguments say.
     pub fn keys_of<'a>(&self, args: &Args<'a>) -> Option<Vec<&'a [u8]>> {
+        if self.name == "xread" || self.name == "xreadgroup" {
+            return stream_keys(args);
+        }
         let mut keys = self.fixed_keys(args);
+        if self.name == "sort" {
+            keys.extend(sort_target(args));
+        }
         if let Some(at) = self.number_of_keys() {
             let number = parse_int(args.get(at)?).and_then(|number| usize::try_from(number).ok())?;
             keys.extend_from_slice(args.get(at + 1..(at + 1).checked_add(number)?)?);
@@ -143,6 +150,40 @@ impl Spec {
             .filter_map(|at| args.get(at as usize).copied())
             .collect()
     }
+}
+
+/// Where `SORT` stores what it has sorted; the last that is named counts.
+fn sort_target<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
+    let (mut at, mut target) = (2, None);
+    while let Some(word) = args.get(at) {
+        at += match () {
+            () if is(word, "LIMIT") => 3,
+            () if is(word, "BY") || is(word, "GET") => 2,
+            () if is(word, "STORE") => {
+                target = args.get(at + 1).copied().or(target);
+                2
+            }
+            () => 1,
+        };
+    }
+    target
+}
+
+/// The keys of `XREAD` and `XREADGROUP`: half of what comes after `STREAMS`.
+fn stream_keys<'a>(args: &Args<'a>) -> Option<Vec<&'a [u8]>> {
+    let mut at = 1;
+    loop {
+        let word = args.get(at)?;
+        at += match () {
+            () if is(word, "BLOCK") || is(word, "COUNT") => 2,
+            () if is(word, "GROUP") => 3,
+            () if is(word, "NOACK") => 1,
+            () if is(word, "STREAMS") => break,
+            () => return None,
+        };
+    }
+    let rest = args.get(at + 1..).filter(|rest| !rest.is_empty() && rest.len() % 2 == 0)?;
+    Some(rest[..rest.len() / 2].to_vec())
 }
 
 /// A row of a table of commands.

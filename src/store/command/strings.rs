@@ -256,7 +256,7 @@ pub fn strlen(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 /// Changes the bytes of a string in place; says how many there are then.
-fn grow(
+pub fn grow(
     keys: &mut Keyspace,
     event: &'static str,
     key: &[u8],

@@ -11,6 +11,8 @@ pub fn unknown_subcommand(command: &str, args: &Args) -> CommandError {
         ("MEMORY", &["usage", "doctor", "stats", "purge", "help"]),
         ("PUBSUB", &["channels", "numsub", "numpat", "shardchannels", "shardnumsub", "help"]),
         ("SCRIPT", &["load", "exists", "flush", "kill", "help"]),
+        ("XGROUP", &["create", "setid", "destroy", "createconsumer", "delconsumer", "help"]),
+        ("XINFO", &["stream", "groups", "consumers", "help"]),
         ("CONFIG", &["get", "set", "resetstat", "rewrite", "help"]),
         ("COMMAND", &["count", "docs", "info", "list", "getkeys", "help"]),
         (

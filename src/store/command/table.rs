@@ -7,9 +7,11 @@
 use super::lookup::Table;
 use super::spec::Run::{Data, Keys};
 use super::spec::{Command, Flags, Run, row};
+use super::{bitmaps, dumps, hyperloglogs, sorting};
 use super::{
     connection, counters, expiry, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets,
 };
+use super::{stream_claims, stream_groups, stream_info, stream_reads, streams};
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
@@ -27,6 +29,11 @@ pub static COMMANDS: Table<Run> = Table::new(ROWS);
 #[rustfmt::skip]
 const ROWS: &[Command] = &[
     row("append", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::append), "Appends to a string."),
+    row("bitcount", -2, READ, [1, 1, 1], "bitmap", Keys(bitmaps::bitcount), "Counts the bits that are set."),
+    row("bitfield", -2, WRITE.and(DENY_OOM), [1, 1, 1], "bitmap", Keys(bitmaps::bitfield), "Reads and changes integers of any width within a string."),
+    row("bitfield_ro", -2, READ, [1, 1, 1], "bitmap", Keys(bitmaps::bitfield_ro), "Reads integers of any width within a string."),
+    row("bitop", -4, WRITE.and(DENY_OOM), [2, -1, 1], "bitmap", Keys(bitmaps::bitop), "Joins strings bit by bit."),
+    row("bitpos", -3, READ, [1, 1, 1], "bitmap", Keys(bitmaps::bitpos), "Finds the first bit that is set, or is not."),
     row("blmove", 6, WRITE.and(DENY_OOM).and(BLOCKING).and(NO_SCRIPT), [1, 2, 1], "list", Keys(list_moves::blmove), "Moves an element between lists, waiting for one."),
     row("blmpop", -5, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "list", Keys(list_moves::blmpop), "Takes elements from the first list that has any, waiting for one."),
     row("blpop", -3, WRITE.and(BLOCKING).and(NO_SCRIPT), [1, -2, 1], "list", Keys(list_moves::blpop), "Takes the first element, waiting for one."),
@@ -40,6 +47,7 @@ const ROWS: &[Command] = &[
     row("decr", 2, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::decr), "Takes one from a counter."),
     row("decrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::decrby), "Takes a number from a counter."),
     row("del", -2, WRITE, [1, -1, 1], "generic", Keys(keys::del), "Removes keys."),
+    row("dump", 2, READ, [1, 1, 1], "generic", Keys(dumps::dump), "Gives a value in Redis's own format."),
     row("echo", 2, NONE, [0, 0, 0], "connection", Keys(connection::echo), "Returns its argument."),
     row("exists", -2, READ, [1, -1, 1], "generic", Keys(keys::exists), "Counts which of the keys exist."),
     row("expire", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::expire), "Lets a key end in so many seconds."),
@@ -48,6 +56,7 @@ const ROWS: &[Command] = &[
     row("flushall", -1, WRITE, [0, 0, 0], "generic", Keys(keys::flushall), "Removes all keys of all databases."),
     row("flushdb", -1, WRITE, [0, 0, 0], "generic", Keys(keys::flushdb), "Removes all keys of the selected database."),
     row("get", 2, READ, [1, 1, 1], "string", Keys(strings::get), "Gets a string."),
+    row("getbit", 3, READ, [1, 1, 1], "bitmap", Keys(bitmaps::getbit), "Gets a bit."),
     row("getdel", 2, WRITE, [1, 1, 1], "string", Keys(strings::getdel), "Gets a string and removes it."),
     row("getex", -2, WRITE, [1, 1, 1], "string", Keys(strings::getex), "Gets a string and sets when it ends."),
     row("getrange", 4, READ, [1, 1, 1], "string", Keys(strings::getrange), "Gets a part of a string."),
@@ -96,6 +105,9 @@ const ROWS: &[Command] = &[
     row("pexpire", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::pexpire), "Lets a key end in so many milliseconds."),
     row("pexpireat", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::pexpireat), "Lets a key end at a Unix time in milliseconds."),
     row("pexpiretime", 2, READ, [1, 1, 1], "generic", Keys(expiry::pexpiretime), "Tells when a key ends, in milliseconds."),
+    row("pfadd", -2, WRITE.and(DENY_OOM), [1, 1, 1], "hyperloglog", Keys(hyperloglogs::pfadd), "Adds elements to what is counted without being kept."),
+    row("pfcount", -2, READ, [1, -1, 1], "hyperloglog", Keys(hyperloglogs::pfcount), "Estimates how many different elements were added."),
+    row("pfmerge", -2, WRITE.and(DENY_OOM), [1, -1, 1], "hyperloglog", Keys(hyperloglogs::pfmerge), "Joins what was counted in several keys."),
     row("ping", -1, WHILE_SUBSCRIBED, [0, 0, 0], "connection", Keys(connection::ping), "Answers."),
     row("psetex", 4, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::psetex), "Sets a string that ends in so many milliseconds."),
     row("pttl", 2, READ, [1, 1, 1], "generic", Keys(expiry::pttl), "Tells in how many milliseconds a key ends."),
@@ -104,6 +116,7 @@ const ROWS: &[Command] = &[
     row("randomkey", 1, READ, [0, 0, 0], "generic", Keys(keys::randomkey), "Draws a key."),
     row("rename", 3, WRITE, [1, 2, 1], "generic", Keys(keys::rename), "Renames a key."),
     row("renamenx", 3, WRITE, [1, 2, 1], "generic", Keys(keys::renamenx), "Renames a key to a name that is free."),
+    row("restore", -4, WRITE.and(DENY_OOM), [1, 1, 1], "generic", Keys(dumps::restore), "Makes a value of what DUMP gave."),
     row("rpop", -2, WRITE, [1, 1, 1], "list", Keys(lists::rpop), "Takes the last elements."),
     row("rpoplpush", 3, WRITE.and(DENY_OOM), [1, 2, 1], "list", Keys(list_moves::rpoplpush), "Moves the last element to the front of a list."),
     row("rpush", -3, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::rpush), "Adds elements at the end."),
@@ -115,6 +128,7 @@ const ROWS: &[Command] = &[
     row("sdiffstore", -3, WRITE.and(DENY_OOM), [1, -1, 1], "set", Keys(sets::sdiffstore), "Subtracts sets and stores the result."),
     row("select", 2, NONE, [0, 0, 0], "connection", Keys(keys::select), "Selects a database."),
     row("set", -3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::set), "Sets a string."),
+    row("setbit", 4, WRITE.and(DENY_OOM), [1, 1, 1], "bitmap", Keys(bitmaps::setbit), "Sets a bit or takes it back."),
     row("setex", 4, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::setex), "Sets a string that ends in so many seconds."),
     row("setnx", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::setnx), "Sets a string that does not exist."),
     row("setrange", 4, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::setrange), "Overwrites a part of a string."),
@@ -125,6 +139,8 @@ const ROWS: &[Command] = &[
     row("smembers", 2, READ, [1, 1, 1], "set", Keys(sets::smembers), "Gets all members."),
     row("smismember", -3, READ, [1, 1, 1], "set", Keys(sets::smismember), "Tells which are members."),
     row("smove", 4, WRITE, [1, 2, 1], "set", Keys(sets::smove), "Moves a member between sets."),
+    row("sort", -2, WRITE.and(DENY_OOM).and(MOVABLE), [1, 1, 1], "generic", Keys(sorting::sort), "Sorts elements, and stores them if asked to."),
+    row("sort_ro", -2, READ.and(MOVABLE), [1, 1, 1], "generic", Keys(sorting::sort_ro), "Sorts elements."),
     row("spop", -2, WRITE, [1, 1, 1], "set", Keys(sets::spop), "Takes random members."),
     row("spublish", 3, PUBSUB, [1, 1, 1], "pubsub", Data(pubsub::spublish), "Sends a message to a shard channel."),
     row("srandmember", -2, READ, [1, 1, 1], "set", Keys(sets::srandmember), "Draws members."),
@@ -140,6 +156,21 @@ const ROWS: &[Command] = &[
     row("ttl", 2, READ, [1, 1, 1], "generic", Keys(expiry::ttl), "Tells in how many seconds a key ends."),
     row("type", 2, READ, [1, 1, 1], "generic", Keys(keys::type_of), "Tells the type of a key."),
     row("unlink", -2, WRITE, [1, -1, 1], "generic", Keys(keys::del), "Removes keys."),
+    row("xack", -4, WRITE, [1, 1, 1], "stream", Keys(stream_groups::xack), "Acknowledges entries for a group."),
+    row("xadd", -5, WRITE.and(DENY_OOM), [1, 1, 1], "stream", Keys(streams::xadd), "Adds an entry to a stream."),
+    row("xautoclaim", -6, WRITE, [1, 1, 1], "stream", Keys(stream_claims::xautoclaim), "Takes over entries that have been pending for long."),
+    row("xclaim", -6, WRITE, [1, 1, 1], "stream", Keys(stream_claims::xclaim), "Takes over pending entries of other consumers."),
+    row("xdel", -3, WRITE, [1, 1, 1], "stream", Keys(streams::xdel), "Removes entries from a stream."),
+    row("xgroup", -2, WRITE.and(DENY_OOM), [2, 2, 1], "stream", Keys(stream_groups::xgroup), "Makes and removes groups and their consumers."),
+    row("xinfo", -2, READ, [2, 2, 1], "stream", Keys(stream_info::xinfo), "Tells of a stream, its groups or their consumers."),
+    row("xlen", 2, READ, [1, 1, 1], "stream", Keys(streams::xlen), "Counts the entries of a stream."),
+    row("xpending", -3, READ, [1, 1, 1], "stream", Keys(stream_groups::xpending), "Tells which entries await an acknowledgement."),
+    row("xrange", -4, READ, [1, 1, 1], "stream", Keys(streams::xrange), "Gets entries by their ids."),
+    row("xread", -4, READ.and(BLOCKING).and(MOVABLE), [0, 0, 0], "stream", Keys(stream_reads::xread), "Gets entries after an id, waiting for one if asked to."),
+    row("xreadgroup", -7, WRITE.and(BLOCKING).and(MOVABLE), [0, 0, 0], "stream", Keys(stream_reads::xreadgroup), "Gets entries for a consumer of a group, waiting for one if asked to."),
+    row("xrevrange", -4, READ, [1, 1, 1], "stream", Keys(streams::xrevrange), "Gets entries by their ids, the last first."),
+    row("xsetid", -3, WRITE.and(DENY_OOM), [1, 1, 1], "stream", Keys(streams::xsetid), "Sets the last id of a stream."),
+    row("xtrim", -4, WRITE, [1, 1, 1], "stream", Keys(streams::xtrim), "Removes the oldest entries of a stream."),
     row("zadd", -4, WRITE.and(DENY_OOM), [1, 1, 1], "sorted-set", Keys(zsets::zadd), "Adds members or sets their scores."),
     row("zcard", 2, READ, [1, 1, 1], "sorted-set", Keys(zsets::zcard), "Counts the members."),
     row("zcount", 4, READ, [1, 1, 1], "sorted-set", Keys(zranges::zcount), "Counts the members in a range of scores."),

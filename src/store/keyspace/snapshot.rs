@@ -6,7 +6,7 @@
 //! a command wants it meanwhile, the rest is saved at once.
 
 use super::db::Db;
-use crate::store::journal::Journal;
+use crate::store::journal::{Journal, Position};
 use crate::store::small_bytes::SmallBytes;
 
 /// Keys that one step looks at.
@@ -36,7 +36,7 @@ struct Progress {
 struct Begun {
     db: usize,
     key: SmallBytes,
-    done: usize,
+    done: Position,
 }
 
 impl Snapshot {
@@ -67,12 +67,9 @@ impl Snapshot {
         let Some((key, item)) = dbs[db].items.get_index_mut(index) else { return };
         if item.epoch != self.epoch {
             item.epoch = self.epoch;
-            journal.snapshot(db, key, &item.value, item.expires, 0, usize::MAX);
-        } else if let Some(begun) = &progress.begun
-            && (begun.db, &begun.key) == (db, key)
-        {
+            journal.snapshot(db, key, &item.value, item.expires, Position::Element(0), usize::MAX);
+        } else if let Some(begun) = progress.begun.take_if(|begun| (begun.db, &begun.key) == (db, key)) {
             journal.snapshot(db, key, &item.value, item.expires, begun.done, usize::MAX);
-            progress.begun = None;
         }
     }
 
@@ -117,7 +114,7 @@ impl Snapshot {
                 && item.epoch != self.epoch
             {
                 item.epoch = self.epoch;
-                let done = journal.snapshot(db, key, &item.value, item.expires, 0, bytes);
+                let done = journal.snapshot(db, key, &item.value, item.expires, Position::Element(0), bytes);
                 progress.begun = done.map(|done| Begun { db, key: key.clone(), done });
             }
         } else if db + 1 < dbs.len() {

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::convert;
 use super::session::{Session, Shared};
 use super::unguarded::{UNGUARDED, unguarded};
+use crate::store::args::is;
 use crate::store::command::{Flags, find};
 use crate::store::error::{CommandError, OOM};
 use crate::store::number::format_double;
@@ -79,6 +80,10 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
         let (call, caller) = (session.permission.server_call, session.permission.caller);
         return call(&mut session.data, caller, &args, &mut session.out);
     };
+    if waits_for_stream(spec.name, &args) {
+        let name = spec.name;
+        return Err(CommandError::new(format!("ERR {name} command is not allowed with BLOCK option from scripts")));
+    }
     let permission = &session.permission;
     let writes = spec.flags.has(Flags::WRITE);
     if permission.read_only && (writes || SPREADING.contains(&spec.name)) {
@@ -98,6 +103,12 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     let outcome = command.call(&mut session.data, &args, &mut session.out);
     session.data.note_scripted(db, &args);
     outcome
+}
+
+/// Whether a read of streams asks to wait.
+fn waits_for_stream(name: &str, args: &ArgList) -> bool {
+    (name == "xread" || name == "xreadgroup")
+        && args.iter().take_while(|arg| !is(arg, "STREAMS")).any(|arg| is(arg, "BLOCK"))
 }
 
 enum Argument {

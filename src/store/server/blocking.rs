@@ -13,13 +13,19 @@ use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::small_bytes::SmallBytes;
 
+/// The type of which a key must stay for a group's readers to wait on.
+const STREAM: &str = "stream";
+const STREAM_GONE: &str = "UNBLOCKED the stream key no longer exists";
+const GROUP_GONE: &str = "NOGROUP the consumer group this client was blocked on no longer exists";
+
 /// Makes a client wait.
 pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
     let db = client.db;
-    let args = args.iter().map(|arg| SmallBytes::new(arg)).collect();
+    let mut block = block;
+    let args = block.instead.take().unwrap_or_else(|| args.iter().map(|arg| SmallBytes::new(arg)).collect());
     let turn = server.waiting.begin(block.until, slot);
     for key in &block.keys {
         let place = Place { db, key: key.clone(), type_name: block.type_name };
@@ -55,14 +61,34 @@ pub fn serve_ready(server: &mut Server) {
     while !server.data.keys.ready.is_empty() {
         for (db, key) in std::mem::take(&mut server.data.keys.ready) {
             server.data.keys.selected = db;
-            if server.data.keys.contains(&key)
-                && let Some(type_name) = server.data.keys.get(&key).map(|value| value.type_name())
-            {
+            let there = server.data.keys.contains(&key);
+            let value = if there { server.data.keys.get(&key) } else { None };
+            let type_name = value.map(|value| value.type_name());
+            if type_name != Some(STREAM) {
+                end_group_reads(server, &Place { db, key: key.clone(), type_name: STREAM });
+            }
+            if let Some(type_name) = type_name {
                 serve_line(server, &Place { db, key, type_name });
             }
         }
     }
     server.data.keys.selected = selected;
+}
+
+/// Tells those who read a stream for a group that it is gone.
+fn end_group_reads(server: &mut Server, place: &Place) {
+    let mut last = 0;
+    while let Some((turn, slot)) = server.waiting.next(place, last) {
+        last = turn;
+        if let Some(client) = server.clients.get_mut(slot)
+            && client.blocked.as_ref().is_some_and(|blocked| blocked.block.needs_key)
+        {
+            client.reply.error(STREAM_GONE);
+            server.stats.error(STREAM_GONE);
+            unblock(server, slot);
+            server.schedule(slot);
+        }
+    }
 }
 
 /// Serves those who wait for one key, as long as the key has something.
@@ -102,7 +128,10 @@ fn try_again(server: &mut Server, slot: Slot) {
     match outcome {
         Ok(()) => client.reply.buf.append(&mut out.buf),
         Err(CommandError::Block(_)) => return,
-        Err(CommandError::Error(text)) => {
+        Err(CommandError::Error(mut text)) => {
+            if text.starts_with("NOGROUP") {
+                text = GROUP_GONE.into();
+            }
             client.reply.error(&text);
             server.stats.error(&text);
         }

@@ -1,0 +1,97 @@
+//! Counting different elements without keeping them.
+
+use crate::store::error::{CommandError, Outcome, WRONGTYPE};
+use crate::store::hyperloglog::{self, Problem, REGISTERS};
+use crate::store::keyspace::Keyspace;
+use crate::store::keyspace_events::Classes;
+use crate::store::reply::Reply;
+use crate::store::resp::Args;
+
+use super::in_place::edit;
+use super::strings::grow;
+
+fn error(problem: Problem) -> CommandError {
+    CommandError::new(match problem {
+        Problem::NotOne => "WRONGTYPE Key is not a valid HyperLogLog string value.",
+        Problem::Damaged => "INVALIDOBJ Corrupted HLL object detected",
+    })
+}
+
+/// Lends the HyperLogLog at a key, if there is one.
+fn with<T>(keys: &mut Keyspace, key: &[u8], take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, CommandError> {
+    let Some(value) = keys.get(key) else { return Ok(None) };
+    let bytes = value.as_string().ok_or(WRONGTYPE)?;
+    hyperloglog::check(&bytes).map_err(error)?;
+    Ok(Some(take(&bytes)))
+}
+
+/// Adds one if there is none at the key; says whether there was none.
+fn create(keys: &mut Keyspace, key: &[u8]) -> Result<bool, CommandError> {
+    if with(keys, key, |_| ())?.is_some() {
+        return Ok(false);
+    }
+    grow(keys, "pfadd", key, |bytes| {
+        *bytes = hyperloglog::empty();
+        hyperloglog::make_stale(bytes);
+    })?;
+    Ok(true)
+}
+
+pub fn pfadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let is_new = create(keys, args[1])?;
+    let mut changed = false;
+    let outcome = edit(keys, args[1], |bytes| {
+        args[2..].iter().try_for_each(|element| {
+            changed |= hyperloglog::add(bytes, element)?;
+            Ok(())
+        })
+    });
+    if changed {
+        keys.changed_by(Classes::STRING, "pfadd", args[1]);
+    }
+    outcome.unwrap_or(Ok(())).map_err(error)?;
+    out.flag(is_new || changed);
+    Ok(())
+}
+
+pub fn pfcount(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let mut registers = [0; REGISTERS];
+    if let [_, key] = args {
+        let known = with(keys, key, hyperloglog::known)?;
+        if known == Some(None) {
+            with(keys, key, |bytes| hyperloglog::merge(bytes, &mut registers))?.transpose().map_err(error)?;
+            edit(keys, key, |bytes| hyperloglog::note(bytes, hyperloglog::estimate(&registers)));
+        }
+        let known = with(keys, key, hyperloglog::known)?.flatten();
+        out.int(known.unwrap_or(0) as i64);
+        return Ok(());
+    }
+    for key in &args[1..] {
+        with(keys, key, |bytes| hyperloglog::merge(bytes, &mut registers))?.transpose().map_err(error)?;
+    }
+    out.int(hyperloglog::estimate(&registers) as i64);
+    Ok(())
+}
+
+pub fn pfmerge(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    let (mut registers, mut dense) = ([0; REGISTERS], false);
+    for key in &args[1..] {
+        let merged = with(keys, key, |bytes| {
+            dense |= hyperloglog::is_dense(bytes);
+            hyperloglog::merge(bytes, &mut registers)
+        })?;
+        merged.transpose().map_err(error)?;
+    }
+    create(keys, args[1])?;
+    let mut bytes = with(keys, args[1], <[u8]>::to_vec)?.unwrap_or_default();
+    if dense {
+        hyperloglog::make_dense(&mut bytes).map_err(error)?;
+    }
+    for (at, count) in registers.iter().enumerate().filter(|(_, count)| **count > 0) {
+        hyperloglog::set(&mut bytes, at, *count).map_err(error)?;
+    }
+    hyperloglog::make_stale(&mut bytes);
+    grow(keys, "pfadd", args[1], |old| *old = bytes)?;
+    out.ok();
+    Ok(())
+}

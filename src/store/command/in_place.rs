@@ -1,0 +1,14 @@
+//! Strings that are changed in place.
+
+use crate::store::keyspace::Keyspace;
+use crate::store::value::Value;
+
+/// Lends the string at a key, if there is one, to be changed; nobody is told of a change.
+pub fn edit<T>(keys: &mut Keyspace, key: &[u8], change: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
+    let mut value = keys.edit(key)?;
+    if !matches!(*value, Value::Growing(_)) {
+        let bytes = value.as_string()?.into_owned();
+        *value = Value::Growing(Box::new(bytes));
+    }
+    if let Value::Growing(bytes) = &mut *value { Some(change(bytes)) } else { None }
+}

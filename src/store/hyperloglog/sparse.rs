@@ -1,0 +1,127 @@
+//! Registers as runs: up to 64 zeros in one byte, up to 16,384 in two, up to four of one value in one.
+
+use super::layout::{HEAD, Problem, REGISTERS, Registers};
+
+/// All registers 0.
+pub const EMPTY: [u8; 2] = [0x7f, 0xff];
+/// The highest value that a run can hold.
+const HIGHEST: u8 = 32;
+/// The longest string with runs; beyond it six bits a register take less time.
+const LONGEST: usize = 3000;
+/// The longest run of zeros in one byte.
+const SHORT_ZEROS: usize = 64;
+/// The longest run of a value.
+const VALUES: usize = 4;
+/// Runs that are looked at to be joined after a change.
+const LOOKS: usize = 5;
+
+/// What raising a register came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was as high.
+    Same,
+    /// It is higher.
+    Changed,
+    /// Runs cannot hold that any more.
+    TooLarge,
+}
+
+/// A run of registers.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// The value of each; 0 for zeros.
+    value: u8,
+    /// How many there are.
+    length: usize,
+    /// How many bytes say so.
+    size: usize,
+}
+
+impl Run {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let first = *bytes.first()?;
+        Some(match first >> 6 {
+            0 => Self { value: 0, length: usize::from(first & 63) + 1, size: 1 },
+            1 => {
+                let length = (usize::from(first & 63) << 8 | usize::from(*bytes.get(1)?)) + 1;
+                Self { value: 0, length, size: 2 }
+            }
+            _ => Self { value: (first >> 2 & 31) + 1, length: usize::from(first & 3) + 1, size: 1 },
+        })
+    }
+
+    fn write(value: u8, length: usize, out: &mut Vec<u8>) {
+        match length {
+            0 => {}
+            _ if value > 0 => out.push(0x80 | (value - 1) << 2 | (length - 1) as u8),
+            1..=SHORT_ZEROS => out.push((length - 1) as u8),
+            _ => out.extend_from_slice(&[0x40 | ((length - 1) >> 8) as u8, (length - 1) as u8]),
+        }
+    }
+}
+
+/// Raises a register of a string with its head.
+pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<Outcome, Problem> {
+    if count > HIGHEST {
+        // No run can hold it, and so none holds as much.
+        return Ok(Outcome::TooLarge);
+    }
+    let (mut at, mut first, mut before) = (HEAD, 0, HEAD);
+    let run = loop {
+        let run = Run::read(&bytes[at..]).ok_or(Problem::Damaged)?;
+        if register < first + run.length {
+            break run;
+        }
+        before = at;
+        at += run.size;
+        first += run.length;
+    };
+    if run.value >= count {
+        return Ok(Outcome::Same);
+    }
+    let mut runs = Vec::with_capacity(5);
+    Run::write(run.value, register - first, &mut runs);
+    Run::write(count, 1, &mut runs);
+    Run::write(run.value, first + run.length - 1 - register, &mut runs);
+    if runs.len() > run.size && bytes.len() + runs.len() - run.size > LONGEST {
+        return Ok(Outcome::TooLarge);
+    }
+    bytes.splice(at..at + run.size, runs);
+    join(bytes, before);
+    Ok(Outcome::Changed)
+}
+
+/// Joins neighbours of one value near a place that has changed.
+fn join(bytes: &mut Vec<u8>, from: usize) {
+    let mut at = from;
+    for _ in 0..LOOKS {
+        let Some(run) = bytes.get(at..).and_then(Run::read) else { return };
+        let next = bytes.get(at + run.size..).and_then(Run::read);
+        if let Some(next) = next
+            && run.value > 0
+            && next.value == run.value
+            && run.length + next.length <= VALUES
+        {
+            let mut joined = Vec::with_capacity(1);
+            Run::write(run.value, run.length + next.length, &mut joined);
+            bytes.splice(at..at + 2, joined);
+            continue;
+        }
+        at += run.size;
+    }
+}
+
+/// Raises each register to what it is in these runs, which must name every one.
+pub fn merge(mut runs: &[u8], into: &mut Registers) -> Result<(), Problem> {
+    let mut first = 0;
+    while !runs.is_empty() {
+        let run = Run::read(runs).ok_or(Problem::Damaged)?;
+        let registers = into.get_mut(first..first + run.length).ok_or(Problem::Damaged)?;
+        if run.value > 0 {
+            registers.iter_mut().for_each(|register| *register = (*register).max(run.value));
+        }
+        first += run.length;
+        runs = &runs[run.size..];
+    }
+    if first == REGISTERS { Ok(()) } else { Err(Problem::Damaged) }
+}

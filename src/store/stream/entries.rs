@@ -1,0 +1,310 @@
+//! The entries of a stream, in the order of their ids.
+
+use std::collections::VecDeque;
+
+use crate::store::resp::Args;
+
+use super::id::Id;
+use super::node::{Entry, Node};
+use super::radix;
+
+/// Entries in nodes, and what is remembered of those that have gone.
+#[derive(Debug, Default, Clone)]
+pub struct Entries {
+    nodes: VecDeque<Node>,
+    len: u64,
+    /// The highest id that there ever was.
+    pub last: Id,
+    /// The id of the first entry, if there is one.
+    pub first: Id,
+    /// The highest id that was deleted on its own.
+    pub max_deleted: Id,
+    /// How many entries were ever added.
+    pub added: u64,
+    heap: usize,
+}
+
+/// How far a stream is to be trimmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// To so many entries.
+    Length(u64),
+    /// To those from an id on.
+    From(Id),
+}
+
+/// How a stream is to be trimmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trim {
+    /// How far.
+    pub bound: Bound,
+    /// Whether only whole nodes go.
+    pub whole_nodes: bool,
+    /// How many entries may go; 0 is any number.
+    pub limit: u64,
+}
+
+impl Entries {
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &VecDeque<Node> {
+        &self.nodes
+    }
+
+    /// How many nodes Redis's tree of them would have.
+    pub fn radix_nodes(&self) -> usize {
+        radix::nodes(&self.nodes.iter().map(|node| node.first).collect::<Vec<_>>())
+    }
+
+    /// An estimate of the bytes that they take.
+    pub fn footprint(&self) -> usize {
+        self.heap + self.nodes.capacity() * size_of::<Node>()
+    }
+
+    /// Adds an entry, whose id must be higher than all before.
+    pub fn append(&mut self, id: Id, fields: &Args) {
+        let bytes = fields.iter().map(|text| text.len()).sum();
+        if !self.nodes.back().is_some_and(|node| node.takes(bytes)) {
+            if let Some(node) = self.nodes.back_mut() {
+                self.heap -= node.heap();
+                node.finish();
+                self.heap += node.heap();
+            }
+            let node = Node::new(id, fields);
+            self.heap += node.heap();
+            self.nodes.push_back(node);
+        }
+        if let Some(node) = self.nodes.back_mut() {
+            self.heap -= node.heap();
+            node.push(id, fields);
+            self.heap += node.heap();
+        }
+        if self.len == 0 {
+            self.first = id;
+        }
+        self.len += 1;
+        self.added += 1;
+        self.last = id;
+    }
+
+    /// Adds a node that came from elsewhere; says whether it fits behind the others.
+    pub fn append_block(&mut self, first: Id, block: Vec<u8>) -> bool {
+        let last = self.nodes.back().and_then(|node| node.places().last()).map(|place| place.entry.id);
+        let Some(node) = Node::from_block(first, block, last) else { return false };
+        self.len += node.live();
+        self.heap += node.heap();
+        self.nodes.push_back(node);
+        self.find_first();
+        true
+    }
+
+    /// The entries from one id to another, upwards.
+    pub fn range(&self, from: Id, to: Id) -> Range<'_> {
+        Range { entries: self, node: self.node_of(from).unwrap_or(0), at: 0, from, to }
+    }
+
+    /// The entries from one id to another, downwards.
+    pub fn range_down(&self, from: Id, to: Id) -> RangeDown<'_> {
+        let node = self.node_of(to).map_or(0, |at| at + 1);
+        RangeDown { entries: self, node, left: Vec::new(), from, to }
+    }
+
+    /// An entry.
+    pub fn get(&self, id: Id) -> Option<Entry<'_>> {
+        self.range(id, id).next()
+    }
+
+    /// The first entry after an id.
+    pub fn after(&self, id: Id) -> Option<Entry<'_>> {
+        if id >= self.last {
+            return None;
+        }
+        self.range(id.next()?, Id::MAX).next()
+    }
+
+    /// The last entry.
+    pub fn newest(&self) -> Option<Entry<'_>> {
+        self.range_down(Id::MIN, Id::MAX).next()
+    }
+
+    /// Deletes an entry; says whether it was there.
+    pub fn delete(&mut self, id: Id) -> bool {
+        let Some(at) = self.node_of(id) else { return false };
+        let node = &mut self.nodes[at];
+        let place = node.places().find(|place| place.entry.id >= id);
+        let Some(place) = place.filter(|place| place.entry.id == id && !place.deleted).map(|place| place.at) else {
+            return false;
+        };
+        self.heap -= node.heap();
+        if node.live() <= 1 {
+            self.nodes.remove(at);
+        } else {
+            node.delete(place);
+            self.heap += node.heap();
+        }
+        self.len -= 1;
+        self.max_deleted = self.max_deleted.max(id);
+        if self.len == 0 || id == self.first {
+            self.find_first();
+        }
+        true
+    }
+
+    /// Removes the oldest entries; says how many.
+    pub fn trim(&mut self, trim: Trim) -> u64 {
+        let before = self.len;
+        while let Some(node) = self.nodes.front_mut() {
+            let live = node.live();
+            if matches!(trim.bound, Bound::Length(length) if self.len <= length) {
+                break;
+            }
+            if trim.limit > 0 && before - self.len + live > trim.limit {
+                break;
+            }
+            let whole = match trim.bound {
+                Bound::Length(length) => self.len - live >= length,
+                Bound::From(id) => node.places().last().is_some_and(|place| place.entry.id < id),
+            };
+            if whole {
+                self.heap -= node.heap();
+                self.nodes.pop_front();
+                self.len -= live;
+                continue;
+            }
+            if !trim.whole_nodes {
+                self.heap -= node.heap();
+                self.len -= trim_node(node, trim.bound, self.len);
+                self.heap += node.heap();
+            }
+            break;
+        }
+        if self.len < before {
+            self.find_first();
+        }
+        before - self.len
+    }
+
+    /// Whether an entry was deleted on its own at this id or after it.
+    pub fn has_holes_from(&self, id: Id) -> bool {
+        self.len > 0 && self.max_deleted != Id::MIN && id <= self.max_deleted
+    }
+
+    /// How many entries were added up to an id, if that can be told.
+    pub fn added_up_to(&self, id: Id) -> Option<u64> {
+        if self.added == 0 {
+            return Some(0);
+        }
+        if self.len == 0 && id <= self.last || id == self.last {
+            return Some(self.added);
+        }
+        if id > self.last || self.max_deleted != Id::MIN && self.max_deleted >= self.first {
+            return None;
+        }
+        match id.cmp(&self.first) {
+            std::cmp::Ordering::Less => Some(self.added - self.len.min(self.added)),
+            std::cmp::Ordering::Equal => Some(self.added - self.len.min(self.added) + 1),
+            std::cmp::Ordering::Greater => None,
+        }
+    }
+
+    fn find_first(&mut self) {
+        self.first = self.range(Id::MIN, Id::MAX).next().map_or(Id::MIN, |entry| entry.id);
+    }
+
+    /// The last node that does not begin after an id.
+    fn node_of(&self, id: Id) -> Option<usize> {
+        self.nodes.partition_point(|node| node.first <= id).checked_sub(1)
+    }
+}
+
+/// Deletes the oldest entries of a node; says how many.
+fn trim_node(node: &mut Node, bound: Bound, len: u64) -> u64 {
+    let mut gone = 0;
+    let mut at = 0;
+    while let Some(place) = node.place_at(at) {
+        let over = match bound {
+            Bound::Length(length) => len - gone <= length,
+            Bound::From(id) => place.entry.id >= id,
+        };
+        if over {
+            break;
+        }
+        let (deleted, next, here) = (place.deleted, place.next, place.at);
+        at = next;
+        if !deleted {
+            let before = node.block().len();
+            node.delete(here);
+            // What stands in front may have grown, since it counts.
+            at = next + node.block().len() - before;
+            gone += 1;
+        }
+    }
+    gone
+}
+
+/// Entries upwards; see [`Entries::range`].
+pub struct Range<'a> {
+    entries: &'a Entries,
+    node: usize,
+    at: usize,
+    from: Id,
+    to: Id,
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let node = self.entries.nodes.get(self.node)?;
+            let Some(place) = node.place_at(self.at) else {
+                (self.node, self.at) = (self.node + 1, 0);
+                continue;
+            };
+            self.at = place.next;
+            if place.entry.id > self.to {
+                self.node = self.entries.nodes.len();
+                return None;
+            }
+            if !place.deleted && place.entry.id >= self.from {
+                return Some(place.entry);
+            }
+        }
+    }
+}
+
+/// Entries downwards; see [`Entries::range_down`].
+pub struct RangeDown<'a> {
+    entries: &'a Entries,
+    /// The nodes below it are left.
+    node: usize,
+    /// What is left of a node, the last first to go.
+    left: Vec<Entry<'a>>,
+    from: Id,
+    to: Id,
+}
+
+impl<'a> Iterator for RangeDown<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            if let Some(entry) = self.left.pop() {
+                if entry.id < self.from {
+                    (self.node, self.left) = (0, Vec::new());
+                    return None;
+                }
+                return Some(entry);
+            }
+            self.node = self.node.checked_sub(1)?;
+            let to = self.to;
+            let places = self.entries.nodes.get(self.node)?.places();
+            let within = places.take_while(|place| place.entry.id <= to).filter(|place| !place.deleted);
+            self.left.extend(within.map(|place| place.entry));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A consumer group: how far it has read, and which entries await an acknowledgement, by whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slab::Slab;
+
+use crate::store::small_bytes::SmallBytes;
+
+use super::entries::Entries;
+use super::id::Id;
+
+/// What a pending entry takes in memory, in the group and in its consumer.
+const PENDING: usize = 96;
+/// What a consumer takes beside its name and its pending entries.
+const CONSUMER: usize = 176;
+
+/// An entry that was delivered and not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// The number of the consumer that has it.
+    pub consumer: usize,
+    /// When it was last delivered, in milliseconds since 1970.
+    pub delivered: u64,
+    /// How often it was delivered.
+    pub count: u64,
+}
+
+/// One reader of a group.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    /// Its name.
+    pub name: SmallBytes,
+    /// When it last asked for something; 0 if that was before a restart.
+    pub seen: u64,
+    /// What it has yet to acknowledge.
+    pub pending: BTreeSet<Id>,
+}
+
+/// A group; see the module's text.
+#[derive(Debug, Default, Clone)]
+pub struct Group {
+    /// The last id that it was delivered.
+    pub last: Id,
+    /// How many entries that makes since the stream began, if that can be told.
+    pub read: Option<u64>,
+    pending: BTreeMap<Id, Pending>,
+    names: BTreeMap<SmallBytes, usize>,
+    consumers: Slab<Consumer>,
+    heap: usize,
+}
+
+impl Group {
+    /// A group that has read up to an id.
+    pub fn new(last: Id, read: Option<u64>) -> Self {
+        Self { last, read, ..Self::default() }
+    }
+
+    /// An estimate of the bytes that it takes.
+    pub fn footprint(&self) -> usize {
+        200 + self.heap + self.pending.len() * PENDING
+    }
+
+    /// What awaits an acknowledgement, by id.
+    pub fn pending(&self) -> &BTreeMap<Id, Pending> {
+        &self.pending
+    }
+
+    /// The consumers by name, with their numbers.
+    pub fn consumers(&self) -> impl ExactSizeIterator<Item = (usize, &Consumer)> {
+        self.names.values().map(|number| (*number, &self.consumers[*number]))
+    }
+
+    /// The consumers after one of this name, with their numbers.
+    pub fn consumer(&self, number: usize) -> Option<&Consumer> {
+        self.consumers.get(number)
+    }
+
+    /// The number of the consumer of this name.
+    pub fn find(&self, name: &[u8]) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    /// Adds a consumer; `None` if there is one of this name.
+    pub fn add_consumer(&mut self, name: &[u8], now: u64) -> Option<usize> {
+        if self.names.contains_key(name) {
+            return None;
+        }
+        let name = SmallBytes::new(name);
+        self.heap += CONSUMER + 2 * name.heap_size();
+        let number = self.consumers.insert(Consumer { name: name.clone(), seen: now, pending: BTreeSet::new() });
+        self.names.insert(name, number);
+        Some(number)
+    }
+
+    /// Removes a consumer with all that it has pending; says how much that was.
+    pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
+        let number = self.names.remove(name)?;
+        let consumer = self.consumers.try_remove(number)?;
+        self.heap -= CONSUMER + 2 * consumer.name.heap_size();
+        for id in &consumer.pending {
+            self.pending.remove(id);
+        }
+        Some(consumer.pending.len())
+    }
+
+    /// Notes that a consumer has asked for something.
+    pub fn see(&mut self, number: usize, now: u64) {
+        if let Some(consumer) = self.consumers.get_mut(number) {
+            consumer.seen = now;
+        }
+    }
+
+    /// Notes that an entry, which is the next one, is delivered.
+    pub fn advance(&mut self, entries: &Entries, id: Id) {
+        self.read = match self.read {
+            Some(read) if !entries.has_holes_from(id) => Some(read.saturating_add(1)),
+            read if entries.added == 0 => read,
+            _ => entries.added_up_to(id),
+        };
+        self.last = id;
+    }
+
+    /// How many entries it has read, as commands give it.
+    pub fn read_text(&self) -> String {
+        self.read.map_or(-1, |read| i64::try_from(read).unwrap_or(i64::MAX)).to_string()
+    }
+
+    /// How many entries it has yet to read, if that can be told.
+    pub fn lag(&self, entries: &Entries) -> Option<i64> {
+        if entries.added == 0 {
+            return Some(0);
+        }
+        let read = match self.read {
+            Some(read) if !entries.has_holes_from(self.last) => read,
+            _ => entries.added_up_to(self.last)?,
+        };
+        Some(entries.added.wrapping_sub(read) as i64)
+    }
+
+    /// Gives an entry to a consumer, whoever had it.
+    pub fn give(&mut self, id: Id, pending: Pending) {
+        let old = self.pending.insert(id, pending);
+        if let Some(old) = old
+            && old.consumer != pending.consumer
+            && let Some(consumer) = self.consumers.get_mut(old.consumer)
+        {
+            consumer.pending.remove(&id);
+        }
+        if old.is_none_or(|old| old.consumer != pending.consumer)
+            && let Some(consumer) = self.consumers.get_mut(pending.consumer)
+        {
+            consumer.pending.insert(id);
+        }
+    }
+
+    /// Forgets an entry that was pending; says whether it was.
+    pub fn forget(&mut self, id: Id) -> bool {
+        let Some(pending) = self.pending.remove(&id) else { return false };
+        if let Some(consumer) = self.consumers.get_mut(pending.consumer) {
+            consumer.pending.remove(&id);
+        }
+        true
+    }
+}
