@@ -6,6 +6,7 @@ use crate::store::keyspace::Keyspace;
 use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+use crate::store::value::Value;
 
 use super::in_place::edit;
 use super::strings::grow;
@@ -25,15 +26,14 @@ fn with<T>(keys: &mut Keyspace, key: &[u8], take: impl FnOnce(&[u8]) -> T) -> Re
     Ok(Some(take(&bytes)))
 }
 
-/// Adds one if there is none at the key; says whether there was none.
+/// Adds one if there is none at the key; says whether there was none. The caller tells of the change.
 fn create(keys: &mut Keyspace, key: &[u8]) -> Result<bool, CommandError> {
     if with(keys, key, |_| ())?.is_some() {
         return Ok(false);
     }
-    grow(keys, "pfadd", key, |bytes| {
-        *bytes = hyperloglog::empty();
-        hyperloglog::make_stale(bytes);
-    })?;
+    let mut bytes = hyperloglog::empty();
+    hyperloglog::make_stale(&mut bytes);
+    keys.insert(key, Value::Growing(Box::new(bytes)));
     Ok(true)
 }
 
@@ -46,7 +46,7 @@ pub fn pfadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             Ok(())
         })
     });
-    if changed {
+    if is_new || changed {
         keys.changed_by(Classes::STRING, "pfadd", args[1]);
     }
     outcome.unwrap_or(Ok(())).map_err(error)?;
