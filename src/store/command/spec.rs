@@ -182,7 +182,7 @@ fn stream_keys<'a>(args: &Args<'a>) -> Option<Vec<&'a [u8]>> {
             () => return None,
         };
     }
-    let rest = args.get(at + 1..).filter(|rest| !rest.is_empty() && rest.len() % 2 == 0)?;
+    let rest = args.get(at + 1..).filter(|rest| !rest.is_empty() && rest.len().is_multiple_of(2))?;
     Some(rest[..rest.len() / 2].to_vec())
 }
 

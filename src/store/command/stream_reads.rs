@@ -94,7 +94,7 @@ impl<'a> Request<'a> {
         if request.streams == 0 {
             return Err(SYNTAX);
         }
-        if (args.len() - request.streams) % 2 != 0 {
+        if !(args.len() - request.streams).is_multiple_of(2) {
             return Err(CommandError::new(
                 "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
             ));

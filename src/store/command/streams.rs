@@ -153,7 +153,7 @@ fn new_id(entries: &Entries, given: Option<Given>, now: u64) -> Result<Id, Comma
 pub fn xadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let options = Options::parse(args, true)?;
     let fields = args.get(options.fields..).unwrap_or_default();
-    if fields.is_empty() || fields.len() % 2 != 0 {
+    if fields.is_empty() || !fields.len().is_multiple_of(2) {
         return Err(wrong_arity("xadd"));
     }
     if options.id == Some(Given::Whole(Id::MIN)) {

@@ -27,7 +27,7 @@ fn block(reader: &mut Reader) -> Result<Vec<u8>, CommandError> {
 /// The elements of a block two by two.
 fn pairs(block: &[u8]) -> Result<impl Iterator<Item = (Element<'_>, Element<'_>)>, CommandError> {
     let mut elements = listpack::iter(block);
-    if listpack::count(block) % 2 != 0 {
+    if !listpack::count(block).is_multiple_of(2) {
         return Err(BAD_FORMAT);
     }
     Ok(std::iter::from_fn(move || Some((elements.next()?, elements.next()?))))
