@@ -144,6 +144,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         joins_per_second: reader.int("limits.joins_per_second") as u32,
         new_channels_per_second: reader.int("limits.new_channels_per_second") as u32,
         tokens_per_second: reader.int("limits.tokens_per_second") as u32,
+        publishes_per_second: reader.int("limits.publishes_per_second") as u32,
         exempt_addresses: reader.trusted("limits.exempt_addresses"),
         channels: reader.int("limits.channels") as usize,
         client_buffer: reader.size("limits.client_buffer"),

@@ -38,19 +38,30 @@ pub fn start(log: &Log) -> Threshold {
     Threshold(Box::new(move |level| drop(handle.reload(LevelFilter::from_level(level)))))
 }
 
-/// Keeps a line that may be due a thousand times a second to one in ten seconds.
+/// Keeps a line that may be due a thousand times a second to one in ten seconds, or in another period.
 ///
 /// For what others can set off, such as messages that are too long. A metric has the exact number.
-#[derive(Debug, Default)]
-pub struct Throttle(Mutex<(Option<Instant>, u64)>);
+#[derive(Debug)]
+pub struct Throttle {
+    state: Mutex<(Option<Instant>, u64)>,
+    period: Duration,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Throttle {
-    /// Between two lines.
-    const PERIOD: Duration = Duration::from_secs(10);
-
-    /// One that lets the first line through.
+    /// One that lets the first line through, and then one every ten seconds.
     pub const fn new() -> Self {
-        Self(Mutex::new((None, 0)))
+        Self::every(Duration::from_secs(10))
+    }
+
+    /// One that lets the first line through, and then one in each such period.
+    pub const fn every(period: Duration) -> Self {
+        Self { state: Mutex::new((None, 0)), period }
     }
 
     /// Whether the line may be written now; if so, how many were left out since the last one.
@@ -60,9 +71,9 @@ impl Throttle {
 
     /// [`Throttle::pass`] at a given time.
     pub fn pass_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, left_out) = &mut *state;
-        if last.is_some_and(|last| now.saturating_duration_since(last) < Self::PERIOD) {
+        if last.is_some_and(|last| now.saturating_duration_since(last) < self.period) {
             *left_out += 1;
             return None;
         }

@@ -21,7 +21,7 @@ pub struct Reason {
     pub reason: &'static str,
 }
 
-/// A limit that holds for each address. All but the last are rates.
+/// A limit that holds for each address, or for each token. The first four are rates of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Limit {
     /// Connections, and requests on connections that are open.
@@ -34,6 +34,8 @@ pub enum Limit {
     Tokens,
     /// Clients.
     Clients,
+    /// Messages that are published with one token.
+    Publishes,
 }
 
 impl Limit {
@@ -45,6 +47,7 @@ impl Limit {
             Self::NewChannels => "limits.new_channels_per_second",
             Self::Tokens => "limits.tokens_per_second",
             Self::Clients => "limits.clients_per_address",
+            Self::Publishes => "limits.publishes_per_second",
         }
     }
 }
@@ -85,7 +88,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Times an address met one of its limits.
+    /// Times an address or a token met one of its limits.
     limited: Family<Limited, Counter>;
     /// Open WebSocket connections and event streams.
     sockets: Gauge;

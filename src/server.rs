@@ -27,6 +27,7 @@ use crate::boards::boards;
 use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{WorkerHandle, accept};
+use crate::hub::publishing::publishing;
 use crate::hub::queue::ByteBudget;
 use crate::hub::{Registry, Router, StoreWatch};
 use crate::log::Threshold;
@@ -200,11 +201,14 @@ impl Node {
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
         let mut counting = JoinSet::new();
         counting.spawn(count);
+        let rate = config.limits.publishes_per_second;
+        let (publisher, publishing) = publishing(commands.clone(), keys.clone(), rate, metrics.clone());
+        background.spawn(publishing.run());
         background.spawn(commands.keep_up());
         background.spawn(feed.clone().keep_up());
 
         let Workers { lanes, deliveries, orders, running: workers, pulses } =
-            Workers::start(config, &registry, &tokens, &metrics)?;
+            Workers::start(config, &registry, &tokens, &publisher, &metrics)?;
         let router = Router {
             registry: registry.clone(),
             feed,
@@ -220,7 +224,7 @@ impl Node {
             watch: StoreWatch::default(),
         };
         background.spawn(router.run());
-        let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), tokens, metrics.clone()));
+        let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), tokens, publisher, metrics.clone()));
         Ok(Self {
             app,
             registry,

@@ -15,7 +15,9 @@ mod keepalive;
 mod machine;
 mod order;
 mod orders;
+mod outbound;
 mod poller;
+mod publishing;
 mod request;
 mod token_bucket;
 mod tokens;
@@ -32,6 +34,7 @@ use crate::net::household::Household;
 use crate::net::seats::Seat;
 pub use event_loop::run;
 pub use order::Order;
+pub use outbound::Outbound;
 pub use request::Request;
 pub use worker::Worker;
 

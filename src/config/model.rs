@@ -231,6 +231,8 @@ pub struct Limits {
     pub new_channels_per_second: u32,
     /// Tokens that clients of one address show in a second; 0 stands for any number.
     pub tokens_per_second: u32,
+    /// Messages that one token publishes in a second; 0 stands for any number.
+    pub publishes_per_second: u32,
     /// Addresses that have no limit of their own.
     pub exempt_addresses: Vec<Trusted>,
     /// Channels that clients of this node may have in all.

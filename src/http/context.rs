@@ -12,7 +12,7 @@ use super::reply::{Reply, plain};
 use super::verification::Verification;
 use crate::auth::Tokens;
 use crate::config::Config;
-use crate::hub::Registry;
+use crate::hub::{Publisher, Registry};
 use crate::metrics::Metrics;
 
 /// The node, as its routes see it.
@@ -30,6 +30,8 @@ pub struct App {
     pub tokens: Arc<Tokens>,
     /// Checks them.
     pub verification: Verification,
+    /// The way to the store for what is posted.
+    pub publisher: Publisher,
     leaving: AtomicBool,
     draining: AtomicBool,
 }
@@ -54,19 +56,21 @@ impl App {
         descriptors: usize,
         registry: Arc<Registry>,
         tokens: Arc<Tokens>,
+        publisher: Publisher,
         metrics: Metrics,
     ) -> Self {
         let places = Places::new(&config.limits, descriptors, metrics.clone());
         let (assets, config) = (Assets::load(), RwLock::new(Arc::new(config)));
         let (leaving, draining) = (AtomicBool::new(false), AtomicBool::new(false));
         let verification = Verification::start(tokens.clone());
-        Self { config, registry, metrics, assets, places, tokens, verification, leaving, draining }
+        Self { config, registry, metrics, assets, places, tokens, verification, publisher, leaving, draining }
     }
 
     /// Puts another configuration into effect, from the next request on.
     pub fn configure(&self, config: Arc<Config>) {
         self.places.addresses.configure(&config.limits);
         self.tokens.configure(config.auth.verifier.clone());
+        self.publisher.configure(config.limits.publishes_per_second);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 

@@ -10,9 +10,10 @@ use super::admission::client_address;
 use super::context::Connection;
 use super::host::{self, BadHost};
 use super::places::Use;
+use super::problem::problem;
 use super::reply::{Reply, allow, last, later};
 use super::takeover::Takeover;
-use super::{assets, credentials, events, handshake, health};
+use super::{assets, credentials, events, handshake, health, messages};
 use crate::auth::Grant;
 
 /// How long a browser is to use TLS here without asking, once it has.
@@ -40,6 +41,8 @@ enum Route {
     Socket,
     /// The same as server-sent events.
     Events,
+    /// Publishing on a channel.
+    Messages,
     /// The process serves.
     Health,
     /// The store is reachable and the subscription is live.
@@ -48,7 +51,10 @@ enum Route {
     Metrics,
 }
 
-/// Path, and what answers it. Every route takes GET, and all but those that stay open take HEAD.
+/// The only path with a part of its own.
+const MESSAGES: &str = "/api/channels/{channel}/messages";
+
+/// Path, and what answers it. [`Route::methods`] says what each takes.
 const ROUTES: &[(&str, Route)] = &[
     ("/", Route::Asset("index.html")),
     ("/headcount.js", Route::Asset("headcount.js")),
@@ -61,12 +67,22 @@ const ROUTES: &[(&str, Route)] = &[
     ("/favicon.svg", Route::Asset("favicon.svg")),
     ("/ws", Route::Socket),
     ("/events", Route::Events),
+    (MESSAGES, Route::Messages),
     ("/healthz", Route::Health),
     ("/readyz", Route::Ready),
     ("/metrics", Route::Metrics),
 ];
 
 impl Route {
+    /// The methods that it takes, and as a header has them. Those that stay open take no HEAD.
+    fn methods(self) -> (&'static [Method], &'static str) {
+        match self {
+            Self::Socket | Self::Events => (&[Method::GET], "GET"),
+            Self::Messages => (&[Method::POST], "POST"),
+            _ => (&[Method::GET, Method::HEAD], "GET, HEAD"),
+        }
+    }
+
     /// Whether a supervisor asks for it.
     fn is_health(self) -> bool {
         matches!(self, Route::Health | Route::Ready)
@@ -97,9 +113,19 @@ pub fn answer(connection: &Connection, request: HttpRequest<Incoming>, number: u
             }
             Err(refusal) => finish(connection, false, refusal),
         },
+        Ok(Route::Messages) => {
+            let connection = connection.clone();
+            Answer::Later(Box::pin(async move {
+                let reply = Box::new(messages::publish(&connection, request).await);
+                finish(&connection, false, if reply.status().is_success() { reply } else { Box::new(problem(*reply)) })
+            }))
+        }
         Ok(route) => {
             let embedded = matches!(route, Route::Asset(_) | Route::DefaultChannel);
             finish(connection, embedded, reply(connection, route, &request))
+        }
+        Err(refusal) if messages::is_path(request.uri().path()) => {
+            finish(connection, false, Box::new(problem(*refusal)))
         }
         Err(refusal) => finish(connection, false, refusal),
     }
@@ -133,7 +159,8 @@ fn find(connection: &Connection, request: &HttpRequest<Incoming>, number: u32) -
     let path = request.uri().path();
     let there: Vec<&(&str, Route)> =
         ROUTES.iter().filter(|(_, route)| route.is_on(connection.purpose, config.server.metrics.is_public())).collect();
-    let route = there.iter().find(|(known, _)| *known == path).map(|(_, route)| *route);
+    let is = |known: &str| known == path || (known == MESSAGES && messages::is_path(path));
+    let route = there.iter().find(|(known, _)| is(known)).map(|(_, route)| *route);
     match connection.purpose {
         Use::Health if !route.is_some_and(Route::is_health) => {
             let why = "the server is full; what is left is for health checks";
@@ -163,11 +190,8 @@ fn find(connection: &Connection, request: &HttpRequest<Incoming>, number: u32) -
         let known: Vec<_> = there.iter().map(|(route, _)| *route).collect();
         return Err(refuse(StatusCode::NOT_FOUND, &format!("nothing is here; there is {}", known.join(", "))));
     };
-    let (allowed, methods) = match route {
-        Route::Socket | Route::Events => (request.method() == Method::GET, "GET"),
-        _ => ([Method::GET, Method::HEAD].contains(request.method()), "GET, HEAD"),
-    };
-    if !allowed {
+    let (allowed, methods) = route.methods();
+    if !allowed.contains(request.method()) {
         let why = format!("{path} takes {methods}");
         return Err(Box::new(allow(app.refuse(StatusCode::METHOD_NOT_ALLOWED, &why), methods)));
     }
@@ -187,6 +211,6 @@ fn reply(connection: &Connection, route: Route, request: &HttpRequest<Incoming>)
         Route::DefaultChannel => assets::default_channel(app.config().channels.default_channel()),
         Route::Ready => health::ready(app),
         Route::Metrics => health::metrics(app),
-        Route::Health | Route::Socket | Route::Events => health::health(),
+        Route::Health | Route::Socket | Route::Events | Route::Messages => health::health(),
     })
 }

@@ -2,6 +2,8 @@
 
 use super::join_error::JoinError;
 use super::known::SomebodyElse;
+use super::publish_error::PublishError;
+use super::publishing::check;
 use super::shard::Shard;
 use super::{SocketId, wire};
 use crate::auth::{Grant, Right};
@@ -29,6 +31,19 @@ impl Shard {
             socket.places.iter_mut().for_each(|place| place.earlier = true);
         }
         Ok(())
+    }
+
+    /// What a client's token allows.
+    pub fn grant(&self, id: SocketId) -> Option<&Grant> {
+        self.sockets.get(id)?.known.as_ref()?.grant()
+    }
+
+    /// Whether a client may publish this.
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    pub fn may_publish(&self, id: SocketId, channel: &str, payload: &str) -> Result<(), PublishError> {
+        check(&self.rules, self.grant(id), channel, payload)
     }
 
     /// The channel wants tokens from now on: sends away whoever has none that allows it.

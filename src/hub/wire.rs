@@ -86,6 +86,11 @@ pub fn token_accepted(expires: u64) -> Bytes {
     text(&format!(r#"{{"token":"accepted","expires":{expires}}}"#))
 }
 
+/// `{"published":…}`
+pub fn published(channel: &str) -> Bytes {
+    text(&format!(r#"{{"published":{}}}"#, quoted(channel)))
+}
+
 /// `{"state":"live"}` or `{"state":"degraded"}`
 pub fn state(up: bool) -> Bytes {
     text(if up { r#"{"state":"live"}"# } else { r#"{"state":"degraded"}"# })

@@ -25,7 +25,7 @@ const SAVED: u32 = 10;
 const BESIDE: u32 = 32;
 /// The shortest time between two log lines about the same limit.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
-/// How many kinds of [`Limit`] there are; all but the last are rates.
+/// How many kinds of [`Limit`] an address has.
 const LIMITS: usize = 5;
 /// How many of them are rates.
 const RATES: usize = 4;

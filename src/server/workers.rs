@@ -12,9 +12,9 @@ use crate::auth::Tokens;
 use crate::config::Config;
 use crate::http::accept::WorkerHandle;
 use crate::hub::queue::{Sender, queue};
-use crate::hub::{Registry, Shard};
+use crate::hub::{Publisher, Registry, Shard};
 use crate::metrics::Metrics;
-use crate::session::{ATTACHES, ORDERS, Order, Pulse, Worker, run};
+use crate::session::{ATTACHES, ORDERS, Order, Outbound, Pulse, Worker, run};
 
 /// Workers that one node may have: a bit each in the registry.
 const MAX_WORKERS: usize = 64;
@@ -38,6 +38,7 @@ impl Workers {
         config: &Config,
         registry: &Arc<Registry>,
         tokens: &Arc<Tokens>,
+        publisher: &Publisher,
         metrics: &Metrics,
     ) -> io::Result<Self> {
         let mut all = Self::default();
@@ -46,13 +47,21 @@ impl Workers {
             let (delivery_sender, deliveries) = queue();
             let (order_sender, orders) = mpsc::channel(ORDERS);
             let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
-            let tokens = tokens.clone();
+            let (tokens, publisher) = (tokens.clone(), publisher.clone());
             let pulse = Pulse::default();
             all.pulses.push(pulse.clone());
             let work = async move {
                 let shard =
                     Shard::new(index as u8, registry.clone(), config.channels, config.limits.clone(), metrics.clone());
-                let worker = Worker::new(shard, registry, config.limits, config.session, tokens, metrics)?;
+                let worker = Worker::new(
+                    shard,
+                    registry,
+                    config.limits,
+                    config.session,
+                    tokens,
+                    Outbound::new(publisher),
+                    metrics,
+                )?;
                 run(worker, attaches, deliveries, orders, pulse).await
             };
             let runtime = if index == 0 {

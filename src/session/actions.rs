@@ -87,6 +87,9 @@ impl Worker {
                 refusals.add("bad_request", name, "this client is not on this channel");
             }
         }
+        if let Some(publish) = &request.publish {
+            self.publish(id, publish);
+        }
         // The slot stays where it is, but the shard must not borrow it: its permit is lent for this.
         let permit = self.slot(id).and_then(|slot| slot.seat.permit.take());
         let allows = |limit: Limit, n| match &permit {
@@ -204,6 +207,6 @@ fn code(error: &JoinError) -> &'static str {
 }
 
 /// A name as it may be repeated to whoever sent it: never at full length.
-fn short(name: &str) -> &str {
+pub(super) fn short(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_NAME)]
 }

@@ -46,6 +46,7 @@ pub async fn run(
                 rooms.extend(queued.room);
             }
             Some(client) = clients.recv() => worker.take_in(client),
+            Some(published) = worker.outbound.answered.recv() => worker.tell_published(published),
             Some(order) = orders.recv() => orders::obey(&mut worker, order),
             () = yield_now(), if !worker.unread.is_empty() => {}
             () = sleep(pause) => {}
@@ -73,6 +74,9 @@ pub async fn run(
         worker.shard.deliver(&mut batch, now);
         rooms.clear();
         worker.shard.tick(now);
+        while let Ok(published) = worker.outbound.answered.try_recv() {
+            worker.tell_published(published);
+        }
         worker.judge_tokens();
         orders::drain_some(&mut worker);
         worker.say_goodbye();

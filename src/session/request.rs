@@ -1,5 +1,8 @@
 //! What a client asks, in one JSON object: `{"subscribe":[…],"watch":[…],"unsubscribe":[…]}`.
 
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// A request whose shape is right.
@@ -13,12 +16,24 @@ pub struct Request {
     pub watch: Vec<String>,
     /// The client was on them before, and may have missed something.
     pub reconnect: bool,
+    /// A message to publish.
+    pub publish: Option<Publish>,
     /// A token that is to count from now on.
     pub token: Option<Box<str>>,
     /// The member of the boards among them that it follows.
     pub member: Option<String>,
 }
 
+/// A message that a client publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Where.
+    pub channel: String,
+    /// What, as the JSON text that it was sent as.
+    pub data: Box<str>,
+}
+
+const PUBLISH: &str = r#""publish" must be an object such as {"channel":"room:1","data":{"any":"JSON"}}"#;
 const SHAPE: &str = r#"send one JSON object such as {"subscribe":["users:count"]}, with subscribe, watch or unsubscribe, each a list of channel names"#;
 
 impl Request {
@@ -45,6 +60,10 @@ pub fn parse(text: &str, most: usize) -> Result<Request, String> {
                 request.reconnect = value.as_bool().ok_or("\"reconnect\" must be true or false")?;
                 continue;
             }
+            "publish" => {
+                request.publish = Some(publish(text).ok_or_else(|| format!("{PUBLISH}; {SHAPE}"))?);
+                continue;
+            }
             "token" => {
                 request.token = Some(string(value).ok_or("\"token\" must be a string")?.into());
                 continue;
@@ -59,11 +78,20 @@ pub fn parse(text: &str, most: usize) -> Result<Request, String> {
         *list = names(value).ok_or_else(|| format!("\"{key}\" must be a list of channel names; {SHAPE}"))?;
     }
     match request.names() {
-        0 if request.token.is_some() => Ok(request),
+        0 if request.token.is_some() || request.publish.is_some() => Ok(request),
         0 => Err(format!("nothing is asked for; {SHAPE}")),
         names if names > most => Err(format!("a message may name at most {most} channels; {names} are in this one")),
         _ => Ok(request),
     }
+}
+
+/// What an object says to publish, to the letter: a number or the order of names may matter to somebody.
+fn publish(text: &str) -> Option<Publish> {
+    let members = |text| serde_json::from_str::<HashMap<String, &RawValue>>(text).ok();
+    let inner = members(members(text)?.get("publish")?.get())?;
+    let (channel, data) = (inner.get("channel")?, inner.get("data")?);
+    let channel = serde_json::from_str(channel.get()).ok()?;
+    (inner.len() == 2).then(|| Publish { channel, data: data.get().into() })
 }
 
 fn names(value: Value) -> Option<Vec<String>> {
@@ -88,9 +116,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_published_is_what_was_sent_to_the_letter() {
+        let data = r#"{"b":1,"a":1.0,"n":123456789012345678901234567890,"a":[ 1 ]}"#;
+        let request =
+            parse(&format!(r#"{{"publish":{{"data": {data} ,"channel":"a\u0062"}},"token":"x"}}"#), 4).unwrap();
+        let publish = request.publish.unwrap();
+        assert_eq!((publish.channel.as_str(), &*publish.data, request.token.as_deref()), ("ab", data, Some("x")));
+        for bad in [
+            "[]",
+            "{}",
+            r#"{"channel":"a"}"#,
+            r#"{"data":1}"#,
+            r#"{"channel":1,"data":1}"#,
+            r#"{"channel":"a","data":1,"x":1}"#,
+        ] {
+            let message = parse(&format!(r#"{{"publish":{bad}}}"#), 4).unwrap_err();
+            assert!(message.contains("\"publish\" must be"), "{bad}: {message}");
+        }
+    }
+
+    #[test]
     fn a_mistake_is_told_with_what_is_allowed() {
         for text in
-            ["", "[]", "1", "{}", "{\"subscribe\":\"a\"}", "{\"subscribe\":[1]}", "{\"publish\":[]}", "{\"watch\":[]}"]
+            ["", "[]", "1", "{}", "{\"subscribe\":\"a\"}", "{\"subscribe\":[1]}", "{\"dance\":[]}", "{\"watch\":[]}"]
         {
             let message = parse(text, 4).unwrap_err();
             assert!(message.contains("subscribe"), "{text}: {message}");

@@ -15,6 +15,7 @@ use super::drain::Drain;
 use super::expiries::{Expiries, Expiry};
 use super::keepalive::{Clock, Deadlines, Due, Key};
 use super::machine::{Action, Session};
+use super::outbound::Outbound;
 use super::poller::Poller;
 use crate::auth::Tokens;
 use crate::config::{Limits, Session as Timing};
@@ -57,6 +58,7 @@ pub struct Worker {
     pub(super) deadlines: Deadlines,
     pub(super) tokens: Arc<Tokens>,
     pub(super) expiries: Expiries,
+    pub(super) outbound: Outbound,
     pub(super) goodbyes: VecDeque<(Duration, Key)>,
     pub(super) drain: Option<(Drain, Vec<Key>)>,
     /// Kept between turns for its memory.
@@ -84,6 +86,7 @@ impl Worker {
         limits: Limits,
         timing: Timing,
         tokens: Arc<Tokens>,
+        outbound: Outbound,
         metrics: Metrics,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -96,6 +99,7 @@ impl Worker {
             deadlines: Deadlines::default(),
             tokens,
             expiries: Expiries::default(),
+            outbound,
             goodbyes: VecDeque::new(),
             drain: None,
             actions: Vec::new(),

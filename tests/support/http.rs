@@ -38,6 +38,11 @@ impl Reply {
 
 /// Sends a request with these headers, each `Name: value`, and reads the whole reply.
 pub async fn request(to: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Result<Reply, String> {
+    send(to, method, path, headers, b"").await
+}
+
+/// [`request`] with a body, whose length is told.
+pub async fn send(to: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Result<Reply, String> {
     let told = |error: std::io::Error| format!("{method} {path}: {error}");
     let exchange = async {
         let mut socket = TcpStream::connect(to).await.map_err(told)?;
@@ -49,8 +54,13 @@ pub async fn request(to: SocketAddr, method: &str, path: &str, headers: &[&str])
             head.push_str(header);
             head.push_str("\r\n");
         }
+        if !body.is_empty() {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
         head.push_str("\r\n");
         socket.write_all(head.as_bytes()).await.map_err(told)?;
+        // Whoever is refused by the head alone may hang up while the body is on its way.
+        let _ = socket.write_all(body).await;
         read_reply(&mut socket).await.map_err(told)
     };
     timeout(SOON, exchange).await.map_err(|_| format!("{method} {path}: no reply within {SOON:?}"))?

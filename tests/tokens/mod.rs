@@ -1,4 +1,5 @@
 //! Who may do what: tokens.
 
 mod joining;
+mod publishing;
 mod table;

@@ -34,7 +34,11 @@ section! {
     /// signature to be checked. Above it, they get a 429 or an error (rate_limited). 0 means no limit.
     tokens_per_second = 100: Int(0, 1_000_000), live;
 
-    /// Addresses that have none of the five limits above: by default this machine's own and private ones,
+    /// Messages that one token (one sub) may publish in a second, ten seconds' worth at once. Above it, they
+    /// get a 429 or an error (rate_limited). 0 means no limit.
+    publishes_per_second = 100: Int(0, 1_000_000), live;
+
+    /// Addresses that have none of the first five limits above: by default this machine's own and private ones,
     /// which no stranger on the internet has and proxies and containers often do. The addresses in
     /// server.trusted_proxies never have these limits; the clients behind them do.
     exempt_addresses = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"]: List, live;

@@ -1,0 +1,235 @@
+//! What clients publish: who may, how often, and the way to the store.
+//!
+//! In: messages of clients and of whoever posts one. Out: PUBLISH to the store, in the order in which they
+//! came, and an answer to each. The rules: what waits for the store is bounded in number and in bytes;
+//! nobody publishes to a name of headcount's own, or states a count.
+
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::publish_error::PublishError;
+use super::wire;
+use crate::auth::{Grant, Right, now_ms};
+use crate::backplane::{Client, Keys};
+use crate::config::Rules;
+use crate::config::channels::check_name;
+use crate::log::Throttle;
+use crate::metrics::{Limit, Limited, Metrics};
+
+/// Messages that may wait for the store.
+const WAITING: usize = 1024;
+/// Bytes of those.
+const BYTES: usize = 4 << 20;
+/// Messages that the store has not answered yet.
+const UNANSWERED: usize = 64;
+/// Seconds for which a token may have saved up what it did not publish.
+const SAVED: u32 = 10;
+/// Tokens that are remembered before those with their full allowance are forgotten.
+const REMEMBERED: usize = 4096;
+
+/// Whether a message may be published on a channel with this token.
+///
+/// # Errors
+/// [`PublishError`]
+pub fn check(rules: &Rules, grant: Option<&Grant>, channel: &str, payload: &str) -> Result<(), PublishError> {
+    check_name(channel).map_err(|why| PublishError::BadName(why.to_string()))?;
+    let rule = rules.find(channel).ok_or(PublishError::NoChannel)?;
+    let allowed = grant.is_some_and(|grant| grant.allows(Right::Publish, channel, now_ms()));
+    if !rule.publish || !allowed {
+        return Err(PublishError::Forbidden);
+    }
+    if rule.counted() && wire::integer(payload.as_bytes()).is_some() {
+        return Err(PublishError::Count);
+    }
+    Ok(())
+}
+
+/// A message on its way.
+struct Publication {
+    channel: String,
+    payload: String,
+    answer: oneshot::Sender<Result<(), PublishError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A handle to publish with; clones share the way.
+#[derive(Clone)]
+pub struct Publisher {
+    waiting: mpsc::Sender<Publication>,
+    room: Arc<Semaphore>,
+    rate: Arc<Rate>,
+}
+
+/// Carries out what was published. Runs until it is dropped.
+pub struct Publishing {
+    work: mpsc::Receiver<Publication>,
+    client: Client,
+    keys: Keys,
+}
+
+/// A way to the store, for so many messages a second and token; 0 stands for any number.
+pub fn publishing(client: Client, keys: Keys, per_second: u32, metrics: Metrics) -> (Publisher, Publishing) {
+    let (waiting, work) = mpsc::channel(WAITING);
+    let rate = Arc::new(Rate::new(per_second, metrics));
+    (Publisher { waiting, room: Arc::new(Semaphore::new(BYTES)), rate }, Publishing { work, client, keys })
+}
+
+impl Publisher {
+    /// Puts another rate into effect.
+    pub fn configure(&self, per_second: u32) {
+        self.rate.configure(per_second);
+    }
+
+    /// Sends a message that may be published on its way. The answer comes when the store has it.
+    ///
+    /// # Errors
+    /// Too many, of this token or of all.
+    pub fn publish(
+        &self,
+        grant: Option<&Grant>,
+        channel: &str,
+        payload: &str,
+    ) -> Result<oneshot::Receiver<Result<(), PublishError>>, PublishError> {
+        if !self.rate.allows(grant) {
+            return Err(PublishError::TooOften);
+        }
+        let bytes = u32::try_from(payload.len() + channel.len()).map_err(|_| PublishError::Busy)?;
+        let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        let publication = Publication { channel: channel.into(), payload: payload.into(), answer, _room: room };
+        self.waiting.try_send(publication).map_err(|_| PublishError::Busy)?;
+        Ok(answered)
+    }
+}
+
+impl Publishing {
+    /// See the struct.
+    pub async fn run(mut self) {
+        let mut unanswered = JoinSet::new();
+        while let Some(publication) = self.work.recv().await {
+            while unanswered.len() >= UNANSWERED {
+                unanswered.join_next().await;
+            }
+            while unanswered.try_join_next().is_some() {}
+            // Tasks of one thread begin in their order, and with them what they send.
+            unanswered.spawn(carry_out(self.client.clone(), self.keys.total(&publication.channel), publication));
+        }
+    }
+}
+
+async fn carry_out(client: Client, name: String, publication: Publication) {
+    let mut command = redis::cmd("PUBLISH");
+    command.arg(name).arg(&publication.payload);
+    let published = client.command::<i64>(&command).await;
+    // Whoever has published may have gone.
+    let _ = publication.answer.send(published.map(drop).map_err(|error| PublishError::Store(error.to_string())));
+}
+
+/// How often one token publishes.
+struct Rate {
+    limiter: RwLock<(u32, Option<Arc<DefaultKeyedRateLimiter<u64>>>)>,
+    /// How many tokens there were when those with a full allowance were last forgotten.
+    kept: AtomicUsize,
+    hasher: RandomState,
+    metrics: Metrics,
+}
+
+impl Rate {
+    fn new(per_second: u32, metrics: Metrics) -> Self {
+        let limiter = RwLock::new((per_second, limiter(per_second)));
+        Self { limiter, kept: AtomicUsize::new(REMEMBERED), hasher: RandomState::new(), metrics }
+    }
+
+    fn configure(&self, per_second: u32) {
+        let mut current = self.limiter.write().unwrap_or_else(PoisonError::into_inner);
+        if current.0 != per_second {
+            *current = (per_second, limiter(per_second));
+        }
+    }
+
+    /// Tokens without a name share one allowance.
+    fn allows(&self, grant: Option<&Grant>) -> bool {
+        static SAID: Throttle = Throttle::every(Duration::from_secs(60));
+        let limiter = self.limiter.read().unwrap_or_else(PoisonError::into_inner).1.clone();
+        let Some(limiter) = limiter else { return true };
+        let name = grant.and_then(|grant| grant.names().next()).unwrap_or_default();
+        let allowed = limiter.check_key(&self.hasher.hash_one(name)).is_ok();
+        if limiter.len() > 2 * self.kept.load(Ordering::Relaxed) {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+            self.kept.store(limiter.len().max(REMEMBERED), Ordering::Relaxed);
+        }
+        if !allowed {
+            self.metrics.limited.get_or_create(&Limited { limit: Limit::Publishes }).inc();
+            if SAID.pass().is_some() {
+                tracing::warn!("a token met limits.publishes_per_second; what it publishes beyond that is refused");
+            }
+        }
+        allowed
+    }
+}
+
+fn limiter(per_second: u32) -> Option<Arc<DefaultKeyedRateLimiter<u64>>> {
+    let rate = NonZeroU32::new(per_second)?;
+    let burst = rate.saturating_mul(NonZeroU32::new(SAVED)?);
+    Some(Arc::new(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::auth::Rights;
+    use crate::config::{Overrides, load_from};
+
+    fn grant(sub: &str, pattern: &str) -> Grant {
+        let rights = Rights { publish: vec![pattern.into()], ..Rights::default() };
+        Grant { sub: Some(sub.into()), jti: None, info: None, made: 0, ends: u64::MAX, rights }
+    }
+
+    #[test]
+    fn nothing_is_published_to_other_names_or_as_a_count() {
+        let mut rules = Rules::clone(&load_from(&Overrides::default(), HashMap::new()).unwrap().config.channels);
+        for rule in rules.0.iter_mut().filter(|rule| rule.board.is_none() && rule.pattern != "page:/*") {
+            rule.publish = true;
+        }
+        let all = grant("ann", "*");
+        let checked = |grant, channel: &str, payload: &str| check(&rules, grant, channel, payload);
+        assert_eq!(checked(Some(&all), "public:a", "5"), Ok(()));
+        assert_eq!(checked(Some(&all), "users:count", "\"5\""), Ok(()));
+        for number in ["5", "0", "-1", "9223372036854775807"] {
+            assert_eq!(checked(Some(&all), "users:count", number), Err(PublishError::Count));
+        }
+        for name in ["headcount:v1:revoked", "headcount:x", "", "a b", "a{b}"] {
+            assert!(matches!(checked(Some(&all), name, "{}"), Err(PublishError::BadName(_))), "{name}");
+        }
+        assert_eq!(checked(Some(&all), "elsewhere", "{}"), Err(PublishError::NoChannel));
+        assert_eq!(checked(Some(&all), "page:/a", "{}"), Err(PublishError::Forbidden));
+        assert_eq!(checked(Some(&all), "board:a", "{}"), Err(PublishError::Forbidden));
+        assert_eq!(checked(None, "public:a", "{}"), Err(PublishError::Forbidden));
+        assert_eq!(checked(Some(&grant("ann", "public:b")), "public:a", "{}"), Err(PublishError::Forbidden));
+    }
+
+    #[test]
+    fn a_rate_is_a_tokens_own_and_those_that_are_full_are_forgotten() {
+        let rate = Rate::new(3, Metrics::default());
+        let allowed = |name: &str| (0..100).filter(|_| rate.allows(Some(&grant(name, "*")))).count();
+        assert!((30..35).contains(&allowed("ann")) && (30..35).contains(&allowed("bob")));
+        rate.configure(0);
+        assert_eq!(allowed("ann"), 100);
+        rate.configure(1_000_000);
+        for n in 0..20_000 {
+            rate.allows(Some(&grant(&n.to_string(), "*")));
+        }
+        let kept = rate.limiter.read().unwrap().1.as_ref().unwrap().len();
+        assert!(kept < 10_000, "{kept}");
+    }
+}
