@@ -18,7 +18,8 @@
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
 //! - [`auth`]: what a token grants; any layer may ask, as it may ask [`config`].
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
-//! - [`metrics`]: what a node counts about itself; `memory`: giving memory back.
+//! - [`metrics`]: what a node counts about itself; `memory`: giving memory back; `pulse`: whether a
+//!   loop still goes round.
 //!
 //! # Versions side by side
 //!
@@ -46,6 +47,7 @@ mod memory;
 pub mod metrics;
 mod net;
 pub mod presence;
+mod pulse;
 pub mod server;
 mod session;
 mod signals;

@@ -34,7 +34,8 @@ use crate::log::Threshold;
 use crate::metrics::Metrics;
 use crate::net::listener::Listener;
 use crate::presence::{Presence, presence};
-use crate::session::{Order, Pulse};
+use crate::pulse::Pulse;
+use crate::session::Order;
 use crate::signals::{Asked, Signals};
 use crate::store::StoreError;
 use crate::systemd::{self, Manager};
@@ -197,7 +198,7 @@ impl Node {
         let registry = Arc::new(Registry::new(presence.clone(), boards, rules, max_frame));
 
         let tokens = Arc::new(Tokens::new(config.auth.verifier.clone()));
-        let (mut hosting, stop_store) = (JoinSet::new(), host.stopper());
+        let (mut hosting, stop_store, store_pulse) = (JoinSet::new(), host.stopper(), host.pulse());
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
         let mut counting = JoinSet::new();
         counting.spawn(count);
@@ -207,8 +208,9 @@ impl Node {
         background.spawn(commands.keep_up());
         background.spawn(feed.clone().keep_up());
 
-        let Workers { lanes, deliveries, orders, running: workers, pulses } =
+        let Workers { lanes, deliveries, orders, running: workers, mut pulses } =
             Workers::start(config, &registry, &tokens, &publisher, &metrics)?;
+        pulses.push(store_pulse);
         let router = Router {
             registry: registry.clone(),
             feed,
@@ -245,7 +247,7 @@ impl Node {
         Watchdog {
             manager,
             watchdog: systemd::watchdog(),
-            workers: self.pulses.clone(),
+            pulses: self.pulses.clone(),
             metrics: self.metrics.clone(),
             registry: self.registry.clone(),
         }

@@ -24,8 +24,6 @@ mod tokens;
 mod worker;
 
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -61,30 +59,4 @@ pub struct NewClient {
     pub early: Bytes,
     /// What it asks for.
     pub request: Request,
-}
-
-/// Tells from outside whether a worker's loop still goes round. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<(AtomicU64, AtomicBool)>);
-
-impl Pulse {
-    /// Once more around.
-    fn beat(&self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The worker has done all its work.
-    fn end(&self) {
-        self.0.1.store(true, Ordering::Relaxed);
-    }
-
-    /// How often it went round.
-    pub fn beats(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
-    }
-
-    /// Whether it has done all its work.
-    pub fn ended(&self) -> bool {
-        self.0.1.load(Ordering::Relaxed)
-    }
 }

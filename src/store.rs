@@ -76,6 +76,7 @@ pub use server::{Core, Endpoints};
 pub use settings::{Credential, Fsync, Options};
 pub use store_error::StoreError;
 
+use crate::pulse::Pulse;
 use event_loop::EventLoop;
 use server::Contents;
 
@@ -87,6 +88,7 @@ const STACK: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Store {
     contents: Arc<Mutex<Option<Contents>>>,
+    pulse: Pulse,
 }
 
 /// Stops the serving thread, also when the future that waits for it is dropped.
@@ -107,8 +109,9 @@ impl Drop for Stop {
 impl Store {
     /// Opens a store: locks its folder and reads its log, if it has one.
     pub fn open(options: Options) -> Result<Self, StoreError> {
+        let pulse = options.pulse.clone();
         let contents = Contents::open(options)?;
-        Ok(Self { contents: Arc::new(Mutex::new(Some(contents))) })
+        Ok(Self { contents: Arc::new(Mutex::new(Some(contents))), pulse })
     }
 
     /// Serves clients until `stop` becomes true, then closes the listener and all connections at once.
@@ -118,14 +121,18 @@ impl Store {
     pub async fn serve(&self, listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
         let listener = listener.into_std().map_err(StoreError::Serve)?;
         let flag = Arc::new(AtomicBool::new(false));
-        let (mut event_loop, waker) = EventLoop::new(listener, Arc::clone(&flag)).map_err(StoreError::Serve)?;
+        let pulse = self.pulse.clone();
+        let (mut event_loop, waker) =
+            EventLoop::new(listener, Arc::clone(&flag), pulse.clone()).map_err(StoreError::Serve)?;
         let stopper = Stop { flag, waker };
         let mut place = Arc::clone(&self.contents).lock_owned().await;
         let (done, mut ended) = oneshot::channel();
         let run = move || {
             let Some(contents) = place.take() else { return };
             let mut core = Core::new(contents, event_loop::now());
+            pulse.begin();
             let outcome = event_loop.run(&mut core);
+            pulse.end();
             *place = Some(core.into_contents());
             drop(event_loop);
             drop(place);

@@ -20,6 +20,7 @@ use crate::backplane::{Credentials, Keys, Link};
 use crate::config::{self, Config, Embedded};
 use crate::metrics::Metrics;
 use crate::net::listener::tcp;
+use crate::pulse::Pulse;
 use crate::store::{Credential, Fsync, Options, Store, StoreError};
 
 /// The longest wait for somebody at the address to take a connection. One that takes longer is
@@ -81,6 +82,11 @@ impl EmbeddedStore {
     /// Ends the store when it is sent: its listener and connections close last and in one step.
     pub fn stopper(&self) -> watch::Sender<bool> {
         self.stop.clone()
+    }
+
+    /// The pulse of the thread that serves the store, when it does.
+    pub fn pulse(&self) -> Pulse {
+        self.options.pulse.clone()
     }
 
     /// Serves the store now if that is to be done at once; so the first line can say so.

@@ -1,5 +1,5 @@
-//! Keeps the service manager told: how the node is, that every worker still works, and that a stop is
-//! on its way however long it takes.
+//! Keeps the service manager told: how the node is, that every worker and the embedded store still work,
+//! and that a stop is on its way however long it takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::hub::{Registry, StoreState};
 use crate::metrics::Metrics;
-use crate::session::Pulse;
+use crate::pulse::Pulse;
 use crate::systemd::Manager;
 
 /// Between two looks; shorter where the manager's patience is.
@@ -22,7 +22,8 @@ const LOOKS: u32 = 4;
 pub struct Watchdog {
     pub manager: Manager,
     pub watchdog: Option<Duration>,
-    pub workers: Vec<Pulse>,
+    /// Of every worker, and of the embedded store.
+    pub pulses: Vec<Pulse>,
     pub metrics: Metrics,
     pub registry: Arc<Registry>,
 }
@@ -36,7 +37,7 @@ impl Watchdog {
         let look = self.watchdog.map_or(LOOK, |patience| LOOK.min(patience / LOOKS)).max(Duration::from_millis(1));
         let mut looks = interval(look);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut status, mut beats) = (String::new(), vec![None; self.workers.len()]);
+        let (mut status, mut beats) = (String::new(), vec![0; self.pulses.len()]);
         loop {
             looks.tick().await;
             let now = self.status();
@@ -44,11 +45,10 @@ impl Watchdog {
                 self.manager.status(&now);
                 status = now;
             }
-            // One worker that is stuck is enough to be started anew.
-            let moved = |(pulse, before): (&Pulse, &Option<u64>)| pulse.ended() || Some(pulse.beats()) != *before;
-            if self.watchdog.is_some() && self.workers.iter().zip(&beats).all(moved) {
+            // One loop that is stuck is enough to be started anew.
+            if self.watchdog.is_some() && self.pulses.iter().zip(&beats).all(|(pulse, at)| pulse.is_alive_since(*at)) {
                 self.manager.alive();
-                beats = self.workers.iter().map(|pulse| Some(pulse.beats())).collect();
+                beats = self.pulses.iter().map(Pulse::beats).collect();
             }
         }
     }

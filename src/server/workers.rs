@@ -14,7 +14,8 @@ use crate::http::accept::WorkerHandle;
 use crate::hub::queue::{Sender, queue};
 use crate::hub::{Publisher, Registry, Shard};
 use crate::metrics::Metrics;
-use crate::session::{ATTACHES, ORDERS, Order, Outbound, Pulse, Worker, run};
+use crate::pulse::Pulse;
+use crate::session::{ATTACHES, ORDERS, Order, Outbound, Worker, run};
 
 /// Workers that one node may have: a bit each in the registry.
 const MAX_WORKERS: usize = 64;

@@ -12,8 +12,9 @@ use tokio::time::sleep;
 
 use super::order::Order;
 use super::worker::Worker;
-use super::{NewClient, Pulse, orders};
+use super::{NewClient, orders};
 use crate::hub::queue::Receiver;
+use crate::pulse::Pulse;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
@@ -36,6 +37,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; BUFFER]);
     let (mut batch, mut rooms) = (Vec::new(), Vec::new());
+    pulse.begin();
     loop {
         pulse.beat();
         let pause = worker.sleep();

@@ -23,6 +23,7 @@ use scoped_tls_hkt::scoped_thread_local;
 use super::clock::Time;
 use super::pubsub::Slot;
 use super::server::{Core, Endpoints};
+use crate::pulse::Pulse;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -31,6 +32,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 const READ: usize = 64 * 1024;
 /// So many reads in a row, then it is the others' turn.
 const READS: usize = 16;
+/// The longest wait, so that whoever watches the loop sees that it is alive.
+const BEAT: Duration = Duration::from_millis(500);
 /// How soon to try again to take a connection, when the system would not let us.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -61,6 +64,7 @@ pub struct EventLoop {
     now: Time,
     /// Whether the loop is to end, also while a script runs.
     stop: Arc<AtomicBool>,
+    pulse: Pulse,
     /// Kept open here too: a waker that is closed right after its call wakes nobody.
     _waker: Arc<Waker>,
 }
@@ -77,7 +81,7 @@ enum Sent {
 
 impl EventLoop {
     /// Takes over a listener. The [`Waker`] ends the loop's wait.
-    pub fn new(listener: std::net::TcpListener, stop: Arc<AtomicBool>) -> io::Result<(Self, Arc<Waker>)> {
+    pub fn new(listener: std::net::TcpListener, stop: Arc<AtomicBool>, pulse: Pulse) -> io::Result<(Self, Arc<Waker>)> {
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
         let poll = Poll::new()?;
@@ -93,6 +97,7 @@ impl EventLoop {
             accept_at: None,
             now: now(),
             stop,
+            pulse,
             _waker: Arc::clone(&waker),
         };
         Ok((event_loop, waker))
@@ -104,6 +109,7 @@ impl EventLoop {
         core.serve_meanwhile(|core| LOOP.with(|event_loop| event_loop.serve_meanwhile(core)));
         let mut events = Events::with_capacity(1024);
         while !self.stop.load(Ordering::Acquire) {
+            self.pulse.beat();
             match self.poll.poll(&mut events, self.timeout(core)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 outcome => outcome?,
@@ -168,6 +174,7 @@ impl EventLoop {
         if self.stop.load(Ordering::Acquire) {
             core.end_script();
         }
+        self.pulse.beat();
         let mut events = Events::with_capacity(256);
         if let Err(error) = self.poll.poll(&mut events, Some(Duration::ZERO)) {
             tracing::debug!(%error, "nobody can be served while a script runs");
@@ -182,9 +189,10 @@ impl EventLoop {
         if !self.unread.is_empty() || core.scheduled() > 0 {
             return Some(Duration::ZERO);
         }
-        let wake = [core.next_time(), self.accept_at].into_iter().flatten().min()?;
+        let wake = [core.next_time(), self.accept_at].into_iter().flatten().min();
         // Whole milliseconds upwards: to wake too early is to wake twice.
-        Some(Duration::from_millis(wake.millis().saturating_sub(self.now.millis())))
+        let pause = wake.map_or(BEAT, |wake| Duration::from_millis(wake.millis().saturating_sub(self.now.millis())));
+        Some(pause.min(BEAT))
     }
 
     fn accept(&mut self, core: &mut Core) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::keyspace_events::Classes;
 use super::number::{hex, parse_int};
+use crate::pulse::Pulse;
 
 /// The Redis whose commands, replies and error texts this store keeps to.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -107,6 +108,8 @@ pub struct Options {
     /// How many keys are remembered for clients that cache them; beyond, some are told as changed. Default: a
     /// million; 0 is no limit.
     pub tracked_keys: usize,
+    /// Tells whether the thread that serves still goes round.
+    pub pulse: Pulse,
 }
 
 impl Default for Options {
@@ -129,6 +132,7 @@ impl Default for Options {
             script_memory: 64 << 20,
             keyspace_events: Classes::default(),
             tracked_keys: 1_000_000,
+            pulse: Pulse::default(),
         }
     }
 }
