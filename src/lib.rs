@@ -19,7 +19,7 @@
 //! - [`auth`]: what a token grants; any layer may ask, as it may ask [`config`].
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
 //! - [`metrics`]: what a node counts about itself; `memory`: giving memory back; `pulse`: whether a
-//!   loop still goes round.
+//!   loop still goes round; `net`, `glob`, `text`: what several layers need.
 //!
 //! # Versions side by side
 //!
@@ -39,6 +39,7 @@ pub mod backplane;
 mod boards;
 pub mod cli;
 pub mod config;
+mod glob;
 mod http;
 mod hub;
 pub mod log;
@@ -53,6 +54,7 @@ mod session;
 mod signals;
 pub mod store;
 pub mod systemd;
+mod text;
 
 // The table that the documentation and the page's script are held to.
 pub use session::close_code;

@@ -45,7 +45,6 @@ mod data;
 mod decimal;
 mod error;
 mod event_loop;
-mod glob;
 mod hyperloglog;
 mod journal;
 mod keyspace;

@@ -8,6 +8,8 @@ use libfuzzer_sys::fuzz_target;
 mod number;
 #[path = "../../src/store/resp.rs"]
 mod resp;
+#[path = "../../src/text.rs"]
+mod text;
 
 use resp::{Decoder, Limits, ProtocolError};
 

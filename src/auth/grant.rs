@@ -1,6 +1,6 @@
 //! What a verified token grants.
 
-use crate::config::channels::matches;
+use crate::glob::matches_stars;
 
 /// What somebody may do with a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,9 @@ pub struct Rights {
 
 impl Rights {
     fn allow(&self, right: Right, channel: &str) -> bool {
-        let any = |patterns: &[Box<str>]| patterns.iter().any(|pattern| matches(pattern, channel));
+        let any = |patterns: &[Box<str>]| {
+            patterns.iter().any(|pattern| matches_stars(pattern.as_bytes(), channel.as_bytes()))
+        };
         match right {
             Right::Join => any(&self.join),
             // Whoever may be counted may as well look on.

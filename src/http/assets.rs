@@ -16,6 +16,7 @@ use hyper::{Response, StatusCode};
 use rust_embed::Embed;
 
 use super::reply::{Reply, plain};
+use crate::text::hex;
 
 /// Nothing from another host, nothing inline; sockets to wherever the page came from. Any site may show
 /// the page in a frame.
@@ -41,7 +42,7 @@ impl Assets {
     pub fn load() -> Self {
         let load = |name: std::borrow::Cow<'static, str>| {
             let file = Files::get(&name)?;
-            let hash: String = file.metadata.sha256_hash()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = hex(&file.metadata.sha256_hash()[..16]);
             let bytes = Bytes::from(file.data.into_owned());
             let gzip = gzip(&bytes).filter(|small| small.len() < bytes.len());
             // Each encoding is another representation, and a strong tag names just one.

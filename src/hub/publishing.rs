@@ -15,13 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::publish_error::PublishError;
-use super::wire;
 use crate::auth::{Grant, Right, now_ms};
 use crate::backplane::{Client, Keys};
 use crate::config::Rules;
 use crate::config::channels::check_name;
 use crate::log::Throttle;
 use crate::metrics::{Limit, Limited, Metrics};
+use crate::text::parse_int;
 
 /// Messages that may wait for the store.
 const WAITING: usize = 1024;
@@ -45,7 +45,7 @@ pub fn check(rules: &Rules, grant: Option<&Grant>, channel: &str, payload: &str)
     if !rule.publish || !allowed {
         return Err(PublishError::Forbidden);
     }
-    if rule.counted() && wire::integer(payload.as_bytes()).is_some() {
+    if rule.counted() && parse_int(payload.as_bytes()).is_some() {
         return Err(PublishError::Count);
     }
     Ok(())

@@ -22,6 +22,7 @@ use crate::log::Throttle;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::presence::{Heartbeat, Presence, Reading, Value};
+use crate::text::parse_int;
 
 /// See the module.
 pub struct Router {
@@ -228,7 +229,7 @@ impl Router {
 
     /// The lock that all joins take is held for what is looked up, and not while a frame is made.
     fn message(&self, name: &str, payload: &Bytes) -> Option<Addressed> {
-        if let Some(total) = wire::integer(payload)
+        if let Some(total) = parse_int(payload)
             && let Some(counted) = self.count(name, total)
         {
             return Some(counted);

@@ -117,18 +117,6 @@ pub fn errors(code: &str, channel: &str, message: &str, also: &[(&str, &str)]) -
     ))
 }
 
-/// The integer that a payload is, by the store's own strict rule: no sign but a minus, no leading
-/// zeros, nothing around it.
-pub fn integer(payload: &[u8]) -> Option<i64> {
-    let digits = payload.strip_prefix(b"-").unwrap_or(payload);
-    let strict = match digits {
-        [b'0'] => payload.len() == 1,
-        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    strict.then(|| std::str::from_utf8(payload).ok()?.parse().ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,25 +132,5 @@ mod tests {
         assert_eq!(body(&message("a", b"00000001")), r#"{"channel":"a","data":"00000001"}"#);
         assert_eq!(body(&message("a", &[0xff, 0xfe])), r#"{"channel":"a","data":"//4=","base64":true}"#);
         assert_eq!(body(&message("a\"b", b"1")), r#"{"channel":"a\"b","data":1}"#);
-    }
-
-    #[test]
-    fn an_integer_is_what_the_store_would_increment() {
-        for (payload, is) in [
-            ("0", Some(0)),
-            ("42", Some(42)),
-            ("-7", Some(-7)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("9223372036854775808", None),
-            ("-0", None),
-            ("007", None),
-            ("+1", None),
-            (" 1", None),
-            ("1.0", None),
-            ("", None),
-            ("-", None),
-        ] {
-            assert_eq!(integer(payload.as_bytes()), is, "{payload:?}");
-        }
     }
 }

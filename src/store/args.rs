@@ -110,7 +110,7 @@ impl<'a> Scan<'a> {
 
     /// Whether an entry's name is asked for.
     pub fn matches(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| super::glob::matches(pattern, name))
+        self.pattern.is_none_or(|pattern| crate::glob::matches(pattern, name))
     }
 
     /// The positions to visit next in a table of `len`, and the cursor to go on with.

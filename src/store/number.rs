@@ -3,28 +3,7 @@
 //! Bytes in, numbers out, and back. The rules are stricter than Rust's own: no leading `+`, zeros or
 //! spaces in an integer, no NaN in a score, seventeen significant digits in a printed double.
 
-/// Reads a decimal `i64` in its one canonical form.
-pub fn parse_int(bytes: &[u8]) -> Option<i64> {
-    let (negative, digits) = match bytes {
-        [b'-', rest @ ..] => (true, rest),
-        rest => (false, rest),
-    };
-    match digits {
-        [b'0'] => return (!negative).then_some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut value: i64 = 0;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        let step = i64::from(digit - b'0');
-        value = value.checked_mul(10)?;
-        value = if negative { value.checked_sub(step)? } else { value.checked_add(step)? };
-    }
-    Some(value)
-}
+pub use crate::text::{hex, parse_int};
 
 /// Reads a double as C's `strtod` does when it has to use up the whole text; NaN is refused.
 pub fn parse_float(bytes: &[u8]) -> Option<f64> {
@@ -76,39 +55,9 @@ pub fn trim_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
-/// A lower or upper case hexadecimal string of `bytes`, in lower case.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn integers_have_one_form() {
-        for (text, value) in [
-            ("0", Some(0)),
-            ("-1", Some(-1)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("-9223372036854775808", Some(i64::MIN)),
-            ("9223372036854775808", None),
-            ("01", None),
-            ("-0", None),
-            ("+1", None),
-            (" 1", None),
-            ("", None),
-            ("-", None),
-            ("1.0", None),
-        ] {
-            assert_eq!(parse_int(text.as_bytes()), value, "{text:?}");
-        }
-    }
 
     #[test]
     fn doubles_print_as_in_c() {

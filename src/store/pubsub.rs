@@ -7,8 +7,8 @@
 use indexmap::{IndexMap, IndexSet};
 
 use super::error::CommandError;
-use super::glob;
 use super::small_bytes::SmallBytes;
+use crate::glob;
 
 /// The slot of a client in the server's table.
 pub type Slot = usize;

@@ -270,6 +270,22 @@ impl Node {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
+    /// Looks at the process's threads so many times in a row; an error if one of them is not asleep.
+    pub fn sleeps_through(&self, looks: usize) -> Result<(), String> {
+        let pid = self.child.id().expect("the node runs");
+        for look in 0..looks {
+            for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+                // One that has ended meanwhile does nothing either.
+                let Ok(stat) = std::fs::read_to_string(thread.unwrap().path().join("stat")) else { continue };
+                let (name, rest) = stat.rsplit_once(')').unwrap();
+                if !rest.trim_start().starts_with(['S', 'I']) {
+                    return Err(format!("at look {look}, {name}) is at work"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The CPU time that the process has used, user and system.
     pub fn cpu_time(&self) -> Duration {
         let pid = self.child.id().expect("the node runs");

@@ -1,9 +1,9 @@
 //! Keys whatever their type: existence, names, scanning, databases.
 
 use super::unknown_subcommand;
+use crate::glob;
 use crate::store::args::{Cursor, Scan, int, is};
 use crate::store::error::{BAD_DB_INDEX, CommandError, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
-use crate::store::glob;
 use crate::store::keyspace::{DATABASES, Keyspace};
 use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;

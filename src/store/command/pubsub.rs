@@ -1,10 +1,10 @@
 //! Messages, and who listens.
 
 use super::unknown_subcommand;
+use crate::glob;
 use crate::store::args::is;
 use crate::store::data::Data;
 use crate::store::error::Outcome;
-use crate::store::glob;
 use crate::store::pubsub::Kind;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;

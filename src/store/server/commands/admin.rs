@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
+use crate::glob;
 use crate::store::args::{int, is};
 use crate::store::command::unknown_subcommand;
 use crate::store::error::{CommandError, Outcome};
-use crate::store::glob;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;

@@ -1,14 +1,25 @@
-//! Redis's glob patterns: `*`, `?`, `[a-z]`, `[^x]` and `\` as an escape.
+//! Patterns of names: Redis's globs, with `*`, `?`, `[a-z]`, `[^x]` and `\` as an escape, and the
+//! configuration's, in which only `*` is special.
 //!
-//! Takes a pattern and a text, says whether the whole text matches. A star goes back to the last star
-//! alone, so the work is at most pattern × text, and at most [`MOST_STEPS`]: a pattern that would take
-//! more matches nothing.
+//! After a mismatch the search goes back to the last star alone. So the work is at most the product of
+//! both lengths, and at most [`MOST_STEPS`]: a pattern that would take more matches nothing.
 
 /// The steps after which a match is given up. Names of a few hundred bytes never come near it.
 const MOST_STEPS: usize = 4 << 20;
 
-/// Whether the whole of `text` matches `pattern`.
+/// Whether the whole of `text` matches a pattern of Redis's.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    search(pattern, text, one)
+}
+
+/// Whether the whole of `text` matches a pattern in which `*` stands for any run of bytes, also none, and
+/// everything else for itself.
+pub fn matches_stars(pattern: &[u8], text: &[u8]) -> bool {
+    search(pattern, text, |pattern, byte| (1, pattern[0] == byte))
+}
+
+/// `one` matches one byte against the head of a pattern that is not empty; it tells how long that head is.
+fn search(pattern: &[u8], text: &[u8], one: impl Fn(&[u8], u8) -> (usize, bool)) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     let mut left = MOST_STEPS;
@@ -43,7 +54,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     false
 }
 
-/// Matches one byte against the head of `pattern`; says how long that head is.
+/// Matches one byte against the head of a pattern of Redis's; tells how long that head is.
 fn one(pattern: &[u8], byte: u8) -> (usize, bool) {
     match pattern {
         [b'?', ..] => (1, true),
@@ -79,7 +90,7 @@ fn class(pattern: &[u8], byte: u8) -> (usize, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{matches, matches_stars};
 
     #[test]
     fn patterns_match_as_in_redis() {
@@ -99,6 +110,25 @@ mod tests {
             ("*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
         ] {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn only_a_star_is_special_in_the_configuration() {
+        for (pattern, name, is) in [
+            ("users:count", "users:count", true),
+            ("users:count", "users:counts", false),
+            ("page:/*", "page:/", true),
+            ("page:/*", "page:/a/b", true),
+            ("page:/*", "page:", false),
+            ("*:count", "a:count:count", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-b-b-", false),
+            ("*", "", true),
+            ("a?[b]\\c", "a?[b]\\c", true),
+            ("a?", "ab", false),
+        ] {
+            assert_eq!(matches_stars(pattern.as_bytes(), name.as_bytes()), is, "{pattern} on {name}");
         }
     }
 
