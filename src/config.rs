@@ -36,7 +36,6 @@ pub use model::{
     Store, StoreTls,
 };
 pub use problem::{Invalid, Problem};
-use reader::Reader;
 pub use reload::Changes;
 use sources::Variables;
 pub use store_address::StoreAddress;
@@ -66,42 +65,42 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     // What systemd gives a unit that has a StateDirectory.
     let state_directory = env.readable.get("STATE_DIRECTORY").and_then(|all| all.split(':').next());
     let state_directory = state_directory.filter(|path| !path.is_empty()).map(PathBuf::from);
-    let mut reader = Reader::collect(overrides, env)?;
+    let mut reader = sources::collect(overrides, env)?;
     let server = Server {
-        listen: reader.listen(overrides),
+        listen: network::listen(&mut reader, overrides),
         workers: match reader.int("server.workers") as usize {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         },
         notice: reader.duration("server.notice"),
         drain: reader.duration("server.drain"),
-        origins: reader.origins("server.origins"),
-        hosts: reader.hosts("server.hosts"),
-        metrics: reader.metrics("server.metrics"),
+        origins: network::origins(&mut reader, "server.origins"),
+        hosts: network::hosts(&mut reader, "server.hosts"),
+        metrics: network::metrics(&mut reader, "server.metrics"),
         backlog: reader.int("server.backlog") as u32,
-        trusted_proxies: reader.trusted("server.trusted_proxies"),
-        forwarded_header: reader.forwarded("server.forwarded_header"),
+        trusted_proxies: network::trusted(&mut reader, "server.trusted_proxies"),
+        forwarded_header: network::forwarded(&mut reader, "server.forwarded_header"),
         proxy_protocol: reader.boolean("server.proxy_protocol"),
         state_dir: reader.folder("server.state_dir").or(state_directory),
     };
     if server.proxy_protocol && server.trusted_proxies.is_empty() {
         reader.reject("server.proxy_protocol", "needs server.trusted_proxies: only of those it is read");
     }
-    let tls = reader.tls(server.listen.iter().any(|listen| listen.tls));
+    let tls = files::tls(&mut reader, server.listen.iter().any(|listen| listen.tls));
     let redis = Redis {
-        url: reader.redis_address(),
+        url: files::redis_address(&mut reader),
         key_prefix: reader.prefix("redis.key_prefix"),
         connect_timeout: reader.duration("redis.connect_timeout"),
         response_timeout: reader.duration("redis.response_timeout"),
-        tls: reader.store_tls(),
+        tls: files::store_tls(&mut reader),
         sentinel_user: reader.plain("redis.sentinel_user"),
-        sentinel_password: reader.password_file("redis.sentinel_password_file"),
+        sentinel_password: files::password_file(&mut reader, "redis.sentinel_password_file"),
     };
     let store = Store {
         embedded: reader.embedded("store.embedded"),
         path: reader.folder("store.path"),
         fsync: reader.fsync("store.fsync"),
-        password: reader.store_password(),
+        password: files::store_password(&mut reader),
         max_memory: reader.size("store.max_memory"),
         max_clients: reader.int("store.max_clients") as usize,
         max_bulk: reader.size("store.max_bulk"),
@@ -145,7 +144,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         new_channels_per_second: reader.int("limits.new_channels_per_second") as u32,
         tokens_per_second: reader.int("limits.tokens_per_second") as u32,
         publishes_per_second: reader.int("limits.publishes_per_second") as u32,
-        exempt_addresses: reader.trusted("limits.exempt_addresses"),
+        exempt_addresses: network::trusted(&mut reader, "limits.exempt_addresses"),
         channels: reader.int("limits.channels") as usize,
         client_buffer: reader.size("limits.client_buffer"),
         message: reader.size("limits.message"),
@@ -160,7 +159,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         close: reader.duration("session.close"),
     };
     let log = Log { level: reader.level("log.level"), format: reader.log_format("log.format") };
-    let auth = reader.auth();
+    let auth = token_keys::auth(&mut reader);
     let channels = Arc::new(reader.channels());
     reader.check_access(&channels, &auth);
     let unseen = reader.unseen.take().unwrap_or_default();

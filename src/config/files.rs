@@ -20,130 +20,128 @@ use super::{redact, value};
 /// The permission of those who are neither the owner nor in the group.
 const OTHERS_READ: u32 = 0o004;
 
-impl Reader {
-    /// The text in the file that a key names, without the end of its line.
-    pub fn password_file(&mut self, path: &'static str) -> Option<String> {
-        let Some(bytes) = self.file(path) else {
-            // Stands for the one that nobody here can see.
-            return self.unseen.iter().flatten().any(|unseen| *unseen == path).then(|| "unseen".to_owned());
-        };
-        let text = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
-        match text {
-            Ok(text) if !text.is_empty() => return Some(text),
-            Ok(_) => self.reject(path, "is an empty file; it must contain the password"),
-            Err(_) => self.reject(path, "is not a text file; it must contain the password"),
+/// The text in the file that a key names, without the end of its line.
+pub fn password_file(reader: &mut Reader, path: &'static str) -> Option<String> {
+    let Some(bytes) = file(reader, path) else {
+        // Stands for the one that nobody here can see.
+        return reader.unseen.iter().flatten().any(|unseen| *unseen == path).then(|| "unseen".to_owned());
+    };
+    let text = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+    match text {
+        Ok(text) if !text.is_empty() => return Some(text),
+        Ok(_) => reader.reject(path, "is an empty file; it must contain the password"),
+        Err(_) => reader.reject(path, "is not a text file; it must contain the password"),
+    }
+    None
+}
+
+/// The store's address, with the password from its file.
+pub fn redis_address(reader: &mut Reader) -> String {
+    let url = reader.redis_url("redis.url");
+    let password = password_file(reader, "redis.password_file");
+    if password.is_some() && value::has_password(&url) {
+        reader.reject("redis.password_file", "is one password too many: redis.url has one already");
+    }
+    value::with_password(url, password.as_deref())
+}
+
+/// The files of our side of an encrypted connection to the store. Each is looked at now, so that one
+/// that is missing is a mistake of the configuration, and read again for each connection.
+pub fn store_tls(reader: &mut Reader) -> StoreTls {
+    let mut find = |path| file(reader, path).and_then(|_| reader.folder(path)).map(|name| handed_over(reader, name));
+    let (ca, certificate, key) = (find("redis.ca"), find("redis.certificate"), find("redis.key"));
+    match (&certificate, &key) {
+        (Some(_), None) => reader.reject("redis.key", "must name the certificate's key file"),
+        (None, Some(_)) => reader.reject("redis.certificate", "must name the key's certificate file"),
+        _ => {}
+    }
+    StoreTls { ca, certificate, key }
+}
+
+/// Where a file is: among the credentials that systemd hands over, if it is there.
+fn handed_over(reader: &Reader, name: PathBuf) -> PathBuf {
+    let credential = reader.credentials.as_ref().map(|folder| folder.join(&name)).filter(|file| file.exists());
+    credential.unwrap_or(name)
+}
+
+/// The password of the embedded store, from the configuration or its file.
+pub fn store_password(reader: &mut Reader) -> Option<String> {
+    let (password, from_file) = (reader.secret("store.password"), password_file(reader, "store.password_file"));
+    if password.is_some() && from_file.is_some() {
+        reader.reject("store.password_file", "is one password too many: store.password is set already");
+    }
+    password.or(from_file)
+}
+
+/// Certificate and key, where both are given.
+pub fn tls(reader: &mut Reader, wanted: bool) -> Option<Tls> {
+    const CERTIFICATE: &str = "tls.certificate";
+    const KEY: &str = "tls.key";
+    let (chain, key) = (file(reader, CERTIFICATE), file(reader, KEY));
+    let given = [CERTIFICATE, KEY].map(|path| reader.get(path, value::text).is_some_and(|text| !text.is_empty()));
+    match given {
+        [true, false] => reader.reject(KEY, "must name the certificate's key file"),
+        [false, true] => reader.reject(CERTIFICATE, "must name the key's certificate file"),
+        [false, false] if wanted => {
+            reader.reject("server.listen", "has an address with tls:, which needs tls.certificate and tls.key");
         }
-        None
+        _ => {}
     }
-
-    /// The store's address, with the password from its file.
-    pub fn redis_address(&mut self) -> String {
-        let url = self.redis_url("redis.url");
-        let password = self.password_file("redis.password_file");
-        if password.is_some() && value::has_password(&url) {
-            self.reject("redis.password_file", "is one password too many: redis.url has one already");
+    let (chain, key) = (chain?, key?);
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap_or_default();
+    if chain.is_empty() {
+        reader.reject(CERTIFICATE, "contains no PEM certificate");
+        return None;
+    }
+    let Ok(key) = PrivateKeyDer::from_pem_slice(&key) else {
+        reader.reject(KEY, "contains no PEM private key");
+        return None;
+    };
+    match Tls::new(chain, key) {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            reader.reject(CERTIFICATE, &format!("cannot be used with the key in tls.key: {error}"));
+            None
         }
-        value::with_password(url, password.as_deref())
     }
+}
 
-    /// The files of our side of an encrypted connection to the store. Each is looked at now, so that one
-    /// that is missing is a mistake of the configuration, and read again for each connection.
-    pub fn store_tls(&mut self) -> StoreTls {
-        let mut find = |path| self.file(path).and_then(|_| self.folder(path)).map(|name| self.handed_over(name));
-        let (ca, certificate, key) = (find("redis.ca"), find("redis.certificate"), find("redis.key"));
-        match (&certificate, &key) {
-            (Some(_), None) => self.reject("redis.key", "must name the certificate's key file"),
-            (None, Some(_)) => self.reject("redis.certificate", "must name the key's certificate file"),
-            _ => {}
-        }
-        StoreTls { ca, certificate, key }
-    }
+/// What is in the file that a key names; None if it names none.
+fn file(reader: &mut Reader, path: &'static str) -> Option<Vec<u8>> {
+    let name = reader.folder(path)?;
+    read(reader, path, name)
+}
 
-    /// Where a file is: among the credentials that systemd hands over, if it is there.
-    fn handed_over(&self, name: PathBuf) -> PathBuf {
-        let credential = self.credentials.as_ref().map(|folder| folder.join(&name)).filter(|file| file.exists());
-        credential.unwrap_or(name)
-    }
-
-    /// The password of the embedded store, from the configuration or its file.
-    pub fn store_password(&mut self) -> Option<String> {
-        let (password, from_file) = (self.secret("store.password"), self.password_file("store.password_file"));
-        if password.is_some() && from_file.is_some() {
-            self.reject("store.password_file", "is one password too many: store.password is set already");
-        }
-        password.or(from_file)
-    }
-
-    /// Certificate and key, where both are given.
-    pub fn tls(&mut self, wanted: bool) -> Option<Tls> {
-        const CERTIFICATE: &str = "tls.certificate";
-        const KEY: &str = "tls.key";
-        let (chain, key) = (self.file(CERTIFICATE), self.file(KEY));
-        let given = [CERTIFICATE, KEY].map(|path| self.get(path, value::text).is_some_and(|text| !text.is_empty()));
-        match given {
-            [true, false] => self.reject(KEY, "must name the certificate's key file"),
-            [false, true] => self.reject(CERTIFICATE, "must name the key's certificate file"),
-            [false, false] if wanted => {
-                self.reject("server.listen", "has an address with tls:, which needs tls.certificate and tls.key");
+/// What is in a file, which a key names.
+pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Vec<u8>> {
+    let file = handed_over(reader, name);
+    let hidden = file.is_relative() && reader.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
+    match (std::fs::read(&file), &mut reader.unseen) {
+        (Ok(bytes), _) => {
+            if let Some(Kind::SecretFile | Kind::SecretFiles) = keys::find(path).map(|key| key.kind) {
+                warn_if_readable(reader, &file);
             }
-            _ => {}
+            Some(bytes)
         }
-        let (chain, key) = (chain?, key?);
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap_or_default();
-        if chain.is_empty() {
-            self.reject(CERTIFICATE, "contains no PEM certificate");
-            return None;
+        (Err(_), Some(unseen)) if hidden => {
+            unseen.push(path);
+            // It may be the secret itself, and nobody has seen a file of that name.
+            reader.effective.insert(path, value::quoted(redact::HIDDEN));
+            None
         }
-        let Ok(key) = PrivateKeyDer::from_pem_slice(&key) else {
-            self.reject(KEY, "contains no PEM private key");
-            return None;
-        };
-        match Tls::new(chain, key) {
-            Ok(tls) => Some(tls),
-            Err(error) => {
-                self.reject(CERTIFICATE, &format!("cannot be used with the key in tls.key: {error}"));
-                None
-            }
+        (Err(error), _) => {
+            // A relative name may be the secret itself, put into the wrong key.
+            let file = if file.is_absolute() { file.display().to_string() } else { "the file".to_owned() };
+            reader.reject(path, &format!("{file} cannot be read: {error}"));
+            None
         }
     }
+}
 
-    /// What is in the file that a key names; None if it names none.
-    fn file(&mut self, path: &'static str) -> Option<Vec<u8>> {
-        let name = self.folder(path)?;
-        self.read(path, name)
-    }
-
-    /// What is in a file, which a key names.
-    pub(super) fn read(&mut self, path: &'static str, name: PathBuf) -> Option<Vec<u8>> {
-        let file = self.handed_over(name);
-        let hidden = file.is_relative() && self.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
-        match (std::fs::read(&file), &mut self.unseen) {
-            (Ok(bytes), _) => {
-                if let Some(Kind::SecretFile | Kind::SecretFiles) = keys::find(path).map(|key| key.kind) {
-                    self.warn_if_readable(&file);
-                }
-                Some(bytes)
-            }
-            (Err(_), Some(unseen)) if hidden => {
-                unseen.push(path);
-                // It may be the secret itself, and nobody has seen a file of that name.
-                self.effective.insert(path, value::quoted(redact::HIDDEN));
-                None
-            }
-            (Err(error), _) => {
-                // A relative name may be the secret itself, put into the wrong key.
-                let file = if file.is_absolute() { file.display().to_string() } else { "the file".to_owned() };
-                self.reject(path, &format!("{file} cannot be read: {error}"));
-                None
-            }
-        }
-    }
-
-    /// Warns of a secret that every user of this machine can read.
-    pub fn warn_if_readable(&mut self, file: &Path) {
-        if std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0) {
-            let file = file.display();
-            self.warn(format!("{file}: every user of this machine can read the secret in it; chmod o-r {file}"));
-        }
+/// Warns of a secret that every user of this machine can read.
+pub fn warn_if_readable(reader: &mut Reader, file: &Path) {
+    if std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0) {
+        let file = file.display();
+        reader.warn(format!("{file}: every user of this machine can read the secret in it; chmod o-r {file}"));
     }
 }

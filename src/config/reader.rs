@@ -16,6 +16,11 @@ use super::problem::{Invalid, Problem};
 use super::store_address::StoreAddress;
 use super::{redact, value};
 
+/// The source of what environment variables set, as problems name it.
+pub(super) const ENVIRONMENT: &str = "the environment";
+/// What the names of this program's environment variables begin with.
+pub(super) const PREFIX: &str = "HEADCOUNT_";
+
 #[derive(Default)]
 pub(super) struct Reader {
     /// Flat: full key name to the value of the strongest source that sets it.
@@ -44,6 +49,17 @@ impl Reader {
             Some(_) => value::shown(found),
         };
         self.note(&source, path, &shown, message.to_owned());
+    }
+
+    /// Notes a mistake. What comes from outside is shown only if it cannot be a secret.
+    pub fn note(&mut self, source: &str, key: &str, value: &str, message: String) {
+        // Named as the person wrote it.
+        let key = match source {
+            ENVIRONMENT if key.contains('.') => format!("{PREFIX}{}", key.to_uppercase().replace('.', "__")),
+            _ => key.to_owned(),
+        };
+        let (source, key, value) = (redact::message(source), redact::message(&key), redact::value(value).to_owned());
+        self.problems.push(Problem { source, key, value, message });
     }
 
     /// Warns of something that works, but should not stay as it is.

@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
+use super::files;
 use super::keys::{self, Kind};
 use super::model::Overrides;
-use super::problem::{Invalid, Problem};
-use super::reader::Reader;
+use super::problem::Invalid;
+use super::reader::{ENVIRONMENT, PREFIX, Reader};
 use super::{redact, value};
 
 const COMMAND_LINE: &str = "the command line";
-const ENVIRONMENT: &str = "the environment";
-const PREFIX: &str = "HEADCOUNT_";
 /// Variables that are ours although they do not say so.
 const OTHERS: &[&str] = &["PORT", "REDIS_URL", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY"];
 
@@ -46,139 +45,126 @@ impl Variables {
     }
 }
 
-impl Reader {
-    /// Merges the sources, weakest first, and notes keys that do not exist.
-    pub fn collect(overrides: &Overrides, env: Variables) -> Result<Self, Invalid> {
-        let credentials = env.readable.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let mut reader = Self { credentials, unseen: overrides.only_check.then(Vec::new), ..Self::default() };
-        reader.merge("the defaults", &File::from_str(&keys::defaults(), FileFormat::Toml));
-        if let Some(path) = &overrides.file {
-            reader.file_source(path);
-        }
-        reader.environment(env);
-        reader.command_line(overrides);
-        Ok(reader)
+/// Merges the sources, weakest first, and notes keys that do not exist.
+pub fn collect(overrides: &Overrides, env: Variables) -> Result<Reader, Invalid> {
+    let credentials = env.readable.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let mut reader = Reader { credentials, unseen: overrides.only_check.then(Vec::new), ..Reader::default() };
+    merge(&mut reader, "the defaults", &File::from_str(&keys::defaults(), FileFormat::Toml));
+    if let Some(path) = &overrides.file {
+        file_source(&mut reader, path);
     }
+    environment(&mut reader, env);
+    command_line(&mut reader, overrides);
+    Ok(reader)
+}
 
-    fn file_source(&mut self, path: &Path) {
-        let name = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return self.note(&name, "", "", format!("cannot be read: {error}")),
-        };
-        // Parsed here first, because the parser's own error quotes the line, which may hold a password.
-        match text.parse::<toml::Table>() {
-            Ok(_) => self.merge(&name, &File::from_str(&text, FileFormat::Toml)),
-            Err(error) => {
-                let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
-                self.note(&name, "", "", format!("is not TOML: {place}{}", error.message()));
+fn file_source(reader: &mut Reader, path: &Path) {
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return reader.note(&name, "", "", format!("cannot be read: {error}")),
+    };
+    // Parsed here first, because the parser's own error quotes the line, which may hold a password.
+    match text.parse::<toml::Table>() {
+        Ok(_) => merge(reader, &name, &File::from_str(&text, FileFormat::Toml)),
+        Err(error) => {
+            let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
+            reader.note(&name, "", "", format!("is not TOML: {place}{}", error.message()));
+        }
+    }
+    readable_secrets(reader, path);
+}
+
+/// The two names that everyone uses, then our own, which say more and so win.
+fn environment(reader: &mut Reader, env: Variables) {
+    let Variables { readable, unreadable } = env;
+    for name in unreadable {
+        reader.note(ENVIRONMENT, &name, "", "is not UTF-8".to_owned());
+    }
+    if let Some(url) = readable.get("REDIS_URL").filter(|url| !url.is_empty()) {
+        set(reader, "the environment (REDIS_URL)", "redis.url", url.clone());
+    }
+    if let Some(port) = readable.get("PORT").filter(|port| !port.is_empty()) {
+        match port.parse() {
+            Ok(port) => reader.port = Some(port),
+            Err(_) => reader.note(ENVIRONMENT, "PORT", port, "must be a whole number from 0 to 65535".to_owned()),
+        }
+    }
+    let ours = Environment::with_prefix("HEADCOUNT")
+        .prefix_separator("_")
+        .separator("__")
+        .ignore_empty(true)
+        .source(Some(readable.into_iter().collect()));
+    merge(reader, ENVIRONMENT, &ours);
+}
+
+fn command_line(reader: &mut Reader, overrides: &Overrides) {
+    if !overrides.listen.is_empty() {
+        set(reader, COMMAND_LINE, "server.listen", overrides.listen.join(","));
+        reader.port = None;
+    }
+    reader.port = overrides.port.or(reader.port);
+    if let Some(url) = &overrides.redis_url {
+        set(reader, COMMAND_LINE, "redis.url", url.clone());
+        if value::has_password(url) {
+            reader.warn(
+                "--redis-url: every user of this machine can see the password in the process list; use REDIS_URL \
+                 or redis.password_file"
+                    .to_owned(),
+            );
+        }
+    }
+    if let Some(level) = &overrides.log_level {
+        set(reader, COMMAND_LINE, "log.level", level.clone());
+    }
+}
+
+fn set(reader: &mut Reader, source: &str, path: &str, text: String) {
+    let value = Value::new(Some(&source.to_owned()), ValueKind::String(text));
+    reader.values.insert(path.to_owned(), value);
+}
+
+fn merge(reader: &mut Reader, name: &str, source: &dyn Source) {
+    match source.collect() {
+        Ok(table) => flatten(reader, name, "", table),
+        Err(error) => reader.note(name, "", "", redact::message(error.to_string().trim_end())),
+    }
+}
+
+fn flatten(reader: &mut Reader, name: &str, prefix: &str, table: Map<String, Value>) {
+    let mut rows: Vec<_> = table.into_iter().collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    for (key, value) in rows {
+        let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        if keys::find(&path).is_some() {
+            reader.values.insert(path, Value::new(Some(&name.to_owned()), value.kind));
+            continue;
+        }
+        let section = format!("{path}.");
+        let is_section = keys::all().any(|key| key.path.starts_with(&section));
+        match value.kind {
+            ValueKind::Table(inner) if is_section => flatten(reader, name, &path, inner),
+            _ if is_section => reader.note(name, &path, "", "is a section, not a key".to_owned()),
+            // The value is not shown: it may be the password of a misspelled key.
+            _ => reader.note(name, &path, "", format!("no such key; {}", allowed_names(&path))),
+        }
+    }
+}
+
+/// Warns of a file that everybody can read and that contains a secret.
+fn readable_secrets(reader: &mut Reader, path: &Path) {
+    let source = path.display().to_string();
+    let secret = reader.values.iter().any(|(key, value)| {
+        let text = value::text(value).unwrap_or_default();
+        value.origin() == Some(source.as_str())
+            && match keys::find(key).map(|key| key.kind) {
+                Some(Kind::Secret) => !text.is_empty(),
+                Some(Kind::Url) => value::has_password(&text),
+                _ => false,
             }
-        }
-        self.readable_secrets(path);
-    }
-
-    /// The two names that everyone uses, then our own, which say more and so win.
-    fn environment(&mut self, env: Variables) {
-        let Variables { readable, unreadable } = env;
-        for name in unreadable {
-            self.note(ENVIRONMENT, &name, "", "is not UTF-8".to_owned());
-        }
-        if let Some(url) = readable.get("REDIS_URL").filter(|url| !url.is_empty()) {
-            self.set("the environment (REDIS_URL)", "redis.url", url.clone());
-        }
-        if let Some(port) = readable.get("PORT").filter(|port| !port.is_empty()) {
-            match port.parse() {
-                Ok(port) => self.port = Some(port),
-                Err(_) => self.note(ENVIRONMENT, "PORT", port, "must be a whole number from 0 to 65535".to_owned()),
-            }
-        }
-        let ours = Environment::with_prefix("HEADCOUNT")
-            .prefix_separator("_")
-            .separator("__")
-            .ignore_empty(true)
-            .source(Some(readable.into_iter().collect()));
-        self.merge(ENVIRONMENT, &ours);
-    }
-
-    fn command_line(&mut self, overrides: &Overrides) {
-        if !overrides.listen.is_empty() {
-            self.set(COMMAND_LINE, "server.listen", overrides.listen.join(","));
-            self.port = None;
-        }
-        self.port = overrides.port.or(self.port);
-        if let Some(url) = &overrides.redis_url {
-            self.set(COMMAND_LINE, "redis.url", url.clone());
-            if value::has_password(url) {
-                self.warn(
-                    "--redis-url: every user of this machine can see the password in the process list; use REDIS_URL \
-                     or redis.password_file"
-                        .to_owned(),
-                );
-            }
-        }
-        if let Some(level) = &overrides.log_level {
-            self.set(COMMAND_LINE, "log.level", level.clone());
-        }
-    }
-
-    fn set(&mut self, source: &str, path: &str, text: String) {
-        let value = Value::new(Some(&source.to_owned()), ValueKind::String(text));
-        self.values.insert(path.to_owned(), value);
-    }
-
-    fn merge(&mut self, name: &str, source: &dyn Source) {
-        match source.collect() {
-            Ok(table) => self.flatten(name, "", table),
-            Err(error) => self.note(name, "", "", redact::message(error.to_string().trim_end())),
-        }
-    }
-
-    fn flatten(&mut self, name: &str, prefix: &str, table: Map<String, Value>) {
-        let mut rows: Vec<_> = table.into_iter().collect();
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
-        for (key, value) in rows {
-            let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
-            if keys::find(&path).is_some() {
-                self.values.insert(path, Value::new(Some(&name.to_owned()), value.kind));
-                continue;
-            }
-            let section = format!("{path}.");
-            let is_section = keys::all().any(|key| key.path.starts_with(&section));
-            match value.kind {
-                ValueKind::Table(inner) if is_section => self.flatten(name, &path, inner),
-                _ if is_section => self.note(name, &path, "", "is a section, not a key".to_owned()),
-                // The value is not shown: it may be the password of a misspelled key.
-                _ => self.note(name, &path, "", format!("no such key; {}", allowed_names(&path))),
-            }
-        }
-    }
-
-    /// Notes a mistake. What comes from outside is shown only if it cannot be a secret.
-    pub fn note(&mut self, source: &str, key: &str, value: &str, message: String) {
-        // Named as the person wrote it.
-        let key = match source {
-            ENVIRONMENT if key.contains('.') => format!("{PREFIX}{}", key.to_uppercase().replace('.', "__")),
-            _ => key.to_owned(),
-        };
-        let (source, key, value) = (redact::message(source), redact::message(&key), redact::value(value).to_owned());
-        self.problems.push(Problem { source, key, value, message });
-    }
-
-    /// Warns of a file that everybody can read and that contains a secret.
-    fn readable_secrets(&mut self, path: &Path) {
-        let source = path.display().to_string();
-        let secret = self.values.iter().any(|(key, value)| {
-            let text = value::text(value).unwrap_or_default();
-            value.origin() == Some(source.as_str())
-                && match keys::find(key).map(|key| key.kind) {
-                    Some(Kind::Secret) => !text.is_empty(),
-                    Some(Kind::Url) => value::has_password(&text),
-                    _ => false,
-                }
-        });
-        if secret {
-            self.warn_if_readable(path);
-        }
+    });
+    if secret {
+        files::warn_if_readable(reader, path);
     }
 }
 
