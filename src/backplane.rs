@@ -24,7 +24,7 @@ pub use client::{Client, Link};
 pub use connect::Credentials;
 pub use error::Error;
 pub use inbox::{Event, Inbox};
-pub use keys::Keys;
+pub use keys::{Key, Keys};
 pub use peer::Peer;
 pub use subscriber::Subscriber;
 pub use tracker::{Tracker, Tracking};

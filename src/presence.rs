@@ -9,6 +9,7 @@
 //! [`state`] decides, without I/O, a clock or a task; [`jobs`] ask the store, through the scripts in
 //! `lua/`; `task` joins the two. A simulation puts its own world in the place of the last.
 
+mod atomic;
 mod channel;
 mod channel_state;
 mod channel_visitors;
@@ -16,11 +17,14 @@ mod crowd;
 pub mod effect;
 pub mod jobs;
 mod lease;
+mod leftovers;
+mod mark;
 mod owner;
 mod reapers;
 mod report;
 mod schedule;
 pub mod scripts;
+mod scrub;
 pub mod state;
 mod task;
 mod transitions;
@@ -30,7 +34,7 @@ pub mod visitors;
 use std::sync::Arc;
 
 pub use channel::{Change, ChannelHandle, Heartbeat, Presence, Reading, Value, flag};
-pub use crowd::{Joined, Origin};
+pub use crowd::{Crowd, Joined, Origin};
 pub use lease::NodeId;
 use scripts::Scripts;
 use task::Task;
@@ -39,6 +43,7 @@ pub use visitors::VisitorId;
 use crate::backplane::{Client, Keys};
 use crate::config::{self, Rules};
 use crate::metrics::Metrics;
+pub use crate::net::household::Household;
 
 /// Makes the handle, and the task that works for it until [`Presence::close`] is carried out.
 pub fn presence(

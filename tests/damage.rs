@@ -341,3 +341,29 @@ async fn a_right_that_is_missing_sends_nobody_away() {
     let (refuse, undo) = (["ACL", "SETUSER", "default", "-zadd"], ["ACL", "SETUSER", "default", "+zadd"]);
     outlives(&[&refuse], &[&undo], true).await;
 }
+
+/// What a dead server leaves on a channel that nobody has, once its entry among the nodes is lost: its list,
+/// and a share that no list names.
+#[tokio::test]
+async fn what_a_dead_server_left_is_found_though_nobody_has_the_channel() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    for page in ["page:/listed", "page:/unlisted"] {
+        redis.must::<i64>(&["HSET", &key(page, "tally"), "0123", "3"]).await;
+        redis.must::<Value>(&["SET", &key(page, "own"), "3"]).await;
+        redis.must::<Value>(&["SET", page, "3"]).await;
+    }
+    redis.must::<i64>(&["HSET", &key("page:/people", "owner"), "ab", "1 5 4567"]).await;
+    redis.must::<i64>(&["HSET", &key("page:/people", "people"), "0123456789abcdef", "ab"]).await;
+    redis.must::<Value>(&["SET", &key("page:/people", "own"), "1"]).await;
+    redis.must::<Value>(&["SET", "page:/people", "1"]).await;
+    redis.must::<i64>(&["SADD", "headcount:v1:node:89", "page:/listed"]).await;
+    redis.must::<i64>(&["SADD", "headcount:v1:node:0123", "page:/listed"]).await;
+    let _node = quick(&redis).await;
+    eventually("only the keys of who lives are left", SOON, || async {
+        let mut keys: Vec<String> = redis.must(&["KEYS", "*page:*"]).await;
+        keys.extend(redis.must::<Vec<String>>(&["KEYS", "headcount:v1:node:*"]).await);
+        same("keys", keys, vec![])
+    })
+    .await;
+}

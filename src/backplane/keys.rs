@@ -5,6 +5,15 @@
 
 use std::sync::Arc;
 
+/// What a key of ours says by its name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// The list of the node with this id.
+    Node(&'a [u8]),
+    /// One of the keys beside this channel's total.
+    OfChannel(&'a str),
+}
+
 /// The key names under one prefix.
 #[derive(Debug, Clone)]
 pub struct Keys {
@@ -52,6 +61,30 @@ impl Keys {
         [self.prefix.as_bytes(), b"headcount:v1:node:", id].concat()
     }
 
+    /// What `SCAN` finds all of them with.
+    pub fn pattern(&self) -> String {
+        let mut pattern = String::new();
+        for letter in self.prefix.chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern + "headcount:v1:*"
+    }
+
+    /// What a key's name says, if it is one of a node or of a channel.
+    pub fn parse<'a>(&self, name: &'a [u8]) -> Option<Key<'a>> {
+        let rest = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"headcount:v1:")?;
+        if let Some(id) = rest.strip_prefix(b"node:") {
+            return Some(Key::Node(id));
+        }
+        // A channel's name may have braces itself.
+        let inside = rest.strip_prefix(b"{")?;
+        let end = inside.windows(2).rposition(|two| two == b"}:")?;
+        self.channel(std::str::from_utf8(&inside[..end]).ok()?).map(Key::OfChannel)
+    }
+
     /// What all keys begin with that are this program's own.
     pub fn own_prefix(&self) -> String {
         format!("{}headcount:", self.prefix)
@@ -66,6 +99,26 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_whose_key_it_is() {
+        for prefix in ["", "a*[b]\\?:"] {
+            let keys = Keys::new(prefix);
+            for channel in ["users:count", "{a}:tally", "}:", "é"] {
+                let of_it = Some(Key::OfChannel(channel));
+                for name in [keys.tally(channel), keys.own(channel), keys.people(channel), keys.owner(channel)] {
+                    assert_eq!(keys.parse(name.as_bytes()), of_it, "{name}");
+                }
+                assert_eq!(keys.parse(keys.total(channel).as_bytes()), None);
+            }
+            assert_eq!(keys.parse(&keys.node(b"ab\xff")), Some(Key::Node(b"ab\xff")));
+            assert_eq!(keys.parse(keys.nodes().as_bytes()), None);
+        }
+        assert_eq!(Keys::new("a*[b]\\?:").pattern(), r"a\*\[b\]\\\?:headcount:v1:*");
+        assert_eq!(Keys::new("a:").parse(b"b:headcount:v1:node:x"), None);
+        assert_eq!(Keys::new("").parse(b"headcount:v1:{x"), None);
+        assert_eq!(Keys::new("").parse(b"headcount:v1:{\xff}:tally"), None);
+    }
 
     #[test]
     fn the_keys_of_a_channel_share_a_cluster_slot() {

@@ -6,19 +6,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
 use super::crowd::{Crowd, Joined, Origin};
+use super::mark::{Mark, Seen};
 use super::visitors::VisitorId;
 use crate::config::{Count, Rules};
 
 /// What happened to a channel since the task last looked.
 pub mod flag {
-    /// It waits in the mailbox already.
-    pub(super) const QUEUED: u8 = 1;
     /// Its number here may have changed.
     pub const TALLY: u8 = 2;
     /// Its subscription was acknowledged.
@@ -50,10 +49,8 @@ pub struct Change {
 pub struct ChannelHandle {
     name: Arc<str>,
     number: u64,
-    here: AtomicU64,
+    mark: Mark,
     crowd: Option<Box<Crowd>>,
-    heard: AtomicU64,
-    flags: AtomicU8,
     shared: Arc<Shared>,
 }
 
@@ -63,7 +60,7 @@ impl ChannelHandle {
         let (news, joined) = match &self.crowd {
             Some(crowd) => crowd.join(who(), origin),
             None => {
-                self.here.fetch_add(1, Ordering::Relaxed);
+                self.mark.come();
                 (true, Joined::Counted)
             }
         };
@@ -78,7 +75,7 @@ impl ChannelHandle {
         let news = match &self.crowd {
             Some(crowd) => crowd.leave(who()),
             None => {
-                self.here.fetch_sub(1, Ordering::Relaxed);
+                self.mark.go();
                 true
             }
         };
@@ -99,7 +96,7 @@ impl ChannelHandle {
 
     /// An integer arrived on it. Readings that were under way are older than it.
     pub fn heard(self: &Arc<Self>) {
-        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.mark.hear();
         self.mark(flag::HEARD);
     }
 
@@ -110,29 +107,24 @@ impl ChannelHandle {
 
     /// How many integers have arrived; tells whether a [`Value`] is older than one of them.
     pub fn times_heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
-    }
-
-    fn here(&self) -> u64 {
-        self.here.load(Ordering::Relaxed)
+        self.mark.heard()
     }
 
     /// What happened since the last look. Whatever happens after this posts the handle again.
     fn take_change(&self) -> Change {
-        let flags = self.flags.swap(0, Ordering::AcqRel);
+        let Seen { flags, here, heard } = self.mark.take();
         Change {
             name: self.name.clone(),
             handle: self.number,
             flags,
-            here: self.here(),
+            here,
             visitors: self.crowd.as_ref().map(|crowd| crowd.take_changes()),
-            heard: self.times_heard(),
+            heard,
         }
     }
 
     fn mark(self: &Arc<Self>, bit: u8) {
-        let before = self.flags.fetch_or(bit | flag::QUEUED, Ordering::AcqRel);
-        if before & flag::QUEUED == 0 {
+        if self.mark.set(bit) {
             lock(&self.shared.changed).push(self.clone());
             self.shared.work.notify_one();
         }
@@ -198,7 +190,7 @@ impl Presence {
         let shared = self.shared.clone();
         let number = shared.handles.fetch_add(1, Ordering::Relaxed) + 1;
         let crowd = (count == Count::Visitors).then(Box::default);
-        Arc::new(ChannelHandle { name, number, here: 0.into(), crowd, heard: 0.into(), flags: 0.into(), shared })
+        Arc::new(ChannelHandle { name, number, mark: Mark::new(), crowd, shared })
     }
 
     /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.
@@ -288,6 +280,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl fmt::Debug for ChannelHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChannelHandle").field("name", &self.name).field("here", &self.here()).finish_non_exhaustive()
+        f.debug_struct("ChannelHandle")
+            .field("name", &self.name)
+            .field("here", &self.mark.here())
+            .finish_non_exhaustive()
     }
 }

@@ -114,7 +114,10 @@ impl Crowd {
     pub fn take_changes(&self) -> Vec<(VisitorId, bool)> {
         let inner = &mut *self.lock();
         let counted = |id: &VisitorId| inner.visitors.get(id).is_some_and(|visitor| visitor.counted);
-        std::mem::take(&mut inner.changed).into_iter().map(|id| (id, counted(&id))).collect()
+        let mut changes: Vec<_> = std::mem::take(&mut inner.changed).into_iter().map(|id| (id, counted(&id))).collect();
+        // In an order that a run with the same seed repeats.
+        changes.sort_unstable();
+        changes
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -46,6 +46,8 @@ pub enum Job {
     Look(Vec<Arc<str>>),
     /// Look which channels this node's list in the store names.
     Audit(NodeId),
+    /// Look at a page of the store's keys from here on, for what dead nodes have left. Not under this id.
+    Scrub(String, NodeId),
     /// Give this node's lease back.
     Leave {
         /// Its id, under which nothing is left.
@@ -110,6 +112,8 @@ pub enum Outcome {
     Look(Result<Vec<Arc<str>>, Error>),
     /// See [`Job::Audit`].
     Audit(NodeId, Result<Vec<String>, Error>),
+    /// See [`Job::Scrub`]; where the next page begins.
+    Scrubbed(Result<String, Error>),
     /// See [`Job::Leave`]
     Left(Result<(), Error>),
 }

@@ -51,6 +51,7 @@ impl<S: Store> Context<S> {
                 let named = |missing: Vec<usize>| missing.into_iter().filter_map(|index| names.get(index).cloned());
                 Outcome::Look(missing.map(|missing| named(missing).collect()))
             }
+            Job::Scrub(cursor, id) => Outcome::Scrubbed(self.scrub(&cursor, &id).await),
             Job::Audit(id) => {
                 let result = self.scripts.audit(&id).await;
                 Outcome::Audit(id, result)
@@ -74,36 +75,49 @@ impl<S: Store> Context<S> {
             Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
-                let dead = if job.may_reap { scripts.strangers(name).await? } else { Vec::new() };
-                for id in &dead {
-                    // Its entry among the nodes was lost, so nobody else withdraws the rest.
-                    self.reap(id).await?;
-                }
+                let dead = if job.may_reap { self.withdraw_strangers(name).await? } else { Vec::new() };
                 scripts.repair(name, job.exact, &job.id, job.share, job.visitors, &dead).await
             }
         }
     }
 
+    /// Withdraws everything of those who have a share on a channel and are no nodes. Returns who they are.
+    pub(super) async fn withdraw_strangers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
+        let dead = self.scripts.strangers(channel).await?;
+        for id in &dead {
+            // Its entry among the nodes was lost, so nobody else withdraws the rest.
+            self.reap(id).await?;
+        }
+        Ok(dead)
+    }
+
     /// Withdraws every share of `id`, channel by channel, then strikes it from the nodes. A lease that
     /// has ended is never renewed, so this is final. Several nodes may do it at once, and one that dies
     /// midway is followed by another.
-    async fn reap(&self, id: &NodeId) -> Result<usize, Error> {
+    pub(super) async fn reap(&self, id: &NodeId) -> Result<usize, Error> {
         let channels = self.scripts.listed(id).await?;
+        let mut failed = None;
         for channel in &channels {
-            let exact = self.rules.stands(channel);
-            let swept = match self.scripts.repair(channel, exact, id, None, None, std::slice::from_ref(id)).await {
-                Ok(ScriptReply::Total { dying: false, .. }) => continue,
-                Ok(_) => self.scripts.sweep(channel, exact).await,
-                Err(error) => Err(error),
-            };
-            match swept {
-                // A key that holds something else keeps nothing else from being withdrawn.
-                Err(error) if !error.is_of_one_key() => return Err(error),
-                _ => {}
+            match self.withdraw(channel, id).await {
+                Err(error @ (Error::Down | Error::Lost(_))) => return Err(error),
+                // What fails on one channel keeps nothing else from being withdrawn, but the id stays then.
+                Err(error) => failed = Some(error),
+                Ok(()) => {}
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         self.scripts.strike(id).await?;
         Ok(channels.len())
+    }
+
+    async fn withdraw(&self, channel: &str, id: &NodeId) -> Result<(), Error> {
+        let exact = self.rules.stands(channel);
+        match self.scripts.repair(channel, exact, id, None, None, std::slice::from_ref(id)).await? {
+            ScriptReply::Total { dying: false, .. } => Ok(()),
+            _ => self.scripts.sweep(channel, exact).await,
+        }
     }
 
     /// Gives back this node's lease, and withdraws what may be left under ids that it had before.

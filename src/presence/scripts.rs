@@ -223,16 +223,28 @@ impl<S: Store> Scripts<S> {
         let mut ids: Vec<Vec<u8>> = self.members("HKEYS", self.keys.tally(channel).as_bytes()).await?;
         let owners = self.pairs(self.keys.owner(channel).as_bytes()).await?;
         ids.extend(owners.iter().filter_map(|(_, entry)| Some(owner::node_of(entry)?.as_bytes().to_vec())));
+        self.no_nodes(ids.iter().map(|id| NodeId::of(id)).collect()).await
+    }
+
+    /// Those of these ids that are not among the nodes; none if nobody can tell.
+    pub(super) async fn no_nodes(&self, ids: Vec<NodeId>) -> Result<Vec<NodeId>, Error> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let mut command = with(cmd("ZMSCORE"), &[self.keys.nodes().as_bytes()]);
-        command.arg(&ids);
-        let ends: Vec<Option<f64>> = match self.store.call(command).await.and_then(read) {
+        ids.iter().for_each(|id| {
+            command.arg(id.as_bytes());
+        });
+        let ends: Vec<Option<f64>> = match self.ask_for(command).await {
             Err(error) if error.is_of_one_key() => return Ok(Vec::new()),
             reply => reply?,
         };
-        Ok(ids.iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| NodeId::of(id)).collect())
+        Ok(ids.into_iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| id).collect())
+    }
+
+    /// Sends a command whose reply is of this kind.
+    pub(super) async fn ask_for<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Error> {
+        self.store.call(command).await.and_then(read)
     }
 
     /// Which of these channels have no total that is a string: an index each.

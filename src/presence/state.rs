@@ -15,6 +15,7 @@ use super::channel_state::{ChannelState, Listed, Now, Step};
 use super::effect::{Effect, Job, News, StepJob};
 use super::lease::{Lease, NodeId};
 use super::schedule::{Channels, Look, Schedule};
+use super::scrub::Scrub;
 use crate::config::{self, Rules};
 
 /// Steps for channels that may be under way at once.
@@ -35,7 +36,7 @@ pub struct State {
     up: bool,
     subscribed: bool,
     staying: bool,
-    closing: bool,
+    pub(super) closing: bool,
     leaving: bool,
     pub(super) channels: Channels,
     schedule: Schedule,
@@ -47,7 +48,8 @@ pub struct State {
     /// steps are under way with each.
     pub(super) spent: IndexMap<NodeId, usize>,
     pub(super) look: Look,
-    audit: Instant,
+    pub(super) audit: Instant,
+    pub(super) scrub: Scrub,
     /// Channels that dead nodes' visitors are swept out of.
     pub(super) sweeping: IndexSet<Arc<str>>,
     /// The stamp of the last batch of visitors.
@@ -95,6 +97,7 @@ impl State {
             spent: IndexMap::new(),
             look: Look::new(now),
             audit: now,
+            scrub: Scrub::new(now),
             sweeping: IndexSet::new(),
             stamps: 0,
             refusing: 0,
@@ -185,6 +188,7 @@ impl State {
         self.beat_if_due(now);
         self.look_if_due(now);
         self.audit_if_due(now);
+        self.scrub_if_due(now);
         self.start_ready(now);
         self.leave_if_done();
     }
@@ -266,7 +270,7 @@ impl State {
     }
 
     /// Whether channels may be worked on. Without a lease nothing can be stated.
-    fn may_step(&self) -> bool {
+    pub(super) fn may_step(&self) -> bool {
         self.up && self.lease.held
     }
 
@@ -355,15 +359,6 @@ impl State {
         }
     }
 
-    /// Compares its list in the store with what it knows: a store that came back with what it had a
-    /// while ago may have a share that this node took out since, and nobody else would.
-    fn audit_if_due(&mut self, now: Instant) {
-        if self.may_step() && !self.closing && now >= self.audit {
-            self.audit = self.next_repair(now);
-            self.effects.push(Effect::Run(Job::Audit(self.lease.id.clone())));
-        }
-    }
-
     /// When closing: once nothing is left to withdraw, gives the leases back.
     fn leave_if_done(&mut self) {
         if !self.closing || self.leaving {
@@ -379,7 +374,9 @@ impl State {
             return;
         }
         self.leaving = true;
-        let spent = self.spent.drain(..).map(|(id, _)| id).collect();
+        // Those that are being reaped, too: that ends with the task.
+        let mut spent: Vec<NodeId> = self.spent.drain(..).map(|(id, _)| id).collect();
+        spent.extend(self.reaping.iter().filter(|(_, own)| **own).map(|(id, _)| id.clone()));
         self.effects.push(Effect::Run(Job::Leave { id: self.lease.id.clone(), spent }));
     }
 }

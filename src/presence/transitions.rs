@@ -11,13 +11,10 @@ use super::lease::NodeId;
 use super::scripts::{HeartbeatReply, ScriptReply};
 use super::state::State;
 use crate::backplane::Error;
-use crate::config::Count;
 
 /// The first and the longest pause before a heartbeat that the store refused is sent again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Channels that one audit may bring.
-const AUDITED: usize = 1024;
 /// What an ACL's refusal says, before version 7 of Redis within an error of the script's.
 const DENIED: [&str; 3] = ["NOPERM", "ACL failure", "can't run this command"];
 /// Why a key of a pattern's channel is left alone.
@@ -74,6 +71,7 @@ impl State {
                     self.audited(result.unwrap_or_default(), now);
                 }
             }
+            Outcome::Scrubbed(result) => self.scrubbed(result),
             Outcome::Left(result) => {
                 if let Err(error) = result {
                     self.tell(News::NotYet("the lease is not given back; it ends by itself", error));
@@ -147,26 +145,6 @@ impl State {
                 self.lease.id = (self.draw)();
             }
             Err(error) => self.tell(News::NotYet("no heartbeat", error)),
-        }
-    }
-
-    /// The store has this node in so many channels. Those that it does not know are left as any other.
-    fn audited(&mut self, names: Vec<String>, now: Instant) {
-        for name in &names {
-            // One that is known and was taken off the list is on it again.
-            if let Some(channel) = self.channels.get_mut(name.as_str()).filter(|channel| channel.listed == Listed::No) {
-                channel.listed = Listed::Maybe;
-                self.look_at(name.as_str().into(), now);
-            }
-        }
-        // Visitors are withdrawn under the number that they were stated under, which is not known any more.
-        let sockets = |name: &str| self.rules.find(name).is_none_or(|rule| rule.count != Count::Visitors);
-        let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()) && sockets(name));
-        for name in unknown.take(AUDITED).map(Arc::<str>::from).collect::<Vec<_>>() {
-            let repair = self.next_repair(now);
-            let channel = ChannelState::left_behind(self.rules.stands(&name), now, repair);
-            self.channels.insert(name.clone(), channel);
-            self.look_at(name, now);
         }
     }
 

@@ -108,9 +108,10 @@ impl Visitors {
         for (at, _) in &mut self.lingering {
             *at = (*at).min(now + linger);
         }
-        let here: Vec<VisitorId> = self.all.iter().filter(|(_, visitor)| visitor.here).map(|(id, _)| *id).collect();
-        for id in here {
-            self.note(id, false, now, linger);
+        for id in self.sorted() {
+            if self.all.get(&id).is_some_and(|visitor| visitor.here) {
+                self.note(id, false, now, linger);
+            }
         }
     }
 
@@ -254,12 +255,18 @@ impl Visitors {
     /// that, the store gives up what it has under any other.
     pub fn lost(&mut self) {
         (self.number, self.from, self.stated, self.doubts, self.astray) = (None, 0, 0, 0, true);
-        let ids: Vec<VisitorId> = self.all.keys().copied().collect();
-        for id in ids {
+        for id in self.sorted() {
             if let Some(visitor) = self.all.get_mut(&id) {
                 visitor.stated = Stated::No;
             }
             self.look_at(id);
         }
+    }
+
+    /// Everybody, in an order that a run with the same seed repeats.
+    fn sorted(&self) -> Vec<VisitorId> {
+        let mut ids: Vec<VisitorId> = self.all.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 }

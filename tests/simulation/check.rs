@@ -1,11 +1,13 @@
 //! What must hold: at once, at each quiet point, and when everybody has left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use headcount::presence::VisitorId;
 use headcount::store::Slot;
 use redis::Value;
 
-use crate::plan::{CHANNELS, Key, NODES};
+use crate::node::Node;
+use crate::plan::{CHANNELS, Key, NODES, ROOM};
 use crate::world::World;
 
 /// How often a quiet world is looked at, and how long it must stay right, in microseconds.
@@ -16,6 +18,7 @@ const HOLD: u64 = 1_500_000;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Script {
     State,
+    Visit,
     Repair,
     Other,
 }
@@ -25,6 +28,8 @@ impl Script {
         let says = |words: &[u8]| source.windows(words.len()).any(|part| part == words);
         if says(b"-- States what one node has on one channel") {
             Self::State
+        } else if says(b"-- States which visitors a node has") {
+            Self::Visit
         } else if says(b"-- Withdraws the shares of dead nodes") {
             Self::Repair
         } else {
@@ -39,6 +44,7 @@ impl World {
     pub fn watch(&mut self, number: usize, request: &[u8], out: &[(Slot, Vec<u8>)]) {
         let Some(connection) = self.connections.get(&number) else { return };
         let (node, slot) = (connection.node, connection.slot);
+        self.watch_published(out);
         let Ok(Value::Array(arguments)) = redis::parse_redis_value(request) else { return };
         let text = |value: &Value| match value {
             Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -46,6 +52,12 @@ impl World {
         };
         let reply = out.iter().find(|(to, _)| Some(*to) == slot).map(|(_, bytes)| bytes.clone()).unwrap_or_default();
         let [Value::BulkString(name), Value::BulkString(script), rest @ ..] = &arguments[..] else { return };
+        if name == b"ZREM"
+            && self.strict
+            && let Some(Value::BulkString(id)) = rest.first()
+        {
+            self.watch_struck(&String::from_utf8_lossy(id));
+        }
         self.note(|| {
             let script = name == b"EVALSHA" || name == b"EVAL";
             let shown: Vec<_> = arguments.iter().skip(if script { 3 } else { 0 }).map(text).collect();
@@ -66,14 +78,23 @@ impl World {
         let (keys, arguments) = rest[1..].split_at(keys);
         let arguments: Vec<String> = arguments.iter().map(text).collect();
         let now = self.store.millis(self.now);
+        let end = match script {
+            Script::State => &arguments[2],
+            Script::Visit => &arguments[4],
+            _ => "",
+        };
+        if let Some(late) = end.parse().ok().map(|end: i64| now - end).filter(|late| *late > 0) {
+            return self.fail(format!("something was stated {late} ms after its lease had ended"));
+        }
         if script == Script::State {
-            let end: i64 = arguments[2].parse().unwrap_or(0);
-            if end < now {
-                return self.fail(format!("something was stated {} ms after its lease had ended", now - end));
-            }
             let shares = self.store.pairs(self.now, &["HGETALL", &text(&keys[1])]);
             if self.strict && self.old_ids[node].iter().any(|old| shares.contains_key(old)) {
                 self.fail(format!("node {node} has shares under two ids on {}", text(&keys[0])));
+            }
+            let list = format!("headcount:v1:node:{}", arguments[0]);
+            let listed = self.store.text(self.now, &["SISMEMBER", &list, &text(&keys[0])]);
+            if self.strict && arguments[1] != "0" && listed.as_deref() != Some("1") {
+                self.fail(format!("node {node} has a share on {}, which its list has not", text(&keys[0])));
             }
         } else if script == Script::Repair && self.strict {
             // Behind the node, its share, exact, and its visitors' number and stamp.
@@ -86,6 +107,29 @@ impl World {
         }
     }
 
+    /// What is published is what the total is, so publishes never go back in time.
+    fn watch_published(&mut self, out: &[(Slot, Vec<u8>)]) {
+        for (_, bytes) in out.iter().filter(|(_, bytes)| bytes.starts_with(b">3\r\n$7\r\nmessage")) {
+            let Ok(Value::Push { data, .. }) = redis::parse_redis_value(bytes) else { continue };
+            let [Value::BulkString(channel), Value::BulkString(number)] = &data[..] else { continue };
+            let [channel, number] = [channel, number].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            let total = self.store.text(self.now, &["GET", &channel]).unwrap_or_else(|| "0".into());
+            if total != number {
+                self.fail(format!("{number} was published on {channel}, whose total is {total}"));
+            }
+        }
+    }
+
+    /// A node is struck after all that it had is withdrawn.
+    fn watch_struck(&mut self, id: &str) {
+        for channel in CHANNELS {
+            let share = self.store.text(self.now, &["HGET", &format!("headcount:v1:{{{channel}}}:tally"), id]);
+            if let Some(share) = share {
+                self.fail(format!("{id} was struck, but has {share} on {channel}"));
+            }
+        }
+    }
+
     /// Ends every fault, waits until everything agrees, and then some more.
     pub fn calm_down(&mut self, limit: u64) {
         self.note(|| "the faults end".into());
@@ -93,13 +137,15 @@ impl World {
         self.slow = [0; NODES];
         // A stall ends by itself: what waits in a connection must not be overtaken by what is sent after it.
         self.store.refuses = None;
-        if !self.nodes.iter().flatten().any(|node| !node.stopping) {
-            let free = self.nodes.iter().position(Option::is_none).unwrap_or(0);
-            self.start_node(free);
-        }
         let start = self.now.max(self.store.stalled);
         let mut since = None;
         loop {
+            // Somebody must be there to heal.
+            if !self.nodes.iter().flatten().any(|node| !node.stopping)
+                && let Some(free) = self.nodes.iter().position(Option::is_none)
+            {
+                self.start_node(free);
+            }
             self.run_until(self.now + LOOK);
             if self.failure.is_some() {
                 return;
@@ -149,6 +195,10 @@ impl World {
     }
 
     fn here(&self, channel: usize) -> u64 {
+        if channel == ROOM {
+            let everybody: BTreeSet<VisitorId> = self.nodes.iter().flatten().flat_map(Node::counted).collect();
+            return everybody.len() as u64;
+        }
         self.nodes.iter().flatten().map(|node| node.here(channel)).sum()
     }
 
@@ -208,7 +258,7 @@ impl World {
         }
         let [tally, own] = ["tally", "own"].map(|what| format!("headcount:v1:{{{name}}}:{what}"));
         let shares = self.store.pairs(self.now, &["HGETALL", &tally]);
-        let memory = self.nodes.iter().flatten().filter(|node| node.here(channel) > 0);
+        let memory = self.nodes.iter().flatten().filter(|node| channel != ROOM && node.here(channel) > 0);
         let memory = memory.map(|node| (node.state.id().to_string(), node.here(channel).to_string())).collect();
         if shares != memory {
             return Some(format!("the shares are {shares:?}, but {memory:?} are here"));
@@ -217,12 +267,54 @@ impl World {
         if stored != (here > 0).then(|| here.to_string()) {
             return Some(format!("own is {stored:?}, but {here} are here"));
         }
-        if here > 0 {
-            keys.extend([tally, own]);
+        if channel == ROOM {
+            if let Some(why) = self.people_disagree(keys) {
+                return Some(why);
+            }
+        } else if here > 0 {
+            keys.insert(tally);
         }
-        let told = |node: &crate::node::Node| node.hubs.get(&channel).map(|hub| hub.total);
+        if here > 0 {
+            keys.insert(own);
+        }
+        let told = |node: &Node| node.hubs.get(&channel).map(|hub| hub.total);
         let shown = self.nodes.iter().flatten().filter_map(told).find(|shown| *shown != Some(total.unwrap_or(0)));
         shown.map(|shown| format!("clients see {shown:?}, but the total is {total:?}"))
+    }
+
+    /// Who visits, and on which nodes, is what these say.
+    fn people_disagree(&mut self, keys: &mut BTreeSet<String>) -> Option<String> {
+        let [people, owner] = ["people", "owner"].map(|what| format!("headcount:v1:{{{}}}:{what}", CHANNELS[ROOM]));
+        let mut memory: BTreeSet<(String, Vec<u8>)> = BTreeSet::new();
+        let mut counts: BTreeSet<(String, u64)> = BTreeSet::new();
+        for node in self.nodes.iter().flatten().filter(|node| node.here(ROOM) > 0) {
+            let id = node.state.id().to_string();
+            memory.extend(node.counted().into_iter().map(|visitor| (id.clone(), visitor.0.to_vec())));
+            counts.insert((id, node.here(ROOM)));
+        }
+        let mut ids = BTreeMap::new();
+        let mut stated: BTreeSet<(String, u64)> = BTreeSet::new();
+        for (number, entry) in self.store.byte_pairs(self.now, &["HGETALL", &owner]) {
+            let entry = String::from_utf8_lossy(&entry).into_owned();
+            let mut words = entry.split(' ');
+            let count = words.next().and_then(|count| count.parse().ok()).unwrap_or(0);
+            let id = words.nth(1).unwrap_or_default().to_owned();
+            stated.insert((id.clone(), count));
+            ids.insert(number, id);
+        }
+        if stated != counts {
+            return Some(format!("the owners are {stated:?}, but {counts:?} are here"));
+        }
+        let mut there: BTreeSet<(String, Vec<u8>)> = BTreeSet::new();
+        for (visitor, numbers) in self.store.byte_pairs(self.now, &["HGETALL", &people]) {
+            for number in numbers.chunks(2) {
+                there.insert((ids.get(number).cloned().unwrap_or_default(), visitor.clone()));
+            }
+        }
+        if !memory.is_empty() {
+            keys.extend([people, owner]);
+        }
+        (there != memory).then(|| format!("the people are {there:?}, but {memory:?} are here"))
     }
 
     /// Everybody leaves, and the nodes stop one after the other: nothing of ours may be left.
@@ -230,12 +322,8 @@ impl World {
         for node in 0..NODES {
             for channel in 0..CHANNELS.len() {
                 for watch in [false, true] {
-                    let count = self.nodes[node].as_ref().and_then(|node| node.hubs.get(&channel));
-                    let count = count.map_or(0, |hub| if watch { hub.watchers } else { hub.sockets });
-                    for _ in 0..count {
-                        let event = crate::world::Event::Retry { node, messages: true };
-                        self.with(node, event, |node, now, asks| node.leave(channel, watch, now, asks));
-                    }
+                    let event = crate::world::Event::Retry { node, messages: true };
+                    self.with(node, event, |node, now, asks| node.leave_all(channel, watch, now, asks));
                 }
             }
         }

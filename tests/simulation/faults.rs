@@ -1,6 +1,6 @@
 //! What people, operators, other programs and bad luck do.
 
-use crate::plan::{Action, CHANNELS, Key, NODES};
+use crate::plan::{Action, CHANNELS, Key, ROOM};
 use crate::world::{Event, World};
 
 impl World {
@@ -11,6 +11,8 @@ impl World {
                 | Action::Leave { .. }
                 | Action::Watch { .. }
                 | Action::Unwatch { .. }
+                | Action::Visit { .. }
+                | Action::Part { .. }
                 | Action::Start { .. }
         );
         self.stats.faults += u64::from(fault);
@@ -30,16 +32,31 @@ impl World {
             Action::Unwatch { node, channel } => {
                 self.with(node, event, |node, now, asks| node.leave(channel, true, now, asks));
             }
+            Action::Visit { node, who } => self.with(node, event, |node, now, asks| node.visit(who, now, asks)),
+            Action::Part { node, who } => self.with(node, event, |node, now, asks| node.part(who, now, asks)),
             Action::Start { node } => self.start_node(node),
             Action::Crash { node } => {
-                // Two faults at once are too many: where nobody else has a channel, a node's lease and list
-                // are the only witnesses of its share, until it has put them back.
-                if !self.unwitnessed[node] || self.is_witnessed(node) {
-                    let arrives = self.random.bool();
-                    self.end_node(node, arrives);
-                }
+                let arrives = self.random.bool();
+                self.end_node(node, arrives);
             }
             Action::Stop { node } => self.stop_node(node),
+            Action::Upgrade { node } => {
+                if let Some(node) = &mut self.nodes[node] {
+                    node.upgrade = true;
+                }
+                self.stop_node(node);
+            }
+            Action::Suspend { node, ms } => {
+                if let Some(node) = self.nodes[node].as_mut().filter(|node| node.paused <= now) {
+                    node.paused = now + ms * 1000;
+                    node.ahead -= ms as i64 * 1000;
+                }
+            }
+            Action::Leap { node, ms } => {
+                if let Some(node) = &mut self.nodes[node] {
+                    node.ahead += ms as i64 * 1000;
+                }
+            }
             Action::Pause { node, ms } => {
                 if let Some(node) = &mut self.nodes[node] {
                     node.paused = node.paused.max(now + ms * 1000);
@@ -74,7 +91,6 @@ impl World {
                 if self.store.ask(now, &["FLUSHALL"]).is_some() {
                     self.foreign = (0, 0);
                     self.hurt.clear();
-                    self.unwitnessed = [true; NODES];
                 }
             }
             Action::ScriptFlush => drop(self.store.ask(now, &["SCRIPT", "FLUSH"])),
@@ -88,40 +104,13 @@ impl World {
 
     pub fn stop_node(&mut self, index: usize) {
         self.with(index, Event::Action(Action::Stop { node: index }), |node, now, asks| {
-            for (channel, hub) in
-                node.hubs.iter().map(|(channel, hub)| (*channel, (hub.sockets, hub.watchers))).collect::<Vec<_>>()
-            {
-                (0..hub.0).for_each(|_| node.leave(channel, false, now, asks));
-                (0..hub.1).for_each(|_| node.leave(channel, true, now, asks));
+            node.state.stay();
+            for channel in 0..CHANNELS.len() {
+                node.leave_all(channel, false, now, asks);
+                node.leave_all(channel, true, now, asks);
             }
             node.close(now);
         });
-    }
-
-    /// Whether the store has a node's lease, and lists it wherever it has a share of it.
-    fn is_witnessed(&mut self, index: usize) -> bool {
-        let Some(id) = self.nodes[index].as_ref().map(|node| node.state.id().to_string()) else { return true };
-        let now = self.now;
-        let listed = self.store.list(now, &["SMEMBERS", &format!("headcount:v1:node:{id}")]);
-        let shares = |channel: &&str| format!("headcount:v1:{{{channel}}}:tally");
-        let on: Vec<&str> = CHANNELS
-            .into_iter()
-            .filter(|channel| self.store.text(now, &["HGET", &shares(channel), &id]).is_some())
-            .collect();
-        let witnessed = self.store.text(now, &["ZSCORE", "headcount:v1:nodes", &id]).is_some()
-            && on.iter().all(|channel| listed.iter().any(|name| name == channel));
-        // Nor may anything be left under an id that it had before.
-        let old = self.old_ids[index].clone();
-        let left = old.iter().any(|old| {
-            let list = format!("headcount:v1:node:{old}");
-            let has =
-                |store: &mut crate::store::Store, command: &[&str]| store.text(now, command).as_deref() == Some("1");
-            has(&mut self.store, &["EXISTS", &list])
-                || CHANNELS.iter().any(|channel| has(&mut self.store, &["HEXISTS", &shares(channel), old]))
-        });
-        let witnessed = witnessed && !left;
-        self.unwitnessed[index] &= !witnessed;
-        witnessed
     }
 
     /// Whether a channel's own key may be lost: one at a time, since each is what the others heal from.
@@ -135,6 +124,8 @@ impl World {
             Key::Total(channel) => CHANNELS[channel].to_owned(),
             Key::Tally(channel) => of(channel, "tally"),
             Key::Own(channel) => of(channel, "own"),
+            Key::People => of(ROOM, "people"),
+            Key::Owner => of(ROOM, "owner"),
             Key::Nodes => "headcount:v1:nodes".to_owned(),
             Key::List(node) => format!("headcount:v1:node:{}", self.nodes[node].as_ref()?.state.id()),
         })
@@ -143,15 +134,9 @@ impl World {
     fn may_lose(&mut self, key: Key) -> bool {
         match key {
             Key::Total(_) => true,
-            Key::Nodes => {
-                self.unwitnessed = [true; NODES];
-                true
-            }
             Key::Tally(channel) | Key::Own(channel) => self.may_hurt(channel),
-            Key::List(node) => {
-                self.unwitnessed[node] = true;
-                true
-            }
+            Key::People | Key::Owner => self.may_hurt(ROOM),
+            Key::Nodes | Key::List(_) => true,
         }
     }
 
@@ -169,7 +154,7 @@ impl World {
         let Some(name) = self.name(key).filter(|_| self.store.is_up()) else { return };
         // What somebody writes where nothing of ours is would be nobody's to mend.
         let there = self.store.text(self.now, &["EXISTS", &name]).as_deref() == Some("1");
-        if (!there && matches!(key, Key::Tally(_) | Key::Own(_))) || !self.may_lose(key) {
+        if (!there && !matches!(key, Key::Total(_) | Key::Nodes | Key::List(_))) || !self.may_lose(key) {
             return;
         }
         let huge = "9223372036854775807";
@@ -183,6 +168,11 @@ impl World {
                     [(b"bogus", b"abc"), (b"bogus", huge.as_bytes()), (b"bogus", b"-5"), (bytes, bytes), (bytes, b"7")];
                 put(&[b"HSET", key_name, values[how].0, values[how].1]);
             }
+            (Key::People, 0) => put(&[b"HSET", key_name, b"bogus", b"xx"]),
+            (Key::People, 1) => put(&[b"HSET", key_name, &[1; 16], b"odd"]),
+            (Key::People, 2) => put(&[b"HDEL", key_name, &[1; 16], &[2; 16], &[3; 16]]),
+            (Key::Owner, 0) => put(&[b"HSET", key_name, b"xx", b"3 5 nobody"]),
+            (Key::Owner, 1) => put(&[b"HSET", key_name, b"xx", bytes]),
             (Key::Nodes, 0..=3) => put(&[b"ZADD", key_name, b"5", bytes]),
             (Key::List(_), 0..=3) => put(&[b"SADD", key_name, b"page:/bogus"]),
             (_, 0..=4) => {

@@ -55,12 +55,22 @@ pub enum Mutation {
     StatesUnlisted,
     /// A node does not compare its list in the store with what it knows.
     NoAudit,
+    /// Nobody goes through the keys for what dead nodes have left.
+    NoScrub,
+    /// A batch of visitors does not look at the stamp of the one before.
+    NoStamps,
+    /// Nobody takes visitors out of what a dead node had.
+    NoSweep,
+    /// A node's older numbers are left as they are.
+    KeepsOldNumbers,
+    /// Nobody notices that people and owner cannot both be right.
+    NoCheckOfPeople,
 }
 
 use Mutation as M;
 
 impl Mutation {
-    pub const ALL: [Mutation; 22] = [
+    pub const ALL: [Mutation; 27] = [
         M::NoLeaseCheck,
         M::RenewsEndedLease,
         M::AddsEachTime,
@@ -83,6 +93,11 @@ impl Mutation {
         M::NoCheckOfList,
         M::StatesUnlisted,
         M::NoAudit,
+        M::NoScrub,
+        M::NoStamps,
+        M::NoSweep,
+        M::KeepsOldNumbers,
+        M::NoCheckOfPeople,
     ];
 
     /// What is replaced by what in the scripts.
@@ -99,6 +114,10 @@ impl Mutation {
             M::KeepsOldIds => ("for i = 6, #ARGV do", "for i = 6, 0 do"),
             M::NoPublish => ("if changed then", "if false then"),
             M::LeavesLateLeases => ("'+inf', 'LIMIT', 0, 64", "'+inf', 'LIMIT', 0, 0"),
+            M::NoStamps => ("elseif owner.stamp < from or owner.stamp >= to then", "elseif false then"),
+            M::NoSweep => ("if owners[number] and owners[number].raw == ARGV[2]", "if false"),
+            M::KeepsOldNumbers => ("    sentence(other)\n", ""),
+            M::NoCheckOfPeople => ("local broken = not claims or", "local broken = false and"),
             M::NoCheckOfList => ("redis.call('DEL', list)", ""),
             M::ExpelsOnDamage => (
                 "local counted = marked or not fields or #fields > 0 or no_people or people > 0",
@@ -112,6 +131,9 @@ impl Mutation {
     pub fn rewrite(self, command: &Cmd, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let arguments: Vec<&[u8]> =
             command.args_iter().map(|argument| if let Arg::Simple(bytes) = argument { bytes } else { b"" }).collect();
+        if self == M::NoStrangers && arguments[0] == b"HKEYS" {
+            return Some(wire::command(&["HKEYS", "nothing"]));
+        }
         if self == M::NeverUnlisted && arguments[0] == b"SREM" {
             return Some(wire::command(&["PING"]));
         }
@@ -139,9 +161,8 @@ impl Mutation {
     pub fn job(self, mut job: Job) -> Option<Job> {
         use headcount::presence::effect::Job::Step;
         match (self, &mut job) {
-            (M::NoStrangers, Step(_, step)) => step.may_reap = false,
             (M::StatesUnlisted, Step(_, step)) => step.list = false,
-            (M::NoAudit, Job::Audit(_)) => return None,
+            (M::NoAudit, Job::Audit(_)) | (M::NoScrub, Job::Scrub(..)) => return None,
             _ => {}
         }
         Some(job)

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use headcount::store::Slot;
 use redis::{PushKind, Value};
 
-use crate::plan::CHANNELS;
+use crate::plan::{Action, CHANNELS, ERRORS, Inject};
 use crate::wire;
 use crate::world::{CHECK, Event, TIMEOUT, World};
 
@@ -185,18 +185,48 @@ impl World {
     /// A request arrives at the store.
     fn arrive(&mut self, number: usize, bytes: &[u8]) {
         let Some(slot) = self.connections.get(&number).and_then(|connection| connection.slot) else { return };
+        self.arrived += 1;
+        let injected = self.inject.filter(|(at, _)| *at == self.arrived).map(|(_, what)| what);
         let draw = self.random.u8(..100);
-        if let Some(refusal) = self.store.refusal(self.now, draw) {
+        let refusal = match injected {
+            Some(Inject::Error(error)) => Some(ERRORS[error]),
+            _ => self.store.refusal(self.now, draw),
+        };
+        if let Some(refusal) = refusal {
             self.note(|| format!("the store refuses: {refusal}"));
-            return self.send(
-                number,
-                false,
-                Event::ToClient { connection: number, bytes: format!("-{refusal}\r\n").into() },
-            );
+            return self.reply(number, format!("-{refusal}\r\n").into());
+        }
+        if self.crowded && bytes.windows(6).any(|part| part == b"\r\nSCAN") {
+            return self.reply(number, b"*2\r\n$2\r\n17\r\n*0\r\n".to_vec());
+        }
+        if injected.is_some_and(|what| self.inject(number, what)) {
+            return;
         }
         let out = self.store.feed(self.now, slot, bytes);
         self.watch(number, bytes, &out);
         self.hand_out(out);
+    }
+
+    fn reply(&mut self, number: usize, bytes: Vec<u8>) {
+        self.send(number, false, Event::ToClient { connection: number, bytes });
+    }
+
+    /// Something goes wrong as this request arrives. True if the store does not get it.
+    fn inject(&mut self, number: usize, what: Inject) -> bool {
+        let Some((node, messages)) = self.connections.get(&number).map(|ends| (ends.node, ends.messages)) else {
+            return true;
+        };
+        match what {
+            Inject::Error(_) => {}
+            Inject::Cut { arrives } => {
+                self.cut(node, messages, arrives);
+                return !arrives;
+            }
+            Inject::FlushAll => self.act(Action::FlushAll),
+            Inject::Lose(key) => self.act(Action::Lose { key }),
+            Inject::Crash => self.act(Action::Crash { node }),
+        }
+        false
     }
 
     /// Another program publishes.

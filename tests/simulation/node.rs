@@ -1,7 +1,7 @@
 //! A node: the product's presence state and jobs, over connections that the world makes and breaks. Its
 //! sockets are numbers; what its hub does with messages and values is what the product's router does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -14,11 +14,11 @@ use headcount::presence::effect::{Effect, Job, News, Outcome};
 use headcount::presence::jobs::Context;
 use headcount::presence::scripts::{Scripts, Store};
 use headcount::presence::state::State;
-use headcount::presence::{Change, NodeId, Reading, Value, flag};
+use headcount::presence::{Change, Crowd, Household, NodeId, Origin, Reading, Value, VisitorId, flag};
 use redis::Cmd;
 
 use crate::mutation::Mutation;
-use crate::plan::CHANNELS;
+use crate::plan::{CHANNELS, ROOM};
 
 /// The seam that jobs call the store through.
 #[derive(Clone, Default)]
@@ -67,10 +67,24 @@ pub struct Hub {
     pub sockets: u64,
     pub watchers: u64,
     pub total: Option<i64>,
+    /// The tabs of each visitor, and who of them is counted, where visitors are.
+    tabs: BTreeMap<usize, u64>,
+    counted: BTreeSet<VisitorId>,
+    crowd: Crowd,
     handle: u64,
     heard: u64,
     subscribed: bool,
     live: bool,
+}
+
+/// Who somebody is. Two households share the visitors.
+fn visitor(who: usize) -> VisitorId {
+    VisitorId([who as u8 + 1; 16])
+}
+
+fn origin(who: usize, limit: Option<u32>) -> Origin {
+    let address = if who.is_multiple_of(2) { "192.0.2.1" } else { "2001:db8::1" };
+    Origin { household: Household::of(address.parse().ok()), limit }
 }
 
 type JobFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -83,6 +97,12 @@ pub struct Node {
     pub commands: Option<usize>,
     pub messages: Option<usize>,
     pub stopping: bool,
+    /// Another version takes its place when it has stopped.
+    pub upgrade: bool,
+    /// What its clock is ahead, in virtual microseconds.
+    pub ahead: i64,
+    /// `limits.visitors_per_address`
+    pub limit: Option<u32>,
     /// Until when it does not run, in virtual microseconds.
     pub paused: u64,
     /// When it is to be woken.
@@ -132,6 +152,9 @@ impl Node {
             commands: None,
             messages: None,
             stopping: false,
+            upgrade: false,
+            ahead: 0,
+            limit: None,
             paused: 0,
             wake: u64::MAX,
             expelled: Vec::new(),
@@ -146,8 +169,9 @@ impl Node {
         }
     }
 
+    /// What its clock says.
     fn at(&self, now: u64) -> Instant {
-        self.base + Duration::from_micros(now)
+        self.base + Duration::from_micros(now.saturating_add_signed(self.ahead))
     }
 
     /// The connection for commands came up or went down; a call that waits is lost.
@@ -204,7 +228,7 @@ impl Node {
             }
         }
         let wake = self.state.wake(self.at(now)).saturating_duration_since(self.base);
-        self.wake = (wake.as_micros() as u64).max(now + 1);
+        self.wake = (wake.as_micros() as u64).saturating_add_signed(-self.ahead).max(now + 1);
     }
 
     fn begin(&mut self, job: Job, now: u64, asks: &mut Asks) {
@@ -225,15 +249,41 @@ impl Node {
     }
 
     fn mark(&mut self, channel: usize, flags: u8, now: u64) {
-        let Some(hub) = self.hubs.get(&channel) else { return };
+        let Some(hub) = self.hubs.get_mut(&channel) else { return };
         let flags = self.mutation.map_or(flags, |mutation| mutation.flags(flags));
-        let (handle, here, heard) = (hub.handle, hub.sockets, hub.heard);
-        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, visitors: None, heard };
+        let visitors = (channel == ROOM).then(|| hub.crowd.take_changes());
+        for (id, counted) in visitors.iter().flatten() {
+            if *counted {
+                hub.counted.insert(*id)
+            } else {
+                hub.counted.remove(id)
+            };
+        }
+        let here = if channel == ROOM { 0 } else { hub.sockets };
+        let (handle, heard) = (hub.handle, hub.heard);
+        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, visitors, heard };
         self.state.changed(change, self.at(now));
     }
 
     /// A socket joins a channel, or only watches it.
     pub fn join(&mut self, channel: usize, watch: bool, now: u64, asks: &mut Asks) {
+        self.enter(channel, now, asks, |hub| {
+            *(if watch { &mut hub.watchers } else { &mut hub.sockets }) += 1;
+            !watch
+        });
+    }
+
+    /// A tab of a visitor joins.
+    pub fn visit(&mut self, who: usize, now: u64, asks: &mut Asks) {
+        let limit = self.limit;
+        self.enter(ROOM, now, asks, |hub| {
+            hub.sockets += 1;
+            *hub.tabs.entry(who).or_default() += 1;
+            hub.crowd.join(visitor(who), origin(who, limit)).0
+        });
+    }
+
+    fn enter(&mut self, channel: usize, now: u64, asks: &mut Asks, work: impl FnOnce(&mut Hub) -> bool) {
         if self.stopping {
             return;
         }
@@ -244,10 +294,7 @@ impl Node {
         }
         let Some(hub) = self.hubs.get_mut(&channel) else { return };
         let due = hub.subscribed && !hub.live;
-        if watch {
-            hub.watchers += 1;
-        } else {
-            hub.sockets += 1;
+        if work(hub) {
             self.mark(channel, flag::TALLY, now);
         }
         if due {
@@ -257,14 +304,32 @@ impl Node {
 
     /// A socket leaves.
     pub fn leave(&mut self, channel: usize, watch: bool, now: u64, asks: &mut Asks) {
+        self.exit(channel, now, asks, |hub| {
+            let places = if watch { &mut hub.watchers } else { &mut hub.sockets };
+            let before = *places;
+            *places = before.saturating_sub(1);
+            (before > 0).then_some(!watch)
+        });
+    }
+
+    /// A tab of a visitor leaves.
+    pub fn part(&mut self, who: usize, now: u64, asks: &mut Asks) {
+        self.exit(ROOM, now, asks, |hub| {
+            let tabs = hub.tabs.get_mut(&who)?;
+            *tabs -= 1;
+            if *tabs == 0 {
+                hub.tabs.remove(&who);
+            }
+            hub.sockets -= 1;
+            Some(hub.crowd.leave(visitor(who)))
+        });
+    }
+
+    fn exit(&mut self, channel: usize, now: u64, asks: &mut Asks, work: impl FnOnce(&mut Hub) -> Option<bool>) {
         let Some(hub) = self.hubs.get_mut(&channel) else { return };
-        let places = if watch { &mut hub.watchers } else { &mut hub.sockets };
-        if *places == 0 {
-            return;
-        }
-        *places -= 1;
+        let Some(news) = work(hub) else { return };
         let empty = hub.sockets + hub.watchers == 0;
-        if !watch {
+        if news {
             self.mark(channel, flag::TALLY, now);
         }
         if empty {
@@ -272,6 +337,19 @@ impl Node {
             self.hubs.remove(&channel);
             asks.subscriptions.push((channel, false));
         }
+    }
+
+    /// Everybody leaves a channel, or all who only watch it.
+    pub fn leave_all(&mut self, channel: usize, watch: bool, now: u64, asks: &mut Asks) {
+        let Some(hub) = self.hubs.get(&channel) else { return };
+        if channel == ROOM && !watch {
+            for (who, tabs) in hub.tabs.clone() {
+                (0..tabs).for_each(|_| self.part(who, now, asks));
+            }
+            return;
+        }
+        let count = if watch { hub.watchers } else { hub.sockets };
+        (0..count).for_each(|_| self.leave(channel, watch, now, asks));
     }
 
     /// The connection for messages came up or went down.
@@ -305,10 +383,8 @@ impl Node {
         match value.reading {
             Reading::Refused => {
                 self.expelled.push(channel);
-                let (sockets, watchers) = (hub.sockets, hub.watchers);
-                (0..sockets).for_each(|_| self.leave(channel, false, now, asks));
-                (0..watchers).for_each(|_| self.leave(channel, true, now, asks));
-                return;
+                self.leave_all(channel, false, now, asks);
+                return self.leave_all(channel, true, now, asks);
             }
             Reading::Total(total) if hub.heard == value.heard => hub.total = Some(total),
             Reading::Total(_) | Reading::Unknown => {}
@@ -322,8 +398,14 @@ impl Node {
         self.state.close(self.at(now));
     }
 
-    /// How many sockets are on a channel.
+    /// How many are on a channel and counted.
     pub fn here(&self, channel: usize) -> u64 {
-        self.hubs.get(&channel).map_or(0, |hub| hub.sockets)
+        let Some(hub) = self.hubs.get(&channel) else { return 0 };
+        if channel == ROOM { hub.counted.len() as u64 } else { hub.sockets }
+    }
+
+    /// Which visitors are counted here.
+    pub fn counted(&self) -> BTreeSet<VisitorId> {
+        self.hubs.get(&ROOM).map(|hub| hub.counted.clone()).unwrap_or_default()
     }
 }

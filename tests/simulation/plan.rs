@@ -3,8 +3,12 @@
 use fastrand::Rng;
 
 pub const NODES: usize = 3;
-/// The first is named exactly, the others by a pattern.
-pub const CHANNELS: [&str; 3] = ["users:count", "page:/a", "page:/b"];
+/// The first is named exactly, the others by a pattern. The last counts visitors.
+pub const CHANNELS: [&str; 4] = ["users:count", "page:/a", "page:/b", "room:1"];
+pub const SOCKETS: usize = 3;
+pub const ROOM: usize = 3;
+/// Who may visit.
+pub const PEOPLE: usize = 6;
 
 /// A schedule, the virtual milliseconds of each action from the start of its round.
 #[derive(Debug, Clone)]
@@ -16,6 +20,12 @@ pub struct Plan {
     pub calm: bool,
     /// Nothing happens that makes a lease, or what was withdrawn, come back.
     pub strict: bool,
+    /// `limits.visitors_per_address`
+    pub visitors: Option<u32>,
+    /// The store is so full of other programs' keys that no scrub comes to an end.
+    pub crowded: bool,
+    /// What happens at which request that arrives at the store.
+    pub inject: Option<(u64, Inject)>,
     pub rounds: Vec<Vec<(u64, Action)>>,
 }
 
@@ -46,9 +56,32 @@ pub enum Action {
     Stop {
         node: usize,
     },
+    /// A new version takes a node's place, with leases of another length.
+    Upgrade {
+        node: usize,
+    },
     Pause {
         node: usize,
         ms: u64,
+    },
+    /// It does not run, and its clock does not, either.
+    Suspend {
+        node: usize,
+        ms: u64,
+    },
+    /// Its clock jumps ahead.
+    Leap {
+        node: usize,
+        ms: u64,
+    },
+    /// A tab of somebody's comes to the channel of visitors, or goes.
+    Visit {
+        node: usize,
+        who: usize,
+    },
+    Part {
+        node: usize,
+        who: usize,
     },
     /// A connection breaks. What was under way to the store arrives nevertheless, or not.
     Cut {
@@ -110,11 +143,29 @@ pub enum Action {
     },
 }
 
+/// One thing that goes wrong at one request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Inject {
+    /// It is answered with this error.
+    Error(usize),
+    /// The connection breaks, before it is carried out or after.
+    Cut {
+        arrives: bool,
+    },
+    /// Somebody is faster.
+    FlushAll,
+    Lose(Key),
+    /// Its node is gone.
+    Crash,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Key {
     Total(usize),
     Tally(usize),
     Own(usize),
+    People,
+    Owner,
     Nodes,
     /// The list of a node's channels.
     List(usize),
@@ -165,28 +216,72 @@ pub fn draw(seed: u64) -> Plan {
             all
         })
         .collect();
-    Plan { seed, defaults, calm, strict, rounds }
+    let mut plan = Plan { seed, defaults, calm, strict, visitors: None, crowded: false, inject: None, rounds };
+    add(&mut plan, seed);
+    plan.crowded = seed.is_multiple_of(2) && !plan.needs_scrub();
+    plan
 }
 
 impl Plan {
-    /// Whether it has what is not solved. A dead node is found by its entry among the nodes, and its shares by
-    /// its list and by those who are on the same channel. Where one of these keys is lost beside a node that
-    /// is gone, or comes back with a failover, nobody may be left who knows of it. `tests/RESULTS.md` has
-    /// what follows.
-    pub fn is_open(&self) -> bool {
-        let actions = || self.rounds.iter().flatten().map(|(_, action)| action);
-        let lost = |action: &Action| {
-            let (Action::Lose { key } | Action::Damage { key, .. }) = action else { return false };
-            matches!(key, Key::Nodes | Key::List(_) | Key::Tally(_))
-        };
-        let gone =
-            |action: &Action| matches!(action, Action::Crash { .. } | Action::Stop { .. } | Action::Rollback { .. });
-        actions().any(lost) && actions().any(gone)
+    /// Whether it may leave what nobody finds who does not go through all keys: a dead node is found by its
+    /// entry among the nodes, and its shares by its list and by those who are on the same channel. One of
+    /// these is lost beside a node that is gone, or back; or the store says what is not so.
+    fn needs_scrub(&self) -> bool {
+        let any = |of: fn(&Action) -> bool| self.rounds.iter().flatten().any(|(_, action)| of(action));
+        let lost = any(|action| match action {
+            Action::Lose { key } | Action::Damage { key, .. } => !matches!(key, Key::Total(_) | Key::Own(_)),
+            _ => false,
+        });
+        let emptied = any(|action| matches!(action, Action::FlushAll | Action::Kill { empty: true, .. }));
+        let crashed = any(|action| matches!(action, Action::Crash { .. }));
+        let gone = any(|action| {
+            use Action::{Crash, Rollback, Stop, Upgrade};
+            matches!(action, Crash { .. } | Stop { .. } | Upgrade { .. } | Rollback { .. })
+        });
+        (lost && gone)
+            || (emptied && crashed)
+            || any(|action| matches!(action, Action::Clock { .. } | Action::Refuse { error: 11.., .. }))
+    }
+}
+
+/// What was added to the simulation later is drawn beside the rest, so that each seed keeps what it has.
+fn add(plan: &mut Plan, seed: u64) {
+    let mut rng = Rng::with_seed(seed ^ 0xadd);
+    let (visitors, nodes, keys) = (rng.bool(), !plan.calm && rng.u8(..4) == 0, !plan.calm && rng.u8(..4) == 0);
+    plan.visitors = (rng.u8(..3) == 0).then(|| rng.u32(1..3));
+    plan.strict &= !(visitors && keys);
+    for round in &mut plan.rounds {
+        let end = round.last().map_or(1, |(at, _)| at + 1);
+        for _ in 0..if visitors { rng.usize(5..40) } else { 0 } {
+            let (node, who) = (rng.usize(..NODES), rng.usize(..PEOPLE));
+            let action = match rng.u8(..20) {
+                0 => Action::Watch { node, channel: ROOM },
+                1 => Action::Unwatch { node, channel: ROOM },
+                2 | 3 if keys => {
+                    let key = [Key::Total(ROOM), Key::Own(ROOM), Key::People, Key::Owner][rng.usize(..4)];
+                    if rng.bool() { Action::Lose { key } } else { Action::Damage { key, how: rng.usize(..8) } }
+                }
+                2..=12 => Action::Visit { node, who },
+                _ => Action::Part { node, who },
+            };
+            round.push((rng.u64(..end), action));
+        }
+        for _ in 0..if nodes { rng.usize(1..6) } else { 0 } {
+            let node = rng.usize(..NODES);
+            let ms = if rng.bool() { rng.u64(1..400) } else { rng.u64(400..6_000) };
+            let action = match rng.u8(..3) {
+                0 => Action::Upgrade { node },
+                1 => Action::Suspend { node, ms },
+                _ => Action::Leap { node, ms },
+            };
+            round.push((rng.u64(..end), action));
+        }
+        round.sort_by_key(|(at, _)| *at);
     }
 }
 
 fn action(rng: &mut Rng, moods: &[u8]) -> Action {
-    let (node, channel) = (rng.usize(..NODES), rng.usize(..CHANNELS.len()));
+    let (node, channel) = (rng.usize(..NODES), rng.usize(..SOCKETS));
     if rng.u8(..10) < 6 {
         return match rng.u8(..10) {
             0..=4 => Action::Join { node, channel },
@@ -225,7 +320,7 @@ fn action(rng: &mut Rng, moods: &[u8]) -> Action {
 }
 
 fn key(rng: &mut Rng) -> Key {
-    let channel = rng.usize(..CHANNELS.len());
+    let channel = rng.usize(..SOCKETS);
     match rng.u8(..10) {
         0 | 1 => Key::Total(channel),
         2..=4 => Key::Tally(channel),

@@ -2,14 +2,15 @@
 
 use crate::mutation::Mutation;
 use crate::plan::{Action, Plan};
-use crate::world::{Event, Stats, World};
+use crate::world::{Event, Stats, World, config};
 
 /// Runs a plan. The trace takes what happened, if there is one.
 pub fn run(plan: &Plan, mutation: Option<Mutation>, trace: Option<&mut Vec<String>>) -> (Stats, Option<String>) {
     let mut world = World::new(plan, mutation, trace.is_some());
     // A lease, a wait before reaping as long, and two repairs; and a store whose clock was set back keeps
     // a dead node for as long as a lease may be.
-    let config = &world.config;
+    let upgrades = plan.rounds.iter().flatten().any(|(_, action)| matches!(action, Action::Upgrade { .. }));
+    let config = config(plan.defaults || upgrades);
     let mut limit = (config.lease * 2 + config.grace + config.repair * 2).as_micros() as u64 + 5_000_000;
     let clock = |(_, action): &(u64, Action)| matches!(action, Action::Clock { .. } | Action::Rollback { .. });
     if plan.rounds.iter().flatten().any(clock) {

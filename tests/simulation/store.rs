@@ -124,6 +124,11 @@ impl Store {
         flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
     }
 
+    pub fn byte_pairs(&mut self, now: u64, command: &[&str]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let flat = self.bytes(now, command);
+        flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+    }
+
     /// Everything that the store has, by the commands that make it.
     pub fn snapshot(&mut self, now: u64) -> Snapshot {
         let mut keys = self.bytes(now, &["KEYS", "*"]);

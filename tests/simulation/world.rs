@@ -13,7 +13,7 @@ use crate::check::Script;
 use crate::mutation::Mutation;
 use crate::network::Connection;
 use crate::node::{Asks, Node};
-use crate::plan::{Action, CHANNELS, NODES, Plan};
+use crate::plan::{Action, CHANNELS, Inject, NODES, Plan};
 use crate::store::{Snapshot, Store};
 
 /// A call that is not answered within this time ends its connection, in microseconds.
@@ -61,9 +61,13 @@ pub struct World {
     /// Until when a node's messages do not get through, and whether they are lost.
     pub partitions: [(u64, bool); NODES],
     pub slow: [u64; NODES],
-    /// Whether what others would find a dead node's shares by was taken from the store.
-    pub unwitnessed: [bool; NODES],
-    pub config: Config,
+    /// Whether each node has the defaults; else everything goes faster.
+    defaults: [bool; NODES],
+    visitors: Option<u32>,
+    pub crowded: bool,
+    pub inject: Option<(u64, Inject)>,
+    /// How many requests of nodes have arrived at the store.
+    pub arrived: u64,
     rules: Arc<Rules>,
     mutation: Option<Mutation>,
     /// The scripts that the store has been sent, by their hashes.
@@ -102,10 +106,10 @@ impl World {
     pub fn new(plan: &Plan, mutation: Option<Mutation>, traced: bool) -> Self {
         // What the store draws at random comes from the thread's generator.
         fastrand::seed(plan.seed);
-        let rule = |pattern: &str| Rule {
+        let rule = |pattern: &str, count, linger| Rule {
             pattern: pattern.into(),
-            count: Count::Sockets,
-            linger: Duration::ZERO,
+            count,
+            linger: Duration::from_millis(linger),
             deliver: Deliver::Latest,
             access: Access::Open,
             publish: false,
@@ -124,9 +128,16 @@ impl World {
             last_connection: 0,
             partitions: [(0, false); NODES],
             slow: [0; NODES],
-            unwitnessed: [false; NODES],
-            config: config(plan.defaults),
-            rules: Arc::new(Rules(vec![rule("users:count"), rule("page:*")])),
+            defaults: [plan.defaults; NODES],
+            visitors: plan.visitors,
+            crowded: plan.crowded,
+            inject: plan.inject,
+            arrived: 0,
+            rules: Arc::new(Rules(vec![
+                rule("users:count", Count::Sockets, 0),
+                rule("page:*", Count::Sockets, 0),
+                rule("room:*", Count::Visitors, if plan.defaults { 1000 } else { 200 }),
+            ])),
             mutation,
             scripts: BTreeMap::new(),
             strict: plan.strict,
@@ -190,7 +201,6 @@ impl World {
             Event::StoreBack { data, foreign } => {
                 self.note(|| "the store is back with what it had".into());
                 self.kill_store();
-                self.unwitnessed = [true; NODES];
                 self.store_up(&data, foreign);
             }
             event => self.on_network(event),
@@ -237,7 +247,12 @@ impl World {
         }
         if asks.end {
             self.note(|| format!("node {index} has stopped"));
+            let upgrade = self.nodes[index].as_ref().is_some_and(|node| node.upgrade);
             self.end_node(index, true);
+            if upgrade {
+                self.defaults[index] ^= true;
+                self.start_node(index);
+            }
         }
     }
 
@@ -247,7 +262,9 @@ impl World {
         }
         let seed = self.random.u64(..);
         self.note(|| format!("node {index} starts"));
-        let node = Node::start(self.config.clone(), self.rules.clone(), self.base, self.now, seed, self.mutation);
+        let config = config(self.defaults[index]);
+        let mut node = Node::start(config, self.rules.clone(), self.base, self.now, seed, self.mutation);
+        node.limit = self.visitors;
         self.nodes[index] = Some(node);
         self.partitions[index].0 = 0;
         self.connect(index, false);
@@ -281,7 +298,6 @@ impl World {
             return;
         }
         self.note(|| format!("the store is up, with {} keys", data.len()));
-        self.unwitnessed = [true; NODES];
         self.foreign = foreign;
         self.store.start(self.now, data);
     }

@@ -1,0 +1,104 @@
+//! The scrub: every server goes through this program's own keys in the store, page by page, for ever.
+//!
+//! What a dead node left is found by its entry among the nodes, by its list, and by whoever is on the same
+//! channel. Where one of these keys was lost or damaged as the node died, or came back with data of a while
+//! ago, nobody else is left who knows of the rest. The names of the keys themselves say what there is, so
+//! nothing of ours stays that a key names.
+
+use std::time::Instant;
+
+use redis::cmd;
+
+use super::jobs::Context;
+use super::lease::NodeId;
+use super::scripts::{ScriptReply, Scripts, Store};
+use crate::backplane::{Error, Key};
+
+/// Keys of the store, ours and others', that one page covers.
+const PAGE: &[u8] = b"500";
+
+/// Where this node's scrub is.
+#[derive(Debug)]
+pub struct Scrub {
+    /// A page is being looked at.
+    pub under_way: bool,
+    /// When the next is due.
+    pub next: Instant,
+    /// Where it begins, in the words of the store.
+    pub cursor: String,
+}
+
+impl Scrub {
+    /// The first page is due then.
+    pub fn new(next: Instant) -> Self {
+        Self { under_way: false, next, cursor: FIRST.to_owned() }
+    }
+}
+
+/// The cursor that a scan begins with.
+const FIRST: &str = "0";
+
+/// What a page named.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Where the next page begins.
+    pub next: String,
+    /// Ids that have a list.
+    ids: Vec<NodeId>,
+    /// Channels that are counted.
+    channels: Vec<String>,
+}
+
+impl<S: Store> Scripts<S> {
+    /// The keys of ours on one page.
+    async fn page(&self, cursor: &str) -> Result<Page, Error> {
+        let mut command = cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(PAGE);
+        let (next, names): (String, Vec<Vec<u8>>) = self.ask_for(command).await?;
+        let mut page = Page { next, ..Page::default() };
+        for name in &names {
+            match self.keys.parse(name) {
+                Some(Key::Node(id)) => page.ids.push(NodeId::of(id)),
+                Some(Key::OfChannel(channel)) => page.channels.push(channel.to_owned()),
+                None => {}
+            }
+        }
+        page.channels.sort_unstable();
+        page.channels.dedup();
+        page.ids.sort_unstable();
+        Ok(page)
+    }
+}
+
+impl<S: Store> Context<S> {
+    /// Looks at one page: withdraws what nodes have left that are none any more, and repairs every channel
+    /// on it. Returns where the next page begins.
+    pub(super) async fn scrub(&self, cursor: &str, own: &NodeId) -> Result<String, Error> {
+        let Page { next, ids, channels } = self.scripts.page(cursor).await?;
+        for id in self.scripts.no_nodes(ids).await?.iter().filter(|id| *id != own) {
+            go_on(self.reap(id).await.map(drop))?;
+        }
+        for channel in &channels {
+            go_on(self.scrub_channel(channel, own).await)?;
+        }
+        Ok(next)
+    }
+
+    async fn scrub_channel(&self, channel: &str, own: &NodeId) -> Result<(), Error> {
+        let exact = self.rules.stands(channel);
+        let dead = self.withdraw_strangers(channel).await?;
+        match self.scripts.repair(channel, exact, own, None, None, &dead).await? {
+            ScriptReply::Total { dying: true, .. } => self.scripts.sweep(channel, exact).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What fails on one key, or is denied there, keeps nothing else from being looked at: whoever has that channel
+/// says so. Without a connection, the page is looked at again.
+fn go_on(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error @ (Error::Down | Error::Lost(_))) => Err(error),
+        _ => Ok(()),
+    }
+}
