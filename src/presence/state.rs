@@ -201,8 +201,8 @@ impl State {
     /// When to advance at the latest.
     pub fn wake(&self, now: Instant) -> Instant {
         let idle = now + self.config.heartbeat;
-        let beat = if self.up && !self.beat.under_way { self.beat.next } else { idle };
-        let look = if self.may_step() && !self.look.under_way { self.look.next } else { idle };
+        let beat = if self.may_beat() { self.beat.next } else { idle };
+        let look = if self.may_look() { self.look.next } else { idle };
         self.schedule.next().map_or(beat, |at| beat.min(at)).min(look)
     }
 
@@ -339,8 +339,16 @@ impl State {
         self.look_at(name, now);
     }
 
+    fn may_beat(&self) -> bool {
+        self.up && !self.beat.under_way && !self.leaving
+    }
+
+    fn may_look(&self) -> bool {
+        self.may_step() && !self.closing && !self.look.under_way
+    }
+
     fn beat_if_due(&mut self, now: Instant) {
-        if !self.up || self.beat.under_way || now < self.beat.next || self.leaving {
+        if !self.may_beat() || now < self.beat.next {
             return;
         }
         self.beat.under_way = true;
@@ -350,7 +358,7 @@ impl State {
     }
 
     fn look_if_due(&mut self, now: Instant) {
-        if !self.may_step() || self.closing || self.look.under_way || now < self.look.next {
+        if !self.may_look() || now < self.look.next {
             return;
         }
         let names = self.look.turn(&self.channels, now);

@@ -8,10 +8,12 @@ use redis::Value;
 
 use crate::node::Node;
 use crate::plan::{CHANNELS, Key, NODES, ROOM};
+use crate::wire;
 use crate::world::World;
 
 /// How often a quiet world is looked at, and how long it must stay right, in microseconds.
 const LOOK: u64 = 100_000;
+const LOOK_AGAIN: u64 = 500_000;
 const HOLD: u64 = 1_500_000;
 
 /// The scripts that are watched.
@@ -45,7 +47,7 @@ impl World {
         let Some(connection) = self.connections.get(&number) else { return };
         let (node, slot) = (connection.node, connection.slot);
         self.watch_published(out);
-        let Ok(Value::Array(arguments)) = redis::parse_redis_value(request) else { return };
+        let Some(Value::Array(arguments)) = wire::parse(request) else { return };
         let text = |value: &Value| match value {
             Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             _ => String::new(),
@@ -110,7 +112,7 @@ impl World {
     /// What is published is what the total is, so publishes never go back in time.
     fn watch_published(&mut self, out: &[(Slot, Vec<u8>)]) {
         for (_, bytes) in out.iter().filter(|(_, bytes)| bytes.starts_with(b">3\r\n$7\r\nmessage")) {
-            let Ok(Value::Push { data, .. }) = redis::parse_redis_value(bytes) else { continue };
+            let Some(Value::Push { data, .. }) = wire::parse(bytes) else { continue };
             let [Value::BulkString(channel), Value::BulkString(number)] = &data[..] else { continue };
             let [channel, number] = [channel, number].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
             let total = self.store.text(self.now, &["GET", &channel]).unwrap_or_else(|| "0".into());
@@ -146,7 +148,7 @@ impl World {
             {
                 self.start_node(free);
             }
-            self.run_until(self.now + LOOK);
+            self.run_until(self.now + if since.is_some() { LOOK_AGAIN } else { LOOK });
             if self.failure.is_some() {
                 return;
             }

@@ -168,9 +168,6 @@ impl World {
                     [(b"bogus", b"abc"), (b"bogus", huge.as_bytes()), (b"bogus", b"-5"), (bytes, bytes), (bytes, b"7")];
                 put(&[b"HSET", key_name, values[how].0, values[how].1]);
             }
-            (Key::People, 0) => put(&[b"HSET", key_name, b"bogus", b"xx"]),
-            (Key::People, 1) => put(&[b"HSET", key_name, &[1; 16], b"odd"]),
-            (Key::People, 2) => put(&[b"HDEL", key_name, &[1; 16], &[2; 16], &[3; 16]]),
             (Key::Owner, 0) => put(&[b"HSET", key_name, b"xx", b"3 5 nobody"]),
             (Key::Owner, 1) => put(&[b"HSET", key_name, b"xx", bytes]),
             (Key::Nodes, 0..=3) => put(&[b"ZADD", key_name, b"5", bytes]),

@@ -49,6 +49,7 @@ fn no_seed_finds_a_count_that_does_not_come_right() {
         let (stats, failure) = run(&plan, None, None);
         sum.faults += stats.faults;
         sum.calls += stats.calls;
+        sum.events += stats.events;
         sum.virtual_time += stats.virtual_time;
         sum.worst = sum.worst.max(stats.worst);
         if failure.is_some() {
@@ -61,10 +62,11 @@ fn no_seed_finds_a_count_that_does_not_come_right() {
     }
     let took = start.elapsed().as_secs_f64();
     eprintln!(
-        "{ran} seeds from {from} in {took:.1} s, {:.0} a second: {} faults, {} calls, {:.1} virtual hours; agreed after \
+        "{ran} seeds from {from} in {took:.1} s, {:.0} a second: {} faults, {} events, {} calls, {:.1} virtual hours; agreed after \
          {:.2} s at worst; {failed} failed",
         ran as f64 / took,
         sum.faults,
+        sum.events,
         sum.calls,
         sum.virtual_time as f64 / 3.6e9,
         sum.worst as f64 / 1e6,

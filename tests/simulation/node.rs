@@ -107,6 +107,8 @@ pub struct Node {
     pub paused: u64,
     /// When it is to be woken.
     pub wake: u64,
+    /// The last wake-up that was set.
+    pub set: u64,
     /// Channels from which sockets were sent away.
     pub expelled: Vec<usize>,
     seam: Seam,
@@ -157,6 +159,7 @@ impl Node {
             limit: None,
             paused: 0,
             wake: u64::MAX,
+            set: u64::MAX,
             expelled: Vec::new(),
             seam,
             context: Context { scripts, config, rules },

@@ -97,7 +97,7 @@ impl Store {
         core.set_time(time);
         core.feed(slot, &bytes);
         core.end_round();
-        redis::parse_redis_value(&core.take_output(slot)).ok()
+        wire::parse(&core.take_output(slot))
     }
 
     pub fn text(&mut self, now: u64, command: &[&str]) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The world: virtual time, one queue of events, nodes, one store and the connections between them.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,10 +37,37 @@ pub enum Event {
     StoreBack { data: Snapshot, foreign: (i64, i64) },
 }
 
+/// An event, and when it is due; of two at the same time the older one comes first.
+struct Queued {
+    key: Reverse<(u64, u64)>,
+    event: Event,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
 /// What a run is worth.
 #[derive(Debug, Default, Clone)]
 pub struct Stats {
     pub faults: u64,
+    pub events: u64,
     pub calls: u64,
     /// The longest that it took to agree after the last fault, in microseconds.
     pub worst: u64,
@@ -51,8 +78,7 @@ pub struct World {
     pub now: u64,
     base: Instant,
     pub random: Rng,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    events: BTreeMap<u64, Event>,
+    queue: BinaryHeap<Queued>,
     last_event: u64,
     pub store: Store,
     pub nodes: [Option<Node>; NODES],
@@ -120,7 +146,6 @@ impl World {
             base: Instant::now(),
             random: Rng::with_seed(plan.seed ^ 0x5eed),
             queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
             last_event: 0,
             store: Store::new(),
             nodes: [const { None }; NODES],
@@ -169,21 +194,16 @@ impl World {
 
     pub fn at(&mut self, at: u64, event: Event) {
         self.last_event += 1;
-        self.events.insert(self.last_event, event);
-        self.queue.push(Reverse((at.max(self.now), self.last_event)));
+        self.queue.push(Queued { key: Reverse((at.max(self.now), self.last_event)), event });
     }
 
     /// Runs whatever happens until then.
     pub fn run_until(&mut self, end: u64) {
-        while let Some(Reverse((at, _))) = self.queue.peek()
-            && *at <= end
-            && self.failure.is_none()
-        {
-            let Some(Reverse((at, number))) = self.queue.pop() else { return };
+        while self.failure.is_none() && self.queue.peek().is_some_and(|next| next.key.0.0 <= end) {
+            let Some(Queued { key: Reverse((at, _)), event }) = self.queue.pop() else { return };
             self.now = at;
-            if let Some(event) = self.events.remove(&number) {
-                self.happen(event);
-            }
+            self.stats.events += 1;
+            self.happen(event);
         }
         self.now = self.now.max(end);
     }
@@ -223,7 +243,9 @@ impl World {
             self.old_ids[index].insert(id.to_string());
         }
         let wake = node.wake;
-        self.at(wake, Event::Wake { node: index, at: wake });
+        if std::mem::replace(&mut node.set, wake) != wake {
+            self.at(wake, Event::Wake { node: index, at: wake });
+        }
         self.carry_out(index, asks);
     }
 
