@@ -145,7 +145,7 @@ impl Server {
         tokio::select! {
             left = node.leave(notice, drain, linger, accepting) => left.map(|()| None),
             number = self.signals.stop() => {
-                tracing::warn!("stopping now: other nodes withdraw what this one had counted");
+                tracing::warn!("stopping at once: other nodes withdraw this one's share");
                 Ok(Some(number))
             }
             never = see_out(manager, metrics) => never,
@@ -260,7 +260,7 @@ impl Node {
         self.app.configure(config.clone());
         for worker in &self.orders {
             if timeout(CONFIGURE, worker.send(Order::Config(config.clone()))).await.is_err() {
-                tracing::error!("a worker is stuck and did not take the new configuration");
+                tracing::error!("a worker is stuck and did not apply the new configuration");
             }
         }
     }
@@ -294,7 +294,7 @@ impl Node {
         self.app.drain();
         accepting.shutdown().await;
         let start = Instant::now();
-        tracing::info!("no more clients are taken; closing the sockets");
+        tracing::info!("no longer accepting clients; closing the sockets");
         let answered = async {
             while self.app.connections() > 0 {
                 sleep(LOOK).await;

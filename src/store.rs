@@ -100,7 +100,7 @@ impl Drop for Stop {
     fn drop(&mut self) {
         self.flag.store(true, Ordering::Release);
         if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "the embedded store could not be told to stop");
+            tracing::error!(%error, "cannot tell the embedded store to stop");
         }
     }
 }

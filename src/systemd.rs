@@ -87,7 +87,7 @@ impl Manager {
         let Some(socket) = &self.0 else { return };
         let message: String = states.iter().map(|state| format!("{state}\n")).collect();
         if let Err(error) = socket.send(message.as_bytes()) {
-            tracing::debug!(%error, "the service manager does not listen");
+            tracing::debug!(%error, "the service manager is not listening");
         }
     }
 }

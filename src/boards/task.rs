@@ -93,13 +93,13 @@ impl Task {
             Outcome::Lost => self.connected = false,
             Outcome::Read(_) => {
                 if mem::take(&mut self.refused) {
-                    tracing::info!("the store lets boards be read again");
+                    tracing::info!("boards can be read again");
                 }
             }
             Outcome::Refused(why) => {
                 self.metrics.board_refused.inc();
                 if !mem::replace(&mut self.refused, true) {
-                    tracing::error!(why, "the store does not let boards be read; trying again each second");
+                    tracing::error!(why, "the store refuses to read boards; retrying every second");
                 }
             }
         }
@@ -112,11 +112,10 @@ impl Task {
         }
         self.metrics.boards_tracked.set(i64::from(tracking == Tracking::On));
         match &tracking {
-            Tracking::On => tracing::info!("boards are read when they change: the store tells of it (client tracking)"),
-            Tracking::Refused(why) => tracing::warn!(
-                why,
-                "the store does not tell of changes (client tracking): each board is read at every pace tick"
-            ),
+            Tracking::On => tracing::info!("boards are read when they change (client tracking is on)"),
+            Tracking::Refused(why) => {
+                tracing::warn!(why, "the store has no client tracking: every board is read at each pace tick")
+            }
         }
         self.told = Some(tracking);
     }

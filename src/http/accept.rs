@@ -40,7 +40,7 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
             Err(error) => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
                     complained = Some(Instant::now());
-                    tracing::error!(%error, "cannot accept connections; trying on");
+                    tracing::error!(%error, "cannot accept connections; retrying");
                 }
                 sleep(ACCEPT_PAUSE).await;
                 continue;

@@ -65,7 +65,7 @@ pub fn admit(
     }
     let client = client_address(connection, &config, http.headers());
     let shown = client.map(tracing::field::display);
-    tracing::debug!(client = shown, path = http.uri().path(), "a client comes in");
+    tracing::debug!(client = shown, path = http.uri().path(), "admitted a client");
     let (permit, pair) =
         app.places.client(&config.limits, client, carried).map_err(|refused| Box::new(no_place(app, refused)))?;
     let known = Known::new(identity, grant);

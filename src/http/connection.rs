@@ -139,7 +139,7 @@ pub async fn open(
                 }
             }
             Ok(Ok(None)) => {}
-            Ok(Err(error)) => return tracing::debug!(?peer, %error, "a connection ended before it began"),
+            Ok(Err(error)) => return tracing::debug!(?peer, %error, "a connection ended before its request"),
             Err(_) => return,
         }
     }
@@ -150,8 +150,8 @@ pub async fn open(
     let Some(tls) = &config.tls else { return };
     match timeout_at(by, TlsAcceptor::from(tls.server.clone()).accept(stream)).await {
         Ok(Ok(stream)) => serve(connection, arrived, clients, stream).await,
-        Ok(Err(error)) => tracing::debug!(?peer, %error, "no TLS handshake"),
-        Err(_) => tracing::debug!(?peer, "no TLS handshake in time"),
+        Ok(Err(error)) => tracing::debug!(?peer, %error, "the TLS handshake failed"),
+        Err(_) => tracing::debug!(?peer, "the TLS handshake took too long"),
     }
 }
 

@@ -186,14 +186,14 @@ impl Places {
 
     fn tell_full(&self, limit: usize) {
         if self.full.first() {
-            tracing::warn!(limit, "full: as many clients as limits.clients allows; further ones get 503");
+            tracing::warn!(limit, "full: there are as many clients as limits.clients allows; new ones get 503");
         }
     }
 
     fn tell_out_of_files(&self) {
         if self.out_of_files.first() {
             let (clients, descriptors) = (self.seats.all(), self.descriptors);
-            tracing::warn!(clients, descriptors, "full: no more open files are allowed; raise the limit (LimitNOFILE)");
+            tracing::warn!(clients, descriptors, "full: no more open files; raise the limit (LimitNOFILE)");
         }
     }
 }

@@ -47,7 +47,7 @@ impl Verification {
         let for_thread = tokens.clone();
         let started = thread::Builder::new().name("tokens".to_owned()).spawn(move || check_all(&for_thread, &work));
         if let Err(error) = &started {
-            tracing::warn!(%error, "no thread for checking tokens; they are checked in place");
+            tracing::warn!(%error, "cannot start a thread that verifies tokens; they are verified in place");
         }
         Self { tokens, jobs: started.is_ok().then_some(jobs) }
     }

@@ -110,8 +110,8 @@ impl Registry {
     pub(super) fn tell_exempt(&self) {
         if !self.told_exempt.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "a private address has more visitors than limits.visitors_per_address, which does not hold for those; \
-                 if it is a proxy's, name it in server.trusted_proxies"
+                "a private address has more visitors than limits.visitors_per_address, which does not apply to \
+                 private addresses; if it is a proxy, name it in server.trusted_proxies"
             );
         }
     }

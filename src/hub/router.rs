@@ -350,13 +350,13 @@ impl Router {
             (StoreState::Refused, _) => tracing::error!(
                 store,
                 why,
-                "refused: the store answers, but does not let this server count; clients are held, trying again"
+                "refused: the store answers, but this server may not count there; clients stay connected, retrying"
             ),
             (StoreState::Degraded, None) => {
-                tracing::warn!(store, why, "degraded: no store yet; clients are held, trying again");
+                tracing::warn!(store, why, "degraded: no store yet; clients stay connected, retrying");
             }
             (StoreState::Degraded, Some(_)) => {
-                tracing::warn!(store, why, "degraded: the store is out of reach; clients are held, trying again");
+                tracing::warn!(store, why, "degraded: the store is unreachable; clients stay connected, retrying");
             }
         }
         let before = change.before.map(|state| state == StoreState::Live);

@@ -63,10 +63,10 @@ impl Report {
             tracing::warn!(channels, "repaired more totals");
         }
         if let Some(channels) = self.lost.over(now) {
-            tracing::warn!(channels, "the store had lost more shares of this node; stating them again");
+            tracing::warn!(channels, "the store had lost more of this node's shares; stating them again");
         }
         if let Some(channels) = self.mended.over(now) {
-            tracing::warn!(channels, "mended the keys of more channels");
+            tracing::warn!(channels, "repaired the keys of more channels");
         }
     }
 
@@ -76,11 +76,11 @@ impl Report {
             News::Stating => {
                 self.metrics.statements.inc();
             }
-            News::Held(node) => tracing::debug!(%node, "the lease is held"),
+            News::Held(node) => tracing::debug!(%node, "took the lease"),
             News::Gone { id, expected } => {
                 self.metrics.lease_lost.inc();
                 if !expected {
-                    tracing::warn!(node = %id, "this node's lease had ended; stating everything under a new id");
+                    tracing::warn!(node = %id, "this node's lease had expired; stating everything under a new id");
                 }
             }
             News::Refused => {
@@ -121,12 +121,12 @@ impl Report {
             }
             News::Mended(channel, damage) => {
                 if self.mended.is_first(now) {
-                    tracing::warn!(channel = &*channel, damage, "mended the channel's keys");
+                    tracing::warn!(channel = &*channel, damage, "repaired the channel's keys");
                 }
             }
             News::Reaped(node, channels) => {
                 self.metrics.reaped.inc();
-                tracing::info!(%node, channels, "withdrew the shares of a node whose lease had ended");
+                tracing::info!(%node, channels, "withdrew the shares of a node whose lease had expired");
             }
             News::NotYet(what, error) => tracing::debug!(%error, "{what}"),
         }

@@ -119,8 +119,8 @@ impl EmbeddedStore {
         if self.seen && self.local {
             tracing::info!(
                 remembered = self.remembered(),
-                "another store was seen at redis.url: this server waits for it; to have it serve its own one, remove \
-                 that file, or set store.embedded to \"always\""
+                "another store was seen at redis.url earlier: this server waits for it; to serve the embedded store \
+                 instead, remove that file or set store.embedded to \"always\""
             );
         }
         loop {
@@ -132,7 +132,7 @@ impl EmbeddedStore {
                     return ended;
                 }
                 if let Err(error) = ended {
-                    tracing::error!(%error, "the embedded store ended; looking for another");
+                    tracing::error!(%error, "the embedded store stopped; looking for another store");
                 }
             }
             let state = link.borrow_and_update().clone();
@@ -176,13 +176,14 @@ impl EmbeddedStore {
         if self.local {
             tracing::info!(
                 remembered = self.remembered(),
-                "the store is another's: this server waits for it from now on, and never takes its address"
+                "the store is another server: this node waits for it from now on and never takes its address"
             );
         }
         if let Some(file) = &self.memory
             && let Err(error) = std::fs::write(file, shown)
         {
-            tracing::warn!(file = %file.display(), %error, "cannot remember over a restart that another store was seen");
+            tracing::warn!(file = %file.display(), %error, "cannot record that another store was seen; this is \
+                forgotten at a restart");
         }
     }
 

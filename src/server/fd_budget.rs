@@ -36,7 +36,7 @@ impl FdBudget {
             tracing::info!(
                 descriptors = shares.clients,
                 wanted = config.limits.clients,
-                "the limit of open files allows fewer clients than limits.clients; raise it (LimitNOFILE) for more"
+                "the open file limit allows fewer clients than limits.clients; raise it (LimitNOFILE) for more"
             );
         }
         shares

@@ -27,7 +27,7 @@ pub fn for_clients(config: &Config, held: Vec<(OwnedFd, String)>) -> Result<Vec<
         let addresses: Vec<String> = taken.iter().map(|listener| listener.at.to_string()).collect();
         tracing::info!(
             addresses = addresses.join(", "),
-            "listening where the service manager does, not on server.listen"
+            "listening on the service manager's sockets instead of server.listen"
         );
         return Ok(taken);
     }
@@ -48,7 +48,7 @@ pub fn for_metrics(config: &Config) -> Result<Option<Listener>, Error> {
     match Listener::open(at, std::slice::from_ref(at), config.server.backlog) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if *may_fail => {
-            tracing::info!(address = %at, %error, "going on without metrics; server.metrics sets another address");
+            tracing::info!(address = %at, %error, "continuing without metrics; set another address in server.metrics");
             Ok(None)
         }
         Err(error) => Err(Error::Listen { address: at.to_string(), error }),

@@ -22,7 +22,7 @@ impl Reload {
                     tracing::error!(%problem, "a mistake in the configuration");
                 }
                 tracing::error!(
-                    "not reloaded: the previous configuration stays in effect; correct the file and reload again"
+                    "not reloaded: the previous configuration stays in effect; correct the file and reload"
                 );
                 return false;
             }

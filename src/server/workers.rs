@@ -98,6 +98,6 @@ fn start_thread(
 
 fn report(result: io::Result<()>) {
     if let Err(error) = result {
-        tracing::error!(%error, "a worker cannot go on");
+        tracing::error!(%error, "a worker failed");
     }
 }

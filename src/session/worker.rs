@@ -136,7 +136,7 @@ impl Worker {
         self.slots[id as usize] = Some(slot);
         let registered = self.shard.io(id).map(|io| self.poller.add(io, Token(id as usize)));
         if !matches!(registered, Some(Ok(()))) {
-            tracing::error!("the kernel watches no more sockets for this process; a client is dropped");
+            tracing::error!("the kernel cannot watch another socket for this process; dropped a client");
             return self.drop_gone(id);
         }
         if self.drain.is_some() {

@@ -177,7 +177,7 @@ impl EventLoop {
         self.pulse.beat();
         let mut events = Events::with_capacity(256);
         if let Err(error) = self.poll.poll(&mut events, Some(Duration::ZERO)) {
-            tracing::debug!(%error, "nobody can be served while a script runs");
+            tracing::debug!(%error, "cannot serve clients while a script runs");
         }
         self.now = now();
         self.read_on(core);
@@ -201,13 +201,13 @@ impl EventLoop {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
                     if let Err(error) = self.welcome(core, socket, peer) {
-                        tracing::debug!(%peer, %error, "a client of the store was gone at once");
+                        tracing::debug!(%peer, %error, "a client of the store disconnected at once");
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the store cannot take connections just now");
+                    tracing::warn!(%error, "the store cannot accept connections at the moment");
                     self.accept_at = Some(Time::from_millis(self.now.millis() + ACCEPT_AGAIN.as_millis() as u64));
                     return;
                 }

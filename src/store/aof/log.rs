@@ -83,12 +83,12 @@ impl Aof {
         let size = file.metadata().map_err(at(&path))?.len();
         if good < size {
             tracing::warn!(path = %path.display(), offset = good, lost = size - good,
-                "the store's log ends in the middle of a change, which is cut off");
+                "the store's log ends in the middle of a change; cut it off");
             file.set_len(good).map_err(at(&path))?;
         }
         file.seek(SeekFrom::Start(good)).map_err(at(&path))?;
         data.keys.journal.enabled = true;
-        tracing::info!(path = %path.display(), size = good, "the store's log is read");
+        tracing::info!(path = %path.display(), size = good, "read the store's log");
         Ok(Self {
             folder: folder.to_owned(),
             file: Arc::new(file),
@@ -169,7 +169,7 @@ impl Aof {
     pub fn close(&mut self, keys: &mut Keyspace) {
         self.drop_rewrite(keys);
         if let Err(error) = self.file.sync_data() {
-            tracing::error!(%error, "the store's log could not be forced onto the disk at the end");
+            tracing::error!(%error, "the store's log could not be synced to disk at shutdown");
         }
     }
 
@@ -198,7 +198,7 @@ impl Aof {
         match self.write() {
             Ok(()) => {
                 if self.problem.take().is_some() {
-                    tracing::info!("the store's log can be written again");
+                    tracing::info!("the store's log is writable again");
                 }
                 if self.broken.is_none() {
                     self.retry_at = None;
@@ -207,7 +207,7 @@ impl Aof {
             }
             Err(error) => {
                 if self.problem.is_none() {
-                    tracing::error!(%error, "the store's log cannot be written; changes are refused");
+                    tracing::error!(%error, "the store's log cannot be written; writes are refused");
                 }
                 self.problem = Some(error.to_string());
                 self.retry_at = Some(now + SECOND);
@@ -239,7 +239,7 @@ impl Aof {
     /// refused until it is in place.
     fn distrust(&mut self, error: &io::Error) {
         if self.broken.is_none() {
-            tracing::error!(%error, "the store's log could not be forced onto the disk; changes are refused until \
+            tracing::error!(%error, "the store's log could not be synced to disk; writes are refused until \
                 a new log is written");
         }
         self.broken = Some(error.to_string());
@@ -296,7 +296,8 @@ impl Aof {
                 // It is with a rewritten file; this one has its turn next.
                 Started::Busy => {}
                 Started::NoThread(error) => {
-                    tracing::warn!(%error, "no thread to wait for the disk: the store itself waits for it once a second");
+                    tracing::warn!(%error, "cannot start a thread that syncs the log; the store waits for the disk \
+                        itself once a second");
                     if let Err(error) = self.file.sync_data() {
                         self.distrust(&error);
                     }
@@ -310,7 +311,7 @@ impl Aof {
         match Rewrite::begin(&self.folder, keys) {
             Ok(rewrite) => {
                 self.rewrite = Some(rewrite);
-                tracing::info!(size = self.size, "the store's log is being rewritten");
+                tracing::info!(size = self.size, "rewriting the store's log");
             }
             Err(error) => self.give_up_rewrite(keys, &error),
         }
@@ -347,7 +348,7 @@ impl Aof {
         // What was begun was for the old file.
         self.syncer.running = None;
         journal.new_log();
-        tracing::info!(size = self.size, "the store's log is rewritten");
+        tracing::info!(size = self.size, "rewrote the store's log");
         // Until the folder is on the disk a power cut may bring back the old file, which lacks what
         // comes from here on.
         self.folder_pending = true;
@@ -356,7 +357,7 @@ impl Aof {
     /// Ends a rewrite that cannot be finished; it is tried again when the log has doubled again.
     fn give_up_rewrite(&mut self, keys: &mut Keyspace, error: &io::Error) {
         if self.rewrite_problem.is_none() {
-            tracing::error!(%error, "the store's log could not be rewritten; the old one goes on");
+            tracing::error!(%error, "the store's log could not be rewritten; the old one stays in use");
         }
         self.rewrite_problem = Some(error.to_string());
         self.base = self.size;

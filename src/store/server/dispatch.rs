@@ -177,7 +177,9 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
 /// An error for a name that is no command; a browser that posts here is cut off.
 fn unknown(server: &mut Server, slot: Slot, args: &Args) -> CommandError {
     if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
-        tracing::warn!("a client speaks HTTP to the store, perhaps a browser made to attack it; it is cut off");
+        tracing::warn!(
+            "possible attack: a client sent HTTP to the store, as a web page can make a browser do; disconnected it"
+        );
         if let Some(client) = server.clients.get_mut(slot) {
             client.closing = true;
         }

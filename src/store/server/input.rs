@@ -34,7 +34,7 @@ pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
         && client.held() > limit
     {
         let peer = client.endpoints.peer;
-        tracing::warn!(%peer, limit, "a client of the store sent too long a command and is dropped");
+        tracing::warn!(%peer, limit, "a client of the store sent too long a command; disconnected it");
         server.stats.dropped_input += 1;
         server.doom(slot);
     }

@@ -25,9 +25,9 @@ use crate::store::script::{Scripts, Vm};
 use crate::store::settings::Options;
 
 /// Why a subscriber is dropped.
-pub const UNREAD: &str = "it does not read the messages it asked for";
+pub const UNREAD: &str = "it does not read its messages";
 /// Why a client is dropped that asked for too much.
-pub const UNREAD_REPLIES: &str = "a reply that is too large";
+pub const UNREAD_REPLIES: &str = "a reply to it was too large";
 
 /// The body of a command of the server itself, for the client in a slot.
 pub type Body = fn(&mut Server, Slot, &Args, &mut Reply) -> Outcome;
@@ -205,7 +205,7 @@ impl Server {
         if client.closing {
             return;
         }
-        tracing::warn!(peer = %client.endpoints.peer, limit, "a client of the store is dropped: {what}");
+        tracing::warn!(peer = %client.endpoints.peer, limit, "disconnected a client of the store: {what}");
         self.stats.dropped_output += 1;
         self.doom(slot);
     }
@@ -237,7 +237,7 @@ impl Server {
             if self.client_memory <= limit / 4 * 3 {
                 break;
             }
-            self.drop_reader(slot, "all clients together take more memory than they may", limit);
+            self.drop_reader(slot, "all clients together use more memory than store.max_client_memory allows", limit);
             if let Some(client) = self.clients.get_mut(slot) {
                 client.release();
             }

@@ -80,7 +80,7 @@ fn refuse(server: &mut Server, slot: Slot) {
     client.held_back = server.auth_guard.wrong(now, slot, client.id).is_some();
     if let Some(count) = server.auth_guard.next_line(now) {
         let peer = client.endpoints.peer;
-        tracing::warn!(%peer, count, "clients of the store gave a wrong password; the last of them is named here");
+        tracing::warn!(%peer, count, "clients of the store sent a wrong password; this is the last of them");
     }
 }
 

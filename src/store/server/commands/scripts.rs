@@ -125,7 +125,7 @@ fn run(
     server.data.keys.selected = db;
     if server.busy.take().is_some() {
         server.schedule(slot);
-        tracing::info!("the script that kept the store busy has ended");
+        tracing::info!("the script that kept the store busy has finished");
     }
     if !vm.exhausted {
         // Else a new engine starts with empty hands.
@@ -152,7 +152,10 @@ fn meanwhile(progress: Progress) -> Order {
     HOST.with(|server| {
         if server.busy.is_none() {
             let after = server.settings.busy_after;
-            tracing::warn!(after, "a script keeps the store busy; others get BUSY, and SCRIPT KILL ends it");
+            tracing::warn!(
+                after,
+                "a script keeps the store busy; other clients get BUSY until it ends or SCRIPT KILL stops it"
+            );
         }
         let ending = server.busy.is_some_and(|busy| busy.ending);
         server.busy = Some(Busy { caller: progress.caller, has_written: progress.has_written, ending });
