@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::auth::is_name;
 use crate::config::{Overrides, redact};
+
+pub mod tokens;
 
 /// What `--version` prints after the name: the version, then what it was built from.
 const VERSION: &str = concat!(
@@ -42,12 +45,27 @@ pub enum Command {
         /// Connect to the store as well, and say what a server would find there and which rights are missing.
         #[arg(long)]
         connect: bool,
+        /// Read a token from standard input, and say what it allows here, or why it is not accepted.
+        #[arg(long)]
+        token: bool,
     },
+    /// Print a token that is signed with the first secret of auth.secret_files, to try what it does.
+    Token(tokens::Claims),
     /// Look after the folder of an embedded store that is not running.
     Store {
         /// What to do with it.
         #[command(subcommand)]
         action: StoreAction,
+    },
+    /// Take tokens back, on all servers of the store: whoever is connected with one is closed, and none is
+    /// taken again until its time.
+    Revoke {
+        /// Whose: sub:NAME for all tokens of somebody, jti:ID for one.
+        #[arg(value_parser = revocable)]
+        name: String,
+        /// For how long: at least as long as such tokens are valid.
+        #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+        time: std::time::Duration,
     },
     /// Print the completion script for a shell.
     Completions {
@@ -110,6 +128,10 @@ pub struct Settings {
     /// Log events of this level and the more severe ones: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", global = true)]
     pub log_level: Option<String>,
+}
+
+fn revocable(name: &str) -> Result<String, &'static str> {
+    if is_name(name) { Ok(name.to_owned()) } else { Err("must be sub:NAME or jti:ID, of at most 200 bytes") }
 }
 
 /// Reads the command line, the name of the program first.

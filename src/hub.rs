@@ -17,6 +17,7 @@ mod publish_error;
 pub mod publishing;
 pub mod queue;
 pub mod registry;
+pub mod revocations;
 mod rights;
 pub mod router;
 mod rule_change;
@@ -95,6 +96,11 @@ pub enum Delivery {
         /// The whole frame.
         frame: Bytes,
     },
+    /// Tokens were revoked: whoever is here with one of them is closed.
+    Revoked {
+        /// Their names, `sub:…` or `jti:…`.
+        names: Arc<[Box<str>]>,
+    },
     /// Whether the store is in reach.
     Store {
         /// True: live. False: degraded.
@@ -131,7 +137,7 @@ impl Delivery {
             | Self::Refused { channel }
             | Self::NoBoard { channel, .. }
             | Self::Place { channel, .. } => Some(channel),
-            Self::Store { .. } => None,
+            Self::Revoked { .. } | Self::Store { .. } => None,
         }
     }
 

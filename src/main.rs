@@ -1,19 +1,25 @@
 //! The binary: flags, configuration, log, exit code.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use clap::CommandFactory;
 use headcount::backplane::probe::probe;
-use headcount::cli::{self, Cli, Command, StoreAction};
+use headcount::cli::{self, Cli, Command, StoreAction, tokens};
 use headcount::config::{self, Listen, Loaded, Overrides};
-use headcount::{log, manual, server, store, systemd};
+use headcount::{auth, backplane, log, manual, server, store, systemd};
 
 /// The start failed for a reason that may pass, such as an address that is taken. A service manager tries again.
 const CANNOT_START: u8 = 1;
 
 /// The flags or the configuration cannot be used. Trying again changes nothing.
 const CANNOT_BE_USED: u8 = 2;
+
+/// The most that is read of a token.
+const TOKEN: u64 = 1 << 20;
+/// The last moment that can be shown: the end of the year 9999, in milliseconds since 1970.
+const LAST: u64 = 253_402_300_799_000;
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -28,7 +34,7 @@ fn main() -> ExitCode {
             return print(&script);
         }
         Some(Command::Man { page }) => return print(manual::page(*page).as_bytes()),
-        Some(Command::Check { .. }) | None => {}
+        Some(Command::Check { .. } | Command::Token(_) | Command::Revoke { .. }) | None => {}
     }
     let overrides = Overrides { only_check: cli.command.is_some(), ..cli.settings.into() };
     let loaded = match config::load(&overrides) {
@@ -39,7 +45,10 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Some(Command::Check { connect: true }) => check_store(&loaded),
+        Some(Command::Check { token: true, .. }) => check_token(&loaded),
+        Some(Command::Check { connect: true, .. }) => check_store(&loaded),
+        Some(Command::Token(claims)) => make_token(&loaded, &claims),
+        Some(Command::Revoke { name, time }) => revoke(&loaded, &name, time),
         Some(_) => check(&loaded),
         None => serve(loaded, overrides),
     }
@@ -122,6 +131,74 @@ fn check_store(loaded: &Loaded) -> ExitCode {
     }
     let printed = print(text.as_bytes());
     if found.problems.is_empty() { printed } else { ExitCode::from(CANNOT_START) }
+}
+
+/// Prints a token, and notes on standard error what should be known of it.
+fn make_token(loaded: &Loaded, claims: &tokens::Claims) -> ExitCode {
+    let auth = &loaded.config.auth.verifier;
+    let Some(secret) = auth.keys.secret() else {
+        eprintln!("headcount: there is no secret to sign with: name one in auth.secret_files");
+        return ExitCode::from(CANNOT_BE_USED);
+    };
+    let made = claims.json(auth.policy.issuer.as_deref(), auth.policy.audience.as_deref());
+    // What this server would refuse is not handed out.
+    let checked = made.map(|claims| auth::sign(&claims, secret)).and_then(|token| {
+        auth.verify(&token, auth::now()).map(|_| token).map_err(|why| format!("this server would not take it: {why}"))
+    });
+    match checked {
+        Ok(token) => print(format!("{token}\n").as_bytes()),
+        Err(why) => {
+            eprintln!("headcount: {why}");
+            ExitCode::from(CANNOT_BE_USED)
+        }
+    }
+}
+
+/// Reads a token, and prints what it allows. It is not an argument, which everybody could see in the process
+/// list.
+fn check_token(loaded: &Loaded) -> ExitCode {
+    let mut token = String::new();
+    if let Err(error) = std::io::stdin().take(TOKEN).read_to_string(&mut token) {
+        return failed(&error);
+    }
+    let configured = &loaded.config.auth;
+    let verifying = auth::Tokens::new(configured.verifier.clone(), configured.is_on());
+    if let Some(address) = &configured.jwks {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error),
+        };
+        match runtime.block_on(server::fetch_keys(address)) {
+            Ok((keys, _)) => verifying.fetched(keys),
+            Err(why) => eprintln!("headcount: {address}: {why}"),
+        }
+    }
+    match verifying.verify(token.trim()) {
+        Ok(grant) => print(tokens::describe(&grant).as_bytes()),
+        Err(why) => {
+            eprintln!("headcount: {why}");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+/// Takes tokens back.
+fn revoke(loaded: &Loaded, name: &str, time: Duration) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let until = auth::now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).min(LAST);
+    match runtime.block_on(backplane::revoke(&loaded.config.redis, name, until)) {
+        Ok(until) => {
+            let until = SystemTime::UNIX_EPOCH + Duration::from_secs(until / 1000);
+            print(format!("{name} is revoked until {}\n", humantime::format_rfc3339_seconds(until)).as_bytes())
+        }
+        Err(why) => {
+            eprintln!("headcount: {}: {why}; try again until it succeeds", loaded.config.redis.shown());
+            ExitCode::from(CANNOT_START)
+        }
+    }
 }
 
 fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {

@@ -90,6 +90,8 @@ macro_rules! metrics {
 metrics! {
     /// Times an address or a token met one of its limits.
     limited: Family<Limited, Counter>;
+    /// Times the keys of auth.jwks could not be fetched.
+    key_fetches_failed: Counter;
     /// Open WebSocket connections and event streams.
     sockets: Gauge;
     /// WebSocket connections and event streams closed, by reason.

@@ -6,6 +6,7 @@
 mod embedded_store;
 mod error;
 mod fd_budget;
+mod key_refresh;
 mod listeners;
 mod reload;
 mod watchdog;
@@ -29,6 +30,7 @@ use crate::http::App;
 use crate::http::accept::{WorkerHandle, accept};
 use crate::hub::publishing::publishing;
 use crate::hub::queue::ByteBudget;
+use crate::hub::revocations::Revocations;
 use crate::hub::{Registry, Router, StoreWatch};
 use crate::log::Threshold;
 use crate::metrics::Metrics;
@@ -42,6 +44,7 @@ use crate::systemd::{self, Manager};
 use embedded_store::{EmbeddedStore, Serving};
 pub use error::Error;
 use fd_budget::FdBudget;
+pub use key_refresh::fetch as fetch_keys;
 use reload::Reload;
 use watchdog::{Watchdog, see_out};
 use workers::Workers;
@@ -197,7 +200,7 @@ impl Node {
         let (rules, max_frame) = (config.channels.clone(), config.limits.client_buffer);
         let registry = Arc::new(Registry::new(presence.clone(), boards, rules, max_frame));
 
-        let tokens = Arc::new(Tokens::new(config.auth.verifier.clone()));
+        let tokens = Arc::new(Tokens::new(config.auth.verifier.clone(), config.auth.is_on()));
         let (mut hosting, stop_store, store_pulse) = (JoinSet::new(), host.stopper(), host.pulse());
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
         let mut counting = JoinSet::new();
@@ -205,12 +208,16 @@ impl Node {
         let rate = config.limits.publishes_per_second;
         let (publisher, publishing) = publishing(commands.clone(), keys.clone(), rate, metrics.clone());
         background.spawn(publishing.run());
-        background.spawn(commands.keep_up());
+        background.spawn(commands.clone().keep_up());
         background.spawn(feed.clone().keep_up());
 
         let Workers { lanes, deliveries, orders, running: workers, mut pulses } =
             Workers::start(config, &registry, &tokens, &publisher, &metrics)?;
         pulses.push(store_pulse);
+        let repair = config.presence.repair;
+        let revocations = Revocations::new(tokens.clone(), commands, &keys, feed.clone(), deliveries.clone(), repair);
+        let revoked = revocations.announced();
+        background.spawn(revocations.run());
         let router = Router {
             registry: registry.clone(),
             feed,
@@ -224,9 +231,11 @@ impl Node {
             unwanted: VecDeque::new(),
             store: config.redis.shown(),
             watch: StoreWatch::default(),
+            revoked,
         };
         background.spawn(router.run());
         let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), tokens, publisher, metrics.clone()));
+        background.spawn(key_refresh::keep_fresh(app.clone()));
         Ok(Self {
             app,
             registry,

@@ -8,6 +8,7 @@ mod peers;
 mod slow;
 mod store;
 mod storm;
+mod tokens;
 mod trio;
 mod workers;
 
@@ -23,6 +24,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("workers", workers::two_against_one),
     ("memory", memory::idle),
     ("storm", storm::join_storm),
+    ("tokens", tokens::tokens),
     ("store", store::against_redis),
     ("slow", slow::one_that_never_reads),
     ("channels", channels::many_channels),

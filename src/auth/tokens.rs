@@ -1,5 +1,6 @@
 //! What all parts of a node share of tokens: the keys that count now, and what was revoked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +18,7 @@ pub struct Tokens {
     pub revoked: Revoked,
     /// Rung when a token names a key that is not known.
     pub unknown_key: Notify,
+    on: AtomicBool,
     current: RwLock<Current>,
 }
 
@@ -48,15 +50,21 @@ pub fn now_ms() -> u64 {
 }
 
 impl Tokens {
-    /// With what the configuration says.
-    pub fn new(configured: Verifier) -> Self {
+    /// With what the configuration says; `on`: tokens are taken, even if no key is known yet.
+    pub fn new(configured: Verifier, on: bool) -> Self {
         let tokens = Self::default();
-        tokens.configure(configured);
+        tokens.configure(configured, on);
         tokens
     }
 
+    /// Whether tokens are taken.
+    pub fn are_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
     /// Puts what the configuration says into effect.
-    pub fn configure(&self, configured: Verifier) {
+    pub fn configure(&self, configured: Verifier, on: bool) {
+        self.on.store(on, Ordering::Relaxed);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         current.configured = configured;
         current.join();

@@ -85,6 +85,12 @@ impl Keys {
         self.channel(std::str::from_utf8(&inside[..end]).ok()?).map(Key::OfChannel)
     }
 
+    /// Sorted set: `sub:…` or `jti:…` to until when such tokens are revoked, in milliseconds since 1970. What
+    /// is added is published under the same name.
+    pub fn revoked(&self) -> String {
+        format!("{}headcount:v1:revoked", self.prefix)
+    }
+
     /// What all keys begin with that are this program's own.
     pub fn own_prefix(&self) -> String {
         format!("{}headcount:", self.prefix)

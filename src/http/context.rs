@@ -69,7 +69,7 @@ impl App {
     /// Puts another configuration into effect, from the next request on.
     pub fn configure(&self, config: Arc<Config>) {
         self.places.addresses.configure(&config.limits);
-        self.tokens.configure(config.auth.verifier.clone());
+        self.tokens.configure(config.auth.verifier.clone(), config.auth.is_on());
         self.publisher.configure(config.limits.publishes_per_second);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }

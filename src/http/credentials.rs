@@ -51,7 +51,10 @@ pub fn presented(query: &Query, headers: &HeaderMap, in_query: bool, header: boo
 pub fn shown(connection: &Connection, request: &Request<Incoming>) -> Result<Option<String>, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let refuse = |why: &str| Box::new(app.refuse(StatusCode::BAD_REQUEST, why));
-    let query = query::parse(request.uri().query().unwrap_or_default()).map_err(|why| refuse(&why))?;
+    let query = request.uri().query().unwrap_or_default();
+    // It is read again by whoever wants the rest of it, which most requests leave it to.
+    let query =
+        if query.contains("token=") { query::parse(query).map_err(|why| refuse(&why))? } else { Query::default() };
     presented(&query, request.headers(), config.auth.query, config.auth.is_on()).map_err(|why| refuse(&why))
 }
 

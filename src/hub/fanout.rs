@@ -1,5 +1,6 @@
 //! What is sent to whom: a batch of deliveries becomes at most one write a socket.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ impl Shard {
             self.sockets.hold_back(batch.iter().map(|delivery| delivery.bytes() + FRAME_OVERHEAD).sum());
         }
         let mut run: Option<(Arc<str>, Vec<Bytes>)> = None;
+        let mut revoked = HashSet::new();
         for delivery in batch.drain(..) {
             if let Delivery::Message { channel, frame } = delivery {
                 match &mut run {
@@ -44,12 +46,17 @@ impl Shard {
                 Delivery::Refused { channel } => {
                     self.expel(&channel, "refused", "the channel's key in the store is not a count of ours");
                 }
+                Delivery::Revoked { names } => revoked.extend(names.iter().cloned()),
                 Delivery::Store { up } => self.send_all(&wire::state(up)),
                 Delivery::Message { .. } => {}
             }
         }
         self.messages(run);
         self.release();
+        if !revoked.is_empty() {
+            // However many came together, the sockets are looked through once.
+            self.revoke(&revoked);
+        }
     }
 
     /// Sends what was held back, and lets the channels whose values were among it rest for that too.

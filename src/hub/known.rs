@@ -14,6 +14,8 @@ pub struct Known {
     /// Who it is on what it joined before it showed a token.
     earlier: Option<Identity>,
     grant: Option<Grant>,
+    /// Its token was revoked: it is being closed, and does not linger.
+    pub revoked: bool,
 }
 
 /// A token of somebody else than the one before.
@@ -69,10 +71,15 @@ impl Known {
         self.grant = Some(grant);
     }
 
-    /// Who it is on a channel; `earlier`: one that it joined before it showed a token.
-    pub fn on(&mut self, channel: &str, earlier: bool) -> VisitorId {
+    /// Who it is; `earlier`: on what it joined before it showed a token.
+    pub fn identity(&mut self, earlier: bool) -> &Identity {
         let identity = if earlier { &mut self.earlier } else { &mut self.identity };
-        identity.get_or_insert_with(Identity::draw).on(channel)
+        identity.get_or_insert_with(Identity::draw)
+    }
+
+    /// Who it is on a channel.
+    pub fn on(&mut self, channel: &str, earlier: bool) -> VisitorId {
+        self.identity(earlier).on(channel)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Who may be on a channel that wants tokens.
 
+use std::collections::HashSet;
+
 use super::join_error::JoinError;
 use super::known::SomebodyElse;
 use super::publish_error::PublishError;
 use super::publishing::check;
 use super::shard::Shard;
+use super::sockets::CloseReason;
 use super::{SocketId, wire};
 use crate::auth::{Grant, Right};
 use crate::config::{Access, Rule};
@@ -36,6 +39,19 @@ impl Shard {
     /// What a client's token allows.
     pub fn grant(&self, id: SocketId) -> Option<&Grant> {
         self.sockets.get(id)?.known.as_ref()?.grant()
+    }
+
+    /// Dooms whoever is here with a token of one of these names.
+    pub(super) fn revoke(&mut self, names: &HashSet<Box<str>>) {
+        let ids: Vec<SocketId> = self.sockets.ids().collect();
+        for id in ids {
+            let known = self.sockets.get_mut(id).and_then(|socket| socket.known.as_mut());
+            let Some(known) = known.filter(|known| !known.revoked) else { continue };
+            if known.grant().is_some_and(|grant| grant.names().any(|name| names.contains(&*name))) {
+                known.revoked = true;
+                self.sockets.doom(id, CloseReason::Revoked);
+            }
+        }
     }
 
     /// Whether a client may publish this.

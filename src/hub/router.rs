@@ -14,6 +14,7 @@ use tokio::time::sleep_until;
 
 use super::queue::{ByteBudget, Queued, Sender};
 use super::registry::{ChannelRecord, Inner, Registry};
+use super::revocations::Announced;
 use super::store_state::{Change, StoreState, StoreWatch, Subscription};
 use super::{ChannelValue, Delivery, NoBoard, wire};
 use crate::backplane::{Event, Keys, Link, Subscriber, Ticket};
@@ -50,6 +51,8 @@ pub struct Router {
     pub store: String,
     /// What is known of the store, and told.
     pub watch: StoreWatch,
+    /// What to do with announcements of tokens that are revoked.
+    pub revoked: Announced,
 }
 
 /// How long a channel that nobody here has is kept subscribed. Whoever leaves and joins in a loop so sets
@@ -184,6 +187,13 @@ impl Router {
             }
             Event::Down(why) => self.unsubscribed(Subscription::Down(why)),
             Event::Refused(why) => self.unsubscribed(Subscription::Refused(why)),
+            Event::Subscribed { channel, .. } if self.revoked.is_it(&channel) => {
+                self.revoked.subscribed();
+                None
+            }
+            Event::Message { channel, payload } if self.revoked.is_it(&channel) => {
+                self.revoked.heard(&payload).map(|delivery| (u64::MAX, delivery))
+            }
             Event::Subscribed { channel, ticket } => {
                 self.keys.channel(&channel).and_then(|name| self.subscribed(name, ticket))
             }

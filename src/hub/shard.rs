@@ -279,7 +279,9 @@ impl Shard {
         if let Some(presence) = channel.presence.as_ref().filter(|_| !place.watch)
             && let Some(socket) = self.sockets.get_mut(id)
         {
-            presence.leave(|| socket.on(&channel.name, place.earlier));
+            let revoked = socket.known.as_ref().is_some_and(|known| known.revoked);
+            let who = || socket.on(&channel.name, place.earlier);
+            if revoked { presence.leave_at_once(who) } else { presence.leave(who) }
         }
         if let Some(&moved) = channel.members.get(place.place as usize)
             && let Some(socket) = self.sockets.get_mut(moved)

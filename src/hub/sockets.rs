@@ -28,6 +28,8 @@ pub enum CloseReason {
     Slow,
     /// The connection is gone.
     Gone,
+    /// Its token was revoked.
+    Revoked,
 }
 
 /// What becomes of frames that a socket cannot take at once.
@@ -117,7 +119,12 @@ impl Sockets {
         self.all.capacity()
     }
 
-    /// Those that were found slow or gone since the last call.
+    /// Has a socket closed.
+    pub fn doom(&mut self, id: SocketId, reason: CloseReason) {
+        self.doomed.push((id, reason));
+    }
+
+    /// Those that are to be closed, and were not named before.
     pub fn take_doomed(&mut self) -> Vec<(SocketId, CloseReason)> {
         std::mem::take(&mut self.doomed)
     }

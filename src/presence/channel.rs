@@ -41,6 +41,8 @@ pub struct Change {
     pub here: u64,
     /// Where visitors are counted: who came and who went since the last look.
     pub visitors: Option<Vec<(VisitorId, bool)>>,
+    /// Who of them went and is not to linger.
+    pub at_once: Vec<VisitorId>,
     /// How many integers have arrived by now.
     pub heard: u64,
 }
@@ -84,6 +86,18 @@ impl ChannelHandle {
         }
     }
 
+    /// [`ChannelHandle::leave`] of somebody who is not to linger.
+    pub fn leave_at_once(self: &Arc<Self>, who: impl FnOnce() -> VisitorId) {
+        match &self.crowd {
+            Some(crowd) => {
+                if crowd.leave_at_once(who()) {
+                    self.mark(flag::TALLY);
+                }
+            }
+            None => self.leave(who),
+        }
+    }
+
     /// What it counts.
     pub fn counts(&self) -> Count {
         if self.crowd.is_some() { Count::Visitors } else { Count::Sockets }
@@ -119,6 +133,7 @@ impl ChannelHandle {
             flags,
             here,
             visitors: self.crowd.as_ref().map(|crowd| crowd.take_changes()),
+            at_once: self.crowd.as_ref().map(|crowd| crowd.take_at_once()).unwrap_or_default(),
             heard,
         }
     }

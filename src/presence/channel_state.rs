@@ -162,6 +162,7 @@ impl ChannelState {
             return;
         }
         (self.handle, self.here, self.heard) = (change.handle, change.here, change.heard);
+        self.note_gone_at_once(&change.at_once, now);
         self.note_visitors(change.visitors.as_deref(), now);
         if change.flags & flag::TALLY != 0 {
             self.released = false;

@@ -33,6 +33,13 @@ impl ChannelState {
         }
     }
 
+    /// These went and do not linger.
+    pub fn note_gone_at_once(&mut self, gone: &[VisitorId], now: Instant) {
+        if let Some(visitors) = &mut self.visitors {
+            gone.iter().for_each(|visitor| visitors.note(*visitor, false, now, std::time::Duration::ZERO));
+        }
+    }
+
     /// Nobody is here any more. Visitors linger, as they may be on their way to another node.
     pub fn empty(&mut self, now: Instant, linger: Duration) {
         self.here = 0;

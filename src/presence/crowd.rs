@@ -40,6 +40,8 @@ struct Inner {
     households: HashMap<Household, House>,
     /// Those who came to be counted or ceased to be since the last look.
     changed: HashSet<VisitorId>,
+    /// Those of them who are not to linger.
+    at_once: HashSet<VisitorId>,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,22 @@ impl Crowd {
         counted
     }
 
+    /// [`Crowd::leave`] of somebody who is not to linger.
+    pub fn leave_at_once(&self, id: VisitorId) -> bool {
+        let went = self.leave(id);
+        if went {
+            self.lock().at_once.insert(id);
+        }
+        went
+    }
+
+    /// Who went, since the last look, and is not to linger.
+    pub fn take_at_once(&self) -> Vec<VisitorId> {
+        let inner = &mut *self.lock();
+        let gone = |id: &VisitorId| !inner.visitors.contains_key(id);
+        std::mem::take(&mut inner.at_once).into_iter().filter(gone).collect()
+    }
+
     /// Who is counted and who is no more, since the last look.
     pub fn take_changes(&self) -> Vec<(VisitorId, bool)> {
         let inner = &mut *self.lock();
@@ -143,6 +161,20 @@ mod tests {
         assert_eq!(crowd.take_changes(), [(ann, false)]);
         assert!(!crowd.leave(ann) && crowd.take_changes().is_empty());
         assert!(crowd.lock().households.is_empty());
+    }
+
+    #[test]
+    fn whoever_goes_at_once_is_told_apart_unless_there_is_another_socket() {
+        let (crowd, ann, home) = (Crowd::default(), VisitorId([1; 16]), from("192.0.2.1", 1));
+        crowd.join(ann, home);
+        crowd.join(ann, home);
+        assert!(!crowd.leave_at_once(ann) && crowd.take_at_once().is_empty());
+        assert!(crowd.leave_at_once(ann));
+        assert_eq!((crowd.take_at_once(), crowd.take_at_once()), (vec![ann], vec![]));
+        crowd.join(ann, home);
+        crowd.leave_at_once(ann);
+        crowd.join(ann, home);
+        assert!(crowd.take_at_once().is_empty(), "it is here again");
     }
 
     #[test]

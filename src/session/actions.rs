@@ -174,6 +174,7 @@ impl Worker {
         for (id, doom) in self.shard.take_doomed() {
             match doom {
                 CloseReason::Slow => self.close(id, &close_code::SLOW),
+                CloseReason::Revoked => self.close(id, &close_code::REVOKED),
                 CloseReason::Gone => self.drop_gone(id),
             }
         }

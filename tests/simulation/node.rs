@@ -264,7 +264,8 @@ impl Node {
         }
         let here = if channel == ROOM { 0 } else { hub.sockets };
         let (handle, heard) = (hub.handle, hub.heard);
-        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, visitors, heard };
+        let change =
+            Change { name: CHANNELS[channel].into(), handle, flags, here, visitors, at_once: Vec::new(), heard };
         self.state.changed(change, self.at(now));
     }
 
