@@ -55,7 +55,7 @@ async fn another_sites_page_with_every_cookie_of_the_victim_gets_what_a_stranger
     for answer in ["room:1=forbidden", "lobby=forbidden"] {
         browser.becomes(&theirs, "#socket", answer).await;
     }
-    browser.becomes(&theirs, "#post", "refused opaque0 done").await;
+    browser.becomes(&theirs, "#post", "refused refused done").await;
     browser.becomes(&theirs, "#events", "refused").await;
     // What is published by somebody who may is the first that anybody hears.
     witness.send(serde_json::json!({ "publish": { "channel": "lobby", "data": "hers" } })).await;
