@@ -10,7 +10,7 @@ const MESSAGE_LENGTH = 400; // this many characters of a message are shown
 
 const $ = (id) => document.getElementById(id);
 
-const { DEFAULT_CHANNEL } = await import("./default.js");
+const { DEFAULT_CHANNEL, TRENDING } = await import("./default.js");
 const channel = new URLSearchParams(location.search).get("channel") || DEFAULT_CHANNEL;
 const element = $("count");
 // The element gets its channel before the script defines it, so that it never joins another one.
@@ -25,6 +25,17 @@ $("embed").textContent =
 
 function quoted(word) {
   return /^[\w:/.-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+// The most visited pages, where the server is configured to show them.
+
+if (TRENDING) {
+  const board = document.createElement("live-board");
+  board.setAttribute("channel", TRENDING);
+  board.setAttribute("label", "Most visited pages");
+  $("trending").append(board);
+  $("trending").hidden = false;
+  import("./live-board.js");
 }
 
 // The number and the crowd.

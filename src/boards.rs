@@ -8,6 +8,7 @@ mod board;
 mod handle;
 mod state;
 mod task;
+mod trending;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use board::place_json;
 pub use handle::Boards;
 pub use state::{FOLLOWED, News};
 use task::Task;
+pub use trending::Trending;
 
 use crate::backplane::{Credentials, Keys, Tracker};
 use crate::config;

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::auth::Tokens;
 use crate::backplane::{Client, Keys, Subscriber};
-use crate::boards::boards;
+use crate::boards::{Trending, boards};
 use crate::config::{self, Config, Listen, Loaded, Overrides};
 use crate::http::App;
 use crate::http::accept::{WorkerHandle, accept};
@@ -163,6 +163,7 @@ struct Node {
     lanes: Vec<WorkerHandle>,
     orders: Vec<mpsc::Sender<Order>>,
     presence: Presence,
+    trending: Trending,
     counting: JoinSet<()>,
     hosting: JoinSet<Result<(), StoreError>>,
     stop_store: watch::Sender<bool>,
@@ -197,6 +198,9 @@ impl Node {
             presence(config.presence.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
         let (boards, reading) = boards(&config.redis, host.credentials(), pace(config), keys.clone(), metrics.clone())?;
         background.spawn(reading);
+        let repair = config.presence.repair;
+        let trending = Trending::new(config.channels.clone(), repair, commands.clone(), keys.clone());
+        background.spawn(trending.clone().run());
         let (rules, max_frame) = (config.channels.clone(), config.limits.client_buffer);
         let registry = Arc::new(Registry::new(presence.clone(), boards, rules, max_frame));
 
@@ -223,6 +227,7 @@ impl Node {
             feed,
             keys,
             presence: presence.clone(),
+            trending: trending.clone(),
             link,
             heartbeat: presence.heartbeat(),
             shards: deliveries,
@@ -242,6 +247,7 @@ impl Node {
             lanes,
             orders,
             presence,
+            trending,
             counting,
             hosting,
             stop_store,
@@ -265,6 +271,7 @@ impl Node {
     /// Puts what may change while the node runs into effect, for open connections too.
     async fn configure(&self, config: Config) {
         let config = Arc::new(config);
+        self.trending.configure(config.channels.clone());
         self.registry.configure(config.channels.clone(), config.limits.client_buffer, pace(&config));
         self.app.configure(config.clone());
         for worker in &self.orders {
@@ -336,6 +343,7 @@ impl Node {
             Ok(()) => tracing::info!(took = ?start.elapsed(), "stopped"),
             Err(_) => tracing::warn!("stopped, but the store did not answer; other nodes withdraw what is left"),
         }
+        self.trending.close(WITHDRAW).await;
         // The end of this node's own store is no fault that it should tell of.
         self.background.abort_all();
         // Last, and in one step: until now the other nodes used it.

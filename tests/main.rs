@@ -49,5 +49,6 @@ mod systemd;
 mod tls;
 mod tokens;
 mod torture;
+mod trending;
 mod visitors;
 mod wire_record;

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::mem;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -180,10 +181,16 @@ impl Shared {
 
     /// Waits until the connection is of no use any more.
     async fn watch(&self, epoch: u64) {
+        let server = lock(&self.current).as_ref().and_then(|current| current.connection.server.clone());
+        let mut moved = pin!(self.connector.moved(server.as_ref()));
         loop {
             let Ok((_, mut commands, _)) = self.get() else { return };
             tokio::select! {
                 () = self.broken.notified() => {}
+                why = &mut moved => {
+                    self.lost(epoch, why);
+                    return;
+                }
                 () = sleep(CHECK) => {
                     let ping = cmd("PING");
                     let why = match timeout(self.connector.response_timeout, ping.exec_async(&mut commands)).await {

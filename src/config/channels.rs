@@ -72,6 +72,8 @@ pub struct Rule {
     pub publish: bool,
     /// Set if what it shows is the sorted set of its name, and not what is published on it.
     pub board: Option<BoardRule>,
+    /// Set if headcount keeps that set itself: a pattern of the counted channels on it.
+    pub of: Option<String>,
 }
 
 impl Rule {
@@ -124,9 +126,16 @@ impl Rules {
         self.0.iter().map(|rule| rule.linger).max().unwrap_or_default()
     }
 
-    /// The channel that a client joins who names none: the first that is named exactly.
+    /// The channel that a client joins who names none: the first that is named exactly, but for boards that
+    /// headcount keeps.
     pub fn default_channel(&self) -> Option<&str> {
-        self.0.iter().find(|rule| rule.exact()).map(|rule| rule.pattern.as_str())
+        self.0.iter().find(|rule| rule.exact() && rule.of.is_none()).map(|rule| rule.pattern.as_str())
+    }
+
+    /// The boards that headcount keeps itself, each with the pattern of the channels on it.
+    pub fn kept(&self) -> impl Iterator<Item = (&Rule, &str)> {
+        let is_first = |rule: &&Rule| self.find(&rule.pattern).is_some_and(|found| std::ptr::eq(found, *rule));
+        self.0.iter().filter(is_first).filter_map(|rule| Some((rule, rule.of.as_deref()?)))
     }
 
     /// The counted channels that are named exactly, which exist from the start.

@@ -8,9 +8,10 @@ use super::auth::Auth;
 use super::channels::{Access, BoardRule, Count, Deliver, Order, Rule, Rules, check_name};
 use super::reader::Reader;
 use super::value;
+use crate::glob::matches_stars;
 
 /// The keys of one table.
-const KEYS: &[&str] = &["pattern", "count", "deliver", "linger", "source", "top", "order", "access", "publish"];
+const KEYS: &[&str] = &["pattern", "count", "deliver", "linger", "source", "top", "order", "of", "access", "publish"];
 /// How long a visitor whose last socket went is still counted, so that a click from page to page changes
 /// no number.
 const LINGER: Duration = Duration::from_secs(1);
@@ -37,6 +38,7 @@ impl Reader {
             }
         }
         let rules = Rules(rules);
+        self.check_kept(&source, &rules);
         if rules.default_channel().is_none() {
             self.reject("channels", "one table must name a channel exactly, without *: it is the default channel");
         }
@@ -65,6 +67,7 @@ impl Reader {
             let message = "a sorted set goes with count = \"none\" and deliver = \"latest\", or without both";
             table.note("source", "\"zset\"", message.to_owned());
         }
+        let of = table.of(board.is_some(), &pattern);
         table.unknown();
         let linger = table.linger(count);
         let access = if table.word("access", &["open", "token"], Some("open")) == "token" {
@@ -77,7 +80,21 @@ impl Reader {
             table.note("publish", "\"token\"", "a sorted set is written in the store, not published".to_owned());
         }
         let deliver = if every { Deliver::Every } else { Deliver::Latest };
-        Rule { pattern, count, linger, deliver, access, publish, board }
+        Rule { pattern, count, linger, deliver, access, publish, board, of }
+    }
+
+    /// A board that headcount keeps must be of channels that are counted.
+    fn check_kept(&mut self, source: &str, rules: &Rules) {
+        let counted = |of: &str| {
+            let mut counted = rules.0.iter().filter(|rule| rule.counted());
+            counted.any(|rule| overlap(of.as_bytes(), rule.pattern.as_bytes()))
+        };
+        for (index, rule) in rules.0.iter().enumerate() {
+            if let Some(of) = rule.of.as_deref().filter(|of| !counted(of)) {
+                let message = "no counted channel has such a name".to_owned();
+                self.note(source, &format!("channels[{index}].of"), &value::quoted(of), message);
+            }
+        }
     }
 
     /// A channel that wants tokens is of no use where none is taken.
@@ -91,6 +108,11 @@ impl Reader {
             "access or publish = \"token\" needs a key in [auth]: secret_files, public_key_files or jwks",
         );
     }
+}
+
+/// Whether one of two patterns is among the names that the other stands for.
+fn overlap(one: &[u8], other: &[u8]) -> bool {
+    matches_stars(one, other) || matches_stars(other, one)
 }
 
 /// One table, and where its mistakes go.
@@ -149,6 +171,23 @@ impl Table<'_> {
         Some(BoardRule { top: top.unwrap_or(TOP), order })
     }
 
+    /// The channels that a board is of, where headcount keeps it.
+    fn of(&mut self, board: bool, pattern: &str) -> Option<String> {
+        let found = self.table.get("of")?;
+        let of = value::text(found);
+        let problem = match &of {
+            _ if !board => "needs source = \"zset\"".to_owned(),
+            _ if pattern.contains('*') => "needs a board that is named exactly, without *".to_owned(),
+            None => "must be a pattern of counted channels".to_owned(),
+            Some(of) => match check_name(of) {
+                Ok(()) => return Some(of.to_owned()),
+                Err(bad) => bad.to_string(),
+            },
+        };
+        self.note("of", &self.shown("of"), problem);
+        None
+    }
+
     fn unknown(&mut self) {
         let mut unknown: Vec<_> = self.table.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
         unknown.sort();
@@ -179,8 +218,9 @@ fn shown(rules: &Rules) -> String {
         let publish = if rule.publish { ", publish = \"token\"" } else { "" };
         if let Some(BoardRule { top, order }) = rule.board {
             let order = if order == Order::Descending { "desc" } else { "asc" };
+            let of = rule.of.as_deref().map_or(String::new(), |of| format!(", of = {}", value::quoted(of)));
             return format!(
-                "  {{ pattern = {pattern}, source = \"zset\", top = {top}, order = \"{order}\"{access} }},\n"
+                "  {{ pattern = {pattern}, source = \"zset\", top = {top}, order = \"{order}\"{of}{access} }},\n"
             );
         }
         let count = match rule.count {

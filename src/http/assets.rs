@@ -16,6 +16,7 @@ use hyper::{Response, StatusCode};
 use rust_embed::Embed;
 
 use super::reply::{Reply, plain};
+use crate::config::{Access, Rules};
 use crate::text::hex;
 
 /// Nothing from another host, nothing inline; sockets to wherever the page came from. Any site may show
@@ -99,10 +100,15 @@ impl Assets {
     }
 }
 
-/// A module that names the default channel, for the scripts. A reload may change it, so it is not cached.
-pub fn default_channel(name: Option<&str>) -> Reply {
-    let name = serde_json::Value::from(name.unwrap_or_default());
-    let module = format!("export const DEFAULT_CHANNEL = {name};\n");
+/// A module that names the default channel, and the board of the most visited pages if there is one, for the
+/// scripts. A reload may change them, so it is not cached.
+pub fn default_channel(rules: &Rules) -> Reply {
+    let name = serde_json::Value::from(rules.default_channel().unwrap_or_default());
+    let mut module = format!("export const DEFAULT_CHANNEL = {name};\n");
+    if let Some((rule, _)) = rules.kept().find(|(rule, _)| rule.access == Access::Open) {
+        let name = serde_json::Value::from(rule.pattern.as_str());
+        module.push_str(&format!("export const TRENDING = {name};\n"));
+    }
     let mut reply = Response::new(Full::new(Bytes::from(module)));
     for (name, value) in [
         (CONTENT_TYPE, content_type("default.js")),

@@ -208,7 +208,7 @@ fn reply(connection: &Connection, route: Route, request: &HttpRequest<Incoming>)
     let app = &connection.app;
     Box::new(match route {
         Route::Asset(name) => app.assets.serve(name, request.headers()),
-        Route::DefaultChannel => assets::default_channel(app.config().channels.default_channel()),
+        Route::DefaultChannel => assets::default_channel(&app.config().channels),
         Route::Ready => health::ready(app),
         Route::Metrics => health::metrics(app),
         Route::Health | Route::Socket | Route::Events | Route::Messages => health::health(),

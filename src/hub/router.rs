@@ -18,7 +18,7 @@ use super::revocations::Announced;
 use super::store_state::{Change, StoreState, StoreWatch, Subscription};
 use super::{ChannelValue, Delivery, NoBoard, wire};
 use crate::backplane::{Event, Keys, Link, Subscriber, Ticket};
-use crate::boards;
+use crate::boards::{self, Trending};
 use crate::log::Throttle;
 use crate::memory;
 use crate::metrics::Metrics;
@@ -35,6 +35,8 @@ pub struct Router {
     pub keys: Keys,
     /// The count.
     pub presence: Presence,
+    /// The boards that headcount keeps of its own channels.
+    pub trending: Trending,
     /// The state of the connection for commands.
     pub link: watch::Receiver<Link>,
     /// What the store says to this node's heartbeat.
@@ -165,6 +167,7 @@ impl Router {
                     }
                     if let Some(presence) = &entry.presence {
                         presence.release();
+                        self.trending.left(&name);
                     }
                     inner.channels.remove(&name);
                     memory::shrink(&mut inner.channels);
@@ -267,6 +270,7 @@ impl Router {
         self.registry.with(|inner| {
             let (channel, entry) = get(inner, name)?;
             entry.presence.as_ref()?.heard();
+            self.trending.note(&channel, total);
             Some((entry.shards, show(entry, channel, ChannelValue::Count(total))))
         })
     }
@@ -293,6 +297,7 @@ impl Router {
                 Reading::Refused => return Some((entry.shards, Delivery::Refused { channel })),
                 Reading::Total(total) if !stale && entry.value != Some(ChannelValue::Count(total)) => {
                     entry.value = Some(ChannelValue::Count(total));
+                    self.trending.note(&channel, total);
                     if entry.live {
                         return Some((entry.shards, show(entry, channel, ChannelValue::Count(total))));
                     }

@@ -140,6 +140,7 @@ impl World {
             access: Access::Open,
             publish: false,
             board: None,
+            of: None,
         };
         Self {
             now: 0,

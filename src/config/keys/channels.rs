@@ -27,6 +27,8 @@ pub(super) const SECTION: Section = Section {
         "            each change, whatever program writes it. Leave out count and deliver.",
         "   top      How many members a board shows: 1 to 1000. The default is 10.",
         "   order    \"desc\": the highest score is first. \"asc\": the lowest. The default is \"desc\".",
+        "   of       A pattern of counted channels: headcount itself keeps this board, whose name has no *. It shows",
+        "            those with the most people, at least 2, and everybody who watches it sees their names.",
     ],
     keys: &[Key {
         path: "channels",
@@ -67,4 +69,12 @@ pattern = "board:*"
 source = "zset"
 top = 10
 order = "desc"
+
+# Which pages have the most people, at least 2 each. Off, because everybody who watches it learns which pages
+# are open. Remove the # to switch it on; the page at / then shows it.
+#[[channels]]
+#pattern = "top:pages"
+#source = "zset"
+#of = "page:/*"
+#top = 10
 "#;
