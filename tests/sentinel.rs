@@ -15,6 +15,7 @@ use crate::support::{SOON, alone, eventually, same, settles};
 
 const COUNT: &str = "users:count";
 const NEWS: &str = "public:news";
+const BOARD: &str = "board:game";
 /// From the election of a primary until everything is right.
 const WITHIN: Duration = Duration::from_secs(4);
 
@@ -23,6 +24,8 @@ struct Scene {
     sentinels: Vec<Server>,
     nodes: Vec<Node>,
     clients: Vec<Client>,
+    /// One on each node that sees a board.
+    watchers: Vec<Client>,
 }
 
 impl Scene {
@@ -39,13 +42,20 @@ impl Scene {
         for _ in 0..3 {
             sentinels.push(Server::sentinel(first.port, 2).await);
         }
-        let mut scene = Scene { servers: vec![first, second], sentinels, nodes: Vec::new(), clients: Vec::new() };
+        let mut scene = Scene {
+            servers: vec![first, second],
+            sentinels,
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            watchers: Vec::new(),
+        };
         scene.know_each_other().await;
         for _ in 0..2 {
             let node = Node::start(&scene.url()).await;
             for _ in 0..3 {
                 scene.clients.push(Client::join(&node, &[COUNT, NEWS]).await);
             }
+            scene.watchers.push(Client::open(&node, &format!("watch={BOARD}")).await);
             scene.nodes.push(node);
         }
         scene.is_right(0).await;
@@ -92,6 +102,20 @@ impl Scene {
         .await;
     }
 
+    /// What is written into a board there shows, and it is there that each node is told of changes.
+    async fn shows_boards_of(&self, server: usize) {
+        eventually("each node's boards are told of by the primary", SOON, || async {
+            let clients: String = self.servers[server].ask(&["CLIENT", "LIST"]).await?;
+            same("clients that track", clients.lines().filter(|line| line.contains(" flags=t ")).count(), 2)
+        })
+        .await;
+        self.servers[server].must::<i64>(&["ZADD", BOARD, &server.to_string(), "ann"]).await;
+        let board = json!([["ann", server]]);
+        for watcher in &self.watchers {
+            watcher.until("the board", SOON, |all| all.last().filter(|last| last["board"] == board).map(|_| ())).await;
+        }
+    }
+
     /// After the election: people come and go, the gap is told, and what is published then arrives.
     async fn goes_on_at(&mut self, server: usize) {
         self.elected(server).await;
@@ -99,6 +123,7 @@ impl Scene {
         drop(self.clients.remove(0));
         self.clients.push(Client::join(&self.nodes[0], &[COUNT, NEWS]).await);
         self.is_right(server).await;
+        self.shows_boards_of(server).await;
         println!("right {:?} after the election", start.elapsed());
         let gap = json!({"subscribed": NEWS, "gap": true});
         for client in &self.clients[..self.clients.len() - 1] {
