@@ -31,7 +31,7 @@ config:
 # Nodes and the store on virtual time, from so many seeds: just simulate 1000
 simulate seeds from="0":
     SIMULATE_SEEDS={{seeds}} SIMULATE_FROM={{from}} \
-        cargo test --locked --profile simulation --test simulation no_seed -- --nocapture
+        cargo test --locked --package headcount-simulation --profile simulation no_seed -- --nocapture
 
 # Licences, sources and bans of the dependencies.
 deny:

@@ -19,7 +19,7 @@ impl Pulse {
         self.0.running.store(true, Ordering::Relaxed);
     }
 
-    /// Once more around.
+    /// One more turn.
     pub fn beat(&self) {
         self.0.beats.fetch_add(1, Ordering::Relaxed);
     }
@@ -34,7 +34,7 @@ impl Pulse {
         self.0.beats.load(Ordering::Relaxed)
     }
 
-    /// Whether it went round since it had so many beats, or need not.
+    /// Whether it went round since it had this many beats, or need not.
     pub fn is_alive_since(&self, beats: u64) -> bool {
         !self.0.running.load(Ordering::Relaxed) || self.beats() != beats
     }

@@ -6,6 +6,12 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 /// A token with these claims, signed with a secret as HS256.
+///
+/// ```
+/// let claims = serde_json::json!({ "sub": "ann", "exp": 2_000_000_000 });
+/// let token = headcount::auth::sign(&claims, b"thirty-two bytes, if not even more");
+/// assert_eq!(token.split('.').count(), 3);
+/// ```
 pub fn sign(claims: &Value, secret: &[u8]) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let message = format!("{}.{}", part(&json!({ "alg": "HS256", "typ": "JWT" })), part(claims));

@@ -15,6 +15,14 @@ pub enum Key<'a> {
 }
 
 /// The key names under one prefix.
+///
+/// ```
+/// use headcount::backplane::Keys;
+///
+/// let keys = Keys::new("shop:");
+/// assert_eq!(keys.total("users:count"), "shop:users:count");
+/// assert_eq!(keys.tally("users:count"), "shop:headcount:v1:{users:count}:tally");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Keys {
     prefix: Arc<str>,

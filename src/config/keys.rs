@@ -47,6 +47,11 @@ pub fn find(path: &str) -> Option<&'static Key> {
 }
 
 /// The defaults as one TOML document, read by the same code as a file.
+///
+/// ```
+/// let defaults = headcount::config::keys::defaults();
+/// assert!(defaults.lines().any(|line| line == r#"server.listen = ["0.0.0.0:3000"]"#));
+/// ```
 pub fn defaults() -> String {
     all().map(|key| format!("{} = {}\n", key.path, key.default)).collect()
 }

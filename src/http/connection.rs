@@ -40,7 +40,7 @@ use crate::session::NewClient;
 
 /// hyper's buffer for one request; the smallest that it takes.
 const REQUEST_BUFFER: usize = 8 << 10;
-/// Requests that one connection may make. Whoever sends them without reading the answers has so many
+/// Requests that one connection may make. Whoever sends them without reading the answers has this many
 /// answers in the kernel at most.
 const REQUESTS: u32 = 64;
 /// The longest life of a connection that has not become a client. Nothing that is asked for takes long.

@@ -50,7 +50,7 @@ pub struct Connection {
 }
 
 impl App {
-    /// For a node with this configuration, whose clients may take so many descriptors.
+    /// For a node with this configuration, whose clients may take this many descriptors.
     pub fn new(
         config: Config,
         descriptors: usize,

@@ -78,7 +78,7 @@ pub enum Refused {
 }
 
 impl Places {
-    /// For clients that may take so many descriptors.
+    /// For clients that may take this many descriptors.
     pub fn new(limits: &Limits, descriptors: usize, metrics: Metrics) -> Self {
         let addresses = Arc::new(AddressLimits::new(metrics.clone()));
         addresses.configure(limits);

@@ -12,7 +12,7 @@ use super::shard::Shard;
 use super::sockets::Behind;
 use super::{ChannelValue, Delivery, NoBoard, SocketId, wire};
 
-/// Paced pushes take at most one part in so many of a worker's time: without that bound, the pushes of
+/// Paced pushes take at most one part in this many of a worker's time: without that bound, the pushes of
 /// a large and busy channel would take all of it, and a storm of joins would cost the square of itself.
 const PUSH_SHARE: u32 = 4;
 /// The longest that a push waits for that. A worker that did not run for a while took no time.

@@ -1,6 +1,6 @@
 //! The pacing of pushes on a channel that delivers the latest value.
 //!
-//! First at once, last always, at most so many a second in between, and fewer where one push takes
+//! First at once, last always, at most a set number a second in between, and fewer where one push takes
 //! long. Pure: the time comes in.
 
 use std::time::{Duration, Instant};

@@ -74,7 +74,7 @@ pub struct Publishing {
     keys: Keys,
 }
 
-/// A way to the store, for so many messages a second and token; 0 stands for any number.
+/// A way to the store, for this many messages a second and token; 0 stands for any number.
 pub fn publishing(client: Client, keys: Keys, per_second: u32, metrics: Metrics) -> (Publisher, Publishing) {
     let (waiting, work) = mpsc::channel(WAITING);
     let rate = Arc::new(Rate::new(per_second, metrics));

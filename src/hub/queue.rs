@@ -50,7 +50,7 @@ impl Default for ByteBudget {
 }
 
 impl ByteBudget {
-    /// Waits until there is room for so many bytes; more than there ever is take all of it.
+    /// Waits until there is room for this many bytes; more than there ever is take all of it.
     pub async fn take(&self, bytes: usize) -> Option<Arc<OwnedSemaphorePermit>> {
         let bytes = u32::try_from(bytes).unwrap_or(BYTES).min(BYTES);
         if bytes == 0 {

@@ -31,7 +31,7 @@ pub enum QueuedFrame {
 pub enum Wrote {
     /// All of it.
     All,
-    /// So many bytes; then it would have blocked.
+    /// This many bytes; then it would have blocked.
     Some(usize),
     /// The connection is gone.
     Gone,

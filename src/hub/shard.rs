@@ -348,7 +348,7 @@ impl Shard {
         self.sockets.send(id, frame);
     }
 
-    /// Goes on with what waits for a socket that can take bytes again. True if nothing waits.
+    /// Sends more of what waits for a socket that can take bytes again. True if nothing is left.
     pub fn flush(&mut self, id: SocketId) -> bool {
         self.sockets.flush(id, |channel, which| self.channels.get(channel as usize)?.newest(which, id))
     }

@@ -219,7 +219,7 @@ impl Sockets {
         socket.outbox.is_none()
     }
 
-    /// Goes on with what waits for a socket that can take bytes again. True if nothing waits.
+    /// Sends more of what waits for a socket that can take bytes again. True if nothing is left.
     /// `newest` finds the newest frame of a channel.
     pub fn flush(&mut self, id: SocketId, newest: impl Fn(u32, QueuedFrame) -> Option<Bytes>) -> bool {
         let Some(socket) = self.all.get_mut(id as usize) else { return true };

@@ -57,7 +57,7 @@ pub struct EmbeddedStore {
 pub type Serving = JoinHandle<Result<(), StoreError>>;
 
 impl EmbeddedStore {
-    /// For this configuration, with descriptors for so many clients of the store; nothing is served yet.
+    /// For this configuration, with descriptors for this many clients of the store; nothing is served yet.
     pub fn new(config: &Config, descriptors: usize, metrics: Metrics) -> Self {
         let info = config.redis.url.as_str().into_connection_info();
         let address = info.ok().and_then(|info| match info.addr() {
@@ -239,7 +239,7 @@ impl EmbeddedStore {
     }
 }
 
-/// How the store is opened, with descriptors for so many clients of it.
+/// How the store is opened, with descriptors for this many clients of it.
 fn options(config: &Config, descriptors: usize) -> Options {
     let store = config.store.clone();
     Options {

@@ -13,7 +13,7 @@ use crate::http::ANSWERED;
 const OWN: usize = 64;
 /// What each worker needs of those: its runtime, and its own epoll.
 const A_WORKER: usize = 6;
-/// The embedded store's part of all is at most one in so many.
+/// The embedded store's part of all is at most one in this many.
 const STORE_PART: usize = 8;
 
 /// The shares.

@@ -51,6 +51,13 @@ pub const REVOKED: Close = row(4005, "revoked", "the token was revoked", false);
 pub const GONE: Close = row(1006, "gone", "", true);
 
 /// The whole table, for documentation and tests.
+///
+/// ```
+/// use headcount::close_code::TABLE;
+///
+/// let slow = TABLE.iter().find(|close| close.code == 4001).unwrap();
+/// assert_eq!(slow.name, "slow");
+/// ```
 pub const TABLE: &[&Close] = &[
     &NORMAL,
     &PROTOCOL,

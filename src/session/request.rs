@@ -43,7 +43,7 @@ impl Request {
     }
 }
 
-/// Reads a request that names at most so many channels.
+/// Reads a request that names at most this many channels.
 ///
 /// # Errors
 /// What was wrong and what is allowed, for the client.

@@ -37,7 +37,7 @@ pub fn find(bytes: &[u8], wanted: bool, first: usize, last: usize) -> Option<usi
     hit(from).or_else(|| hit(from + 1 + between()?)).or_else(|| hit(to))
 }
 
-/// An integer of so many bits at a bit; what lies behind the end is 0.
+/// An integer of this many bits at a bit; what lies behind the end is 0.
 pub fn get(bytes: &[u8], at: usize, width: u32, signed: bool) -> i64 {
     let mut value = 0u64;
     for bit in at..at + width as usize {
@@ -71,7 +71,7 @@ pub enum Overflow {
     Fail,
 }
 
-/// A number added to a number, as it fits into so many bits; `None` if it does not and must not be bent.
+/// A number added to a number, as it fits into this many bits; `None` if it does not and must not be bent.
 pub fn fit(value: i64, more: i64, width: u32, signed: bool, overflow: Overflow) -> Option<i64> {
     let (value, low, high) = if signed {
         (i128::from(value), -(1i128 << (width - 1)), (1i128 << (width - 1)) - 1)

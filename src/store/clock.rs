@@ -10,12 +10,12 @@ pub struct Time {
 }
 
 impl Time {
-    /// So many microseconds after the beginning of 1970.
+    /// This many microseconds after the beginning of 1970.
     pub const fn from_micros(micros: u64) -> Self {
         Self { micros }
     }
 
-    /// So many milliseconds after the beginning of 1970.
+    /// This many milliseconds after the beginning of 1970.
     pub const fn from_millis(millis: u64) -> Self {
         Self { micros: millis.saturating_mul(1000) }
     }

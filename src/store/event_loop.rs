@@ -30,7 +30,7 @@ const WAKER: Token = Token(usize::MAX - 1);
 
 /// What is read from one client at a time.
 const READ: usize = 64 * 1024;
-/// So many reads in a row, then it is the others' turn.
+/// This many reads in a row, then it is the others' turn.
 const READS: usize = 16;
 /// The longest wait, so that whoever watches the loop sees that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ pub struct EventLoop {
     listener: TcpListener,
     /// Connections by their client's slot in the core.
     connections: Vec<Option<Connection>>,
-    /// Those that may have more to be read, to be gone on with in the next round.
+    /// Those that may have more to be read, to be continued in the next round.
     unread: VecDeque<Slot>,
     /// Events that are told and not yet looked at.
     arrived: VecDeque<Event>,
@@ -152,7 +152,7 @@ impl EventLoop {
         }
     }
 
-    /// Goes on with those that have more to be read, each once.
+    /// Reads more of those that have more to be read, each once.
     fn read_on(&mut self, core: &mut Core) {
         for _ in 0..self.unread.len() {
             if let Some(slot) = self.unread.pop_front() {

@@ -52,13 +52,13 @@ fn place(element: &[u8]) -> (usize, u8) {
     (hash as usize & (REGISTERS - 1), rest.trailing_zeros() as u8 + 1)
 }
 
-/// Adds an element to a string that was checked; says whether that has changed it.
+/// Adds an element to a string that was checked; returns whether that has changed it.
 pub fn add(bytes: &mut Vec<u8>, element: &[u8]) -> Result<bool, Problem> {
     let (register, count) = place(element);
     set(bytes, register, count)
 }
 
-/// Raises a register; says whether that has changed it.
+/// Raises a register; returns whether that has changed it.
 pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<bool, Problem> {
     if is_dense(bytes) {
         return Ok(set_dense(bytes, register, count));

@@ -177,13 +177,13 @@ impl Keyspace {
         }
     }
 
-    /// Takes a key out, without a word to watchers.
+    /// Takes a key out without telling watchers.
     pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
         let index = self.find(key)?;
         Some(self.take(self.selected, index))
     }
 
-    /// Removes a key; says whether it was there.
+    /// Removes a key; returns whether it was there.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         let Some(value) = self.remove(key) else {
             return false;
@@ -193,7 +193,7 @@ impl Keyspace {
         true
     }
 
-    /// Removes a key whose collection has become empty; says whether it has.
+    /// Removes a key whose collection has become empty; returns whether it has.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = self.find(key).is_some_and(|index| self.db().items[index].value.elements() == 0);
         empty && self.remove(key).is_some()
@@ -241,7 +241,7 @@ impl Keyspace {
         self.version
     }
 
-    /// Stops watching a key; says whether it has changed or expired since `version`.
+    /// Stops watching a key; returns whether it has changed or expired since `version`.
     pub fn unwatch(&mut self, db: usize, key: &[u8], version: u64) -> bool {
         let selected = std::mem::replace(&mut self.selected, db);
         self.find(key);

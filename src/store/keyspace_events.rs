@@ -56,7 +56,7 @@ impl Classes {
         (Self::BY_EVENT, 'E'),
         (Self::MISSED, 'm'),
     ];
-    /// So many of [`Self::LETTERS`] make up `A`.
+    /// This many of [`Self::LETTERS`] make up `A`.
     const ALL: usize = 10;
 
     fn all() -> Self {

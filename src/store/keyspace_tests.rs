@@ -92,8 +92,10 @@ fn a_large_value_is_saved_in_parts_and_the_rest_at_once_when_it_is_wanted() {
     keys.write::<Hash>(b"hash").unwrap().unwrap().insert(b"later", b"v");
     while keys.continue_rewrite(usize::MAX) {}
     let saved = String::from_utf8(std::mem::take(&mut keys.journal.saved)).unwrap();
-    for i in 0..10_000 {
-        assert_eq!(saved.matches(&format!("\r\nf{i}\r\n")).count(), 1, "f{i}");
-    }
+    let mut fields: Vec<&str> = saved.split("\r\n").filter(|line| line.starts_with('f')).collect();
+    fields.sort_unstable();
+    let mut expected: Vec<String> = (0..10_000).map(|i| format!("f{i}")).collect();
+    expected.sort_unstable();
+    assert_eq!(fields, expected);
     assert!(!saved.contains("later"));
 }

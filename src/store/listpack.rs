@@ -10,7 +10,7 @@ use super::number::parse_int;
 /// The header: length in four bytes, elements in two.
 pub const HEADER: usize = 6;
 const END: u8 = 0xff;
-/// So many elements or more are not counted in the header.
+/// This many elements or more are not counted in the header.
 const UNCOUNTED: u16 = u16::MAX;
 /// The longest text that may be an integer.
 const LONGEST_INTEGER: usize = 20;

@@ -90,7 +90,7 @@ pub fn dump(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// The value that a payload holds, which may take up to so many bytes.
+/// The value that a payload holds, which may take up to this many bytes.
 pub fn restore(payload: &[u8], memory: usize) -> Result<Value, CommandError> {
     let body = payload.len().checked_sub(FOOT).ok_or(BAD_CHECKSUM)?;
     let (body, foot) = payload.split_at(body);
@@ -127,7 +127,7 @@ fn read(reader: &mut Reader) -> Result<Value, CommandError> {
     }
 }
 
-/// A collection of so many strings an element; adding one says whether that was right.
+/// A collection of this many strings an element; adding one says whether that was right.
 fn collect<T: Collection>(
     reader: &mut Reader,
     strings: usize,

@@ -38,7 +38,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The thread ended without a word, which is a defect.
+    /// The thread ended by itself, which is a bug.
     #[error("the embedded store's thread ended unexpectedly")]
     Ended,
 }

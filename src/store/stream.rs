@@ -47,7 +47,7 @@ impl Stream {
         }
     }
 
-    /// Adds a group; says whether there was none of this name.
+    /// Adds a group; returns whether there was none of this name.
     pub fn add_group(&mut self, name: &[u8], group: Group) -> bool {
         if self.groups.contains_key(name) {
             return false;
@@ -58,7 +58,7 @@ impl Stream {
         true
     }
 
-    /// Removes a group; says whether it was there.
+    /// Removes a group; returns whether it was there.
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
         let Some((name, group)) = self.groups.remove_entry(name) else { return false };
         self.heap -= SLOT + name.heap_size() + group.footprint();

@@ -252,7 +252,7 @@ impl Hash {
         self.fields.iter().map(|(field, value)| (&**field, &**value))
     }
 
-    /// Sets a field; says whether it is new.
+    /// Sets a field; returns whether it is new.
     pub fn insert(&mut self, field: &[u8], value: &[u8]) -> bool {
         let value = SmallBytes::new(value);
         self.heap += value.heap_size();
@@ -269,7 +269,7 @@ impl Hash {
         true
     }
 
-    /// Takes a field out; says whether it was there. A small hash keeps its order.
+    /// Takes a field out; returns whether it was there. A small hash keeps its order.
     pub fn remove(&mut self, field: &[u8]) -> bool {
         let removed =
             if self.outgrown { self.fields.swap_remove_entry(field) } else { self.fields.shift_remove_entry(field) };
@@ -318,7 +318,7 @@ impl Set {
         self.members.iter().map(|member| &**member)
     }
 
-    /// Adds a member; says whether it is new.
+    /// Adds a member; returns whether it is new.
     pub fn insert(&mut self, member: &[u8]) -> bool {
         if self.members.contains(member) {
             return false;
@@ -329,7 +329,7 @@ impl Set {
         self.members.insert(member)
     }
 
-    /// Takes a member out; says whether it was there.
+    /// Takes a member out; returns whether it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match self.members.swap_take(member) {
             Some(member) => {

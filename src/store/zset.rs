@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::score_index::{Members, ScoreIndex};
 use super::small_bytes::SmallBytes;
 
-/// Up to so many members Redis would use its compact form, which `OBJECT ENCODING` tells.
+/// Up to this many members Redis would use its compact form, which `OBJECT ENCODING` tells.
 const COMPACT_LEN: usize = 128;
 const COMPACT_MEMBER: usize = 64;
 

@@ -185,7 +185,7 @@ impl Aof {
         [rewrite, sync, self.retry_at, wanted].into_iter().flatten().min()
     }
 
-    /// Writes what is ready. Says whether it is as safe as the settings demand.
+    /// Writes what is ready. Returns whether it is as safe as the settings demand.
     fn append(&mut self, ready: &mut Vec<u8>, now: u64) -> bool {
         self.pending.append(ready);
         let retry = self.retry_at.is_some_and(|at| at <= now);
@@ -317,7 +317,7 @@ impl Aof {
         }
     }
 
-    /// Goes on with a rewrite, if one is under way; says whether it has come to its end.
+    /// Continues a rewrite, if one is under way; returns whether it is finished.
     fn continue_rewrite(&mut self, keys: &mut Keyspace, at_once: bool) -> bool {
         let Some(rewrite) = &mut self.rewrite else { return false };
         match rewrite.advance(keys, &mut self.syncer, at_once) {
@@ -333,7 +333,7 @@ impl Aof {
         }
     }
 
-    /// Goes on with the new file as the log.
+    /// Makes the new file the log.
     fn take_over_rewritten(&mut self, journal: &mut Journal) {
         let Some(rewrite) = self.rewrite.take() else { return };
         self.size = rewrite.size;

@@ -1,7 +1,7 @@
 //! Rewriting the log: the state of every key goes to a new file, step by step between rounds, and in
 //! between, as they come, the changes. When all keys are in it the new file takes the old one's name.
 //!
-//! The old log goes on as ever until then, so a rewrite that fails, or is cut short, costs nothing.
+//! The old log stays in use until then, so a rewrite that fails, or is cut short, costs nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -40,7 +40,7 @@ impl Rewrite {
         Ok(Self { folder: folder.to_owned(), file: Arc::new(file), size: 0, saved: false, syncing: None })
     }
 
-    /// When it is to be gone on with.
+    /// When to continue it.
     pub fn next_time(&self, now: u64) -> u64 {
         if self.saved { now + SOON } else { now }
     }
@@ -53,7 +53,7 @@ impl Rewrite {
         Ok(())
     }
 
-    /// Makes a step, or all of them; says whether the new file has become the log.
+    /// Makes a step, or all of them; returns whether the new file has become the log.
     pub fn advance(&mut self, keys: &mut Keyspace, syncer: &mut Syncer, at_once: bool) -> io::Result<bool> {
         while !self.saved {
             self.saved = !keys.continue_rewrite(STEP);

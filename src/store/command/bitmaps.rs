@@ -15,7 +15,7 @@ use super::strings::grow;
 
 const BAD_OFFSET: &str = "ERR bit offset is not an integer or out of range";
 
-/// The position of a bit; `#` in front counts in integers of so many bits.
+/// The position of a bit; `#` in front counts in integers of this many bits.
 fn offset(keys: &Keyspace, arg: &[u8], width: Option<u32>) -> Result<usize, CommandError> {
     let error = || CommandError::new(BAD_OFFSET);
     let number = match (arg.strip_prefix(b"#"), width) {
@@ -34,7 +34,7 @@ fn length(keys: &mut Keyspace, key: &[u8]) -> Result<usize, CommandError> {
     }
 }
 
-/// Changes a string in place that has at least so many bytes.
+/// Changes a string in place that has at least this many bytes.
 fn change(keys: &mut Keyspace, key: &[u8], least: usize, change: impl FnOnce(&mut [u8])) -> Outcome {
     let before = length(keys, key)?;
     keys.check_growth(least, least.saturating_sub(before))?;

@@ -2,14 +2,14 @@
 
 use crate::store::error::{BAD_COUNT, CommandError};
 
-/// With repetition at most so many are drawn at once: each is a part of one reply.
+/// With repetition at most this many are drawn at once: each is a part of one reply.
 const MOST_REPEATED: i64 = 10_000_000;
 
 /// Positions that were drawn, to be used one by one.
 pub enum Draw {
     /// Different ones.
     Distinct(std::vec::IntoIter<usize>),
-    /// So many, each out of so many.
+    /// This many, each out of this many.
     Repeated(usize, usize),
 }
 

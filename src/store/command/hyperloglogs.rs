@@ -26,7 +26,7 @@ fn with<T>(keys: &mut Keyspace, key: &[u8], take: impl FnOnce(&[u8]) -> T) -> Re
     Ok(Some(take(&bytes)))
 }
 
-/// Adds one if there is none at the key; says whether there was none. The caller tells of the change.
+/// Adds one if there is none at the key; returns whether there was none. The caller tells of the change.
 fn create(keys: &mut Keyspace, key: &[u8]) -> Result<bool, CommandError> {
     if with(keys, key, |_| ())?.is_some() {
         return Ok(false);

@@ -53,7 +53,7 @@ pub fn rpoplpush(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// When a wait of so many seconds ends; `None` is never.
+/// When a wait of this many seconds ends; `None` is never.
 pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, CommandError> {
     let seconds = float(seconds).map_err(|_| TIMEOUT_NOT_FLOAT)?;
     if seconds < 0.0 {

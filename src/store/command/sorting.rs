@@ -52,7 +52,7 @@ impl<'a> Request<'a> {
         self.by.is_some_and(|by| !by.contains(&b'*'))
     }
 
-    /// The part that is asked for out of so many.
+    /// The part that is asked for out of this many.
     fn range(&self, len: usize) -> std::ops::Range<usize> {
         let Some((offset, count)) = self.limit else { return 0..len };
         let start = (offset.max(0) as usize).min(len);

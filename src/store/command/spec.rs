@@ -90,7 +90,7 @@ impl Flags {
 pub struct Spec {
     /// The name, in lower case.
     pub name: &'static str,
-    /// How many arguments it takes, the name included; negative: at least so many.
+    /// How many arguments it takes, the name included; negative: at least this many.
     pub arity: i32,
     /// What is true of it.
     pub flags: Flags,
@@ -103,7 +103,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Whether it takes so many arguments.
+    /// Whether it takes this many arguments.
     pub fn takes(&self, count: usize) -> bool {
         let least = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { count >= least } else { count == least }

@@ -152,7 +152,7 @@ struct Done {
 }
 
 impl Done {
-    /// Notes it for the log, and says whether anything has changed.
+    /// Notes it for the log, and returns whether anything has changed.
     fn note(&self, keys: &mut Keyspace, names: [&[u8]; 3], delivered: u64) -> bool {
         let [key, group, consumer] = names;
         if self.new_consumer {

@@ -46,7 +46,7 @@ struct Request<'a> {
     streams: usize,
 }
 
-/// When a wait of so many milliseconds ends, 0 for never.
+/// When a wait of this many milliseconds ends, 0 for never.
 fn wait_until(text: &[u8], now: u64) -> Result<u64, CommandError> {
     let error = || CommandError::new("ERR timeout is not an integer or out of range");
     let milliseconds = parse_int(text).ok_or_else(error)?;

@@ -34,7 +34,7 @@ pub fn reply_entry(entry: Entry, out: &mut Reply) {
     }
 }
 
-/// Replies with up to so many entries, 0 for all.
+/// Replies with up to this many entries, 0 for all.
 pub fn reply_entries<'a>(entries: impl Iterator<Item = Entry<'a>>, count: u64, out: &mut Reply) {
     let (mark, mut replied) = (out.buf.len(), 0);
     for entry in entries {

@@ -88,7 +88,7 @@ impl Keyspace {
         self.snapshot.begin(&self.dbs);
     }
 
-    /// Goes on until the snapshot holds about so many bytes; says whether anything is left.
+    /// Goes on until the snapshot holds about this many bytes; returns whether anything is left.
     pub fn continue_rewrite(&mut self, bytes: usize) -> bool {
         self.snapshot.advance(&mut self.dbs, &mut self.journal, bytes)
     }

@@ -2,7 +2,7 @@
 
 use crate::store::error::{CommandError, OOM, STRING_TOO_LONG};
 
-/// A string may grow by so much in one step without a look at the memory that is left.
+/// A string may grow by this much in one step without a check of the memory that is left.
 const SMALL_STEP: usize = 64 << 10;
 
 /// How far values may grow in place.

@@ -46,7 +46,7 @@ impl Snapshot {
         self.progress = Some(Progress { db: 0, left: first_len(dbs), begun: None });
     }
 
-    /// Goes on until the snapshot holds about so many bytes; says whether anything is left.
+    /// Goes on until the snapshot holds about this many bytes; returns whether anything is left.
     pub fn advance(&mut self, dbs: &mut [Db], journal: &mut Journal, bytes: usize) -> bool {
         for _ in 0..STEP {
             if !self.save_next(dbs, journal, bytes) || journal.saved.len() >= bytes {

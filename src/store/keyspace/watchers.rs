@@ -25,7 +25,7 @@ impl Watchers {
         self.watched.entry(SmallBytes::new(key)).or_default().watchers += 1;
     }
 
-    /// Stops watching a key; says whether it has changed since `version`.
+    /// Stops watching a key; returns whether it has changed since `version`.
     pub fn unwatch(&mut self, key: &[u8], version: u64) -> bool {
         let Some(watch) = self.watched.get_mut(key) else {
             return false;

@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// So many bytes.
+    /// This many bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], CommandError> {
         let (taken, left) = self.left.split_at_checked(count).ok_or(BAD_FORMAT)?;
         self.left = left;

@@ -4,7 +4,7 @@ use mlua::{Lua, Value};
 
 use super::session::{Shared, State};
 
-/// So many steps are made between two looks at the clock.
+/// This many steps are made between two looks at the clock.
 const LOOK_EVERY: usize = 1024;
 
 /// Text that a library builds for a script, within the script's memory and time.

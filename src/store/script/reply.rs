@@ -14,7 +14,7 @@ use crate::store::reply::Reply;
 const DEEPEST: usize = 128;
 /// How many bytes it may be.
 const LIMIT: usize = 256 << 20;
-/// So many values are written between two looks at the clock.
+/// This many values are written between two looks at the clock.
 const LOOK_EVERY: usize = 1024;
 
 /// Appends a script's result. After a failure the reply is half written, and the caller takes it back.

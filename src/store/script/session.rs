@@ -158,7 +158,7 @@ impl State {
         self.session.borrow_mut().take()
     }
 
-    /// Looks at the clock, and lets others have their turn if the script takes long. Says whether it
+    /// Looks at the clock, and lets others have their turn if the script takes long. Returns whether it
     /// has to end.
     pub fn look(&self) -> Option<Ended> {
         if self.ended.get().is_none() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Between two looks at the clock.
 pub const TICK: Duration = Duration::from_millis(10);
-/// So many ticks without a script, then the thread sleeps until there is one.
+/// This many ticks without a script, then the thread sleeps until there is one.
 const IDLE: u32 = 100;
 
 // SAFETY: the engine's sources define it as an atomic of this size, which it only ever loads.

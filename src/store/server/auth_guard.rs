@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::store::pubsub::Slot;
 
-/// So many wrong passwords are answered at once: a person's slips.
+/// This many wrong passwords are answered at once: a person's slips.
 const FREE: u64 = 3;
-/// By so much each further one is answered later, in milliseconds.
+/// Each further one is answered this much later, in milliseconds.
 const STEP: u64 = 50;
 /// The longest delay; whoever has a wrong password must still hear so before they give up waiting.
 const LONGEST: u64 = 500;

@@ -259,7 +259,7 @@ impl Client {
         self.monitor || self.is_subscriber()
     }
 
-    /// Notes that so many bytes of its output were sent.
+    /// Notes that this many bytes of its output were sent.
     pub fn note_sent(&mut self, bytes: usize) {
         self.sent = (self.sent + bytes).min(self.reply.buf.len());
         if self.sent < self.reply.buf.len() {

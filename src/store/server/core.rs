@@ -212,7 +212,7 @@ impl Core {
         self.server.clients.get(client).map_or(&[], |client| &client.reply.buf[client.sent..])
     }
 
-    /// Takes note that so many bytes of a client's output were sent.
+    /// Takes note that this many bytes of a client's output were sent.
     pub fn note_sent(&mut self, slot: Slot, bytes: usize) {
         let Some(client) = self.server.clients.get_mut(slot) else { return };
         client.note_sent(bytes);

@@ -27,7 +27,7 @@ pub struct Stats {
     pub errors: BTreeMap<String, u64>,
 }
 
-/// A script can make up error codes; no more than so many are told apart.
+/// A script can make up error codes; no more than this many are told apart.
 const MAX_ERROR_CODES: usize = 128;
 
 impl Stats {

@@ -50,12 +50,12 @@ impl Waiting {
         }
     }
 
-    /// Puts a client into a line; says whether it was not there yet.
+    /// Puts a client into a line; returns whether it was not there yet.
     pub fn join(&mut self, place: Place, turn: u64, slot: Slot) -> bool {
         self.lines.entry(place).or_default().insert(turn, slot).is_none()
     }
 
-    /// Takes a client out of a line; says whether it was there.
+    /// Takes a client out of a line; returns whether it was there.
     pub fn leave(&mut self, place: &Place, turn: u64) -> bool {
         let Some(line) = self.lines.get_mut(place) else { return false };
         let was_there = line.remove(&turn).is_some();

@@ -4,7 +4,7 @@ use super::Server;
 use super::client::name_cost;
 use crate::store::pubsub::Slot;
 
-/// Ends a client's watches; says whether one of the keys has changed.
+/// Ends a client's watches; returns whether one of the keys has changed.
 pub fn release(server: &mut Server, slot: Slot) -> bool {
     let Some(client) = server.clients.get_mut(slot) else {
         return false;

@@ -27,7 +27,7 @@ pub struct Entries {
 /// How far a stream is to be trimmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// To so many entries.
+    /// To this many entries.
     Length(u64),
     /// To those from an id on.
     From(Id),
@@ -91,7 +91,7 @@ impl Entries {
         self.last = id;
     }
 
-    /// Adds a node that came from elsewhere; says whether it fits behind the others.
+    /// Adds a node that came from elsewhere; returns whether it fits behind the others.
     pub fn append_block(&mut self, first: Id, block: Vec<u8>) -> bool {
         let last = self.nodes.back().and_then(|node| node.places().last()).map(|place| place.entry.id);
         let Some(node) = Node::from_block(first, block, last) else { return false };
@@ -131,7 +131,7 @@ impl Entries {
         self.range_down(Id::MIN, Id::MAX).next()
     }
 
-    /// Deletes an entry; says whether it was there.
+    /// Deletes an entry; returns whether it was there.
     pub fn delete(&mut self, id: Id) -> bool {
         let Some(at) = self.node_of(id) else { return false };
         let node = &mut self.nodes[at];

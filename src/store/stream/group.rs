@@ -153,7 +153,7 @@ impl Group {
         }
     }
 
-    /// Forgets an entry that was pending; says whether it was.
+    /// Forgets an entry that was pending; returns whether it was.
     pub fn forget(&mut self, id: Id) -> bool {
         let Some(pending) = self.pending.remove(&id) else { return false };
         if let Some(consumer) = self.consumers.get_mut(pending.consumer) {

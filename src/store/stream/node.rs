@@ -120,7 +120,7 @@ impl Node {
         self.block.shrink_to_fit();
     }
 
-    /// Whether an entry of so many bytes belongs here.
+    /// Whether an entry of this many bytes belongs here.
     pub fn takes(&self, bytes: usize) -> bool {
         self.block.len() + bytes < MOST_BYTES && self.live() + self.deleted() < MOST_ENTRIES
     }
@@ -241,7 +241,7 @@ impl Node {
     }
 }
 
-/// Where one is after so many elements.
+/// Where one is after this many elements.
 fn skip(block: &[u8], at: usize, elements: usize) -> Option<usize> {
     let mut at = at;
     for _ in 0..elements {
