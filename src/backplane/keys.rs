@@ -21,7 +21,7 @@ pub enum Key<'a> {
 ///
 /// let keys = Keys::new("shop:");
 /// assert_eq!(keys.total("users:count"), "shop:users:count");
-/// assert_eq!(keys.tally("users:count"), "shop:headcount:v1:{users:count}:tally");
+/// assert_eq!(keys.tally("users:count"), "shop:headcount:v1:{shop:users:count}:tally");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Keys {
