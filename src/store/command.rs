@@ -4,6 +4,7 @@
 //! arguments and the reply, and either replies or fails; it does no I/O.
 
 mod bitmaps;
+mod categories;
 mod connection;
 mod counters;
 mod draw;
@@ -32,6 +33,7 @@ mod zjoins;
 mod zranges;
 mod zsets;
 
+pub use categories::{CATEGORIES, is_fast, is_in};
 pub use connection::ping_subscriber;
 pub use lookup::Table;
 pub use spec::{Command, Flags, Spec, row};

@@ -105,6 +105,12 @@ pub struct Options {
     pub script_memory: usize,
     /// What of what happens to keys is published. Default: nothing.
     pub keyspace_events: Classes,
+    /// How long a command may take, in microseconds, until `SLOWLOG` tells it. Default: 10,000; -1 is never.
+    pub slower_than: i64,
+    /// How many commands `SLOWLOG` tells. Default: 128.
+    pub slow_commands: usize,
+    /// How long a command may take, in milliseconds, until `LATENCY` tells it. Default: 0, it tells nothing.
+    pub latency_threshold: u64,
     /// How many keys are remembered for clients that cache them; beyond, some are told as changed. Default: a
     /// million; 0 is no limit.
     pub tracked_keys: usize,
@@ -131,6 +137,9 @@ impl Default for Options {
             script_time: 10_000,
             script_memory: 64 << 20,
             keyspace_events: Classes::default(),
+            slower_than: 10_000,
+            slow_commands: 128,
+            latency_threshold: 0,
             tracked_keys: 1_000_000,
             pulse: Pulse::default(),
         }
@@ -148,6 +157,14 @@ const MAX_BULK: usize = 512 << 20;
 /// The most that `client-query-buffer-limit` may be set to.
 const MAX_QUERY_BUFFER: usize = 4 << 30;
 const MOST_CLIENTS: i64 = 4_294_967_295;
+
+const NO_INTEGER: &str = "argument couldn't be parsed into an integer";
+
+/// A number of at least 0.
+fn not_negative(value: &[u8]) -> Result<u64, Cow<'static, str>> {
+    let number = parse_int(value).ok_or(NO_INTEGER)?;
+    u64::try_from(number).map_err(|_| "argument must be between 0 and 9223372036854775807 inclusive".into())
+}
 
 /// A number of bytes that is neither too small nor too large for a request.
 fn memory_within(value: &[u8], most: usize) -> Result<usize, Cow<'static, str>> {
@@ -181,6 +198,9 @@ impl Options {
             ("busy-reply-threshold", self.busy_after.to_string()),
             ("lua-time-limit", self.busy_after.to_string()),
             ("script-time-limit", self.script_time.to_string()),
+            ("slowlog-log-slower-than", self.slower_than.to_string()),
+            ("slowlog-max-len", self.slow_commands.to_string()),
+            ("latency-monitor-threshold", self.latency_threshold.to_string()),
             ("timeout", "0".to_owned()),
             ("tcp-keepalive", "300".to_owned()),
             ("notify-keyspace-events", self.keyspace_events.to_string()),
@@ -209,9 +229,7 @@ impl Options {
                 self.max_clients = number;
             }
             "lua-time-limit" | "busy-reply-threshold" => {
-                let number = parse_int(value).ok_or("argument couldn't be parsed into an integer")?;
-                self.busy_after = u64::try_from(number)
-                    .map_err(|_| "argument must be between 0 and 9223372036854775807 inclusive")?;
+                self.busy_after = not_negative(value)?;
             }
             "script-time-limit" => {
                 let number = parse_int(value).filter(|number| (1..=LONGEST_SCRIPT).contains(number));
@@ -234,10 +252,15 @@ impl Options {
                 self.keyspace_events = classes.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
             }
             "tracking-table-max-keys" => {
-                let number = parse_int(value).ok_or("argument couldn't be parsed into an integer")?;
-                self.tracked_keys = usize::try_from(number)
-                    .map_err(|_| "argument must be between 0 and 9223372036854775807 inclusive")?;
+                self.tracked_keys = not_negative(value)? as usize;
             }
+            "slowlog-log-slower-than" => {
+                let number = parse_int(value).ok_or(NO_INTEGER)?;
+                let within = Some(number).filter(|number| *number >= -1);
+                self.slower_than = within.ok_or("argument must be between -1 and 9223372036854775807 inclusive")?;
+            }
+            "slowlog-max-len" => self.slow_commands = not_negative(value)? as usize,
+            "latency-monitor-threshold" => self.latency_threshold = not_negative(value)?,
             "maxmemory-policy"
             | "save"
             | "timeout"

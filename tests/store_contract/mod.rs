@@ -18,9 +18,11 @@ mod in_process;
 mod log;
 mod lua_grammar;
 mod node;
+mod programs;
 mod random;
 mod scripts_at_random;
 mod servers;
+mod slow;
 mod unmodified;
 mod wire;
 

@@ -1,5 +1,7 @@
 //! Runs one command that is past all guards.
 
+use std::time::{Duration, Instant};
+
 use super::{Row, Server, monitors, tracking};
 use crate::store::args::is;
 use crate::store::command::{Flags, ping_subscriber};
@@ -26,6 +28,13 @@ fn is_for_administrators(row: Row, args: &Args) -> bool {
     args.get(1).is_some_and(|word| subcommands.iter().any(|name| is(word, name)))
 }
 
+/// Notes how long a command took, if that is long.
+fn note_time(server: &mut Server, slot: Slot, row: Row, args: &Args, took: Duration) {
+    if let Some(client) = server.clients.get(slot) {
+        server.slow.note(row.spec(), args, took, server.data.keys.now / 1000, &server.settings, client);
+    }
+}
+
 /// Runs a command for a client, in the client's database; the caller turns a failure into a reply.
 pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get(slot) else {
@@ -38,10 +47,14 @@ pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Re
     }
     server.data.keys.selected = db;
     tracking::begin(server, slot);
+    let started = server.watches_time().then(Instant::now);
     let outcome = match row {
         Row::Server(command) => (command.run)(server, slot, args, out),
         Row::Data(command) => command.call(&mut server.data, args, out),
     };
+    if let Some(started) = started {
+        note_time(server, slot, row, args, started.elapsed());
+    }
     if server.data.keys.selected != db
         && let Some(client) = server.clients.get_mut(slot)
     {

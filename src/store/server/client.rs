@@ -133,6 +133,8 @@ pub struct Client {
     pub counted: usize,
     /// What it waits for, if it does.
     pub blocked: Option<Blocked>,
+    /// Whether its next request is held up by `CLIENT PAUSE`.
+    pub paused: bool,
     /// Whether it gets replies.
     pub mode: ReplyMode,
     /// Whether it is to be closed as soon as everything is sent.
@@ -190,6 +192,7 @@ impl Client {
             patterns: IndexSet::new(),
             shards: IndexSet::new(),
             blocked: None,
+            paused: false,
             mode: ReplyMode::On,
             closing: false,
             doomed: false,

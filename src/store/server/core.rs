@@ -31,7 +31,7 @@ use std::rc::Rc;
 use super::client::{Client, Endpoints};
 use super::input::UNFETCHED;
 use super::table::DIRECTORY;
-use super::{Contents, Server, UNREAD, blocking, delivery, input, persistence, tracking, watches};
+use super::{Contents, Server, UNREAD, blocking, delivery, input, pausing, persistence, tracking, watches};
 use crate::store::StoreError;
 use crate::store::aof::Aof;
 use crate::store::clock::Time;
@@ -151,7 +151,7 @@ impl Core {
             return false;
         }
         let ready = |client: &Client| {
-            let busy = client.blocked.is_some() && client.held() > HELD;
+            let busy = (client.blocked.is_some() || client.paused) && client.held() > HELD;
             !client.closing && !busy && !client.held_back && client.pending() <= UNFETCHED
         };
         self.server.clients.get(client).is_some_and(|client| ready(client))
@@ -164,6 +164,7 @@ impl Core {
         }
         let server = &mut self.server;
         Self::release_held_back(server);
+        pausing::end_in_time(server);
         input::resume(server);
         blocking::time_out(server);
         Self::end_lingering(server);
@@ -186,7 +187,8 @@ impl Core {
         let log = server.log.as_ref().and_then(|log| log.next_time(keys.now));
         let lingering = server.lingering.front().map(|(until, ..)| *until);
         let held_back = server.auth_guard.next_time();
-        let times = [keys.next_expiry(), server.waiting.next_deadline(), log, lingering, held_back];
+        let times =
+            [keys.next_expiry(), server.waiting.next_deadline(), log, lingering, held_back, server.pause.next_time()];
         times.into_iter().flatten().min().map(Time::from_millis)
     }
 

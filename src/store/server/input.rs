@@ -1,6 +1,6 @@
 //! From the bytes of a client to its requests, each run as soon as it is whole.
 
-use super::{Server, UNREAD_REPLIES, dispatch, persistence};
+use super::{Server, UNREAD_REPLIES, dispatch, pausing, persistence};
 use crate::store::pubsub::Slot;
 use crate::store::reply::{LIMIT as REPLY_LIMIT, Reply};
 use crate::store::resp::Limits;
@@ -48,6 +48,7 @@ pub fn resume(server: &mut Server) {
         };
         if client.blocked.is_none()
             && !client.held_back
+            && !client.paused
             && !client.closing
             && client.pending() <= UNFETCHED
             && !client.input.is_empty()
@@ -97,7 +98,12 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
         let Some(client) = server.clients.get_mut(slot) else {
             break;
         };
-        if client.closing || client.held_back || client.blocked.is_some() || out.buf.len() - sent > UNFETCHED {
+        if client.closing
+            || client.held_back
+            || client.paused
+            || client.blocked.is_some()
+            || out.buf.len() - sent > UNFETCHED
+        {
             break;
         }
         if server.data.keys.journal.is_large() {
@@ -110,6 +116,9 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
             Ok(None) => break,
             Ok(Some(length)) => {
                 let args = decoder.args(&bytes[used..]);
+                if pausing::hold(server, slot, &args) {
+                    break;
+                }
                 dispatch::execute(server, slot, &args, &mut out);
                 used += length;
                 if out.is_too_large() {

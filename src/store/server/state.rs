@@ -9,6 +9,8 @@ use std::rc::Rc;
 
 use super::auth_guard::AuthGuard;
 use super::client::{Client, Clients};
+use super::pause::Pause;
+use super::slow::Slow;
 use super::stats::Stats;
 use super::waiting::Waiting;
 use crate::store::aof::Aof;
@@ -104,6 +106,10 @@ pub struct Server {
     pub vm: Option<Vm>,
     /// Clients that wait for a key.
     pub waiting: Waiting,
+    /// What `CLIENT PAUSE` holds up.
+    pub pause: Pause,
+    /// What took long.
+    pub slow: Slow,
     /// What all clients take in memory, in bytes.
     pub client_memory: usize,
     /// Clients that may go on with what they have sent.
@@ -149,6 +155,8 @@ impl Server {
             scripts: contents.scripts,
             vm: None,
             waiting: Waiting::default(),
+            pause: Pause::default(),
+            slow: Slow::default(),
             client_memory: 0,
             resumed: Vec::new(),
             monitors: 0,
@@ -253,6 +261,11 @@ impl Server {
         let exempt = self.clients.get(slot).is_some_and(|client| client.trusted)
             || self.settings.reserved_keys.as_ref().is_some_and(reserved);
         !exempt && self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
+    }
+
+    /// Whether anybody wants to know how long commands take.
+    pub fn watches_time(&self) -> bool {
+        self.settings.slower_than >= 0 && self.settings.slow_commands > 0 || self.settings.latency_threshold > 0
     }
 
     /// Why changes cannot be written down, if they cannot.

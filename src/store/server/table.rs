@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use super::commands::{admin, client, command, connection, info, scripts, subscribe, transactions};
+use super::commands::{acl, admin, client, command, connection, info, scripts, slow, subscribe, transactions};
 use super::{Body, Directory, Row};
 use crate::store::command::{COMMANDS, Command, Flags, Spec, Table, row};
 
@@ -27,6 +27,7 @@ static SERVER_COMMANDS: Table<Body> = Table::new(ROWS);
 
 #[rustfmt::skip]
 const ROWS: &[Command<Body>] = &[
+    row("acl", -2, NO_SCRIPT, [0, 0, 0], "server", acl::acl, "Returns the current user and the categories of commands."),
     row("auth", -2, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::auth, "Authenticates the connection."),
     row("bgrewriteaof", 1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgrewriteaof, "Rewrites the append-only file in the background."),
     row("bgsave", -1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgsave, "Rewrites the append-only file in the background."),
@@ -42,7 +43,7 @@ const ROWS: &[Command<Body>] = &[
     row("hello", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::hello, "Switches the protocol and authenticates."),
     row("info", -1, NONE, [0, 0, 0], "server", info::info, "Shows the server's state and statistics."),
     row("lastsave", 1, NO_SCRIPT, [0, 0, 0], "server", admin::lastsave, "Returns when the append-only file was last rewritten."),
-    row("latency", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::latency, "Reports no latency events: none are recorded."),
+    row("latency", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", slow::latency, "Shows the longest delays of recent seconds."),
     row("monitor", 1, ADMIN.and(NO_SCRIPT).and(NO_MULTI), [0, 0, 0], "server", admin::monitor, "Streams every command that the server runs."),
     row("multi", 1, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "transactions", transactions::multi, "Starts a transaction."),
     row("psubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::psubscribe, "Subscribes to channel patterns."),
@@ -54,7 +55,7 @@ const ROWS: &[Command<Body>] = &[
     row("role", 1, NO_SCRIPT, [0, 0, 0], "server", admin::role, "Returns the server's replication role."),
     row("save", 1, ADMIN.and(NO_SCRIPT).and(NO_MULTI), [0, 0, 0], "server", admin::save, "Rewrites the append-only file and waits for it."),
     row("script", -2, NO_SCRIPT, [0, 0, 0], "scripting", scripts::script, "Loads, lists, flushes and kills Lua scripts."),
-    row("slowlog", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::slowlog, "Reports no slow commands: none are recorded."),
+    row("slowlog", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", slow::slowlog, "Shows the commands that took long."),
     row("ssubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", subscribe::ssubscribe, "Subscribes to shard channels."),
     row("subscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::subscribe, "Subscribes to channels."),
     row("sunsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", subscribe::sunsubscribe, "Unsubscribes from shard channels."),

@@ -128,23 +128,3 @@ pub fn wait(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
 pub fn cluster_disabled(_: &mut Server, _: Slot, _: &Args, _: &mut Reply) -> Outcome {
     Err(CommandError::new("ERR This instance has cluster support disabled"))
 }
-
-pub fn slowlog(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    match args {
-        [_, what, ..] if is(what, "GET") => out.array(0),
-        [_, what] if is(what, "LEN") => out.int(0),
-        [_, what] if is(what, "RESET") => out.ok(),
-        _ => return Err(unknown_subcommand("SLOWLOG", args)),
-    }
-    Ok(())
-}
-
-pub fn latency(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    match args {
-        [_, what] if is(what, "LATEST") => out.array(0),
-        [_, what, _] if is(what, "HISTORY") => out.array(0),
-        [_, what, ..] if is(what, "RESET") => out.int(0),
-        _ => return Err(unknown_subcommand("LATENCY", args)),
-    }
-    Ok(())
-}

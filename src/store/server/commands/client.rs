@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use crate::store::args::is;
 use crate::store::command::unknown_subcommand;
-use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX};
+use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX, TIMEOUT_NEGATIVE};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::client::{Client, ReplyMode};
 use crate::store::server::tracks::Mode;
-use crate::store::server::{Server, blocking};
+use crate::store::server::{Server, blocking, pausing};
 
 use super::connection::{set_name, valid_name};
 use super::tracking::{caching, redirection, tracking, tracking_info};
@@ -70,12 +70,33 @@ pub fn client(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> 
         [_, what, id, how @ ..] if is(what, "UNBLOCK") && how.len() < 2 => {
             unblock(server, id, how, out)?;
         }
+        [_, what, timeout, mode @ ..] if is(what, "PAUSE") && mode.len() < 2 => {
+            pause(server, timeout, mode.first().copied())?;
+            out.ok();
+        }
+        [_, what] if is(what, "UNPAUSE") => {
+            pausing::end(server);
+            out.ok();
+        }
         [_, what, _, ..] if is(what, "TRACKING") => tracking(server, slot, args, out)?,
         [_, what, answer] if is(what, "CACHING") => caching(client, answer, out)?,
         [_, what] if is(what, "GETREDIR") => out.int(redirection(client)),
         [_, what] if is(what, "TRACKINGINFO") => tracking_info(client, out),
         _ => return Err(unknown_subcommand("CLIENT", args)),
     }
+    Ok(())
+}
+
+fn pause(server: &mut Server, timeout: &[u8], mode: Option<&[u8]>) -> Outcome {
+    let all = match mode {
+        None => true,
+        Some(mode) if is(mode, "ALL") => true,
+        Some(mode) if is(mode, "WRITE") => false,
+        Some(_) => return Err(CommandError::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    let error = || CommandError::new("ERR timeout is not an integer or out of range");
+    let timeout = u64::try_from(parse_int(timeout).ok_or_else(error)?).map_err(|_| TIMEOUT_NEGATIVE)?;
+    server.pause.begin(server.data.keys.now.saturating_add(timeout), all);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `COMMAND`: what commands there are.
 
 use crate::store::args::is;
-use crate::store::command::{Flags, Spec, unknown_subcommand};
+use crate::store::command::{CATEGORIES, Flags, Spec, is_in, unknown_subcommand};
 use crate::store::error::{CommandError, Outcome};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -63,8 +63,9 @@ fn describe(spec: &Spec, out: &mut Reply) {
     out.set(flags.len());
     flags.into_iter().for_each(|flag| out.simple(flag));
     spec.keys.iter().for_each(|position| out.int(i64::from(*position)));
-    out.set(1);
-    out.simple(&format!("@{}", spec.group));
+    let categories: Vec<&str> = CATEGORIES.into_iter().filter(|category| is_in(spec, category)).collect();
+    out.set(categories.len());
+    categories.into_iter().for_each(|category| out.simple(&format!("@{category}")));
     (0..3).for_each(|_| out.array(0));
 }
 

@@ -1,0 +1,56 @@
+//! `CLIENT PAUSE`: requests that wait until a time, all of them or those that may change something.
+
+use super::{Row, Server};
+use crate::store::command::Flags;
+use crate::store::pubsub::Slot;
+use crate::store::resp::Args;
+
+/// Commands that change no key themselves and yet have effects elsewhere.
+const SPREADING: [&str; 5] = ["eval", "evalsha", "pfcount", "publish", "spublish"];
+
+/// Holds a request up, if it has to wait; it is read again when the pause ends.
+pub fn hold(server: &mut Server, slot: Slot, args: &Args) -> bool {
+    if server.pause.until <= server.data.keys.now {
+        return false;
+    }
+    let find = server.directory.find;
+    let Some(client) = server.clients.get_mut(slot) else { return false };
+    let row = args.first().and_then(|name| find(name));
+    if !server.pause.all {
+        let queued = client.transaction.as_ref().map_or(&[][..], |transaction| &transaction.queue);
+        let changes = row.is_some_and(|row| match row.spec().name {
+            "exec" => queued.iter().filter_map(|args| find(args.first()?)).any(may_change),
+            _ => client.transaction.is_none() && may_change(row),
+        });
+        if !changes {
+            return false;
+        }
+    }
+    client.paused = true;
+    client.last_command = row.map_or(client.last_command, |row| row.spec().name);
+    server.pause.held.push(slot);
+    true
+}
+
+fn may_change(row: Row) -> bool {
+    row.spec().flags.has(Flags::WRITE) || SPREADING.contains(&row.spec().name)
+}
+
+/// Ends the pause, and lets those go on whose requests were held up.
+pub fn end(server: &mut Server) {
+    (server.pause.until, server.pause.all) = (0, false);
+    for slot in std::mem::take(&mut server.pause.held) {
+        if let Some(client) = server.clients.get_mut(slot)
+            && std::mem::take(&mut client.paused)
+        {
+            server.resumed.push(slot);
+        }
+    }
+}
+
+/// Ends the pause if its time is up.
+pub fn end_in_time(server: &mut Server) {
+    if server.pause.until > 0 && server.pause.until <= server.data.keys.now {
+        end(server);
+    }
+}

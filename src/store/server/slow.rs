@@ -1,0 +1,105 @@
+//! What took long: the commands that `SLOWLOG` tells, and the worst of each second for `LATENCY`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::client::Client;
+use crate::store::command::{Spec, is_fast};
+use crate::store::resp::Args;
+use crate::store::settings::Options;
+use crate::store::small_bytes::SmallBytes;
+
+/// Arguments of a command that are kept.
+const ARGUMENTS: usize = 32;
+/// Bytes of an argument that are kept.
+const ARGUMENT: usize = 128;
+/// Seconds of an event that are kept.
+const SECONDS: usize = 160;
+
+/// A command that took long.
+#[derive(Debug)]
+pub struct SlowCommand {
+    /// Its number, from 0 since the start.
+    pub id: u64,
+    /// When it ended, in seconds since 1970.
+    pub at: u64,
+    /// How long it took, in microseconds.
+    pub micros: u64,
+    /// The command and its arguments, shortened.
+    pub args: Vec<SmallBytes>,
+    /// The client's address.
+    pub peer: String,
+    /// The client's name.
+    pub name: String,
+}
+
+/// What took long of one kind, by seconds.
+#[derive(Debug, Default)]
+pub struct Event {
+    /// Seconds since 1970 and the longest of that second, in milliseconds; the newest last.
+    pub seconds: VecDeque<(u64, u64)>,
+    /// The longest of all.
+    pub longest: u64,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Slow {
+    /// The commands, the newest first.
+    pub commands: VecDeque<SlowCommand>,
+    /// The kinds of events that there were.
+    pub events: BTreeMap<&'static str, Event>,
+    next: u64,
+}
+
+impl Slow {
+    /// Notes how long a command took, if that is long; the time is in seconds since 1970.
+    pub fn note(&mut self, spec: &Spec, args: &Args, took: Duration, now: u64, settings: &Options, client: &Client) {
+        let micros = took.as_micros() as u64;
+        let threshold = settings.latency_threshold;
+        if threshold > 0 && micros / 1000 >= threshold {
+            let name = if is_fast(spec.name) { "fast-command" } else { "command" };
+            self.events.entry(name).or_default().add(now, micros / 1000);
+        }
+        // What `EXEC` runs is noted by itself.
+        let limit = u64::try_from(settings.slower_than).unwrap_or(u64::MAX);
+        if spec.name == "exec" || micros < limit {
+            return;
+        }
+        let (peer, name) = (client.endpoints.peer.to_string(), client.name.clone());
+        self.commands.push_front(SlowCommand { id: self.next, at: now, micros, args: shortened(args), peer, name });
+        self.next += 1;
+        self.commands.truncate(settings.slow_commands);
+    }
+}
+
+impl Event {
+    fn add(&mut self, now: u64, milliseconds: u64) {
+        self.longest = self.longest.max(milliseconds);
+        match self.seconds.back_mut() {
+            Some((second, longest)) if *second == now => *longest = milliseconds.max(*longest),
+            _ => self.seconds.push_back((now, milliseconds)),
+        }
+        if self.seconds.len() > SECONDS {
+            self.seconds.pop_front();
+        }
+    }
+}
+
+fn shortened(args: &Args) -> Vec<SmallBytes> {
+    let kept = if args.len() > ARGUMENTS { ARGUMENTS - 1 } else { args.len() };
+    let mut shown: Vec<SmallBytes> = args[..kept].iter().map(|arg| shortened_argument(arg)).collect();
+    if kept < args.len() {
+        let more = format!("... ({} more arguments)", args.len() - kept);
+        shown.push(SmallBytes::new(more.as_bytes()));
+    }
+    shown
+}
+
+fn shortened_argument(arg: &[u8]) -> SmallBytes {
+    if arg.len() <= ARGUMENT {
+        return SmallBytes::new(arg);
+    }
+    let more = format!("... ({} more bytes)", arg.len() - ARGUMENT);
+    SmallBytes::from([&arg[..ARGUMENT], more.as_bytes()].concat())
+}
