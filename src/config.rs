@@ -102,6 +102,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         fsync: reader.fsync("store.fsync"),
         password: files::store_password(&mut reader),
         max_memory: reader.size("store.max_memory"),
+        eviction: reader.word("store.eviction"),
         max_clients: reader.int("store.max_clients") as usize,
         max_bulk: reader.size("store.max_bulk"),
         max_query_buffer: reader.size("store.max_query_buffer"),

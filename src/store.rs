@@ -45,6 +45,7 @@ mod data;
 mod decimal;
 mod error;
 mod event_loop;
+mod eviction;
 mod hyperloglog;
 mod journal;
 mod keyspace;
@@ -69,6 +70,7 @@ mod zset;
 
 pub use aof::repair::{Report, check, repair};
 pub use clock::Time;
+pub use eviction::Policy as EvictionPolicy;
 pub use keyspace_events::Classes as EventClasses;
 pub use pubsub::Slot;
 pub use server::{Core, Endpoints};

@@ -175,6 +175,8 @@ pub struct Store {
     pub password: Option<String>,
     /// Bytes of memory for keys and values; 0 stands for no limit.
     pub max_memory: usize,
+    /// Which keys go when they take more, as Redis names it.
+    pub eviction: String,
     /// Clients of the store.
     pub max_clients: usize,
     /// Bytes of the longest argument of a command.

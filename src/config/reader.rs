@@ -187,6 +187,11 @@ impl Reader {
         }
     }
 
+    /// One of the words that the row allows.
+    pub fn word(&mut self, path: &'static str) -> String {
+        self.choice(path)
+    }
+
     fn text(&mut self, path: &'static str) -> String {
         self.get(path, value::text).unwrap_or_else(|| {
             self.reject(path, "must be a string in quotes");

@@ -21,7 +21,7 @@ use crate::config::{self, Config, Embedded};
 use crate::metrics::Metrics;
 use crate::net::listener::tcp;
 use crate::pulse::Pulse;
-use crate::store::{Credential, Fsync, Options, Store, StoreError};
+use crate::store::{Credential, EvictionPolicy, Fsync, Options, Store, StoreError};
 
 /// The longest wait for somebody at the address to take a connection. One that takes longer is
 /// somebody.
@@ -256,6 +256,7 @@ fn options(config: &Config, descriptors: usize) -> Options {
             .ok(),
         reserved_keys: Some(Keys::new(&config.redis.key_prefix).own_prefix().into_bytes()),
         max_memory: store.max_memory,
+        policy: EvictionPolicy::parse(&store.eviction).unwrap_or_default(),
         max_clients: store.max_clients.min(descriptors),
         max_bulk: store.max_bulk,
         max_query_buffer: store.max_query_buffer,

@@ -9,6 +9,7 @@
 
 use super::clock::Time;
 use super::error::{CommandError, WRONGTYPE};
+use super::eviction::{Policy, Usage};
 use super::journal::Journal;
 use super::keyspace_events::{Classes, Events};
 use super::lazyfree::LazyFree;
@@ -19,6 +20,7 @@ use super::value::{Collection, Value};
 mod databases;
 mod db;
 mod edit;
+mod evicting;
 mod limits;
 mod snapshot;
 mod told;
@@ -47,6 +49,10 @@ pub struct Keyspace {
     pub changes: u64,
     /// Keys that expired, for `INFO`.
     pub expired: u64,
+    /// Keys that went because memory was short, for `INFO`.
+    pub evicted: u64,
+    /// Which those are.
+    pub policy: Policy,
     /// Lookups that found a key and that did not, for `INFO`.
     pub hits: u64,
     /// See `hits`.
@@ -105,7 +111,20 @@ impl Keyspace {
             return None;
         };
         self.hits += 1;
+        self.touch_usage(index);
         self.db().items.get_index(index).map(|(_, item)| &item.value)
+    }
+
+    /// The value of a key and how it was used, which is no use of it.
+    pub fn peek(&mut self, key: &[u8]) -> Option<(&Value, Usage)> {
+        let index = self.find(key)?;
+        self.db().items.get_index(index).map(|(_, item)| (&item.value, item.usage))
+    }
+
+    fn touch_usage(&mut self, index: usize) {
+        if let Some((_, item)) = self.dbs[self.selected].items.get_index_mut(index) {
+            item.usage.touch(self.policy, self.now);
+        }
     }
 
     /// Whether the key is there.
@@ -124,6 +143,7 @@ impl Keyspace {
     /// The value of a key, to be changed.
     pub fn edit(&mut self, key: &[u8]) -> Option<Edit<'_, Value>> {
         let index = self.find(key)?;
+        self.touch_usage(index);
         self.preserve(self.selected, index);
         let item = self.dbs[self.selected].items.get_index_mut(index)?.1;
         Some(Edit::new(&mut self.used, &mut item.value, Value::footprint))
@@ -134,6 +154,7 @@ impl Keyspace {
         let Some(index) = self.find(key) else {
             return Ok(None);
         };
+        self.touch_usage(index);
         self.preserve(self.selected, index);
         let Some((_, item)) = self.dbs[self.selected].items.get_index_mut(index) else {
             return Ok(None);
@@ -155,6 +176,7 @@ impl Keyspace {
         self.used += value.footprint();
         match self.find(key) {
             Some(index) => {
+                self.touch_usage(index);
                 self.preserve(self.selected, index);
                 let Some((_, item)) = self.dbs[self.selected].items.get_index_mut(index) else {
                     return;
@@ -170,7 +192,8 @@ impl Keyspace {
             None => {
                 let name = SmallBytes::new(key);
                 self.used += SLOT + name.heap_size();
-                let item = Item { value, expires: 0, epoch: self.snapshot.epoch };
+                let usage = Usage::new(self.policy, self.now);
+                let item = Item { value, expires: 0, epoch: self.snapshot.epoch, usage };
                 self.dbs[self.selected].items.insert(name, item);
                 self.tell(Classes::NEW, "new", key);
             }

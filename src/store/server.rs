@@ -16,6 +16,7 @@ mod monitors;
 mod pause;
 mod pausing;
 mod persistence;
+mod room;
 mod secrets;
 mod slow;
 mod state;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use super::eviction::Policy;
 use super::keyspace_events::Classes;
 use super::number::{hex, parse_int};
 use crate::pulse::Pulse;
@@ -80,9 +81,12 @@ pub struct Options {
     pub path: Option<PathBuf>,
     /// When the log is forced onto the disk. Default: every second.
     pub fsync: Fsync,
-    /// How much memory keys and values may take, in bytes; then commands that need more are refused.
+    /// How much memory keys and values may take, in bytes; then keys go, or commands that need more are refused.
     /// Default: 0, no limit.
     pub max_memory: usize,
+    /// Which keys go when they take more than that. Those of `reserved_keys` never go, nor do the totals that
+    /// belong to them. Default: none.
+    pub policy: Policy,
     /// How many clients may be connected. Default: 10,000.
     pub max_clients: usize,
     /// The longest argument of a command, in bytes. Default: 64 MiB.
@@ -127,6 +131,7 @@ impl Default for Options {
             path: None,
             fsync: Fsync::default(),
             max_memory: 0,
+            policy: Policy::default(),
             max_clients: 10_000,
             max_bulk: 64 << 20,
             max_query_buffer: 128 << 20,
@@ -149,6 +154,8 @@ impl Default for Options {
 /// The longest that a script may be allowed to run, in milliseconds.
 const LONGEST_SCRIPT: i64 = 3_600_000;
 
+const POLICIES: &str = "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, \
+    volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction";
 const TOO_LARGE: &str = "argument must be a memory value";
 /// The least that both bounds of a request's size may be set to, as in Redis.
 const LEAST: usize = 1 << 20;
@@ -188,7 +195,7 @@ impl Options {
             ("dir", path),
             ("save", String::new()),
             ("maxmemory", self.max_memory.to_string()),
-            ("maxmemory-policy", "noeviction".to_owned()),
+            ("maxmemory-policy", self.policy.name().to_owned()),
             ("maxmemory-clients", self.max_client_memory.to_string()),
             ("maxclients", self.max_clients.to_string()),
             ("proto-max-bulk-len", self.max_bulk.to_string()),
@@ -244,7 +251,10 @@ impl Options {
                 let text = String::from_utf8_lossy(value).into_owned();
                 self.password = Some(text).filter(|text| !text.is_empty());
             }
-            "maxmemory-policy" if value.eq_ignore_ascii_case(b"noeviction") => {}
+            "maxmemory-policy" => {
+                let policy = std::str::from_utf8(value).ok().and_then(Policy::parse);
+                self.policy = policy.ok_or(POLICIES)?;
+            }
             "save" if value.is_empty() => {}
             "timeout" if value == b"0" => {}
             "notify-keyspace-events" => {
@@ -261,8 +271,7 @@ impl Options {
             }
             "slowlog-max-len" => self.slow_commands = not_negative(value)? as usize,
             "latency-monitor-threshold" => self.latency_threshold = not_negative(value)?,
-            "maxmemory-policy"
-            | "save"
+            "save"
             | "timeout"
             | "appendonly"
             | "dir"

@@ -11,6 +11,7 @@ mod clients;
 mod dialogs;
 mod dumps;
 mod durability;
+mod eviction;
 mod extreme;
 mod extremes;
 mod hostile;

@@ -34,8 +34,15 @@ section! {
     /// A file that contains that password; see redis.password_file.
     password_file = "": SecretFile, restart;
 
-    /// Memory for keys and values. Commands that need more are refused. 0 means no limit.
+    /// Memory for keys and values. Beyond it, keys go as store.eviction says, or commands that need more are
+    /// refused. 0 means no limit.
     max_memory = 0: Size(0, 1 << 50), restart;
+
+    /// Which keys go when max_memory is reached: "noeviction" none, "allkeys-…" any, "volatile-…" those that
+    /// expire; of these "lru" what was not used for longest, "lfu" what is used least often, "random" any,
+    /// "ttl" what expires first. The keys of the count never go.
+    eviction = "noeviction": Choice(&["noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru",
+        "volatile-lfu", "volatile-random", "volatile-ttl"]), restart;
 
     /// Clients of the store. They take at most an eighth of the files that the system lets this process
     /// open (LimitNOFILE).

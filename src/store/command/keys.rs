@@ -23,7 +23,7 @@ pub fn exists(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn type_of(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    out.simple(keys.get(args[1]).map_or("none", |value| value.type_name()));
+    out.simple(keys.peek(args[1]).map_or("none", |(value, _)| value.type_name()));
     Ok(())
 }
 
@@ -207,22 +207,26 @@ pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     if !["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"].iter().any(|known| is(what, known)) {
         return Err(unknown_subcommand("OBJECT", args));
     }
-    // Who asks about a key does not miss it.
-    let Some(value) = keys.contains(key).then(|| keys.get(key)).flatten() else {
+    // Who asks about a key neither misses nor uses it.
+    let (policy, now) = (keys.policy, keys.now);
+    let Some((value, usage)) = keys.peek(key) else {
         out.null();
         return Ok(());
     };
+    let later = "Please note that when switching between policies at runtime LRU and LFU data will take some time to \
+        adjust.";
     match () {
         () if is(what, "ENCODING") => out.bulk(value.encoding().as_bytes()),
         () if is(what, "REFCOUNT") => out.int(1),
-        // Nothing is evicted, so nobody keeps the time of the last access.
-        () if is(what, "IDLETIME") => out.int(0),
+        () if is(what, "IDLETIME") && policy.counts_uses() => {
+            let error = "ERR An LFU maxmemory policy is selected, idle time not tracked.";
+            return Err(CommandError::new(format!("{error} {later}")));
+        }
+        () if is(what, "IDLETIME") => out.int(i64::from(usage.idle(now))),
+        () if is(what, "FREQ") && policy.counts_uses() => out.int(i64::from(usage.count(now))),
         () if is(what, "FREQ") => {
-            return Err(CommandError::new(
-                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
-                 Please note that when switching between policies at runtime LRU and LFU data \
-                 will take some time to adjust.",
-            ));
+            let error = "ERR An LFU maxmemory policy is not selected, access frequency not tracked.";
+            return Err(CommandError::new(format!("{error} {later}")));
         }
         () => return Err(unknown_subcommand("OBJECT", args)),
     }

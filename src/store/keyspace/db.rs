@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::watchers::Watchers;
+use crate::store::eviction::Usage;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 
@@ -20,6 +21,8 @@ pub struct Item {
     pub expires: u64,
     /// Equal to the snapshot's epoch if the running rewrite has begun to save the key or need not.
     pub epoch: u32,
+    /// How it was used.
+    pub usage: Usage,
 }
 
 /// One database.

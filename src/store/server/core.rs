@@ -31,7 +31,7 @@ use std::rc::Rc;
 use super::client::{Client, Endpoints};
 use super::input::UNFETCHED;
 use super::table::DIRECTORY;
-use super::{Contents, Server, UNREAD, blocking, delivery, input, pausing, persistence, tracking, watches};
+use super::{Contents, Server, UNREAD, blocking, delivery, input, pausing, persistence, room, tracking, watches};
 use crate::store::StoreError;
 use crate::store::aof::Aof;
 use crate::store::clock::Time;
@@ -169,6 +169,9 @@ impl Core {
         blocking::time_out(server);
         Self::end_lingering(server);
         server.data.keys.expire_due(EXPIRED);
+        if server.making_room {
+            room::make(server);
+        }
         server.data.keys.journal.commit();
         if !server.data.keys.ready.is_empty() {
             blocking::serve_ready(server);
@@ -181,7 +184,7 @@ impl Core {
     pub fn next_time(&self) -> Option<Time> {
         let server = &self.server;
         let keys = &server.data.keys;
-        if !server.resumed.is_empty() {
+        if !server.resumed.is_empty() || server.making_room {
             return Some(keys.time());
         }
         let log = server.log.as_ref().and_then(|log| log.next_time(keys.now));

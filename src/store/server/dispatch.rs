@@ -3,7 +3,7 @@
 use super::call::call;
 use super::client::{ReplyMode, Transaction};
 use super::delivery::{Own, deliver};
-use super::{Row, Server, blocking, monitors, table, tracking, watches};
+use super::{Row, Server, blocking, monitors, room, table, tracking, watches};
 use crate::store::args::is;
 use crate::store::command::Flags;
 use crate::store::error::{BUSY, CommandError, FULL, NOAUTH, OOM, wrong_arity};
@@ -18,6 +18,7 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
         return;
     }
     server.stats.commands += 1;
+    room::make(server);
     let mut mark = out.buf.len();
     let command = match admit(server, slot, args) {
         Ok(command) => command,

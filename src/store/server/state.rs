@@ -132,6 +132,8 @@ pub struct Server {
     pub busy: Option<Busy>,
     /// Has clients served while a script takes long, if somebody can.
     pub serve_meanwhile: Option<ServeMeanwhile>,
+    /// Whether keys have yet to go before there is enough memory.
+    pub making_room: bool,
     /// Clients that have gone while a script ran.
     pub departed: Vec<Slot>,
     /// The log, if there is one.
@@ -168,6 +170,7 @@ impl Server {
             directory,
             busy: None,
             serve_meanwhile: None,
+            making_room: false,
             departed: Vec::new(),
             log: contents.log,
             scheduled: VecDeque::new(),
@@ -260,7 +263,7 @@ impl Server {
         let reserved = |prefix: &Vec<u8>| keys.iter().any(|key| key.starts_with(prefix));
         let exempt = self.clients.get(slot).is_some_and(|client| client.trusted)
             || self.settings.reserved_keys.as_ref().is_some_and(reserved);
-        !exempt && self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
+        !exempt && !self.making_room && self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
     }
 
     /// Whether anybody wants to know how long commands take.
@@ -286,6 +289,7 @@ impl Server {
         self.data.keys.tracking.max_keys = self.settings.tracked_keys;
         self.data.keys.events.wanted = self.settings.keyspace_events;
         self.data.keys.limits = Limits { string: self.settings.max_bulk, memory };
+        self.data.keys.policy = self.settings.policy;
         if let Some(log) = &mut self.log {
             log.set_fsync(self.settings.fsync);
         }

@@ -91,7 +91,7 @@ fn memory_lines(server: &Server) -> Vec<(String, String)> {
         "used_memory_lua" = server.script_memory(),
         "number_of_cached_scripts" = server.scripts.len(),
         "maxmemory" = server.settings.max_memory,
-        "maxmemory_policy" = "noeviction",
+        "maxmemory_policy" = server.settings.policy.name(),
         "mem_allocator" = "libc",
     }
 }
@@ -121,7 +121,7 @@ fn stats_lines(server: &Server) -> Vec<(String, String)> {
         "total_net_output_bytes" = stats.output,
         "rejected_connections" = stats.rejected,
         "expired_keys" = keys.expired,
-        "evicted_keys" = 0,
+        "evicted_keys" = server.data.keys.evicted,
         "keyspace_hits" = keys.hits,
         "keyspace_misses" = keys.misses,
         "pubsub_channels" = server.data.pubsub.count(Kind::Channel),
