@@ -28,6 +28,7 @@ mod stream_reads;
 mod streams;
 mod strings;
 mod subcommand;
+mod subsequence;
 mod table;
 mod zjoins;
 mod zranges;

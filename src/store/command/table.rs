@@ -7,7 +7,7 @@
 use super::lookup::Table;
 use super::spec::Run::{Data, Keys};
 use super::spec::{Command, Flags, Run, row};
-use super::{bitmaps, dumps, hyperloglogs, sorting};
+use super::{bitmaps, dumps, hyperloglogs, sorting, subsequence};
 use super::{
     connection, counters, expiry, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets,
 };
@@ -81,6 +81,7 @@ const ROWS: &[Command] = &[
     row("incrby", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::incrby), "Increments an integer by a number."),
     row("incrbyfloat", 3, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(counters::incrbyfloat), "Increments a floating-point number by a number."),
     row("keys", 2, READ, [0, 0, 0], "generic", Keys(keys::keys), "Returns the keys that match a pattern."),
+    row("lcs", -3, READ, [1, 2, 1], "string", Keys(subsequence::lcs), "Finds the longest common subsequence of two strings."),
     row("lindex", 3, READ, [1, 1, 1], "list", Keys(lists::lindex), "Returns an element by its index."),
     row("linsert", 5, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::linsert), "Inserts an element before or after another."),
     row("llen", 2, READ, [1, 1, 1], "list", Keys(lists::llen), "Returns the length of a list."),
