@@ -46,6 +46,7 @@ mod decimal;
 mod error;
 mod event_loop;
 mod eviction;
+mod geo;
 mod hyperloglog;
 mod journal;
 mod keyspace;

@@ -17,6 +17,8 @@ mod keys;
 mod list_moves;
 mod lists;
 mod lookup;
+mod place_search;
+mod places;
 mod pubsub;
 mod sets;
 mod sorting;

@@ -125,6 +125,17 @@ impl Reply {
         }
     }
 
+    /// A double that is given in digits; in RESP2 a bulk string.
+    pub fn exact_double(&mut self, digits: &str) {
+        if self.resp3 {
+            self.buf.push(b',');
+            self.buf.extend_from_slice(digits.as_bytes());
+            self.crlf();
+        } else {
+            self.bulk(digits.as_bytes());
+        }
+    }
+
     /// An integer of any length, given in digits; in RESP2 a bulk string.
     pub fn big_number(&mut self, digits: &str) {
         if self.resp3 {

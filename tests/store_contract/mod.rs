@@ -30,7 +30,7 @@ mod wire;
 use servers::{Embedded, Redis};
 use wire::{Connection, Value};
 
-const CASES: [(&str, &str); 12] = [
+const CASES: [(&str, &str); 13] = [
     ("keys", include_str!("cases/keys.txt")),
     ("strings", include_str!("cases/strings.txt")),
     ("hashes", include_str!("cases/hashes.txt")),
@@ -40,6 +40,7 @@ const CASES: [(&str, &str); 12] = [
     ("streams", include_str!("cases/streams.txt")),
     ("bits", include_str!("cases/bits.txt")),
     ("sorting", include_str!("cases/sorting.txt")),
+    ("places", include_str!("cases/places.txt")),
     ("scripts", include_str!("cases/scripts.txt")),
     ("libraries", include_str!("cases/libraries.txt")),
     ("server", include_str!("cases/server.txt")),

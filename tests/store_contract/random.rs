@@ -133,6 +133,9 @@ const COMMANDS: &[&str] = &[
     "PFCOUNT k",
     "PFCOUNT k k",
     "PFMERGE k k k",
+    "SORT k ALPHA LIMIT n n",
+    "SORT k BY nosort ALPHA STORE k",
+    "LCS k k IDX",
     "MGET k k k",
     "MSET k v k v",
 ];

@@ -42,7 +42,8 @@ const FAST: &[&str] = &[
 ];
 
 /// Commands that can do harm or take everybody's time, beside those for administrators.
-const DANGEROUS: &[&str] = &["flushall", "flushdb", "info", "keys", "restore", "role", "sort", "sort_ro", "swapdb"];
+const DANGEROUS: &[&str] =
+    &["flushall", "flushdb", "info", "keys", "lastsave", "restore", "role", "sort", "sort_ro", "swapdb"];
 
 /// Whether a command takes no longer the more there is.
 pub fn is_fast(name: &str) -> bool {
@@ -54,9 +55,9 @@ pub fn is_in(spec: &Spec, category: &str) -> bool {
     let group = spec.group;
     let is_sort = spec.name == "sort" || spec.name == "sort_ro";
     match category {
-        "read" => spec.flags.has(Flags::READ) && !matches!(group, "scripting"),
+        "read" => spec.flags.has(Flags::READ) && group != "scripting" || spec.name == "lolwut",
         "write" => spec.flags.has(Flags::WRITE),
-        "admin" => spec.flags.has(Flags::ADMIN),
+        "admin" => spec.flags.has(Flags::ADMIN) || matches!(spec.name, "lastsave" | "role"),
         "blocking" => spec.flags.has(Flags::BLOCKING),
         "fast" => is_fast(spec.name),
         "slow" => !is_fast(spec.name),
@@ -64,6 +65,7 @@ pub fn is_in(spec: &Spec, category: &str) -> bool {
         "keyspace" => is_of_keyspace(spec),
         "sortedset" => group == "sorted-set" || is_sort,
         "set" | "list" => group == category || is_sort,
+        "connection" => group == category || matches!(spec.name, "command" | "readonly" | "readwrite" | "wait"),
         "transaction" => group == "transactions",
         _ => group == category,
     }
@@ -71,6 +73,6 @@ pub fn is_in(spec: &Spec, category: &str) -> bool {
 
 fn is_of_keyspace(spec: &Spec) -> bool {
     const ELSEWHERE: [&str; 5] = ["memory", "object", "sort", "sort_ro", "wait"];
-    matches!(spec.name, "flushall" | "flushdb" | "dbsize" | "swapdb" | "object")
+    matches!(spec.name, "flushall" | "flushdb" | "dbsize" | "swapdb")
         || spec.group == "generic" && !ELSEWHERE.contains(&spec.name)
 }

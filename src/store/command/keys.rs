@@ -23,7 +23,12 @@ pub fn exists(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn type_of(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    out.simple(keys.peek(args[1]).map_or("none", |(value, _)| value.type_name()));
+    let type_name = keys.peek(args[1]).map(|(value, _)| value.type_name());
+    match type_name {
+        Some(_) => keys.hits += 1,
+        None => keys.missed(args[1]),
+    }
+    out.simple(type_name.unwrap_or("none"));
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 use super::lookup::Table;
 use super::spec::Run::{Data, Keys};
 use super::spec::{Command, Flags, Run, row};
-use super::{bitmaps, dumps, hyperloglogs, sorting, subsequence};
+use super::{bitmaps, dumps, hyperloglogs, place_search, places, sorting, subsequence};
 use super::{
     connection, counters, expiry, hashes, keys, list_moves, lists, pubsub, sets, strings, zjoins, zranges, zsets,
 };
@@ -55,6 +55,16 @@ const ROWS: &[Command] = &[
     row("expiretime", 2, READ, [1, 1, 1], "generic", Keys(expiry::expiretime), "Returns when a key expires, as a Unix time in seconds."),
     row("flushall", -1, WRITE, [0, 0, 0], "generic", Keys(keys::flushall), "Deletes all keys in all databases."),
     row("flushdb", -1, WRITE, [0, 0, 0], "generic", Keys(keys::flushdb), "Deletes all keys in the selected database."),
+    row("geoadd", -5, WRITE.and(DENY_OOM), [1, 1, 1], "geo", Keys(places::geoadd), "Adds places to a sorted set."),
+    row("geodist", -4, READ, [1, 1, 1], "geo", Keys(places::geodist), "Tells how far two places are apart."),
+    row("geohash", -2, READ, [1, 1, 1], "geo", Keys(places::geohash), "Names places in the way that all the world uses."),
+    row("geopos", -2, READ, [1, 1, 1], "geo", Keys(places::geopos), "Tells where places are."),
+    row("georadius", -6, WRITE.and(DENY_OOM).and(MOVABLE), [1, 1, 1], "geo", Keys(place_search::georadius), "Finds what lies around a place, and stores it if asked to."),
+    row("georadius_ro", -6, READ, [1, 1, 1], "geo", Keys(place_search::georadius_ro), "Finds what lies around a place."),
+    row("georadiusbymember", -5, WRITE.and(DENY_OOM).and(MOVABLE), [1, 1, 1], "geo", Keys(place_search::georadiusbymember), "Finds what lies around a member, and stores it if asked to."),
+    row("georadiusbymember_ro", -5, READ, [1, 1, 1], "geo", Keys(place_search::georadiusbymember_ro), "Finds what lies around a member."),
+    row("geosearch", -7, READ, [1, 1, 1], "geo", Keys(place_search::geosearch), "Finds what lies in a circle or a box."),
+    row("geosearchstore", -8, WRITE.and(DENY_OOM), [1, 2, 1], "geo", Keys(place_search::geosearchstore), "Stores what lies in a circle or a box."),
     row("get", 2, READ, [1, 1, 1], "string", Keys(strings::get), "Returns a string."),
     row("getbit", 3, READ, [1, 1, 1], "bitmap", Keys(bitmaps::getbit), "Returns a bit of a string."),
     row("getdel", 2, WRITE, [1, 1, 1], "string", Keys(strings::getdel), "Returns a string and deletes its key."),

@@ -20,7 +20,7 @@ pub fn hold(server: &mut Server, slot: Slot, args: &Args) -> bool {
         let queued = client.transaction.as_ref().map_or(&[][..], |transaction| &transaction.queue);
         let changes = row.is_some_and(|row| match row.spec().name {
             "exec" => queued.iter().filter_map(|args| find(args.first()?)).any(may_change),
-            _ => client.transaction.is_none() && may_change(row),
+            _ => may_change(row),
         });
         if !changes {
             return false;

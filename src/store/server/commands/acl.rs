@@ -25,6 +25,12 @@ pub fn acl(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Out
                 rows.filter(|spec| is_in(spec, category)).map(|spec| spec.name.as_bytes()).collect();
             out.bulks(found.into_iter());
         }
+        [_, what, _, _, ..] if is(what, "CAT") => {
+            let given = String::from_utf8_lossy(what).into_owned();
+            return Err(CommandError::new(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{given}'. Try ACL HELP."
+            )));
+        }
         [_, what, ..] if ELSEWHERE.iter().any(|known| is(what, known)) => {
             return Err(CommandError::new("ERR this store has no users to manage: set store.password instead"));
         }

@@ -24,6 +24,12 @@ pub fn slowlog(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
             out.array(count);
             commands.iter().take(count).for_each(|command| tell(command, out));
         }
+        [_, what, _, _, ..] if is(what, "GET") => {
+            let given = String::from_utf8_lossy(what).into_owned();
+            return Err(CommandError::new(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{given}'. Try SLOWLOG HELP."
+            )));
+        }
         [_, what] if is(what, "LEN") => out.len(commands.len()),
         [_, what] if is(what, "RESET") => {
             commands.clear();
