@@ -93,9 +93,6 @@ pub fn getbit(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 fn range(start: i64, end: i64, len: usize, of_bits: bool) -> Option<(usize, usize)> {
     let scale = if of_bits { 1 } else { 8 };
     let units = (len * 8 / scale) as i64;
-    if start < 0 && end < 0 && start > end {
-        return None;
-    }
     let absolute = |position: i64| if position < 0 { position.saturating_add(units).max(0) } else { position };
     let (start, end) = (absolute(start), absolute(end).min(units - 1));
     (start <= end).then(|| (start as usize * scale, end as usize * scale + scale - 1))
@@ -121,7 +118,9 @@ pub fn bitcount(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         [_, _, start, end, rest @ ..] if rest.len() < 2 => (int(start)?, int(end)?),
         _ => return Err(SYNTAX),
     };
-    let range = range(start, end, bytes.len(), is_of_bits(args.get(4))?);
+    // Only here a range that is the wrong way round is empty before its ends are moved into the string.
+    let reversed = start < 0 && end < 0 && start > end;
+    let range = range(start, end, bytes.len(), is_of_bits(args.get(4))?).filter(|_| !reversed);
     out.len(range.map_or(0, |(first, last)| bits::count(&bytes, first, last)));
     Ok(())
 }
