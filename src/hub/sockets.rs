@@ -139,7 +139,7 @@ impl Sockets {
                 &self.scratch
             }
         };
-        let mut blocked = 0;
+        let (holding, mut blocked) = (self.holding, 0);
         for &id in members {
             let Some(socket) = self.all.get_mut(id as usize) else { continue };
             if let Some(queue) = &mut socket.outbox {
@@ -149,7 +149,7 @@ impl Sockets {
                 }
                 continue;
             }
-            if self.holding && socket.places.len() > 1 {
+            if holding && socket.places.len() > 1 {
                 let queue = socket.outbox.insert(held_queue(&mut self.spare));
                 hold(queue, channel, frames, Behind::Wait);
                 self.held.push(id);

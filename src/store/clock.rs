@@ -29,9 +29,4 @@ impl Time {
     pub const fn micros_within(self) -> u64 {
         self.micros % 1000
     }
-
-    /// All of it in microseconds since 1970.
-    pub const fn micros(self) -> u64 {
-        self.micros
-    }
 }
