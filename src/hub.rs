@@ -9,9 +9,13 @@ mod channel_value;
 mod fanout;
 mod followers;
 pub mod identity;
+mod interest;
 mod join_error;
 mod known;
+mod listing;
 mod local;
+mod local_members;
+mod members;
 mod pacer;
 mod publish_error;
 pub mod publishing;
@@ -30,6 +34,8 @@ pub mod ws_frame;
 
 use bytes::Bytes;
 use std::sync::Arc;
+
+use crate::presence::Listing;
 
 pub use channel_value::ChannelValue;
 pub use identity::Identity;
@@ -74,6 +80,13 @@ pub enum Delivery {
         value: Option<ChannelValue>,
         /// Messages may have been missed since it was live before.
         gap: bool,
+    },
+    /// Who is on the channel.
+    Members {
+        /// The channel.
+        channel: Arc<str>,
+        /// Who.
+        list: Listing,
     },
     /// The channel cannot be joined: its key is somebody else's.
     Refused {
@@ -134,6 +147,7 @@ impl Delivery {
             Self::Message { channel, .. }
             | Self::Latest { channel, .. }
             | Self::Live { channel, .. }
+            | Self::Members { channel, .. }
             | Self::Refused { channel }
             | Self::NoBoard { channel, .. }
             | Self::Place { channel, .. } => Some(channel),
@@ -145,6 +159,8 @@ impl Delivery {
     fn bytes(&self) -> usize {
         match self {
             Self::Message { frame, .. } | Self::Latest { frame, .. } | Self::Place { frame, .. } => frame.len(),
+            // Those who left are in the news of it, too.
+            Self::Members { list: Listing::Shown(list), .. } => 2 * list.bytes(),
             _ => 0,
         }
     }

@@ -10,7 +10,9 @@
 //! `lua/`; `task` joins the two. A simulation puts its own world in the place of the last.
 
 mod atomic;
+pub mod belief;
 mod channel;
+mod channel_roster;
 mod channel_state;
 mod channel_visitors;
 mod crowd;
@@ -19,26 +21,34 @@ pub mod jobs;
 mod lease;
 mod leftovers;
 mod mark;
+mod member;
+mod members_read;
 mod owner;
 mod reapers;
 mod report;
+pub mod roster;
+pub mod roster_news;
 mod schedule;
 pub mod scripts;
 mod scrub;
+mod sources;
+mod start;
 pub mod state;
 mod task;
 mod transitions;
 mod visit;
+mod visitor_id;
 pub mod visitors;
 
 use std::sync::Arc;
 
-pub use channel::{Change, ChannelHandle, Heartbeat, Presence, Reading, Value, flag};
-pub use crowd::{Crowd, Joined, Origin};
+pub use channel::{Change, ChannelHandle, Heartbeat, Presence, Reading, Value, Who, flag};
+pub use crowd::{Crowd, Joined, Moved, Origin};
 pub use lease::NodeId;
+pub use member::{Listing, MemberList, Profile};
 use scripts::Scripts;
 use task::Task;
-pub use visitors::VisitorId;
+pub use visitor_id::VisitorId;
 
 use crate::backplane::{Client, Keys};
 use crate::config::{self, Rules};

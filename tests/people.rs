@@ -4,12 +4,15 @@
 //! A seed draws what happens; the nodes' own memories say what is right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use headcount::presence::Profile;
 use headcount::presence::visitors::{Batch, VisitorId, Visitors};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
+use crate::followed_list::Follower;
 use crate::support::beside_others;
 use crate::support::redis::Redis;
 
@@ -17,6 +20,7 @@ macro_rules! script {
     ($file:literal) => {
         concat!(
             include_str!("../src/presence/lua/count.lua"),
+            include_str!("../src/presence/lua/members.lua"),
             include_str!("../src/presence/lua/people.lua"),
             include_str!(concat!("../src/presence/lua/", $file))
         )
@@ -29,21 +33,25 @@ const REPAIR: &str = script!("repair.lua");
 const STATE: &str =
     concat!(include_str!("../src/presence/lua/count.lua"), include_str!("../src/presence/lua/state.lua"));
 
+/// How long a list may be.
+pub const MOST: &[u8] = b"60";
+const BYTES: &[u8] = b"4096";
 const NEVER: &[u8] = b"9007199254740991";
 /// The keys of one channel, as the scripts take them.
-const KEYS: [&str; 5] = ["page:/", "{page:/}:tally", "{page:/}:own", "{page:/}:people", "{page:/}:owner"];
+pub const KEYS: [&str; 6] =
+    ["page:/", "{page:/}:tally", "{page:/}:own", "{page:/}:people", "{page:/}:owner", "{page:/}:members"];
 
 /// A connection for scripts.
 #[derive(Clone)]
-struct Store(MultiplexedConnection);
+pub struct Store(pub MultiplexedConnection);
 
-/// What a script answers: its word, the total, what was damaged, and two numbers of its own.
+/// What a script answers: its word, the total, what was damaged, and what it alone has to say.
 #[derive(Debug, PartialEq)]
 struct Answer {
     word: String,
     total: String,
     damage: String,
-    more: [String; 2],
+    more: [String; 4],
 }
 
 impl Store {
@@ -67,7 +75,7 @@ impl Store {
             .await
             .unwrap();
         let part = |at: usize| reply.get(at).cloned().unwrap_or_default();
-        Answer { word: part(0), total: part(1), damage: part(3), more: [part(4), part(5)] }
+        Answer { word: part(0), total: part(1), damage: part(3), more: [part(4), part(5), part(6), part(7)] }
     }
 
     async fn total(&mut self) -> i64 {
@@ -88,7 +96,8 @@ impl Store {
             let mut cursor = String::from("0");
             loop {
                 let size = size.to_string();
-                let answer = self.run(SWEEP, &[&number, &entry, cursor.as_bytes(), size.as_bytes(), b"0"]).await;
+                let args = [&number, &entry, cursor.as_bytes(), size.as_bytes(), b"0", MOST, BYTES];
+                let answer = self.run(SWEEP, &args).await;
                 cursor = answer.more[0].clone();
                 if cursor == "0" {
                     break;
@@ -104,11 +113,15 @@ struct Node {
     olds: Vec<String>,
     stamps: u64,
     visitors: Visitors,
+    /// Whether it keeps a list of members, and the secret that it would begin one with.
+    lists: bool,
+    secret: String,
 }
 
 impl Node {
-    fn new(draw: &mut fastrand::Rng) -> Node {
-        Node { id: format!("{:032x}", draw.u128(..)), olds: Vec::new(), stamps: 0, visitors: Visitors::default() }
+    fn new(draw: &mut fastrand::Rng, lists: bool) -> Node {
+        let (id, secret) = (format!("{:032x}", draw.u128(..)), format!("{:032x}", draw.u128(..)));
+        Node { id, olds: Vec::new(), stamps: 0, visitors: Visitors::default(), lists, secret }
     }
 
     fn begin(&mut self, draw: &mut fastrand::Rng) -> Batch {
@@ -120,11 +133,20 @@ impl Node {
     async fn send(&self, store: &mut Store, batch: &Batch, budget: &str) -> Answer {
         let (from, to, olds) = (batch.from.to_string(), batch.to.to_string(), self.olds.len().to_string());
         let mut all: Vec<Vec<u8>> = vec![self.id.clone().into(), batch.number.to_vec(), from.into(), to.into()];
-        all.extend([NEVER, b"0", b"1", budget.as_bytes(), olds.as_bytes()].map(<[u8]>::to_vec));
+        let lists: &[u8] = if self.lists { b"1" } else { b"0" };
+        all.extend([NEVER, b"0", b"1", budget.as_bytes(), lists].map(<[u8]>::to_vec));
+        let (epoch, secret) = (self.visitors.epoch().as_bytes(), self.secret.as_bytes());
+        all.extend([epoch, secret, MOST, BYTES, olds.as_bytes()].map(<[u8]>::to_vec));
         all.extend(self.olds.iter().map(|old| old.clone().into_bytes()));
         all.extend(batch.changes.iter().map(|change| {
-            let sign = if change.here { b'+' } else { b'-' };
-            [&[sign][..], &change.visitor.0].concat()
+            let profile = change.profile.as_ref().map(|who| {
+                let name = who.name.as_deref().unwrap();
+                format!("{} {} {name}", who.made, name.len())
+            });
+            match change.here {
+                true => [b"+", &change.visitor.0[..], profile.unwrap_or("0".into()).as_bytes()].concat(),
+                false => [b"-", &change.visitor.0[..]].concat(),
+            }
         }));
         let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
         store.run(VISIT, &all).await
@@ -132,10 +154,11 @@ impl Node {
 
     /// Takes in an answer, as the presence does.
     fn settle(&mut self, batch: &Batch, answer: &Answer) {
-        let [count, done] = answer.more.each_ref().map(|number| number.parse().unwrap_or_default());
+        let [count, done, ..] = answer.more.each_ref().map(|number| number.parse().unwrap_or_default());
         match answer.word.as_str() {
             "ok" | "unusable" => {
                 self.olds.clear();
+                self.visitors.listed(&answer.more[2]);
                 self.visitors.made(batch, done, count);
             }
             "taken" => self.visitors.taken(batch),
@@ -159,7 +182,9 @@ impl Node {
             }
             let (number, stamp) = self.visitors.confirmed().unwrap().map_or((Vec::new(), 0), |(n, s)| (n.to_vec(), s));
             let stamp = stamp.to_string();
+            let epoch = self.visitors.epoch().to_owned();
             let mut all: Vec<&[u8]> = vec![self.id.as_bytes(), b"0", b"0", &number, stamp.as_bytes()];
+            all.extend([epoch.as_bytes(), MOST, BYTES]);
             all.extend(dead.iter().map(|id| id.as_bytes()));
             if store.run(REPAIR, &all).await.word != "lost" {
                 return;
@@ -194,32 +219,26 @@ async fn run(redis: &Redis, seed: u64) {
     let mut store = Store::of(redis).await;
     store.call("FLUSHALL", &[]).await.unwrap();
     let mut draw = fastrand::Rng::with_seed(seed);
-    let mut nodes: Vec<Node> = (0..3).map(|_| Node::new(&mut draw)).collect();
+    // Some runs with nodes that keep a list, some without, some with both.
+    let lists = |at: u64| seed % 3 < 2 && (seed % 3 == 0 || at > 0);
+    let mut nodes: Vec<Node> = (0..3).map(|at| Node::new(&mut draw, lists(at))).collect();
+    let mut follower = Follower::new(redis, &store).await;
     let mut here: Here = vec![BTreeSet::new(); 3];
     let mut late: Vec<(Node, Batch)> = Vec::new();
     let mut dead: Vec<String> = Vec::new();
     let (mut foreign, mut disturbed) = (0, false);
     for _ in 0..80 {
         let at = draw.usize(..nodes.len());
-        if std::env::var("DBG").is_ok() {
-            let p: i64 = redis.must::<i64>(&["HLEN", KEYS[3]]).await;
-            eprintln!(
-                "people {p} owners {:?} late {}",
-                store.owners().await.values().map(|v| String::from_utf8_lossy(v).into_owned()).collect::<Vec<_>>(),
-                late.len()
-            );
-        }
-        let op = draw.u32(..100);
-        if std::env::var("DBG").is_ok() {
-            eprintln!("{at} {op}");
-        }
-        match op {
+        match draw.u32(..100) {
             0..45 => {
                 let who = draw.u32(..200);
                 if !here[at].remove(&who) {
                     here[at].insert(who);
                 }
                 nodes[at].visitors.note(visitor(who), here[at].contains(&who), Instant::now(), Duration::ZERO);
+                let profile = Profile { name: Some(who.to_string().into()), info: None, made: 1 };
+                nodes[at].visitors.describe(visitor(who), Arc::new(profile));
+                follower.follow().await;
             }
             45..70 => nodes[at].state(&mut store, &mut draw, "2").await,
             70..76 => {
@@ -229,7 +248,11 @@ async fn run(redis: &Redis, seed: u64) {
                     nodes[at].send(&mut store, &batch, "0").await;
                 }
                 if draw.bool() {
-                    let copy = Node { id: nodes[at].id.clone(), olds: nodes[at].olds.clone(), ..Node::new(&mut draw) };
+                    let copy = Node {
+                        id: nodes[at].id.clone(),
+                        olds: nodes[at].olds.clone(),
+                        ..Node::new(&mut draw, nodes[at].lists)
+                    };
                     late.push((copy, batch.clone()));
                 }
                 nodes[at].visitors.in_doubt(&batch);
@@ -247,7 +270,7 @@ async fn run(redis: &Redis, seed: u64) {
             84..87 => {
                 // A crash; it comes back under another id with nobody.
                 dead.push(nodes[at].id.clone());
-                nodes[at] = Node::new(&mut draw);
+                nodes[at] = Node::new(&mut draw, nodes[at].lists);
                 here[at].clear();
             }
             87..90 => {
@@ -293,16 +316,16 @@ async fn run(redis: &Redis, seed: u64) {
         }
         store.sweep(draw.usize(1..50)).await;
     }
-    if std::env::var("DBG").is_ok() {
-        let p: i64 = redis.must::<i64>(&["HLEN", KEYS[3]]).await;
-        eprintln!("END people {p} owners {:?} here {:?}", store.owners().await, here);
-        eprintln!("{:?}", nodes.iter().map(|n| &n.visitors).collect::<Vec<_>>());
-        eprintln!("{:?}", store.call("HGETALL", &[KEYS[3].as_bytes()]).await);
-    }
     let everybody: BTreeSet<u32> = here.iter().flatten().copied().collect();
     let total = store.total().await;
     let people: i64 = redis.must(&["HLEN", KEYS[3]]).await;
     assert_eq!(people, everybody.len() as i64, "people of seed {seed}");
+    if nodes.iter().all(|node| node.lists) {
+        let names = everybody.iter().map(u32::to_string).collect();
+        let shown = follower.all().await;
+        let hidden = everybody.len() > 54 && shown.is_none();
+        assert!(hidden || shown == Some(names), "the list of seed {seed}: {shown:?} for {everybody:?}");
+    }
     if !disturbed {
         assert_eq!(total, everybody.len() as i64 + foreign, "the total of seed {seed}");
     }
@@ -326,7 +349,7 @@ async fn a_batch_that_takes_too_long_is_cut_and_goes_on() {
     let redis = Redis::start_real().await;
     let mut store = Store::of(&redis).await;
     let mut draw = fastrand::Rng::with_seed(1);
-    let mut node = Node::new(&mut draw);
+    let mut node = Node::new(&mut draw, true);
     for who in 0..1000 {
         node.visitors.note(visitor(who), true, Instant::now(), Duration::ZERO);
     }
@@ -345,7 +368,7 @@ async fn nodes_that_count_sockets_and_nodes_that_count_visitors_share_a_total() 
     let redis = Redis::start().await;
     let mut store = Store::of(&redis).await;
     let mut draw = fastrand::Rng::with_seed(1);
-    let (mut node, mut other) = (Node::new(&mut draw), Node::new(&mut draw));
+    let (mut node, mut other) = (Node::new(&mut draw, true), Node::new(&mut draw, true));
     store.run(STATE, &[b"sockets", b"5", NEVER, b"0", b"0"]).await;
     for who in 0..3 {
         node.visitors.note(visitor(who), true, Instant::now(), Duration::ZERO);

@@ -59,6 +59,17 @@ impl Keys {
         format!("{0}headcount:v1:{{{0}{channel}}}:owner", self.prefix)
     }
 
+    /// Hash: visitor to what others are told of it. Also the channel on which its changes are published.
+    pub fn members(&self, channel: &str) -> String {
+        format!("{0}headcount:v1:{{{0}{channel}}}:members", self.prefix)
+    }
+
+    /// The channel whose changes of members are published under this name.
+    pub fn of_members<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let name = name.strip_prefix(&*self.prefix)?.strip_prefix("headcount:v1:{")?.strip_suffix("}:members")?;
+        self.channel(name)
+    }
+
     /// Sorted set: node id to the end of its lease, in milliseconds of the store's clock.
     pub fn nodes(&self) -> String {
         format!("{}headcount:v1:nodes", self.prefix)
@@ -142,5 +153,8 @@ mod tests {
         assert_eq!(keys.own("users:count"), "staging:headcount:v1:{staging:users:count}:own");
         assert_eq!(keys.channel("staging:users:count"), Some("users:count"));
         assert_eq!(keys.channel("users:count"), None);
+        assert_eq!(keys.members("room:1"), "staging:headcount:v1:{staging:room:1}:members");
+        assert_eq!(keys.of_members("staging:headcount:v1:{staging:room:1}:members"), Some("room:1"));
+        assert_eq!(keys.of_members("staging:headcount:v1:{staging:room:1}:people"), None);
     }
 }

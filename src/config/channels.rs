@@ -55,6 +55,15 @@ pub struct BoardRule {
     pub order: Order,
 }
 
+/// A list of who is on a channel, as long as it is short enough to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MembersRule {
+    /// The most members that are listed.
+    pub most: u32,
+    /// The most bytes that the list takes as JSON, and that news of it take.
+    pub bytes: u32,
+}
+
 /// One `[[channels]]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -70,6 +79,8 @@ pub struct Rule {
     pub access: Access,
     /// Whether clients with a token that says so may publish on it.
     pub publish: bool,
+    /// Set if it lists who is here.
+    pub members: Option<MembersRule>,
     /// Set if what it shows is the sorted set of its name, and not what is published on it.
     pub board: Option<BoardRule>,
     /// Set if headcount keeps that set itself: a pattern of the counted channels on it.
@@ -119,6 +130,11 @@ impl Rules {
     /// How long a visitor of the channel is counted after its last socket went.
     pub fn linger(&self, channel: &str) -> Duration {
         self.find(channel).map_or(Duration::ZERO, |rule| rule.linger)
+    }
+
+    /// How a channel lists who is here, if it does.
+    pub fn members(&self, channel: &str) -> Option<MembersRule> {
+        self.find(channel).and_then(|rule| rule.members)
     }
 
     /// How long a visitor may be counted after its last socket went.

@@ -1,17 +1,32 @@
 //! Reads `[[channels]]`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
 
 use super::auth::Auth;
-use super::channels::{Access, BoardRule, Count, Deliver, Order, Rule, Rules, check_name};
+use super::channels::{Access, BoardRule, Count, Deliver, MembersRule, Order, Rule, Rules, check_name};
 use super::reader::Reader;
 use super::value;
 use crate::glob::matches_stars;
 
 /// The keys of one table.
-const KEYS: &[&str] = &["pattern", "count", "deliver", "linger", "source", "top", "order", "of", "access", "publish"];
+const KEYS: &[&str] = &[
+    "pattern",
+    "count",
+    "deliver",
+    "linger",
+    "members",
+    "members_max",
+    "members_bytes",
+    "source",
+    "top",
+    "order",
+    "of",
+    "access",
+    "publish",
+];
 /// How long a visitor whose last socket went is still counted, so that a click from page to page changes
 /// no number.
 const LINGER: Duration = Duration::from_secs(1);
@@ -20,6 +35,12 @@ const MAX_LINGER: Duration = Duration::from_secs(60);
 /// The most members that a board shows, and how many it shows unless told otherwise.
 const MOST: u32 = 1000;
 const TOP: u32 = 10;
+/// How many members are listed unless told otherwise, and at most; and how many bytes they take.
+const MEMBERS: u32 = 1000;
+const MOST_MEMBERS: u32 = 10_000;
+const MEMBERS_BYTES: u32 = 64 << 10;
+const FEWEST_MEMBERS_BYTES: u32 = 4 << 10;
+const MOST_MEMBERS_BYTES: u32 = 1 << 20;
 
 impl Reader {
     pub fn channels(&mut self) -> Rules {
@@ -70,6 +91,7 @@ impl Reader {
         let of = table.of(board.is_some(), &pattern);
         table.unknown();
         let linger = table.linger(count);
+        let members = table.members(count);
         let access = if table.word("access", &["open", "token"], Some("open")) == "token" {
             Access::Token
         } else {
@@ -80,7 +102,7 @@ impl Reader {
             table.note("publish", "\"token\"", "a sorted set is written in the store, not published".to_owned());
         }
         let deliver = if every { Deliver::Every } else { Deliver::Latest };
-        Rule { pattern, count, linger, deliver, access, publish, board, of }
+        Rule { pattern, count, linger, deliver, access, publish, members, board, of }
     }
 
     /// A board that headcount keeps must be of channels that are counted.
@@ -188,6 +210,36 @@ impl Table<'_> {
         None
     }
 
+    fn members(&mut self, count: Count) -> Option<MembersRule> {
+        let listed = self.table.get("members").map_or(Some(false), value::boolean);
+        let most = self.size("members_max", MEMBERS, 1..=MOST_MEMBERS);
+        let bytes = self.size("members_bytes", MEMBERS_BYTES, FEWEST_MEMBERS_BYTES..=MOST_MEMBERS_BYTES);
+        match listed {
+            None => self.note("members", &self.shown("members"), "must be true or false".to_owned()),
+            Some(true) if count != Count::Visitors => {
+                self.note("members", "true", "needs count = \"visitors\": sockets are nobody".to_owned());
+            }
+            Some(true) => return Some(MembersRule { most, bytes }),
+            Some(false) => {
+                for key in ["members_max", "members_bytes"].into_iter().filter(|key| self.table.contains_key(*key)) {
+                    self.note(key, &self.shown(key), "needs members = true".to_owned());
+                }
+            }
+        }
+        None
+    }
+
+    /// A whole number or a size within bounds.
+    fn size(&mut self, key: &str, default: u32, allowed: RangeInclusive<u32>) -> u32 {
+        let Some(found) = self.table.get(key) else { return default };
+        let size = value::size(found).and_then(|size| u32::try_from(size).ok()).filter(|size| allowed.contains(size));
+        if size.is_none() {
+            let (least, most) = allowed.into_inner();
+            self.note(key, &self.shown(key), format!("must be from {least} to {most}"));
+        }
+        size.unwrap_or(default)
+    }
+
     fn unknown(&mut self) {
         let mut unknown: Vec<_> = self.table.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
         unknown.sort();
@@ -233,7 +285,10 @@ fn shown(rules: &Rules) -> String {
             Count::Visitors => format!(", linger = \"{}\"", humantime::format_duration(rule.linger)),
             _ => String::new(),
         };
-        format!("  {{ pattern = {pattern}, count = \"{count}\", deliver = \"{deliver}\"{linger}{access}{publish} }},\n")
+        let members = rule.members.map_or(String::new(), |MembersRule { most, bytes }| {
+            format!(", members = true, members_max = {most}, members_bytes = {bytes}")
+        });
+        format!("  {{ pattern = {pattern}, count = \"{count}\", deliver = \"{deliver}\"{linger}{access}{publish}{members} }},\n")
     });
     format!("[\n{}]", rows.collect::<String>())
 }

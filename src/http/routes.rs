@@ -61,6 +61,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/default.js", Route::DefaultChannel),
     ("/link.js", Route::Asset("link.js")),
     ("/live-board.js", Route::Asset("live-board.js")),
+    ("/live-members.js", Route::Asset("live-members.js")),
     ("/page.js", Route::Asset("page.js")),
     ("/visitor.js", Route::Asset("visitor.js")),
     ("/style.css", Route::Asset("style.css")),

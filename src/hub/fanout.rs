@@ -41,6 +41,7 @@ impl Shard {
             match delivery {
                 Delivery::Latest { channel, value, frame } => self.latest(&channel, value, frame, now),
                 Delivery::Live { channel, value, gap } => self.live(&channel, value, gap),
+                Delivery::Members { channel, list } => self.list(&channel, list, now),
                 Delivery::NoBoard { channel, why } => self.no_board(&channel, why),
                 Delivery::Place { channel, member, frame } => self.moved(&channel, &member, &frame),
                 Delivery::Refused { channel } => {
@@ -95,7 +96,7 @@ impl Shard {
         }
     }
 
-    fn wait(&mut self, index: u32) {
+    pub(super) fn wait(&mut self, index: u32) {
         if let Some(channel) = self.channels.get_mut(index as usize).filter(|channel| !channel.paced) {
             channel.paced = true;
             self.waiting.push(index);
@@ -105,8 +106,13 @@ impl Shard {
     fn push_value(&mut self, index: u32, frame: Bytes) {
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
         channel.newest[QueuedFrame::Value as usize] = Some(frame.clone());
+        self.push(index, frame, QueuedFrame::Value);
+    }
+
+    /// Sends a paced frame to all; whoever is behind gets the newest of its kind.
+    pub(super) fn push(&mut self, index: u32, frame: Bytes, kind: QueuedFrame) {
         let start = Instant::now();
-        self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(QueuedFrame::Value));
+        self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(kind));
         if self.sockets.is_holding() {
             self.pushed.push((index, start, start.elapsed()));
         } else {
@@ -121,7 +127,13 @@ impl Shard {
         let rest = took.saturating_mul(PUSH_SHARE.saturating_mul(sharing)).min(LONGEST_REST);
         if let Some(channel) = self.channels.get_mut(index as usize) {
             channel.pace.rest(start + rest);
+            channel.list.iter_mut().for_each(|list| list.rest(start + rest));
         }
+    }
+
+    /// The next time at which [`Shard::tick`] has something to push.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.waiting.iter().filter_map(|&channel| self.channels.get(channel as usize)?.wake()).min()
     }
 
     fn fan_out(&mut self, index: u32, frames: &[Bytes], behind: Behind) {
@@ -139,8 +151,9 @@ impl Shard {
                 self.waiting.swap_remove(index);
                 continue;
             };
-            due.extend(channel.pace.due(now, interval).map(|frame| (number, frame)));
-            if channel.pace.wake().is_some() {
+            due.extend(channel.pace.due(now, interval).map(|frame| (number, frame, QueuedFrame::Value)));
+            due.extend(channel.members_due(now, interval).map(|frame| (number, frame, QueuedFrame::Members)));
+            if channel.wake().is_some() {
                 index += 1;
             } else {
                 channel.paced = false;
@@ -148,10 +161,13 @@ impl Shard {
             }
         }
         if due.len() > 1 {
-            self.sockets.hold_back(due.iter().map(|(_, frame)| frame.len() + FRAME_OVERHEAD).sum());
+            self.sockets.hold_back(due.iter().map(|(_, frame, _)| frame.len() + FRAME_OVERHEAD).sum());
         }
-        for (number, frame) in due {
-            self.push_value(number, frame);
+        for (number, frame, kind) in due {
+            match kind {
+                QueuedFrame::Value => self.push_value(number, frame),
+                kind => self.push(number, frame, kind),
+            }
         }
         self.release();
     }
@@ -169,10 +185,12 @@ impl Shard {
         channel.pace.join();
         let gap = place.again && channel.every;
         let frame = if place.watch || gap {
-            wire::joined(&channel.name, place.watch, channel.value.as_ref(), gap)
+            channel.joined(place.watch, gap)
         } else {
-            let make = || wire::joined(&channel.name, false, channel.value.as_ref(), false);
-            channel.greeting.get_or_insert_with(make).clone()
+            match &channel.greeting {
+                Some(greeting) => greeting.clone(),
+                None => channel.greeting.insert(channel.joined(false, false)).clone(),
+            }
         };
         self.send(id, frame);
     }
@@ -195,7 +213,7 @@ impl Shard {
                 self.greet(index, id);
             } else if gap && every {
                 let watch = self.place(id, index).is_some_and(|(_, watch)| watch);
-                self.send(id, wire::joined(name, watch, None, true));
+                self.send(id, wire::joined(name, watch, None, None, true));
             } else if let Some(frame) = &news {
                 self.send(id, frame.clone());
             }

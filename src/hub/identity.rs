@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::presence::VisitorId;
+use crate::presence::{Profile, VisitorId};
 
 /// Who a client is, for as long as it is connected, and what there is to tell of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +56,15 @@ impl Identity {
         Who::Connection(bits).into()
     }
 
-    /// The name in its token, which others may see.
-    #[allow(dead_code, reason = "tokens and members come next")]
-    pub fn subject(&self) -> Option<&str> {
-        if let Who::Subject(sub) = &self.who { Some(sub) } else { None }
+    /// What others may see of it: the name and the info in its token.
+    pub fn profile(&self) -> Option<Arc<Profile>> {
+        let name = if let Who::Subject(sub) = &self.who { Some(sub.clone()) } else { None };
+        let info = self.info.as_ref();
+        if name.is_none() && info.is_none() {
+            return None;
+        }
+        let made = info.map_or(0, |info| info.made);
+        Some(Arc::new(Profile { name, info: info.map(|info| info.json.clone()), made }))
     }
 
     /// Who that is on one channel: a hash, so that an id never reaches the store, and that nobody can be
@@ -101,6 +106,8 @@ mod tests {
     fn what_a_token_says_of_somebody_makes_nobody_else_of_them() {
         let ann = Identity::from(Who::Subject("ann".into()));
         let told = Identity { info: Some(Arc::new(Info { json: "{}".into(), made: 1 })), ..ann.clone() };
-        assert_eq!((told.on("page:/"), told.subject()), (ann.on("page:/"), Some("ann")));
+        assert_eq!(told.on("page:/"), ann.on("page:/"));
+        let profile = Profile { name: Some("ann".into()), info: Some("{}".into()), made: 1 };
+        assert_eq!((told.profile().as_deref(), Identity::draw().profile()), (Some(&profile), None));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::identity::{Identity, Info, Who};
 use crate::auth::{Grant, Right, now_ms};
-use crate::presence::VisitorId;
+use crate::presence::{self, VisitorId};
 
 /// See the module. Most clients have none of it.
 #[derive(Debug, Default)]
@@ -80,6 +80,12 @@ impl Known {
     /// Who it is on a channel.
     pub fn on(&mut self, channel: &str, earlier: bool) -> VisitorId {
         self.identity(earlier).on(channel)
+    }
+
+    /// As [`Known::on`], with what others are told of it.
+    pub fn who(&mut self, channel: &str, earlier: bool) -> presence::Who {
+        let identity = self.identity(earlier);
+        (identity.on(channel), identity.profile())
     }
 }
 

@@ -1,18 +1,20 @@
 //! What one worker keeps of a socket and of a channel. Who changes it is in `shard` and `fanout`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mio::net::TcpStream;
 use smallvec::SmallVec;
 
 use super::followers::Followers;
+use super::local_members::LocalMembers;
 use super::pacer::Pacer;
 use super::send_queue::{QueuedFrame, SendQueue};
-use super::{ChannelValue, Known, NoBoard, SocketId};
+use super::{ChannelValue, Known, NoBoard, SocketId, wire};
 use crate::auth::Right;
 use crate::net::household::Household;
-use crate::presence::{self, VisitorId};
+use crate::presence::{self, VisitorId, Who};
 
 /// A place of a socket in a channel.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,11 @@ impl Socket {
         self.known.get_or_insert_default().on(channel, earlier)
     }
 
+    /// As [`Socket::on`], with what others are told of it.
+    pub fn who(&mut self, channel: &str, earlier: bool) -> Who {
+        self.known.get_or_insert_default().who(channel, earlier)
+    }
+
     /// Whether its token allows this now.
     pub fn may(&self, right: Right, channel: &str) -> bool {
         self.known.as_ref().is_some_and(|known| known.may(right, channel))
@@ -71,6 +78,8 @@ pub struct LocalChannel {
     pub board: bool,
     /// Why it has nothing to show.
     pub no_board: Option<NoBoard>,
+    /// Who is here, where that is listed.
+    pub list: Option<Box<LocalMembers>>,
     /// Who follows which of its members.
     pub followers: Option<Box<Followers>>,
     /// What a joiner is told, as long as the value stays.
@@ -78,10 +87,30 @@ pub struct LocalChannel {
 }
 
 impl LocalChannel {
+    /// When something of it is to be pushed.
+    pub fn wake(&self) -> Option<Instant> {
+        let list = self.list.as_ref().and_then(|list| list.wake());
+        [self.pace.wake(), list].into_iter().flatten().min()
+    }
+
+    /// What changed of the list of its members, if it is time to tell.
+    pub fn members_due(&mut self, now: Instant, interval: Duration) -> Option<Bytes> {
+        let list = self.list.as_mut().filter(|list| list.is_due(now))?;
+        self.greeting = None;
+        list.advance(&self.name, now + interval)
+    }
+
+    /// What somebody is told who joins.
+    pub fn joined(&self, watch: bool, gap: bool) -> Bytes {
+        let list = self.list.as_ref().map(|list| list.shown());
+        wire::joined(&self.name, watch, self.value.as_ref(), list, gap)
+    }
+
     /// The newest frame of a kind, for one who was behind.
     pub fn newest(&self, which: QueuedFrame, id: SocketId) -> Option<Bytes> {
         match which {
             QueuedFrame::Place => self.followers.as_ref()?.newest(id),
+            QueuedFrame::Members => Some(self.list.as_ref()?.whole(&self.name)),
             QueuedFrame::Value | QueuedFrame::Text => self.newest[which as usize].clone(),
         }
     }

@@ -17,7 +17,7 @@ use crate::backplane::Ticket;
 use crate::boards::Boards;
 use crate::config::channels::BoardRule;
 use crate::config::{Deliver, Rules};
-use crate::presence::{ChannelHandle, Presence};
+use crate::presence::{ChannelHandle, Listing, Presence};
 
 /// One channel on this node.
 #[derive(Debug, Default)]
@@ -42,6 +42,12 @@ pub(super) struct ChannelRecord {
     pub board: Option<BoardRule>,
     /// Why a board has nothing to show.
     pub no_board: Option<NoBoard>,
+    /// Its total was read, or heard, since it was subscribed.
+    pub counted: bool,
+    /// Whether it lists who is here; the wish for the list's own channel; who is.
+    pub lists: bool,
+    pub list_ticket: Option<Ticket>,
+    pub list: Listing,
     /// Nobody here has it, or nobody had a moment ago; it is to be left unless somebody comes.
     pub lingers: bool,
     changed: bool,
@@ -57,12 +63,20 @@ pub(super) struct Snapshot {
     pub no_board: Option<NoBoard>,
     /// It shows a sorted set.
     pub board: bool,
+    /// Who is here, where that is listed.
+    pub list: Option<Listing>,
 }
 
 impl ChannelRecord {
+    /// Whether the list of its members is still to come, without which it cannot be joined.
+    pub fn awaits_list(&self) -> bool {
+        self.lists && matches!(self.list, Listing::Unknown)
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let (value, presence) = (self.value.clone(), self.presence.clone());
-        Snapshot { live: self.live, value, presence, no_board: self.no_board, board: self.board.is_some() }
+        let list = self.lists.then(|| self.list.clone());
+        Snapshot { live: self.live, value, presence, no_board: self.no_board, board: self.board.is_some(), list }
     }
 }
 
@@ -130,6 +144,7 @@ impl Registry {
                     presence: counted.map(|rule| self.presence.channel(name.clone(), rule.count)),
                     every: rule.is_some_and(|rule| rule.deliver == Deliver::Every),
                     board: rule.and_then(|rule| rule.board),
+                    lists: rule.is_some_and(|rule| rule.members.is_some()),
                     ..ChannelRecord::default()
                 }
             });
@@ -164,7 +179,7 @@ impl Registry {
         });
     }
 
-    fn changed(&self, inner: &mut Inner, name: &Arc<str>) {
+    pub(super) fn changed(&self, inner: &mut Inner, name: &Arc<str>) {
         let Some(entry) = inner.channels.get_mut(name) else { return };
         if !mem::replace(&mut entry.changed, true) {
             inner.changed.push(name.clone());

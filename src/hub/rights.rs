@@ -33,6 +33,13 @@ impl Shard {
         if socket.known.get_or_insert_default().renew(grant)? {
             socket.places.iter_mut().for_each(|place| place.earlier = true);
         }
+        // What it says of somebody counts where they joined under that name.
+        for place in socket.places.clone().iter().filter(|place| !place.earlier && !place.watch) {
+            let Some(channel) = self.channels.get(place.channel as usize) else { continue };
+            if let Some(presence) = &channel.presence {
+                presence.describe(socket.who(&channel.name, false));
+            }
+        }
         Ok(())
     }
 

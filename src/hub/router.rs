@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -20,7 +20,6 @@ use super::{ChannelValue, Delivery, NoBoard, wire};
 use crate::backplane::{Event, Keys, Link, Subscriber, Ticket};
 use crate::boards::{self, Trending};
 use crate::log::Throttle;
-use crate::memory;
 use crate::metrics::Metrics;
 use crate::presence::{Heartbeat, Presence, Reading, Value};
 use crate::text::parse_int;
@@ -57,10 +56,6 @@ pub struct Router {
     pub revoked: Announced,
 }
 
-/// How long a channel that nobody here has is kept subscribed. Whoever leaves and joins in a loop so sets
-/// off nothing in the store, and a visitor who goes from one page to the next and back is served at once.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// Waits until then; for ever, where there is nothing to wait for.
 async fn until(at: Option<Instant>) {
     match at {
@@ -70,7 +65,7 @@ async fn until(at: Option<Instant>) {
 }
 
 /// A delivery and the workers that it is for, a bit each.
-type Addressed = (u64, Delivery);
+pub(super) type Addressed = (u64, Delivery);
 
 impl Router {
     /// Runs until the workers are gone.
@@ -85,6 +80,9 @@ impl Router {
                 biased;
                 events = inbox.take() => events.into_iter().filter_map(|event| self.event(event)).collect(),
                 values = presence.values() => values.into_iter().filter_map(|(name, value)| self.value(&name, value)).collect(),
+                lists = presence.lists() => {
+                    lists.into_iter().flat_map(|(name, list)| self.listed(&name, list)).collect()
+                }
                 news = boards.news() => {
                     news.into_iter().flat_map(|(name, news)| self.board_news(&name, news)).collect()
                 }
@@ -133,54 +131,6 @@ impl Router {
         true
     }
 
-    /// Subscribes to what is wanted, and remembers what nobody wants any more.
-    fn follow_interest(&mut self) {
-        let (feed, keys, unwanted) = (&self.feed, &self.keys, &mut self.unwanted);
-        self.registry.with(|inner| {
-            for name in Registry::take_changed(inner) {
-                let Some(entry) = inner.channels.get_mut(&name) else { continue };
-                if entry.shards != 0 {
-                    if entry.ticket.is_none() && entry.board.is_none() {
-                        entry.ticket = Some(feed.want(keys.total(&name)));
-                    }
-                } else if !std::mem::replace(&mut entry.lingers, true) {
-                    unwanted.push_back((Instant::now() + LINGER, name));
-                }
-            }
-            self.metrics.channels.set(inner.channels.len() as i64);
-        });
-    }
-
-    /// Leaves what nobody has wanted for a while.
-    fn leave_unwanted(&mut self) {
-        let (feed, keys, unwanted) = (&self.feed, &self.keys, &mut self.unwanted);
-        let now = Instant::now();
-        self.registry.with(|inner| {
-            while unwanted.front().is_some_and(|(at, _)| *at <= now) {
-                let Some((_, name)) = unwanted.pop_front() else { break };
-                let Some(entry) = inner.channels.get_mut(&name) else { continue };
-                entry.lingers = false;
-                if entry.shards == 0 {
-                    match entry.board {
-                        Some(_) => self.registry.boards.release(&name),
-                        None => feed.leave(keys.total(&name)),
-                    }
-                    if let Some(presence) = &entry.presence {
-                        presence.release();
-                        self.trending.left(&name);
-                    }
-                    inner.channels.remove(&name);
-                    memory::shrink(&mut inner.channels);
-                    // Every worker has left it, and with it the handle from before.
-                    if let Some((before, _)) = inner.retired.remove(&name) {
-                        before.release();
-                    }
-                }
-            }
-            self.metrics.channels.set(inner.channels.len() as i64);
-        });
-    }
-
     fn event(&mut self, event: Event) -> Option<Addressed> {
         match event {
             Event::Up => {
@@ -198,9 +148,15 @@ impl Router {
                 self.revoked.heard(&payload).map(|delivery| (u64::MAX, delivery))
             }
             Event::Subscribed { channel, ticket } => {
+                if let Some(name) = self.keys.of_members(&channel) {
+                    return self.list_subscribed(name, ticket);
+                }
                 self.keys.channel(&channel).and_then(|name| self.subscribed(name, ticket))
             }
             Event::Message { channel, payload } => {
+                if let Some(name) = self.keys.of_members(&channel) {
+                    return self.list_changed(name, payload);
+                }
                 let name = self.keys.channel(&channel)?;
                 self.metrics.messages.inc();
                 self.message(name, &payload)
@@ -215,7 +171,7 @@ impl Router {
         self.registry.with(|inner| {
             for entry in inner.channels.values_mut() {
                 entry.missed |= entry.subscribed;
-                (entry.subscribed, entry.live) = (false, false);
+                (entry.subscribed, entry.live, entry.counted) = (false, false, false);
             }
         });
         None
@@ -271,7 +227,7 @@ impl Router {
             let (channel, entry) = get(inner, name)?;
             entry.presence.as_ref()?.heard();
             self.trending.note(&channel, total);
-            Some((entry.shards, show(entry, channel, ChannelValue::Count(total))))
+            Some((entry.shards, show(entry, channel, ChannelValue::Count(total))?))
         })
     }
 
@@ -299,12 +255,16 @@ impl Router {
                     entry.value = Some(ChannelValue::Count(total));
                     self.trending.note(&channel, total);
                     if entry.live {
-                        return Some((entry.shards, show(entry, channel, ChannelValue::Count(total))));
+                        return Some((entry.shards, show(entry, channel, ChannelValue::Count(total))?));
                     }
                 }
                 Reading::Total(_) | Reading::Unknown => {}
             }
             if entry.live || !entry.subscribed {
+                return None;
+            }
+            entry.counted = true;
+            if entry.awaits_list() {
                 return None;
             }
             (entry.live, entry.missed) = (true, false);
@@ -342,7 +302,7 @@ impl Router {
                 }
                 (Some(Ok(value)), None) => {
                     entry.no_board = None;
-                    Some(show(entry, channel.clone(), value))
+                    show(entry, channel.clone(), value)
                 }
                 _ => None,
             };
@@ -380,17 +340,21 @@ impl Router {
 }
 
 /// The delivery of a new value: the first one makes the channel live, and is told with that.
-fn show(entry: &mut ChannelRecord, channel: Arc<str>, value: ChannelValue) -> Delivery {
+fn show(entry: &mut ChannelRecord, channel: Arc<str>, value: ChannelValue) -> Option<Delivery> {
     entry.value = Some(value.clone());
+    entry.counted = true;
+    if !entry.live && entry.awaits_list() {
+        return None;
+    }
     if std::mem::replace(&mut entry.live, true) {
         let frame = wire::value(&channel, &value);
-        return Delivery::Latest { channel, value: Some(value), frame };
+        return Some(Delivery::Latest { channel, value: Some(value), frame });
     }
     entry.missed = false;
-    Delivery::Live { channel, value: Some(value), gap: false }
+    Some(Delivery::Live { channel, value: Some(value), gap: false })
 }
 
-fn get<'a>(inner: &'a mut Inner, name: &str) -> Option<(Arc<str>, &'a mut ChannelRecord)> {
+pub(super) fn get<'a>(inner: &'a mut Inner, name: &str) -> Option<(Arc<str>, &'a mut ChannelRecord)> {
     let (name, _) = inner.channels.get_key_value(name)?;
     let name = name.clone();
     let entry = inner.channels.get_mut(&name)?;

@@ -11,7 +11,7 @@ use super::SocketId;
 use super::registry::{Inner, Registry, Snapshot};
 use super::shard::Shard;
 use crate::config::{Access, Config, Count, Deliver, Rules};
-use crate::presence::{Joined, Origin};
+use crate::presence::{Joined, Listing, Origin};
 
 impl Registry {
     /// Puts other rules into effect, before the workers learn of them.
@@ -21,6 +21,7 @@ impl Registry {
             inner.rules = rules.clone();
             inner.max_frame = max_frame;
             let Inner { channels, retired, .. } = inner;
+            let mut relisted = Vec::new();
             for (name, entry) in channels.iter_mut() {
                 // One that no rule names ends when its members are sent away.
                 let Some(rule) = rules.find(name) else { continue };
@@ -36,6 +37,10 @@ impl Registry {
                     continue;
                 }
                 entry.every = rule.deliver == Deliver::Every;
+                if std::mem::replace(&mut entry.lists, rule.members.is_some()) != entry.lists {
+                    (entry.list, entry.live) = (Listing::Unknown, entry.live && !entry.lists);
+                    relisted.push(name.clone());
+                }
                 let before = entry.presence.take();
                 let counts = before.as_ref().map_or(Count::None, |presence| presence.counts());
                 if rule.count == counts {
@@ -63,6 +68,7 @@ impl Registry {
                     (entry.value, entry.live) = (None, entry.subscribed);
                 }
             }
+            relisted.iter().for_each(|name| self.changed(inner, name));
             self.presence.configure(rules);
         });
     }
@@ -102,6 +108,9 @@ pub fn configure(shard: &mut Shard, config: &Config) {
             }
             Some(rule) => {
                 let (every, access) = (rule.deliver == Deliver::Every, rule.access);
+                if rule.members.is_none() {
+                    shard.end_list(index);
+                }
                 follow(shard, &name, index, every);
                 if access == Access::Token {
                     shard.expel_without_right(&name, index);
@@ -134,7 +143,7 @@ fn follow(shard: &mut Shard, name: &str, index: u32, every: bool) {
             let earlier = socket.places.iter().any(|place| place.channel == index && place.earlier);
             before.as_ref().inspect(|presence| presence.leave(|| socket.on(name, earlier)));
             let origin = Origin { household: socket.household, limit: shard.limits.visitors_per_address };
-            let joined = now.presence.as_ref().map(|presence| presence.join(origin, || socket.on(name, earlier)));
+            let joined = now.presence.as_ref().map(|presence| presence.join(origin, || socket.who(name, earlier)));
             shard.tell_of_limit(id, name, joined.unwrap_or(Joined::Counted));
         }
     }

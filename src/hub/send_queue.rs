@@ -22,6 +22,8 @@ pub enum QueuedFrame {
     Value,
     /// The newest text on a count channel.
     Text,
+    /// The whole list of members.
+    Members,
     /// The newest place of the member that the socket follows.
     Place,
 }

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::Known;
 use super::join_error::JoinError;
 use super::local::{LocalChannel, Membership, Socket};
+use super::local_members::LocalMembers;
 use super::pacer::Pacer;
 use super::registry::Registry;
 use super::send_queue::SendQueue;
@@ -155,7 +156,7 @@ impl Shard {
         let mut counted = Joined::Counted;
         if let Some(presence) = joined.presence.as_ref().filter(|_| !watch) {
             let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
-            counted = presence.join(origin, || socket.on(name, false));
+            counted = presence.join(origin, || socket.who(name, false));
         }
         self.greet(channel, id);
         self.tell_of_limit(id, name, counted);
@@ -211,7 +212,7 @@ impl Shard {
         let origin = Origin { household: socket.household, limit: self.limits.visitors_per_address };
         match (&channel.presence, before, watch) {
             (Some(presence), true, false) => {
-                let joined = presence.join(origin, || socket.on(&channel.name, false));
+                let joined = presence.join(origin, || socket.who(&channel.name, false));
                 let name = channel.name.clone();
                 self.tell_of_limit(id, &name, joined);
             }
@@ -247,6 +248,7 @@ impl Shard {
             newest: [None, None],
             board: snapshot.board,
             no_board: snapshot.no_board,
+            list: snapshot.list.map(|list| Box::new(LocalMembers::new(list))),
             followers: None,
             greeting: None,
         }) as u32;
@@ -358,11 +360,6 @@ impl Shard {
     pub fn send_last(&mut self, id: SocketId, frame: Bytes) -> bool {
         self.leave_all(id);
         self.sockets.send_last(id, frame)
-    }
-
-    /// The next time at which [`Shard::tick`] has something to push.
-    pub fn next_tick(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|&channel| self.channels.get(channel as usize)?.pace.wake()).min()
     }
 
     /// Tells whoever is not counted so, once, and the operator where a proxy may be at fault.

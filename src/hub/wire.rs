@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use super::NoBoard;
 use super::channel_value::ChannelValue;
 use super::ws_frame::{frame, opcode};
+use crate::presence::Listing;
 
 fn text(json: &str) -> Bytes {
     frame(opcode::TEXT, json.as_bytes())
@@ -64,16 +65,35 @@ pub fn value(channel: &str, value: &ChannelValue) -> Bytes {
     }
 }
 
-/// `{"subscribed":…}` or `{"watching":…}`, with the count or the board where it is known.
-pub fn joined(channel: &str, watch: bool, value: Option<&ChannelValue>, gap: bool) -> Bytes {
+/// `{"channel":…,"members":[…]}`: the whole list; null where there is none to show.
+pub fn members(channel: &str, list: &Listing) -> Bytes {
+    text(&format!(r#"{{"channel":{},"members":{}}}"#, quoted(channel), listed(list)))
+}
+
+/// `{"channel":…,"joined":[…],"left":[…]}`
+pub fn members_changed(channel: &str, changes: &str) -> Bytes {
+    text(&format!(r#"{{"channel":{},{changes}}}"#, quoted(channel)))
+}
+
+fn listed(list: &Listing) -> &str {
+    match list {
+        Listing::Shown(list) => list.json(),
+        Listing::Hidden | Listing::Unknown => "null",
+    }
+}
+
+/// `{"subscribed":…}` or `{"watching":…}`, with the count or the board where it is known, and who is here where
+/// that is listed.
+pub fn joined(channel: &str, watch: bool, value: Option<&ChannelValue>, list: Option<&Listing>, gap: bool) -> Bytes {
     let word = if watch { "watching" } else { "subscribed" };
     let data = match value {
         Some(ChannelValue::Count(total)) => format!(r#","data":{total}"#),
         Some(ChannelValue::Board(members)) => format!(",{members}"),
         None => String::new(),
     };
+    let members = list.map(|list| format!(r#","members":{}"#, listed(list))).unwrap_or_default();
     let gap = if gap { r#","gap":true"# } else { "" };
-    text(&format!(r#"{{"{word}":{}{data}{gap}}}"#, quoted(channel)))
+    text(&format!(r#"{{"{word}":{}{data}{members}{gap}}}"#, quoted(channel)))
 }
 
 /// `{"unsubscribed":…}`

@@ -9,12 +9,17 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::crowd::{Crowd, Joined, Origin};
+use super::crowd::{Crowd, Joined, Moved, Origin};
 use super::mark::{Mark, Seen};
-use super::visitors::VisitorId;
+use super::member::{Listing, Profile};
+use super::visitor_id::VisitorId;
 use crate::config::{Count, Rules};
+
+/// Messages about a list of members that may wait for the task.
+const MAX_NEWS: usize = 1024;
 
 /// What happened to a channel since the task last looked.
 pub mod flag {
@@ -26,6 +31,10 @@ pub mod flag {
     pub const HEARD: u8 = 8;
     /// Nobody on this node has it any more.
     pub const RELEASED: u8 = 16;
+    /// Changes of the list of its members arrive from now on.
+    pub const LISTED: u8 = 32;
+    /// Something was published about that list.
+    pub const NEWS: u8 = 64;
 }
 
 /// What a handle says when the task looks at it.
@@ -40,9 +49,11 @@ pub struct Change {
     /// How many are here now, where sockets are counted.
     pub here: u64,
     /// Where visitors are counted: who came and who went since the last look.
-    pub visitors: Option<Vec<(VisitorId, bool)>>,
+    pub visitors: Option<Vec<Moved>>,
     /// Who of them went and is not to linger.
     pub at_once: Vec<VisitorId>,
+    /// What was published about the list of members.
+    pub news: Vec<Bytes>,
     /// How many integers have arrived by now.
     pub heard: u64,
 }
@@ -53,14 +64,21 @@ pub struct ChannelHandle {
     number: u64,
     mark: Mark,
     crowd: Option<Box<Crowd>>,
+    news: Mutex<Vec<Bytes>>,
     shared: Arc<Shared>,
 }
 
+/// Who somebody is, and what others are told of it.
+pub type Who = (VisitorId, Option<Arc<Profile>>);
+
 impl ChannelHandle {
     /// One more is here; `who` it is and from where matters where visitors are counted.
-    pub fn join(self: &Arc<Self>, origin: Origin, who: impl FnOnce() -> VisitorId) -> Joined {
+    pub fn join(self: &Arc<Self>, origin: Origin, who: impl FnOnce() -> Who) -> Joined {
         let (news, joined) = match &self.crowd {
-            Some(crowd) => crowd.join(who(), origin),
+            Some(crowd) => {
+                let (id, profile) = who();
+                crowd.join(id, origin, profile)
+            }
             None => {
                 self.mark.come();
                 (true, Joined::Counted)
@@ -70,6 +88,15 @@ impl ChannelHandle {
             self.mark(flag::TALLY);
         }
         joined
+    }
+
+    /// A token says this of somebody who is here.
+    pub fn describe(self: &Arc<Self>, (id, profile): Who) {
+        if let (Some(crowd), Some(profile)) = (&self.crowd, profile)
+            && crowd.describe(id, profile)
+        {
+            self.mark(flag::TALLY);
+        }
     }
 
     /// One less is here; as with [`ChannelHandle::join`].
@@ -114,6 +141,23 @@ impl ChannelHandle {
         self.mark(flag::HEARD);
     }
 
+    /// Every change of the list of its members arrives from now on.
+    pub fn listed(self: &Arc<Self>) {
+        self.mark(flag::LISTED);
+    }
+
+    /// Something was published about that list.
+    pub fn news(self: &Arc<Self>, message: Bytes) {
+        let mut news = lock(&self.news);
+        if news.len() >= MAX_NEWS {
+            // With a gap, what follows is read.
+            news.clear();
+        }
+        news.push(message);
+        drop(news);
+        self.mark(flag::NEWS);
+    }
+
     /// Nobody on this node has it any more.
     pub fn release(self: &Arc<Self>) {
         self.mark(flag::RELEASED);
@@ -134,6 +178,7 @@ impl ChannelHandle {
             here,
             visitors: self.crowd.as_ref().map(|crowd| crowd.take_changes()),
             at_once: self.crowd.as_ref().map(|crowd| crowd.take_at_once()).unwrap_or_default(),
+            news: mem::take(&mut *lock(&self.news)),
             heard,
         }
     }
@@ -186,6 +231,8 @@ struct Shared {
     work: Notify,
     values: Mutex<HashMap<Arc<str>, Value>>,
     fresh: Notify,
+    lists: Mutex<HashMap<Arc<str>, Listing>>,
+    fresh_lists: Notify,
     subscription: AtomicBool,
     heartbeat: watch::Sender<Heartbeat>,
     staying: AtomicBool,
@@ -205,7 +252,8 @@ impl Presence {
         let shared = self.shared.clone();
         let number = shared.handles.fetch_add(1, Ordering::Relaxed) + 1;
         let crowd = (count == Count::Visitors).then(Box::default);
-        Arc::new(ChannelHandle { name, number, mark: Mark::new(), crowd, shared })
+        let news = Mutex::default();
+        Arc::new(ChannelHandle { name, number, mark: Mark::new(), crowd, news, shared })
     }
 
     /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.
@@ -260,6 +308,22 @@ impl Presence {
     pub(super) fn hand_on(&self, name: Arc<str>, value: Value) {
         lock(&self.shared.values).insert(name, value);
         self.shared.fresh.notify_one();
+    }
+
+    /// Waits for lists of members, and takes the newest of each channel. Cancel safe.
+    pub async fn lists(&self) -> HashMap<Arc<str>, Listing> {
+        loop {
+            let lists = mem::take(&mut *lock(&self.shared.lists));
+            if !lists.is_empty() {
+                return lists;
+            }
+            self.shared.fresh_lists.notified().await;
+        }
+    }
+
+    pub(super) fn hand_on_list(&self, name: Arc<str>, list: Listing) {
+        lock(&self.shared.lists).insert(name, list);
+        self.shared.fresh_lists.notify_one();
     }
 
     pub(super) async fn work(&self) {

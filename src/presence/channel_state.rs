@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Change, flag};
 use super::lease::NodeId;
+use super::roster::Roster;
 use super::visitors::Visitors;
+use crate::config::channels::MembersRule;
 
 /// The ids that a node may have had on a channel before it could state it again. More than a few
 /// mean a store that comes and goes for long; those beyond are withdrawn as dead nodes are.
@@ -24,6 +26,8 @@ pub enum Step {
     Visit,
     /// Read the total.
     Read,
+    /// Read the list of members.
+    Members,
     /// Strike the channel from this node's list.
     Unlist,
     /// Repair the total.
@@ -65,6 +69,14 @@ pub struct ChannelState {
     pub visitors: Option<Box<Visitors>>,
     /// How long a visitor whose last socket went is still counted.
     pub linger: Duration,
+    /// How its members are listed, if they are; the list; how long it waits for those who are missing after
+    /// data were lost; and which list a repair was last asked about.
+    pub members: Option<MembersRule>,
+    pub roster: Option<Box<Roster>>,
+    pub hold: Duration,
+    pub compared: Box<str>,
+    /// What handles are made with, as far as this node knows.
+    pub secret: Box<str>,
     /// What was stated under an earlier number is to be swept out, once all is stated again.
     pub sweeps: bool,
     /// How many integers have arrived on it.
@@ -114,6 +126,11 @@ impl ChannelState {
             here: 0,
             visitors: None,
             linger: Duration::ZERO,
+            members: None,
+            roster: None,
+            hold: Duration::ZERO,
+            compared: Box::default(),
+            secret: Box::default(),
             sweeps: false,
             heard: 0,
             standing,
@@ -173,14 +190,17 @@ impl ChannelState {
         if change.flags & flag::HEARD != 0 {
             self.settle = Some(now + quiet);
         }
+        self.keep_roster(change, now);
         if change.flags & flag::RELEASED != 0 {
             (self.released, self.live, self.settle, self.unread) = (true, false, None, false);
+            self.roster = None;
         }
     }
 
     /// The connection that the subscription was on is gone.
     pub fn unsubscribed(&mut self) {
         self.live = false;
+        self.roster.iter_mut().for_each(|roster| roster.unsubscribed());
     }
 
     /// This node has a new id: what stood under the old one is to be taken out with the next statement.
@@ -216,6 +236,9 @@ impl ChannelState {
         if self.live && (self.unread || self.settle.is_some_and(|at| now.at >= at)) {
             return Some(Step::Read);
         }
+        if self.roster.as_ref().is_some_and(|roster| roster.is_due(now.at)) {
+            return Some(Step::Members);
+        }
         (now.at >= self.repair).then_some(Step::Repair)
     }
 
@@ -230,6 +253,9 @@ impl ChannelState {
         }
         if let Some(settle) = self.settle.filter(|_| self.live) {
             next = next.min(settle);
+        }
+        if let Some(list) = self.roster.as_ref().and_then(|roster| roster.next()) {
+            next = next.min(list);
         }
         // One that only waits for its subscription is woken by that.
         if self.unstated() && self.not_before > now {
@@ -289,6 +315,7 @@ impl ChannelState {
                 }
             }
             Step::Read => (self.unread, self.settle) = (false, None),
+            Step::Members => self.roster.iter_mut().for_each(|roster| roster.begin()),
             Step::Repair => self.repair = repair,
             Step::Unlist | Step::Unset => {}
         }

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::channel_state::{ChannelState, Listed, Step};
+use super::crowd::Moved;
 use super::effect::StepJob;
 use super::scripts::ScriptReply;
-use super::visitors::{Batch, Confirmed, VisitorId};
+use super::visitor_id::VisitorId;
+use super::visitors::{Batch, Confirmed};
 
 /// What follows from the answer to a batch of visitors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +22,15 @@ pub enum Visit {
 
 impl ChannelState {
     /// Takes in who came and who went. A handle that counts sockets has no visitors: those who are stated go.
-    pub fn note_visitors(&mut self, changes: Option<&[(VisitorId, bool)]>, now: Instant) {
+    pub fn note_visitors(&mut self, changes: Option<&[Moved]>, now: Instant) {
         match (changes, &mut self.visitors) {
             (Some(changes), visitors) => {
                 let visitors = visitors.get_or_insert_default();
-                for (visitor, here) in changes {
+                for (visitor, here, profile) in changes {
                     visitors.note(*visitor, *here, now, self.linger);
+                    if let Some(profile) = profile {
+                        visitors.describe(*visitor, profile.clone());
+                    }
                 }
             }
             (None, Some(visitors)) => visitors.leave(now, Duration::ZERO),
@@ -84,6 +89,11 @@ impl ChannelState {
         }
     }
 
+    /// The list of members that its visitors are on; empty where there is none.
+    pub fn epoch(&self) -> &str {
+        self.visitors.as_ref().map(|visitors| visitors.epoch()).unwrap_or_default()
+    }
+
     /// Whether the store has confirmed a share.
     pub fn has_share(&self) -> bool {
         self.stated.is_some_and(|share| share > 0)
@@ -96,7 +106,10 @@ impl ChannelState {
     }
 
     /// Nobody knows what became of a step.
-    pub fn in_doubt(&mut self, job: &StepJob) {
+    pub fn in_doubt(&mut self, job: &StepJob, refused: bool, now: Instant) {
+        if job.step == Step::Members {
+            self.not_rolled(refused, now);
+        }
         if let (Some(visitors), Some(batch)) = (&mut self.visitors, &job.batch) {
             visitors.in_doubt(batch);
         }
@@ -120,7 +133,11 @@ impl ChannelState {
             return Visit::Nothing;
         };
         match reply {
-            ScriptReply::Visited { count, done, .. } => {
+            ScriptReply::Visited { count, done, epoch, secret, .. } => {
+                visitors.listed(epoch);
+                if !secret.is_empty() && *self.secret != **secret {
+                    self.secret = secret.as_str().into();
+                }
                 let astray = visitors.is_astray();
                 if !visitors.made(batch, *done, *count) {
                     return Visit::Lost;

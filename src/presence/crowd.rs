@@ -2,11 +2,12 @@
 //! workers share it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexSet;
 
-use super::visitors::VisitorId;
+use super::member::Profile;
+use super::visitor_id::VisitorId;
 use crate::memory;
 use crate::net::household::Household;
 
@@ -49,7 +50,11 @@ struct Visitor {
     sockets: u32,
     household: Household,
     counted: bool,
+    profile: Option<Arc<Profile>>,
 }
+
+/// Who came to be counted or ceased to be, and what is to be told of it.
+pub type Moved = (VisitorId, bool, Option<Arc<Profile>>);
 
 #[derive(Debug, Default)]
 struct House {
@@ -59,17 +64,18 @@ struct House {
 
 impl Crowd {
     /// A socket of a visitor came. Returns whether the count changes, and what became of the visitor.
-    pub fn join(&self, id: VisitorId, origin: Origin) -> (bool, Joined) {
+    pub fn join(&self, id: VisitorId, origin: Origin, profile: Option<Arc<Profile>>) -> (bool, Joined) {
         let inner = &mut *self.lock();
         if let Some(visitor) = inner.visitors.get_mut(&id) {
             visitor.sockets += 1;
-            return (false, if visitor.counted { Joined::Counted } else { Joined::Waits });
+            let joined = if visitor.counted { Joined::Counted } else { Joined::Waits };
+            return (profile.is_some_and(|profile| describe(visitor, &mut inner.changed, id, profile)), joined);
         }
         let Origin { household, limit } = origin;
         let house = inner.households.entry(household).or_default();
         let full = limit.is_some_and(|limit| house.counted >= limit);
         let counted = !full || household.is_private();
-        inner.visitors.insert(id, Visitor { sockets: 1, household, counted });
+        inner.visitors.insert(id, Visitor { sockets: 1, household, counted, profile });
         if !counted {
             house.waiting.insert(id);
             return (false, Joined::Waits);
@@ -77,6 +83,13 @@ impl Crowd {
         house.counted += 1;
         inner.changed.insert(id);
         (true, if full { Joined::Exempt } else { Joined::Counted })
+    }
+
+    /// A token says this of a visitor. Returns whether that is news.
+    pub fn describe(&self, id: VisitorId, profile: Arc<Profile>) -> bool {
+        let inner = &mut *self.lock();
+        let Some(visitor) = inner.visitors.get_mut(&id) else { return false };
+        describe(visitor, &mut inner.changed, id, profile)
     }
 
     /// A socket of a visitor went. Returns whether the count changes.
@@ -129,18 +142,31 @@ impl Crowd {
     }
 
     /// Who is counted and who is no more, since the last look.
-    pub fn take_changes(&self) -> Vec<(VisitorId, bool)> {
+    pub fn take_changes(&self) -> Vec<Moved> {
         let inner = &mut *self.lock();
-        let counted = |id: &VisitorId| inner.visitors.get(id).is_some_and(|visitor| visitor.counted);
-        let mut changes: Vec<_> = std::mem::take(&mut inner.changed).into_iter().map(|id| (id, counted(&id))).collect();
+        let counted = |id: VisitorId| match inner.visitors.get(&id) {
+            Some(visitor) => (id, visitor.counted, visitor.profile.clone()),
+            None => (id, false, None),
+        };
+        let mut changes: Vec<Moved> = std::mem::take(&mut inner.changed).into_iter().map(counted).collect();
         // In an order that a run with the same seed repeats.
-        changes.sort_unstable();
+        changes.sort_unstable_by_key(|(id, ..)| *id);
         changes
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps what the newest token says. Returns whether that is news.
+fn describe(visitor: &mut Visitor, changed: &mut HashSet<VisitorId>, id: VisitorId, profile: Arc<Profile>) -> bool {
+    let news = visitor.profile.as_ref().is_none_or(|before| before.made < profile.made);
+    if news {
+        visitor.profile = Some(profile);
+        changed.insert(id);
+    }
+    news
 }
 
 #[cfg(test)]
@@ -154,11 +180,14 @@ mod tests {
     #[test]
     fn only_a_first_and_a_last_socket_are_a_change() {
         let (crowd, ann, home) = (Crowd::default(), VisitorId([1; 16]), from("192.0.2.1", 1));
-        assert_eq!([crowd.join(ann, home), crowd.join(ann, home)], [(true, Joined::Counted), (false, Joined::Counted)]);
+        assert_eq!(
+            [crowd.join(ann, home, None), crowd.join(ann, home, None)],
+            [(true, Joined::Counted), (false, Joined::Counted)]
+        );
         assert!(!crowd.leave(ann));
-        assert_eq!(crowd.take_changes(), [(ann, true)]);
-        assert!(crowd.leave(ann) && crowd.join(ann, home).0 && crowd.leave(ann));
-        assert_eq!(crowd.take_changes(), [(ann, false)]);
+        assert_eq!(crowd.take_changes(), [(ann, true, None)]);
+        assert!(crowd.leave(ann) && crowd.join(ann, home, None).0 && crowd.leave(ann));
+        assert_eq!(crowd.take_changes(), [(ann, false, None)]);
         assert!(!crowd.leave(ann) && crowd.take_changes().is_empty());
         assert!(crowd.lock().households.is_empty());
     }
@@ -166,14 +195,14 @@ mod tests {
     #[test]
     fn whoever_goes_at_once_is_told_apart_unless_there_is_another_socket() {
         let (crowd, ann, home) = (Crowd::default(), VisitorId([1; 16]), from("192.0.2.1", 1));
-        crowd.join(ann, home);
-        crowd.join(ann, home);
+        crowd.join(ann, home, None);
+        crowd.join(ann, home, None);
         assert!(!crowd.leave_at_once(ann) && crowd.take_at_once().is_empty());
         assert!(crowd.leave_at_once(ann));
         assert_eq!((crowd.take_at_once(), crowd.take_at_once()), (vec![ann], vec![]));
-        crowd.join(ann, home);
+        crowd.join(ann, home, None);
         crowd.leave_at_once(ann);
-        crowd.join(ann, home);
+        crowd.join(ann, home, None);
         assert!(crowd.take_at_once().is_empty(), "it is here again");
     }
 
@@ -181,12 +210,15 @@ mod tests {
     fn whoever_comes_when_a_household_is_full_waits_for_a_place() {
         let (crowd, home) = (Crowd::default(), from("2001:db8::1", 2));
         let [a, b, c, d] = [1, 2, 3, 4].map(|n| VisitorId([n; 16]));
-        assert!(crowd.join(a, home).0 && crowd.join(b, home).0);
-        assert_eq!([crowd.join(c, home), crowd.join(d, home), crowd.join(c, home)], [(false, Joined::Waits); 3]);
-        assert_eq!(crowd.join(VisitorId([9; 16]), from("2001:db8:0:1::1", 2)), (true, Joined::Counted));
+        assert!(crowd.join(a, home, None).0 && crowd.join(b, home, None).0);
+        assert_eq!(
+            [crowd.join(c, home, None), crowd.join(d, home, None), crowd.join(c, home, None)],
+            [(false, Joined::Waits); 3]
+        );
+        assert_eq!(crowd.join(VisitorId([9; 16]), from("2001:db8:0:1::1", 2), None), (true, Joined::Counted));
         crowd.take_changes();
         assert!(!crowd.leave(d) && crowd.leave(a));
-        let changes: HashMap<_, _> = crowd.take_changes().into_iter().collect();
+        let changes: HashMap<_, _> = crowd.take_changes().into_iter().map(|(id, here, _)| (id, here)).collect();
         assert_eq!(changes, HashMap::from([(a, false), (c, true)]));
         assert!(crowd.leave(b) && !crowd.leave(c) && crowd.leave(c));
         assert_eq!(crowd.lock().households.len(), 1);
@@ -195,7 +227,18 @@ mod tests {
     #[test]
     fn a_private_household_is_never_full_and_that_is_told() {
         let (crowd, proxy) = (Crowd::default(), from("10.0.0.1", 1));
-        assert_eq!(crowd.join(VisitorId([1; 16]), proxy), (true, Joined::Counted));
-        assert_eq!(crowd.join(VisitorId([2; 16]), proxy), (true, Joined::Exempt));
+        assert_eq!(crowd.join(VisitorId([1; 16]), proxy, None), (true, Joined::Counted));
+        assert_eq!(crowd.join(VisitorId([2; 16]), proxy, None), (true, Joined::Exempt));
+    }
+
+    #[test]
+    fn the_newest_token_says_who_somebody_is() {
+        let (crowd, ann, home) = (Crowd::default(), VisitorId([1; 16]), from("192.0.2.1", 1));
+        let profile = |made| Some(Arc::new(Profile { name: Some("ann".into()), info: None, made }));
+        assert!(crowd.join(ann, home, profile(2)).0);
+        assert!(!crowd.join(ann, home, profile(1)).0 && !crowd.join(ann, home, None).0);
+        assert_eq!(crowd.take_changes(), [(ann, true, profile(2))]);
+        assert!(crowd.join(ann, home, profile(3)).0);
+        assert_eq!(crowd.take_changes(), [(ann, true, profile(3))]);
     }
 }

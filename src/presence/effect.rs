@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::channel::{Heartbeat, Value};
 use super::channel_state::Step;
 use super::lease::NodeId;
+use super::member::Listing;
 use super::scripts::{HeartbeatReply, ScriptReply};
 use super::visitors::{Batch, Confirmed};
 use crate::backplane::Error;
+use crate::config::channels::MembersRule;
 
 /// Something for the shell to do.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub enum Effect {
     Run(Job),
     /// What the store says of a channel.
     Value(Arc<str>, Value),
+    /// Who is on a channel.
+    Members(Arc<str>, Listing),
     /// What the store says to the heartbeat.
     Heartbeat(Heartbeat),
     /// Log it and count it.
@@ -70,6 +74,12 @@ pub struct StepJob {
     pub share: Option<u64>,
     /// What it last confirmed of the visitors; None also if there are none.
     pub visitors: Confirmed,
+    /// How its members are listed, if they are.
+    pub members: Option<MembersRule>,
+    /// The list that the confirmed visitors are on; empty where there is none.
+    pub epoch: Box<str>,
+    /// What handles are made with on a list that begins.
+    pub secret: Box<str>,
     /// Who came and who went, for `Step::Visit`.
     pub batch: Option<Batch>,
     /// Older ids whose shares are to be taken out.

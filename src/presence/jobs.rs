@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::belief::Belief;
 use super::channel_state::Step;
 use super::effect::{Job, Outcome, StepJob};
 use super::lease::NodeId;
@@ -43,7 +44,7 @@ impl<S: Store> Context<S> {
                 Outcome::Reap(id, result)
             }
             Job::Sweep(name, exact) => {
-                let result = self.scripts.sweep(&name, exact).await;
+                let result = self.scripts.sweep(&name, exact, self.rules.members(&name)).await;
                 Outcome::Swept(name, result)
             }
             Job::Look(names) => {
@@ -71,12 +72,13 @@ impl<S: Store> Context<S> {
                 Some(batch) => scripts.visit(name, job, batch).await,
                 None => Ok(ScriptReply::Late),
             },
-            Step::Read => scripts.read(name, job.exact, &job.id, job.share, job.visitors).await,
+            Step::Read => scripts.read(name, job.exact, belief(job)).await,
+            Step::Members => scripts.members_of(name, job.members).await.map(ScriptReply::Members),
             Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
                 let dead = if job.may_reap { self.withdraw_strangers(name).await? } else { Vec::new() };
-                scripts.repair(name, job.exact, &job.id, job.share, job.visitors, &dead).await
+                scripts.repair(name, job.exact, belief(job), job.members, &dead).await
             }
         }
     }
@@ -114,9 +116,10 @@ impl<S: Store> Context<S> {
 
     async fn withdraw(&self, channel: &str, id: &NodeId) -> Result<(), Error> {
         let exact = self.rules.stands(channel);
-        match self.scripts.repair(channel, exact, id, None, None, std::slice::from_ref(id)).await? {
+        let (members, dead) = (self.rules.members(channel), std::slice::from_ref(id));
+        match self.scripts.repair(channel, exact, Belief::none(id), members, dead).await? {
             ScriptReply::Total { dying: false, .. } => Ok(()),
-            _ => self.scripts.sweep(channel, exact).await,
+            _ => self.scripts.sweep(channel, exact, members).await,
         }
     }
 
@@ -127,6 +130,10 @@ impl<S: Store> Context<S> {
         }
         self.scripts.strike(id).await
     }
+}
+
+fn belief(job: &StepJob) -> Belief<'_> {
+    Belief { id: &job.id, share: job.share, visitors: job.visitors, epoch: &job.epoch }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
+use super::belief::Belief;
 use super::lease::NodeId;
 use super::owner;
-use super::visitors::Confirmed;
+use super::roster::Roll;
+use super::roster_news::Head;
+use super::sources::{Script, Sources};
 use crate::backplane::{Client, Error, Keys};
+use crate::config::channels::MembersRule;
 
 /// The way to the store: one command, one reply. A simulation has another than the product.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -34,6 +38,8 @@ pub enum ScriptReply {
         damage: String,
         /// Whether numbers of dead nodes are to be swept out of the people.
         dying: bool,
+        /// How the list of members stands, after a repair.
+        list: Option<Head>,
     },
     /// The share was stated, but the key holds no count, and why.
     Unusable {
@@ -50,7 +56,13 @@ pub enum ScriptReply {
         count: usize,
         /// How many changes of the batch were made; the rest took too long.
         done: usize,
+        /// The epoch of the list of members, and its secret; empty where there is none.
+        epoch: String,
+        /// See above.
+        secret: String,
     },
+    /// Who is on the list of members.
+    Members(Roll),
     /// The number is another node's; nothing was stated.
     Taken,
     /// The lease had ended before the script ran.
@@ -70,18 +82,6 @@ pub enum HeartbeatReply {
     Gone,
 }
 
-/// A script and its hash.
-pub(super) struct Script {
-    source: &'static str,
-    hash: String,
-}
-
-impl Script {
-    fn new(source: &'static str) -> Self {
-        Self { source, hash: redis::Script::new(source).get_hash().to_owned() }
-    }
-}
-
 /// The scripts, and the connection and key names that they are run with.
 #[derive(Clone)]
 pub struct Scripts<S> {
@@ -90,43 +90,10 @@ pub struct Scripts<S> {
     pub(super) sources: Arc<Sources>,
 }
 
-pub(super) struct Sources {
-    pub(super) visit: Script,
-    pub(super) sweep: Script,
-    state: Script,
-    repair: Script,
-    read: Script,
-    unset: Script,
-    list: Script,
-    heartbeat: Script,
-}
-
-/// A script on a channel's count, behind what all of those begin with, and those on visitors too.
-macro_rules! on_count {
-    ($file:literal) => {
-        Script::new(concat!(include_str!("lua/count.lua"), include_str!($file)))
-    };
-}
-macro_rules! on_people {
-    ($file:literal) => {
-        Script::new(concat!(include_str!("lua/count.lua"), include_str!("lua/people.lua"), include_str!($file)))
-    };
-}
-
 impl<S: Store> Scripts<S> {
     /// The scripts over a store.
     pub fn new(store: S, keys: Keys) -> Self {
-        let sources = Sources {
-            state: on_count!("lua/state.lua"),
-            repair: on_people!("lua/repair.lua"),
-            read: on_people!("lua/read.lua"),
-            visit: on_people!("lua/visit.lua"),
-            sweep: on_people!("lua/sweep.lua"),
-            unset: on_count!("lua/unset.lua"),
-            list: Script::new(include_str!("lua/list.lua")),
-            heartbeat: Script::new(include_str!("lua/heartbeat.lua")),
-        };
-        Self { store, keys, sources: Arc::new(sources) }
+        Self { store, keys, sources: Arc::new(Sources::new()) }
     }
 
     /// Renews the lease of `id`, or takes one.
@@ -180,35 +147,30 @@ impl<S: Store> Scripts<S> {
     }
 
     /// Withdraws the shares of `dead` on `channel`, and lifts a total that is missing or too low, unless
-    /// the store has another share of `id` than `share`, what it last confirmed.
+    /// the store has something else of a node than it believes.
     pub async fn repair(
         &self,
         channel: &str,
         exact: bool,
-        id: &NodeId,
-        share: Option<u64>,
-        visitors: Confirmed,
+        belief: Belief<'_>,
+        members: Option<MembersRule>,
         dead: &[NodeId],
     ) -> Result<ScriptReply, Error> {
-        let share = share.map_or(Vec::new(), decimal);
-        let (number, stamp) = owner::confirmed(visitors);
-        let mut arguments = vec![id.as_bytes(), &share, flag(exact), &number, &stamp];
+        let share = belief.share.map_or(Vec::new(), decimal);
+        let (number, stamp) = owner::confirmed(belief.visitors);
+        let (most, bytes) = bounds(members);
+        let mut arguments = vec![belief.id.as_bytes(), &share, flag(exact), &number, &stamp];
+        arguments.extend([belief.epoch.as_bytes(), &most, &bytes]);
         arguments.extend(dead.iter().map(NodeId::as_bytes));
         self.on(&self.sources.repair, channel, &arguments).await
     }
 
     /// The total of `channel` as it stands; a missing key is 0.
-    pub async fn read(
-        &self,
-        channel: &str,
-        exact: bool,
-        id: &NodeId,
-        share: Option<u64>,
-        visitors: Confirmed,
-    ) -> Result<ScriptReply, Error> {
-        let share = share.map_or(Vec::new(), decimal);
-        let (number, stamp) = owner::confirmed(visitors);
-        self.on(&self.sources.read, channel, &[id.as_bytes(), &share, flag(exact), &number, &stamp]).await
+    pub async fn read(&self, channel: &str, exact: bool, belief: Belief<'_>) -> Result<ScriptReply, Error> {
+        let share = belief.share.map_or(Vec::new(), decimal);
+        let (number, stamp) = owner::confirmed(belief.visitors);
+        let arguments = [belief.id.as_bytes(), &share, flag(exact), &number, &stamp, belief.epoch.as_bytes()];
+        self.on(&self.sources.read, channel, &arguments).await
     }
 
     /// Takes back the 0 that `channel` was set up as, unless somebody is counted there.
@@ -320,17 +282,23 @@ impl<S: Store> Scripts<S> {
     /// Runs a script on a channel's keys.
     pub(super) async fn ask(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<Reply, Error> {
         let keys = &self.keys;
-        let keys =
-            [keys.total(channel), keys.tally(channel), keys.own(channel), keys.people(channel), keys.owner(channel)];
+        let keys = [
+            keys.total(channel),
+            keys.tally(channel),
+            keys.own(channel),
+            keys.people(channel),
+            keys.owner(channel),
+            keys.members(channel),
+        ];
         let reply: Vec<String> = read(self.run(script, &keys.each_ref().map(String::as_bytes), arguments).await?)?;
         let mut words = reply.into_iter();
         let mut next = || words.next().unwrap_or_default();
         let (word, total, changed, damage) = (next(), next(), next() == "1", next());
-        Ok(Reply { word, total, changed, damage, more: [next(), next()] })
+        Ok(Reply { word, total, changed, damage, more: [next(), next(), next(), next()] })
     }
 
     /// Runs a script by its hash, and sends the whole of it where the store does not know it yet.
-    async fn run(&self, script: &Script, keys: &[&[u8]], arguments: &[&[u8]]) -> Result<Value, Error> {
+    pub(super) async fn run(&self, script: &Script, keys: &[&[u8]], arguments: &[&[u8]]) -> Result<Value, Error> {
         let call = |name: &str, source: &str| {
             let mut command = cmd(name);
             command.arg(source).arg(keys.len()).arg(keys).arg(arguments);
@@ -343,6 +311,11 @@ impl<S: Store> Scripts<S> {
             reply => reply,
         }
     }
+}
+
+/// What a script is told of how long a list may be that is published.
+pub(super) fn bounds(members: Option<MembersRule>) -> (Vec<u8>, Vec<u8>) {
+    members.map_or((decimal(0), decimal(0)), |rule| (decimal(rule.most), decimal(rule.bytes)))
 }
 
 fn with(mut command: Cmd, arguments: &[&[u8]]) -> Cmd {
@@ -358,7 +331,7 @@ pub(super) fn flag(on: bool) -> &'static [u8] {
     if on { b"1" } else { b"0" }
 }
 
-fn read<T: FromRedisValue>(reply: Value) -> Result<T, Error> {
+pub(super) fn read<T: FromRedisValue>(reply: Value) -> Result<T, Error> {
     T::from_redis_value(reply).map_err(|error| Error::Reply(error.to_string()))
 }
 
@@ -369,7 +342,7 @@ pub(super) struct Reply {
     changed: bool,
     damage: String,
     /// What this script alone has to say.
-    pub more: [String; 2],
+    pub more: [String; 4],
 }
 
 impl Reply {
@@ -378,7 +351,10 @@ impl Reply {
         Some(match (self.word.as_str(), self.total.parse()) {
             ("ok", Ok(total)) => {
                 let (damage, dying) = (self.damage.clone(), self.more[0].parse().is_ok_and(|dying: u64| dying > 0));
-                ScriptReply::Total { total, changed: self.changed, damage, dying }
+                let mut words = self.more[1].split(' ');
+                let mut word = || words.next().unwrap_or_default();
+                let list = Head::of(word(), word(), word());
+                ScriptReply::Total { total, changed: self.changed, damage, dying, list }
             }
             ("unusable", _) => ScriptReply::Unusable { why: self.total.clone(), damage: self.damage.clone() },
             ("late", _) => ScriptReply::Late,

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use redis::cmd;
 
+use super::belief::Belief;
 use super::jobs::Context;
 use super::lease::NodeId;
 use super::scripts::{ScriptReply, Scripts, Store};
@@ -87,8 +88,9 @@ impl<S: Store> Context<S> {
     async fn scrub_channel(&self, channel: &str, own: &NodeId) -> Result<(), Error> {
         let exact = self.rules.stands(channel);
         let dead = self.withdraw_strangers(channel).await?;
-        match self.scripts.repair(channel, exact, own, None, None, &dead).await? {
-            ScriptReply::Total { dying: true, .. } => self.scripts.sweep(channel, exact).await,
+        let members = self.rules.members(channel);
+        match self.scripts.repair(channel, exact, Belief::none(own), members, &dead).await? {
+            ScriptReply::Total { dying: true, .. } => self.scripts.sweep(channel, exact, members).await,
             _ => Ok(()),
         }
     }

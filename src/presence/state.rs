@@ -11,8 +11,8 @@ use fastrand::Rng;
 use indexmap::{IndexMap, IndexSet};
 
 use super::channel::{Change, Heartbeat};
-use super::channel_state::{ChannelState, Listed, Now, Step};
-use super::effect::{Effect, Job, News, StepJob};
+use super::channel_state::{ChannelState, Now, Step};
+use super::effect::{Effect, Job, News};
 use super::lease::{Lease, NodeId};
 use super::schedule::{Channels, Look, Schedule};
 use super::scrub::Scrub;
@@ -53,7 +53,7 @@ pub struct State {
     /// Channels that dead nodes' visitors are swept out of.
     pub(super) sweeping: IndexSet<Arc<str>>,
     /// The stamp of the last batch of visitors.
-    stamps: u64,
+    pub(super) stamps: u64,
     /// Channels whose last step the store refused for a reason of its own.
     pub(super) refusing: usize,
     /// What it said.
@@ -120,8 +120,10 @@ impl State {
 
     /// Other rules are in effect.
     pub fn configure(&mut self, rules: Arc<Rules>, now: Instant) {
+        let hold = self.hold();
         for (name, channel) in &mut self.channels {
             channel.stand(rules.stands(name));
+            channel.list_members(rules.members(name), hold, now);
         }
         self.rules = rules;
         self.set_up(now);
@@ -170,14 +172,16 @@ impl State {
         if self.closing {
             // Sockets that did not say goodbye end with the process.
             change.here = 0;
-            change.visitors.iter_mut().flatten().for_each(|(_, here)| *here = false);
+            change.visitors.iter_mut().flatten().for_each(|(_, here, _)| *here = false);
         }
         let repair = self.next_repair(now);
         let standing = self.rules.stands(&change.name);
         let linger = self.linger(&change.name);
+        let (members, hold) = (self.rules.members(&change.name), self.hold());
         let channel =
             self.channels.entry(change.name.clone()).or_insert_with(|| ChannelState::new(standing, now, repair));
         channel.linger = linger;
+        channel.list_members(members, hold, now);
         channel.note(&change, now, self.config.quiet);
         self.look_at(change.name, now);
     }
@@ -235,6 +239,8 @@ impl State {
         let now = self.now(at);
         let Some(channel) = self.channels.get_mut(&name) else { return };
         channel.tick(at);
+        self.show_members(&name, at);
+        let Some(channel) = self.channels.get_mut(&name) else { return };
         self.schedule.consider(&name, channel, now);
         if channel.done() {
             if channel.answered() {
@@ -295,48 +301,6 @@ impl State {
             self.stepping += 1;
             self.effects.push(Effect::Run(Job::Unlist(self.lease.id.clone(), unlisted)));
         }
-    }
-
-    fn start(&mut self, name: Arc<str>, step: Step, now: Instant) {
-        let repair = self.next_repair(now);
-        let (Some(channel), Some(end)) = (self.channels.get_mut(&name), self.lease.end) else { return };
-        let (share, listed) = (channel.stated, channel.listed);
-        // Where it is not certain what the store has of the visitors, it is not asked.
-        let (share, visitors) = match channel.confirmed_visitors() {
-            Some(visitors) => (share, visitors),
-            None => (None, None),
-        };
-        let batch = (step == Step::Visit).then(|| {
-            self.stamps += 1;
-            channel.batch(self.random.u16(..).to_be_bytes(), self.stamps)
-        });
-        channel.begin(step, now, self.config.batch, repair);
-        let job = StepJob {
-            step,
-            id: self.lease.id.clone(),
-            number: channel.here,
-            share,
-            visitors,
-            batch,
-            olds: channel.olds.clone(),
-            heard: channel.heard,
-            exact: channel.standing,
-            ours: channel.ours,
-            // A repair puts it there again, in case the list was lost.
-            list: match step {
-                Step::State | Step::Visit => channel.is_anybody_here() && listed != Listed::Yes,
-                Step::Repair => listed != Listed::No,
-                Step::Read | Step::Unlist | Step::Unset => false,
-            },
-            end,
-            may_reap: self.lease.may_reap(self.config.lease, now),
-        };
-        self.stepping += 1;
-        if matches!(step, Step::State | Step::Visit) {
-            self.tell(News::Stating);
-        }
-        self.effects.push(Effect::Run(Job::Step(name.clone(), job)));
-        self.look_at(name, now);
     }
 
     fn may_beat(&self) -> bool {

@@ -107,6 +107,7 @@ impl Task {
                     self.jobs.spawn(self.context.clone().carry_out(job));
                 }
                 Effect::Value(name, value) => self.presence.hand_on(name, value),
+                Effect::Members(name, list) => self.presence.hand_on_list(name, list),
                 Effect::Heartbeat(heartbeat) => self.presence.answered(heartbeat),
                 Effect::Tell(news) => self.report.tell(news, now),
                 Effect::End => return true,

@@ -211,18 +211,18 @@ impl State {
         channel.busy = false;
         let reply = match result {
             Err(Error::Down | Error::Lost(_)) => {
-                channel.in_doubt(job);
+                channel.in_doubt(job, false, now);
                 // The link's change says it once for all; what is not confirmed is stated again.
                 channel.unread |= job.step == Step::Read;
                 return;
             }
             Err(Error::Refused(why)) => {
-                channel.in_doubt(job);
+                channel.in_doubt(job, true, now);
                 channel.unread |= job.step == Step::Read;
                 return self.step_refused(name, why, now);
             }
             Err(Error::Key(why) | Error::Reply(why)) => {
-                channel.in_doubt(job);
+                channel.in_doubt(job, true, now);
                 Err(why)
             }
             Ok(reply) => Ok(reply),
@@ -264,7 +264,11 @@ impl State {
             Visit::Sweep => self.sweep(name),
         }
         match reply {
-            ScriptReply::Total { total, changed, dying, .. } => {
+            ScriptReply::Members(roll) => self.with(name, |channel| channel.rolled(roll, now)),
+            ScriptReply::Total { total, changed, dying, list, .. } => {
+                if job.step == Step::Repair {
+                    self.with(name, |channel| channel.found_list(list));
+                }
                 if job.step == Step::Repair && changed {
                     self.tell(News::Repaired(name.clone(), total));
                 }

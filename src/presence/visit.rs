@@ -2,10 +2,12 @@
 
 use super::effect::StepJob;
 use super::lease::NodeId;
+use super::member::Profile;
 use super::owner::is_dying;
-use super::scripts::{ScriptReply, Scripts, Store, decimal, flag};
+use super::scripts::{ScriptReply, Scripts, Store, bounds, decimal, flag};
 use super::visitors::Batch;
 use crate::backplane::Error;
+use crate::config::channels::MembersRule;
 
 /// The longest that one batch may keep the store busy, in milliseconds. What is left of it is another batch.
 const BUDGET: &[u8] = b"2";
@@ -17,24 +19,30 @@ impl<S: Store> Scripts<S> {
     pub async fn visit(&self, channel: &str, job: &StepJob, batch: &Batch) -> Result<ScriptReply, Error> {
         let (from, to, end) = (decimal(batch.from), decimal(batch.to), decimal(job.end));
         let olds = decimal(job.olds.len());
-        let changes: Vec<[u8; 17]> = batch
+        let changes: Vec<Vec<u8>> = batch
             .changes
             .iter()
-            .map(|change| {
-                let mut text = [if change.here { b'+' } else { b'-' }; 17];
-                text[1..].copy_from_slice(&change.visitor.0);
-                text
+            .map(|change| match change.here {
+                false => [b"-", &change.visitor.0[..]].concat(),
+                true => {
+                    // Another node may list them, though this one does not.
+                    let profile = change.profile.as_deref().filter(|_| job.members.is_some());
+                    [b"+", &change.visitor.0[..], Profile::entry(profile).as_bytes()].concat()
+                }
             })
             .collect();
+        let (most, bytes) = bounds(job.members);
         let mut arguments: Vec<&[u8]> = vec![job.id.as_bytes(), &batch.number, &from, &to, &end];
-        arguments.extend([flag(job.exact), flag(job.ours), BUDGET, &olds]);
+        arguments.extend([flag(job.exact), flag(job.ours), BUDGET, flag(job.members.is_some())]);
+        arguments.extend([job.epoch.as_bytes(), job.secret.as_bytes(), &most, &bytes, &olds]);
         arguments.extend(job.olds.iter().map(NodeId::as_bytes));
-        arguments.extend(changes.iter().map(<[u8; 17]>::as_slice));
+        arguments.extend(changes.iter().map(Vec::as_slice));
         let reply = self.ask(&self.sources.visit, channel, &arguments).await?;
-        let [count, done] = reply.more.each_ref().map(|number| number.parse().ok());
-        match (reply.known(), count, done) {
+        let [count, done, epoch, secret] = &reply.more;
+        match (reply.known(), count.parse().ok(), done.parse().ok()) {
             (Some(known @ (ScriptReply::Total { .. } | ScriptReply::Unusable { .. })), Some(count), Some(done)) => {
-                Ok(ScriptReply::Visited { reply: Box::new(known), count, done })
+                let (epoch, secret) = (epoch.clone(), secret.clone());
+                Ok(ScriptReply::Visited { reply: Box::new(known), count, done, epoch, secret })
             }
             (Some(known), ..) => Ok(known),
             (None, ..) => Err(Error::Reply(reply.word)),
@@ -42,13 +50,14 @@ impl<S: Store> Scripts<S> {
     }
 
     /// Takes every dying number out of the people of a channel, page by page, and frees it.
-    pub async fn sweep(&self, channel: &str, exact: bool) -> Result<(), Error> {
+    pub async fn sweep(&self, channel: &str, exact: bool, members: Option<MembersRule>) -> Result<(), Error> {
+        let (most, bytes) = bounds(members);
         let owners = self.pairs(self.keys.owner(channel).as_bytes()).await?;
         for (number, entry) in owners.iter().filter(|(_, entry)| is_dying(entry)) {
             let mut cursor = "0".to_owned();
             loop {
-                let arguments = [number, entry, cursor.as_bytes(), PAGE, flag(exact)];
-                let [next, _] = self.ask(&self.sources.sweep, channel, &arguments).await?.more;
+                let arguments = [number, entry, cursor.as_bytes(), PAGE, flag(exact), &most, &bytes];
+                let [next, ..] = self.ask(&self.sources.sweep, channel, &arguments).await?.more;
                 if next.is_empty() || next == "0" {
                     break;
                 }

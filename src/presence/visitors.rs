@@ -5,16 +5,15 @@
 //! another number.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::member::Profile;
+pub use super::visitor_id::VisitorId;
 use crate::memory;
 
 /// Visitors in one batch.
 pub const BATCH: usize = 1000;
-
-/// Who somebody is on one channel: a hash, so that nobody can be followed from channel to channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct VisitorId(pub [u8; 16]);
 
 /// What the store knows of a visitor under this node's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +24,11 @@ enum Stated {
     Doubt,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Visitor {
     here: bool,
+    /// What its newest token says of it.
+    profile: Option<Arc<Profile>>,
     stated: Stated,
     /// Waits in `changed`.
     queued: bool,
@@ -47,12 +48,14 @@ impl Visitor {
 }
 
 /// One change of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Who.
     pub visitor: VisitorId,
     /// Came, or went.
     pub here: bool,
+    /// What others are told of it.
+    pub profile: Option<Arc<Profile>>,
     before: Stated,
 }
 
@@ -81,6 +84,8 @@ pub struct Visitors {
     lingering: VecDeque<(Instant, VisitorId)>,
     number: Option<[u8; 2]>,
     from: u64,
+    /// The list of members that those who are stated are on; empty where there is none.
+    epoch: Box<str>,
     counted: usize,
     stated: usize,
     doubts: usize,
@@ -91,7 +96,7 @@ pub struct Visitors {
 impl Visitors {
     /// The first socket of a visitor came, or its last one went.
     pub fn note(&mut self, id: VisitorId, here: bool, now: Instant, linger: Duration) {
-        let fresh = Visitor { here: false, stated: Stated::No, queued: false, lingers: 0 };
+        let fresh = Visitor { here: false, profile: None, stated: Stated::No, queued: false, lingers: 0 };
         let visitor = self.all.entry(id).or_insert(fresh);
         let counted = visitor.counts();
         if visitor.here && !here && linger > Duration::ZERO {
@@ -101,6 +106,19 @@ impl Visitors {
         visitor.here = here;
         self.counted = self.counted + usize::from(visitor.counts()) - usize::from(counted);
         self.look_at(id);
+    }
+
+    /// A token says this of a visitor who is here; it is stated again if that is news.
+    pub fn describe(&mut self, id: VisitorId, profile: Arc<Profile>) {
+        let Some(visitor) = self.all.get_mut(&id) else { return };
+        if visitor.profile.as_ref().is_some_and(|before| before.made >= profile.made) {
+            return;
+        }
+        visitor.profile = Some(profile);
+        if visitor.stated == Stated::Yes {
+            self.mark(id, Stated::Doubt);
+            self.look_at(id);
+        }
     }
 
     /// Everybody's last socket went. Those who linger already do so no longer than the others.
@@ -185,7 +203,8 @@ impl Visitors {
                 self.look_at(id);
                 continue;
             }
-            let change = Change { visitor: id, here: visitor.counts(), before: visitor.stated };
+            let (here, profile) = (visitor.counts(), visitor.profile.clone());
+            let change = Change { visitor: id, here, profile, before: visitor.stated };
             if change.here {
                 came.push(change)
             } else {
@@ -230,6 +249,18 @@ impl Visitors {
         true
     }
 
+    /// The list that those who are stated are on; empty where there is none.
+    pub fn epoch(&self) -> &str {
+        if self.number.is_some() { &self.epoch } else { "" }
+    }
+
+    /// What was stated last is on this list.
+    pub fn listed(&mut self, epoch: &str) {
+        if *self.epoch != *epoch {
+            self.epoch = epoch.into();
+        }
+    }
+
     /// Nobody knows what became of a batch.
     pub fn in_doubt(&mut self, batch: &Batch) {
         for change in &batch.changes {
@@ -255,6 +286,7 @@ impl Visitors {
     /// that, the store gives up what it has under any other.
     pub fn lost(&mut self) {
         (self.number, self.from, self.stated, self.doubts, self.astray) = (None, 0, 0, 0, true);
+        self.epoch = Box::default();
         for id in self.sorted() {
             if let Some(visitor) = self.all.get_mut(&id) {
                 visitor.stated = Stated::No;

@@ -1,6 +1,7 @@
 //! Bugs that are planted on purpose: the simulator has to find each of them.
 
 use headcount::backplane::Error;
+use headcount::presence::belief::Belief;
 use headcount::presence::effect::{Job, Outcome};
 use headcount::presence::flag;
 use headcount::presence::jobs::Context;
@@ -171,7 +172,8 @@ impl Mutation {
     pub fn outcome(self, outcome: Outcome) -> Outcome {
         match (self, outcome) {
             (M::LossIsConfirmation, Outcome::Step(name, job, Err(Error::Lost(_)))) => {
-                let total = ScriptReply::Total { total: 0, changed: false, damage: String::new(), dying: false };
+                let total =
+                    ScriptReply::Total { total: 0, changed: false, damage: String::new(), dying: false, list: None };
                 Outcome::Step(name, job, Ok(total))
             }
             (M::ExpelsOnRefusal, Outcome::Step(name, job, Err(Error::Refused(_)))) => {
@@ -190,7 +192,7 @@ pub async fn strike_first<S: Store>(context: Context<S>, job: Job) -> Outcome {
         context.scripts.strike(&id).await?;
         for channel in &channels {
             let exact = context.rules.stands(channel);
-            context.scripts.repair(channel, exact, &id, None, None, std::slice::from_ref(&id)).await?;
+            context.scripts.repair(channel, exact, Belief::none(&id), None, std::slice::from_ref(&id)).await?;
         }
         Ok(channels.len())
     };

@@ -224,7 +224,7 @@ impl Node {
                 match effect {
                     Effect::Run(job) => self.begin(job, now, asks),
                     Effect::Value(name, value) => self.value(&name, &value, now, asks),
-                    Effect::Heartbeat(_) => {}
+                    Effect::Heartbeat(_) | Effect::Members(..) => {}
                     Effect::Tell(news) => asks.news.push(news),
                     Effect::End => asks.end = true,
                 }
@@ -255,7 +255,7 @@ impl Node {
         let Some(hub) = self.hubs.get_mut(&channel) else { return };
         let flags = self.mutation.map_or(flags, |mutation| mutation.flags(flags));
         let visitors = (channel == ROOM).then(|| hub.crowd.take_changes());
-        for (id, counted) in visitors.iter().flatten() {
+        for (id, counted, _) in visitors.iter().flatten() {
             if *counted {
                 hub.counted.insert(*id)
             } else {
@@ -264,8 +264,8 @@ impl Node {
         }
         let here = if channel == ROOM { 0 } else { hub.sockets };
         let (handle, heard) = (hub.handle, hub.heard);
-        let change =
-            Change { name: CHANNELS[channel].into(), handle, flags, here, visitors, at_once: Vec::new(), heard };
+        let (news, at_once) = (Vec::new(), Vec::new());
+        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, visitors, at_once, news, heard };
         self.state.changed(change, self.at(now));
     }
 
@@ -283,7 +283,7 @@ impl Node {
         self.enter(ROOM, now, asks, |hub| {
             hub.sockets += 1;
             *hub.tabs.entry(who).or_default() += 1;
-            hub.crowd.join(visitor(who), origin(who, limit)).0
+            hub.crowd.join(visitor(who), origin(who, limit), None).0
         });
     }
 

@@ -136,6 +136,7 @@ impl World {
             pattern: pattern.into(),
             count,
             linger: Duration::from_millis(linger),
+            members: None,
             deliver: Deliver::Latest,
             access: Access::Open,
             publish: false,

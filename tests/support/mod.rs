@@ -11,6 +11,7 @@ pub mod client;
 pub mod crowd;
 pub mod fleet;
 pub mod http;
+pub mod listed;
 pub mod node;
 mod process;
 pub mod proxy;

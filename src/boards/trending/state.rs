@@ -220,6 +220,7 @@ mod tests {
             deliver: Deliver::Latest,
             access,
             publish: false,
+            members: None,
             board,
             of: of.map(str::to_owned),
         }

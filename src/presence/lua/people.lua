@@ -1,4 +1,4 @@
--- What every script that works on a channel's visitors begins with, behind the beginning of count.lua.
+-- What every script that works on a channel's visitors begins with, behind count.lua and members.lua.
 --
 -- `people` has a field for each visitor: the 2-byte numbers of the nodes that have it, one behind the
 -- other. `owner` says whose a number is: how many visitors it has, the stamp of the last batch that was
@@ -32,9 +32,10 @@ local function sound(numbers)
   return numbers ~= ''
 end
 
--- Both keys go, and whoever has visitors here states them again.
+-- Both keys go, with the list, and whoever has visitors here states them again.
 local function mend()
   if broken then
+    unlist()
     redis.call('UNLINK', PEOPLE, OWNER)
     damage[#damage + 1] = 'people and owner did not agree'
     people, owners, living, broken, no_people = 0, {}, {}, false, false
@@ -58,9 +59,9 @@ local function place(numbers, number)
 end
 
 -- Whether the store has other visitors of a node than it believes to have stated: under another number,
--- or with another stamp. A node without visitors has no number.
-local function misplaced(node, number, stamp)
-  if broken then
+-- with another stamp, or on another list. A node without visitors has no number.
+local function misplaced(node, number, stamp, list)
+  if broken or (list ~= '' and epoch ~= list) then
     return true
   end
   for other, owner in pairs(living) do

@@ -1,7 +1,8 @@
 -- Takes a dying number out of some of the people, and frees it after the last of them. Whoever sweeps
 -- from beginning to end meets every visitor that had the number, because nobody gets it any more.
 -- ARGV: the number, its entry among the owners as it was when this sweep began, where to go on, how many
---       visitors to look at, "1" if the channel is named exactly.
+--       visitors to look at, "1" if the channel is named exactly, the most members and bytes of news that
+--       are published.
 -- Returns what `finish` does, where to go on ("0": nothing is left), and how many visitors had it.
 local number, exact = ARGV[1], ARGV[5] == '1'
 local cursor, found = '0', 0
@@ -26,6 +27,7 @@ if owners[number] and owners[number].raw == ARGV[2] and not living[number] then
     end
   end
   people = people - #gone
+  delist(gone)
   if cursor == '0' then
     redis.call('HDEL', OWNER, number)
   end
@@ -39,5 +41,6 @@ if owners[number] and owners[number].raw == ARGV[2] and not living[number] then
 end
 mend()
 local reply = finish(exact, false)
+tell(people, tonumber(ARGV[6]), tonumber(ARGV[7]))
 reply[5], reply[6] = cursor, text(found)
 return reply

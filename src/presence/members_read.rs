@@ -1,0 +1,43 @@
+//! What the presence asks of the store about the list of members.
+
+use redis::Value;
+
+use super::roster::Roll;
+use super::roster_news::Head;
+use super::scripts::{Scripts, Store, decimal, read};
+use super::visitor_id::VisitorId;
+use crate::backplane::Error;
+use crate::config::channels::MembersRule;
+
+impl<S: Store> Scripts<S> {
+    /// Who is on the list, unless it is too long.
+    pub async fn members_of(&self, channel: &str, rule: Option<MembersRule>) -> Result<Roll, Error> {
+        self.members_at(&self.keys.members(channel), rule.map_or(0, |rule| rule.most)).await
+    }
+
+    /// Who is on the list at a key, unless it has more than `most`.
+    pub async fn members_at(&self, key: &str, most: u32) -> Result<Roll, Error> {
+        let most = decimal(most);
+        let reply: Vec<Value> = read(self.run(&self.sources.members, &[key.as_bytes()], &[&most]).await?)?;
+        let mut parts = reply.into_iter();
+        let word: String = read(parts.next().unwrap_or(Value::Nil))?;
+        match (word.as_str(), parts.next()) {
+            ("none", _) => Ok(Roll::None),
+            ("long", _) => Ok(Roll::Long),
+            ("all", Some(fields)) => Ok(roll(read(fields)?)),
+            _ => Err(Error::Reply(word)),
+        }
+    }
+}
+
+/// The list that a hash is. One that does not say how it stands is none: whoever states the next makes it anew.
+fn roll(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Roll {
+    let head = fields.iter().find(|(field, _)| field.is_empty()).and_then(|(_, head)| {
+        let mut words = std::str::from_utf8(head).ok()?.split(' ');
+        let mut word = || words.next();
+        Some((Head::of(word()?, word()?, word()?)?, word()?.into()))
+    });
+    let Some((head, secret)) = head else { return Roll::None };
+    let member = |(field, entry): (Vec<u8>, Vec<u8>)| Some((VisitorId(field.try_into().ok()?), entry));
+    Roll::All(head, secret, fields.into_iter().filter_map(member).collect())
+}

@@ -1,0 +1,298 @@
+//! The list of who is on one channel, as this node follows it. No I/O, no clock.
+//!
+//! The store publishes each change with the turn that it is and the mark of the one before, so what is
+//! missing is noticed, and then the list is read as a whole. After data were lost, those who are missing
+//! stay on the list until every node has had time to state its visitors again: lost data must not tell
+//! of a thousand people who left.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::member::{Listing, Member, MemberList};
+use super::roster_news::{Change, Head, News};
+use super::visitor_id::VisitorId;
+use crate::config::channels::MembersRule;
+
+/// Between two readings of the list.
+const BETWEEN: Duration = Duration::from_millis(100);
+/// After one that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long a list that was too long is not shown, and how long it is until it is looked at again.
+const REST: Duration = Duration::from_secs(10);
+/// What may arrive while the list is read.
+const WAITING: usize = 1 << 20;
+
+/// What a reading brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roll {
+    /// There is no list.
+    None,
+    /// There are more than can be shown.
+    Long,
+    /// How it stands, the secret that handles are made with, and who is on it.
+    All(Head, Box<str>, Vec<(VisitorId, Vec<u8>)>),
+}
+
+/// How far this node has followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Known {
+    /// It has read nothing yet.
+    Nothing,
+    /// There was no list.
+    NoList,
+    At(Head),
+}
+
+type Members = BTreeMap<VisitorId, Arc<Member>>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Roster {
+    rule: MembersRule,
+    known: Known,
+    members: Members,
+    /// Those who were here before the data were lost, and until when they may be stated again.
+    missing: Members,
+    hold: Option<Instant>,
+    /// It is too long; when it is looked at again.
+    long: Option<Instant>,
+    /// Changes arrive.
+    subscribed: bool,
+    due: bool,
+    reading: bool,
+    not_before: Instant,
+    /// What arrived while the list was read.
+    waiting: Vec<Bytes>,
+    waiting_bytes: usize,
+    /// The first reading failed: nothing can be shown.
+    failed: bool,
+    changed: bool,
+}
+
+impl Roster {
+    /// A list that is to be read.
+    pub fn new(rule: MembersRule, now: Instant) -> Self {
+        Self {
+            rule,
+            known: Known::Nothing,
+            members: Members::new(),
+            missing: Members::new(),
+            hold: None,
+            long: None,
+            subscribed: false,
+            due: false,
+            reading: false,
+            not_before: now,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            failed: false,
+            changed: false,
+        }
+    }
+
+    /// How much is shown from now on.
+    pub fn configure(&mut self, rule: MembersRule) {
+        if mem::replace(&mut self.rule, rule) != rule {
+            (self.due, self.long) = (true, None);
+        }
+    }
+
+    /// Every change arrives from now on, so the list is due.
+    pub fn subscribed(&mut self) {
+        (self.subscribed, self.due) = (true, true);
+    }
+
+    /// Nothing arrives any more. What is missing is not given up before the list was read again.
+    pub fn unsubscribed(&mut self) {
+        (self.subscribed, self.hold) = (false, None);
+        self.waiting.clear();
+    }
+
+    /// The epoch of the list in the store, as far as this node has followed; None before it has.
+    pub fn epoch(&self) -> Option<&str> {
+        match &self.known {
+            Known::Nothing => None,
+            Known::NoList => Some(""),
+            Known::At(head) => Some(&head.epoch),
+        }
+    }
+
+    /// A repair found the list like this.
+    pub fn found(&mut self, head: Option<Head>) {
+        let found = head.map_or(Known::NoList, Known::At);
+        self.due |= self.long.is_none() && found != self.known && !self.reading;
+    }
+
+    /// How many may be on it to be shown: fewer, once there were too many.
+    pub fn most(&self) -> u32 {
+        if self.long.is_some() { self.rule.most / 10 * 9 } else { self.rule.most }
+    }
+
+    /// Whether it is to be read now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due && self.subscribed && !self.reading && now >= self.not_before
+    }
+
+    /// When to look again, if nothing happens before.
+    pub fn next(&self) -> Option<Instant> {
+        let read = (self.due && self.subscribed && !self.reading).then_some(self.not_before);
+        [read, self.hold, self.long].into_iter().flatten().min()
+    }
+
+    /// It is being read.
+    pub fn begin(&mut self) {
+        (self.due, self.reading) = (false, true);
+    }
+
+    /// It could not be read. `refused`: by the store, which may go on so.
+    pub fn failed(&mut self, refused: bool, now: Instant) {
+        (self.due, self.reading, self.not_before) = (true, false, now + AFTER_FAILURE);
+        self.waiting.clear();
+        if refused && self.known == Known::Nothing {
+            self.changed |= !mem::replace(&mut self.failed, true);
+        }
+    }
+
+    /// Gives up those who are missing for long enough, and has a list looked at that was too long.
+    pub fn tick(&mut self, now: Instant) {
+        if self.hold.is_some_and(|until| until <= now) {
+            self.hold = None;
+            self.changed |= !mem::take(&mut self.missing).is_empty();
+        }
+        if self.long.is_some_and(|at| at <= now) {
+            (self.long, self.due) = (Some(now + REST), true);
+        }
+    }
+
+    /// What was published.
+    pub fn heard(&mut self, message: Bytes, now: Instant, hold: Duration) {
+        if !self.reading {
+            return self.take_in(&message, now, hold);
+        }
+        self.waiting_bytes = if self.waiting.is_empty() { 0 } else { self.waiting_bytes } + message.len();
+        if self.waiting_bytes > WAITING {
+            // With a gap, what follows is read.
+            self.waiting.clear();
+        }
+        self.waiting.push(message);
+    }
+
+    fn take_in(&mut self, message: &[u8], now: Instant, hold: Duration) {
+        if self.long.is_some() {
+            return;
+        }
+        let Some(news) = News::parse(message) else {
+            self.due = true;
+            return;
+        };
+        match (&self.known, news.changes) {
+            (Known::At(head), _) if head.epoch == news.head.epoch && news.head.turn <= head.turn => {}
+            (Known::At(head), Some(changes)) if head.is_before(&news.head, news.before) => {
+                self.known = Known::At(news.head);
+                for change in changes {
+                    self.change(change, news.secret);
+                }
+                self.fits(now);
+            }
+            // The first change of a list is all of it.
+            (Known::NoList | Known::At(_), Some(changes)) if news.head.turn == 1 => {
+                let read = |change: Change<'_>| Some((change.visitor, change.entry?.to_vec()));
+                let all = changes.into_iter().filter_map(read).collect();
+                self.replace(Roll::All(news.head, news.secret.into(), all), now, hold);
+            }
+            _ => self.due = true,
+        }
+    }
+
+    fn change(&mut self, change: Change<'_>, secret: &str) {
+        self.changed = true;
+        self.missing.remove(&change.visitor);
+        match change.entry {
+            Some(entry) => {
+                let member = Member::read(change.visitor, entry, secret);
+                self.members.insert(change.visitor, Arc::new(member));
+            }
+            None => drop(self.members.remove(&change.visitor)),
+        }
+    }
+
+    /// Takes in a reading, and what arrived meanwhile. `hold`: how long those are waited for who are missing
+    /// because data were lost.
+    pub fn read(&mut self, roll: Roll, now: Instant, hold: Duration) {
+        (self.reading, self.not_before, self.failed) = (false, now + BETWEEN, false);
+        self.replace(roll, now, hold);
+        for message in mem::take(&mut self.waiting) {
+            self.take_in(&message, now, hold);
+        }
+    }
+
+    fn replace(&mut self, roll: Roll, now: Instant, hold: Duration) {
+        let before = self.known.clone();
+        let (known, members) = match roll {
+            Roll::None => (Known::NoList, Members::new()),
+            Roll::Long => return self.hide(now),
+            Roll::All(head, secret, all) => {
+                let read = |(visitor, entry): (VisitorId, Vec<u8>)| {
+                    (visitor, Arc::new(Member::read(visitor, &entry, &secret)))
+                };
+                (Known::At(head), all.into_iter().map(read).collect())
+            }
+        };
+        let mut held = mem::take(&mut self.members);
+        let lost = !self.missing.is_empty() || !same_list(&before, &known);
+        held.append(&mut self.missing);
+        held.retain(|visitor, _| lost && !members.contains_key(visitor));
+        if held.is_empty() {
+            self.hold = None;
+        } else {
+            self.hold.get_or_insert(now + hold);
+        }
+        (self.known, self.members, self.missing, self.changed) = (known, members, held, true);
+        self.fits(now);
+    }
+
+    /// Hides a list that is too long to be shown, and shows one that is short again.
+    fn fits(&mut self, now: Instant) {
+        let bytes: usize = self.members.values().chain(self.missing.values()).map(|member| member.bytes()).sum();
+        let most_bytes = if self.long.is_some() { self.rule.bytes / 10 * 9 } else { self.rule.bytes };
+        if self.members.len() + self.missing.len() > self.most() as usize || bytes > most_bytes as usize {
+            return self.hide(now);
+        }
+        self.long = None;
+    }
+
+    fn hide(&mut self, now: Instant) {
+        self.changed |= self.long.is_none();
+        self.long = Some(now + REST);
+        (self.members, self.missing, self.hold, self.known) = (Members::new(), Members::new(), None, Known::Nothing);
+    }
+
+    /// What there is to show, if that is news.
+    pub fn take_news(&mut self) -> Option<Listing> {
+        if !mem::take(&mut self.changed) {
+            return None;
+        }
+        if self.long.is_some() || self.failed {
+            return Some(Listing::Hidden);
+        }
+        if self.missing.is_empty() {
+            let all = self.members.iter().map(|(visitor, member)| (*visitor, member.clone()));
+            return Some(Listing::Shown(Arc::new(MemberList::of(all))));
+        }
+        let mut all = self.members.clone();
+        all.extend(self.missing.iter().map(|(visitor, member)| (*visitor, member.clone())));
+        Some(Listing::Shown(Arc::new(MemberList::of(all.into_iter()))))
+    }
+}
+
+/// Whether nothing was lost between the two.
+fn same_list(before: &Known, after: &Known) -> bool {
+    match (before, after) {
+        (Known::At(before), Known::At(after)) => before.epoch == after.epoch && before.turn <= after.turn,
+        (before, after) => before == after,
+    }
+}
