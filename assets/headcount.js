@@ -56,6 +56,8 @@ export function connect({ url = HERE, channels, watch = [] } = {}) {
  * - `count` `{ channel, count }`: a whole number, on joining and at each change
  * - `board` `{ channel, board, size }`: the top of a sorted set as `[[member, score], …]`, and how many
  *   members it has in all, on joining and at each change
+ * - `members` `{ channel, members, joined, left }`: who is here, `[{ id, info }, …]`, on joining and at each
+ *   change, with those who came and went; null where there are too many to be shown
  * - `place` `{ channel, member, rank, score }`: where the followed member stands, from 0; null if absent
  * - `message` `{ channel, data, count }`: every message; `data` is JSON, a string or a Uint8Array;
  *   `count` says whether it is the channel's count
@@ -107,12 +109,13 @@ export class Headcount extends EventTarget {
     this.#listener.wants.set(String(channel), mode);
     this.#link.update(this.#listener);
     // If the page has joined that channel already, the server sends no answer for this client.
-    const { count, board, place, error } = this.#link.known(channel);
+    const { count, board, place, members, error } = this.#link.known(channel);
     queueMicrotask(() => {
       if (!this.#listener.wants.has(channel)) return;
       if (count !== undefined) this.#emit("count", { channel, count });
       if (board !== undefined) this.#emit("board", board);
       if (place !== undefined) this.#emit("place", place);
+      if (members !== undefined) this.#emit("members", { channel, members, joined: [], left: [] });
       if (error !== undefined) this.#emit("error", error);
     });
   }
@@ -213,7 +216,8 @@ class LiveCount extends HTMLElement {
 }
 
 // A page may include the scripts of two servers; the first one defines the element.
-// Boards are for few pages: their element is loaded where there is one.
+// Boards and lists of members are for few pages: their elements are loaded where there is one.
 if (document.querySelector("live-board")) import("./live-board.js");
+if (document.querySelector("live-members")) import("./live-members.js");
 
 if (!customElements.get("live-count")) customElements.define("live-count", LiveCount);

@@ -2,7 +2,7 @@
 //
 // In: listeners, each with a map of what it wants (channel -> "subscribe" or "watch"), one of the board
 // members that it follows (channel -> member), and an `emit(type, detail)`. Out: state, count, board,
-// place, message, gap and error events for the listeners concerned.
+// place, members, message, gap and error events for the listeners concerned.
 // It knows nothing of elements, pages or how a number is shown.
 //
 // The rule: what to ask of the server is computed from what the listeners want now, once per turn of
@@ -33,8 +33,8 @@ export class Link {
   #url;
   #protocols;
   #listeners = new Set();
-  #channels = new Map(); // channel -> { asked: mode sent, member: whom it was asked to follow; count, board, place: the
-  // last ones; error: its refusal }
+  #channels = new Map(); // channel -> { asked: mode sent, member: whom it was asked to follow; count, board,
+  // place, members: the last ones; error: its refusal }
   #state = { name: "connecting" };
   #socket = null;
   #everOpen = false;
@@ -167,7 +167,8 @@ export class Link {
     for (const [channel, mode] of wanted) {
       address.searchParams.append(mode === "watch" ? "watch" : "channel", channel);
       // The last number stays known over a reconnect; a refusal is forgotten, the server may think anew.
-      this.#channels.set(channel, { asked: mode, count: before.get(channel)?.count, board: before.get(channel)?.board });
+      const { count, board, members } = before.get(channel) ?? {};
+      this.#channels.set(channel, { asked: mode, count, board, members });
     }
     if (this.#everOpen) address.searchParams.set("reconnect", "1");
     this.#become({ name: "connecting" });
@@ -280,11 +281,13 @@ export class Link {
     if (typeof frame.channel === "string") {
       this.#board(frame.channel, frame);
       this.#place(frame);
+      this.#members(frame.channel, frame);
     }
     const joined = frame.subscribed ?? frame.watching;
     if (typeof joined === "string") {
       this.#count(joined, frame.data);
       this.#board(joined, frame);
+      this.#members(joined, frame);
       if (frame.gap === true) this.#emit("gap", joined, { channel: joined });
     }
     if (frame.error !== null && typeof frame.error === "object") this.#refused(frame.error);
@@ -319,6 +322,21 @@ export class Link {
     this.#emit("place", channel, known.place);
   }
 
+  // A whole list, null where there is none to show, or what changed. Listeners hear of both as a change.
+  #members(channel, { members, joined, left }) {
+    const known = this.#channels.get(channel);
+    if (!known || (members === undefined && !Array.isArray(joined) && !Array.isArray(left))) return;
+    const before = new Map((known.members ?? []).map((member) => [member.id, member]));
+    const now = new Map(Array.isArray(members) ? members.map((member) => [member.id, member]) : before);
+    if (members === undefined) {
+      for (const member of joined ?? []) now.set(member.id, member);
+      for (const id of left ?? []) now.delete(id);
+    }
+    known.members = members === null ? null : [...now.values()];
+    const told = known.members ? { joined: lacking(now, before), left: lacking(before, now) } : { joined: [], left: [] };
+    this.#emit("members", channel, { channel, members: known.members, ...told });
+  }
+
   // `also`: further channels of the same message that were refused.
   #refused({ code, channel, message, also }) {
     const error = { code, channel, message };
@@ -342,6 +360,11 @@ export class Link {
       if (channel === undefined || listener.wants.has(channel)) listener.emit(type, detail);
     }
   }
+}
+
+// Those of one map that another has not.
+function lacking(one, other) {
+  return [...one.values()].filter(({ id }) => !other.has(id));
 }
 
 // The pause that a stopping server asks for: its reason ends in "in 1234 ms".

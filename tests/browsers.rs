@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::browser::Browser;
+use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::static_page::StaticPage;
@@ -162,4 +163,64 @@ async fn a_page_that_stores_nothing_counts_its_views() {
     browser.becomes(&second, "live-count", "2").await;
     browser.becomes(&first, "live-count", "2").await;
     browser.quit().await;
+}
+
+/// What a list of members shows: names in order, and how many more.
+const LISTED: &str = "const list = document.querySelector('live-members');
+    const shown = document.createElement('p');
+    shown.id = 'shown';
+    const show = () => {
+      const rows = [...(list.shadowRoot?.querySelectorAll('li') ?? [])];
+      const names = rows.filter((row) => row.part.contains('member')).length;
+      const more = rows.find((row) => row.part.contains('more'))?.textContent ?? '';
+      shown.textContent = `${names} ${list.value?.length ?? 'none'} ${more}.`;
+      shown.title = rows.map((row) => row.textContent).join('|');
+    };
+    list.addEventListener('members', show);
+    list.addEventListener('count', show);
+    document.body.append(shown);
+    show();";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_lists_who_is_here_and_stays_calm_with_hundreds() {
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let rooms = crate::members::rooms("members_max = 300");
+    let node = Node::on(&redis.url()).config(&rooms).start().await;
+    node.ready().await;
+    let address = node.address;
+    let script = format!("<script type=module src=\"http://{address}/headcount.js\"></script>");
+    let element = "<live-members channel=\"room:1\"></live-members>";
+    let page = StaticPage::serve(format!("<!doctype html>{script}{element}")).await;
+    let (browser, private) = (Browser::start().await, Browser::start().await);
+    let first = browser.open(&page.address).await;
+    browser.run(&first, LISTED).await;
+    browser.shows(&first, "#shown", "1 1 .").await;
+    // Another tab is the same person; a private window is another.
+    let second = browser.open(&page.address).await;
+    browser.run(&second, LISTED).await;
+    let other = private.open(&page.address).await;
+    private.run(&other, LISTED).await;
+    private.shows(&other, "#shown", "2 2 .").await;
+    for tab in [&first, &second] {
+        browser.shows(tab, "#shown", "2 2 .").await;
+    }
+    // Two hundred more: some are shown, and how many more there are.
+    let mut guests = Vec::new();
+    for number in 0..200 {
+        guests.push(Client::open(&node, &format!("channel=room:1&visitor=guest-{number:016}")).await);
+    }
+    browser.shows(&first, "#shown", "24 202 +178 more.").await;
+    for number in 200..400 {
+        guests.push(Client::open(&node, &format!("channel=room:1&visitor=guest-{number:016}")).await);
+    }
+    browser.shows(&first, "#shown", "0 none 402 people.").await;
+    drop(guests);
+    node.crash().await;
+    let _again = Node::on(&redis.url()).config(&rooms).start_at(address).await;
+    for tab in [&first, &second] {
+        browser.shows(tab, "#shown", "2 2 .").await;
+    }
+    browser.quit().await;
+    private.quit().await;
 }

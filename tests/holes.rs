@@ -19,12 +19,14 @@ const NODES: &str = "headcount:v1:nodes";
 const OWN: &str = "headcount:v1:{users:count}:own";
 const PEOPLE: &str = "headcount:v1:{users:count}:people";
 const OWNER: &str = "headcount:v1:{users:count}:owner";
-const KEYS: [&str; 5] = [COUNT, TALLY, OWN, PEOPLE, OWNER];
+const MEMBERS: &str = "headcount:v1:{users:count}:members";
+const KEYS: [&str; 6] = [COUNT, TALLY, OWN, PEOPLE, OWNER, MEMBERS];
 
 const STATE: &str =
     concat!(include_str!("../src/presence/lua/count.lua"), include_str!("../src/presence/lua/state.lua"));
 const REPAIR: &str = concat!(
     include_str!("../src/presence/lua/count.lua"),
+    include_str!("../src/presence/lua/members.lua"),
     include_str!("../src/presence/lua/people.lua"),
     include_str!("../src/presence/lua/repair.lua")
 );
@@ -149,7 +151,7 @@ async fn two_reapers_at_once_withdraw_a_dead_node_once() {
     count_is(&redis, &[&clients[0], &clients[1]], 2).await;
     leave_a_dead_node(&redis, "dead", &[(COUNT, "7")]).await;
     // Beside the two nodes, withdraw it by hand as well, several times at once.
-    let by_hand = || run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "dead"]);
+    let by_hand = || run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", "dead"]);
     tokio::join!(by_hand(), by_hand(), by_hand());
     nobody_is_dead(&redis, 2).await;
     count_is(&redis, &[&clients[0], &clients[1]], 2).await;
@@ -161,7 +163,7 @@ async fn a_reaper_that_dies_midway_is_followed_by_another() {
     let redis = Redis::start().await;
     // The dead reaper had withdrawn the one channel and not the other, nor struck the node.
     leave_a_dead_node(&redis, "dead", &[(COUNT, "7"), ("page:/a", "3")]).await;
-    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "dead"]).await;
+    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", "dead"]).await;
     assert_eq!(redis.get(COUNT).await, Ok(Some(0)));
 
     let node = quick(&redis).await;
@@ -190,7 +192,7 @@ async fn a_node_that_wakes_while_it_is_reaped_is_counted_once() {
     })
     .await;
     // A reaper has withdrawn the tally, and not yet struck the node.
-    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", &ids[0]]).await;
+    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", &ids[0]]).await;
     assert_eq!(redis.get(COUNT).await, Ok(Some(0)));
     node.thaw();
 

@@ -14,7 +14,7 @@ const MEMBERS: &str = "headcount:v1:{room:1}:members";
 
 /// A node that lists who is in a room.
 pub fn listing(redis: &Redis, more: &str) -> Setup {
-    Node::on(&redis.url()).config(&rooms(more))
+    Node::on(&redis.url()).config(&rooms(more)).set("PRESENCE__REPAIR", "2s")
 }
 
 pub fn rooms(more: &str) -> String {
@@ -110,6 +110,7 @@ async fn a_list_that_is_lost_is_told_again_by_everybody_and_nobody_is_told_to_ha
     let redis = Redis::start().await;
     let nodes = [start(&redis, "").await, start(&redis, "").await];
     let watcher = Client::open(&nodes[0], &format!("watch={ROOM}")).await;
+    lists(&watcher, ROOM, Some(0)).await;
     let mut all = Vec::new();
     for number in 0..10 {
         all.push(tab(&nodes[number % 2], &format!("v{number}")).await);

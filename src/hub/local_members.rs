@@ -64,9 +64,7 @@ impl LocalMembers {
         let before = std::mem::replace(&mut self.shown, self.latest.clone());
         match (&before, &self.shown) {
             (Listing::Shown(before), Listing::Shown(after)) => {
-                let changes = after.changes(before)?;
-                let short = changes.len() < after.bytes();
-                Some(if short { wire::members_changed(channel, &changes) } else { self.whole(channel) })
+                after.changes(before).map(|changes| wire::members_changed(channel, &changes))
             }
             (Listing::Hidden | Listing::Unknown, Listing::Hidden | Listing::Unknown) => None,
             _ => Some(self.whole(channel)),

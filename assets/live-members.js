@@ -1,0 +1,228 @@
+// <live-members channel="room:1">: who is on a channel, live, on a server whose channel has `members = true`.
+//
+// Attributes: `channel`; `watch` (show the list without being on it); `initials` (show those only); `top` (show so
+// many, 24 unless set, and how many more there are); `label` (what a screen reader calls the list).
+// Parts for the page's own style: list, member, initials, name, more. The `state` attribute is as that of
+// <live-count>; the `members` event tells of a new `value`.
+//
+// A member's name is its `info.name`, where its token has one, else its handle. Whoever has no token is a guest.
+// headcount.js loads this file where the page has such an element. For one that is made by script, import it.
+//
+// The rule it keeps: what strangers call themselves is set as text, never as markup or an address, and it
+// cannot turn the text around it.
+
+import { Headcount } from "./headcount.js";
+
+const TOP = 24; // shown unless told otherwise
+const LONGEST = 64; // characters of a name
+// Who comes and goes is said to screen readers at most this often (ms), and by name only if they are few.
+const SAY_EVERY = 10_000;
+const FEW = 3;
+
+const STYLE = `
+  :host { display: block; }
+  ul { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: .4em; align-items: center; }
+  li { display: inline-flex; align-items: center; gap: .4em; max-width: 16em; padding: .15em .6em .15em .15em;
+    border-radius: 2em; background: color-mix(in srgb, currentColor 8%, transparent); }
+  .initials { flex: none; display: grid; place-items: center; width: 1.9em; height: 1.9em; border-radius: 50%;
+    font-size: .8em; font-weight: 600; color: #fff; background: hsl(var(--hue) 45% 38%); }
+  .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; unicode-bidi: isolate; }
+  :host([initials]) li { padding: 0; background: none; }
+  :host([initials]) .name, .voice { position: absolute; width: 1px; height: 1px; overflow: hidden;
+    clip-path: inset(50%); white-space: nowrap; }
+  .more { opacity: .7; padding: .15em .3em; background: none; }
+  :host([state="degraded"]) ul, :host([state="waiting"]) ul { opacity: .6; }
+  [hidden] { display: none; }
+`;
+
+const number = new Intl.NumberFormat();
+
+class LiveMembers extends HTMLElement {
+  static observedAttributes = ["channel", "watch", "top", "label"];
+
+  #client = null;
+  #members; // an array; null where there are too many; undefined while nobody knows
+  #count = null;
+  #list;
+  #more;
+  #voice;
+  #news = { joined: new Map(), left: new Map() };
+  #saying = 0;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    // Set by script: no content security policy forbids that.
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    root.adoptedStyleSheets = [sheet];
+    this.#list = element("ul", "list");
+    // Some screen readers forget that a list without markers is one.
+    this.#list.setAttribute("role", "list");
+    this.#more = element("li", "more");
+    this.#voice = element("span", "voice");
+    this.#voice.setAttribute("role", "status");
+    this.#voice.setAttribute("aria-live", "polite");
+    root.append(this.#list, this.#voice);
+  }
+
+  /** The last known list, `[{ id, info }, …]`; null if there is none, as when there are too many. */
+  get value() {
+    return this.#members ?? null;
+  }
+
+  get channel() {
+    return this.getAttribute("channel") ?? "";
+  }
+
+  connectedCallback() {
+    if (!this.channel) return;
+    this.#client = new Headcount();
+    const mine = ({ detail }) => detail.channel === this.channel;
+    let refused = false;
+    const tell = ({ name }) => {
+      if (name === "connecting") refused = false;
+      this.setAttribute("state", refused ? "refused" : name);
+    };
+    this.#client.addEventListener("members", (event) => mine(event) && this.#take(event.detail));
+    this.#client.addEventListener("count", (event) => {
+      if (!mine(event)) return;
+      this.#count = event.detail.count;
+      if (this.#members === null) this.#draw();
+    });
+    this.#client.addEventListener("state", ({ detail }) => tell(detail));
+    this.#client.addEventListener("error", (event) => {
+      refused ||= mine(event) && event.detail.code !== "not_counted";
+      tell(this.#client.state);
+    });
+    tell(this.#client.state);
+    if (this.hasAttribute("watch")) this.#client.watch(this.channel);
+    else this.#client.subscribe(this.channel);
+  }
+
+  disconnectedCallback() {
+    this.#client?.close();
+    this.#client = null;
+    clearTimeout(this.#saying);
+    this.#saying = 0;
+  }
+
+  attributeChangedCallback(name, before, after) {
+    if (before === after) return;
+    if (name === "channel" || name === "watch") {
+      if (name === "channel") this.#members = undefined;
+      if (this.isConnected) {
+        this.disconnectedCallback();
+        this.connectedCallback();
+      }
+    }
+    this.#draw();
+  }
+
+  #take({ members, joined, left }) {
+    const first = this.#members === undefined;
+    this.#members = members;
+    this.#draw();
+    this.dispatchEvent(new Event("members", { bubbles: true }));
+    if (first) return;
+    // Somebody who came and went before that was said is not spoken of.
+    for (const member of joined) if (!this.#news.left.delete(member.id)) this.#news.joined.set(member.id, member);
+    for (const member of left) if (!this.#news.joined.delete(member.id)) this.#news.left.set(member.id, member);
+    if (!this.#saying) this.#say();
+  }
+
+  #say() {
+    const { joined, left } = this.#news;
+    const said = [told(joined, "joined"), told(left, "left")].filter(Boolean).join(" ");
+    this.#news = { joined: new Map(), left: new Map() };
+    if (!said) return;
+    this.#voice.textContent = said;
+    this.#saying = setTimeout(() => {
+      this.#saying = 0;
+      this.#say();
+    }, SAY_EVERY);
+  }
+
+  #draw() {
+    this.#list.setAttribute("aria-label", this.getAttribute("label") || "Who is here");
+    const members = this.#members ?? [];
+    const top = Number.parseInt(this.getAttribute("top") ?? "", 10);
+    const shown = members.slice(0, top > 0 ? top : TOP);
+    const before = new Map([...this.#list.children].map((row) => [row.dataset.id, row]));
+    // Rows that are in their place stay there, so that a reader's place in the list is kept.
+    shown.forEach((member, index) => {
+      const row = before.get(member.id) ?? made(member.id);
+      before.delete(member.id);
+      fill(row, member);
+      if (this.#list.children[index] !== row) this.#list.insertBefore(row, this.#list.children[index] ?? null);
+    });
+    for (const row of before.values()) if (row !== this.#more) row.remove();
+    this.#drawMore(members.length - shown.length);
+  }
+
+  // How many more there are, or how many in all where there is no list.
+  #drawMore(rest) {
+    const all = this.#members === null && this.#count !== null ? `${number.format(this.#count)} people` : "";
+    const text = rest > 0 ? `+${number.format(rest)} more` : all;
+    if (!text) return this.#more.remove();
+    this.#more.textContent = text;
+    if (this.#list.lastElementChild !== this.#more) this.#list.append(this.#more);
+  }
+}
+
+function element(name, part) {
+  const made = document.createElement(name);
+  made.part = part;
+  made.className = part;
+  return made;
+}
+
+function made(id) {
+  const row = element("li", "member");
+  row.dataset.id = id;
+  row.append(element("span", "initials"), element("bdi", "name"));
+  row.firstChild.ariaHidden = "true";
+  return row;
+}
+
+function fill(row, member) {
+  const name = nameOf(member);
+  const [initials, shown] = row.children;
+  if (shown.textContent === name) return;
+  shown.textContent = name;
+  row.title = name;
+  initials.textContent = initialsOf(name);
+  initials.style.setProperty("--hue", hueOf(member.id));
+}
+
+function nameOf({ id, info }) {
+  const named = typeof info?.name === "string" ? info.name.trim() : "";
+  const name = named || (/^~[0-9a-f]{16}$/.test(id) ? `Guest ${id.slice(1, 5)}` : id);
+  return [...name].slice(0, LONGEST).join("");
+}
+
+// The first letters of the first and the last word; of letters that several characters make, all.
+function initialsOf(name) {
+  const words = name.split(/\s+/).filter(Boolean);
+  const ends = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return ends.map(firstLetter).join("").toLocaleUpperCase();
+}
+
+function firstLetter(word) {
+  const segments = globalThis.Intl?.Segmenter ? new Intl.Segmenter().segment(word)[Symbol.iterator]() : null;
+  return segments ? (segments.next().value?.segment ?? "") : ([...word][0] ?? "");
+}
+
+function hueOf(id) {
+  let hash = 0;
+  for (const char of id) hash = (hash * 31 + char.codePointAt(0)) % 360;
+  return String(hash);
+}
+
+function told(members, what) {
+  if (members.size === 0) return "";
+  if (members.size > FEW) return `${number.format(members.size)} people ${what}.`;
+  return `${[...members.values()].map(nameOf).join(", ")} ${what}.`;
+}
+
+if (!customElements.get("live-members")) customElements.define("live-members", LiveMembers);
