@@ -3,7 +3,7 @@
 // Attributes: `channel`; `watch` (show the list without being on it); `initials` (show those only); `top` (show so
 // many, 24 unless set, and how many more there are); `label` (what a screen reader calls the list).
 // Parts for the page's own style: list, member, initials, name, more. The `state` attribute is as that of
-// <live-count>; the `members` event tells of a new `value`.
+// <live-count>; the `members` event tells of a new `value`, or of another number where there is no list.
 //
 // A member's name is its `info.name`, where its token has one, else its handle. Whoever has no token is a guest.
 // headcount.js loads this file where the page has such an element. For one that is made by script, import it.
@@ -88,7 +88,9 @@ class LiveMembers extends HTMLElement {
     this.#client.addEventListener("count", (event) => {
       if (!mine(event)) return;
       this.#count = event.detail.count;
-      if (this.#members === null) this.#draw();
+      if (this.#members !== null) return;
+      this.#draw();
+      this.dispatchEvent(new Event("members", { bubbles: true }));
     });
     this.#client.addEventListener("state", ({ detail }) => tell(detail));
     this.#client.addEventListener("error", (event) => {

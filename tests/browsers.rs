@@ -177,7 +177,6 @@ const LISTED: &str = "const list = document.querySelector('live-members');
       shown.title = rows.map((row) => row.textContent).join('|');
     };
     list.addEventListener('members', show);
-    list.addEventListener('count', show);
     document.body.append(shown);
     show();";
 
