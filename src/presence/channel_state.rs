@@ -129,7 +129,7 @@ impl ChannelState {
             members: None,
             roster: None,
             hold: Duration::ZERO,
-            compared: Box::default(),
+            compared: "?".into(),
             secret: Box::default(),
             sweeps: false,
             heard: 0,

@@ -211,6 +211,7 @@ impl Roster {
     fn change(&mut self, change: Change<'_>, secret: &str) {
         self.changed = true;
         self.missing.remove(&change.visitor);
+        self.hold = self.hold.filter(|_| !self.missing.is_empty());
         match change.entry {
             Some(entry) => {
                 let member = Member::read(change.visitor, entry, secret);
