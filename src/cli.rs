@@ -49,21 +49,21 @@ pub enum Command {
         #[arg(long)]
         token: bool,
     },
-    /// Print a token that is signed with the first secret of auth.secret_files, to try what it does.
+    /// Print a token signed with the first secret of auth.secret_files, to try tokens out.
     Token(tokens::Claims),
-    /// Look after the folder of an embedded store that is not running.
+    /// Check or repair the folder of an embedded store that is not running.
     Store {
         /// What to do with it.
         #[command(subcommand)]
         action: StoreAction,
     },
-    /// Take tokens back, on all servers of the store: whoever is connected with one is closed, and none is
-    /// taken again until its time.
+    /// Revoke tokens on all servers that share the store. Clients connected with one are disconnected, and
+    /// the tokens are rejected from then on.
     Revoke {
-        /// Whose: sub:NAME for all tokens of somebody, jti:ID for one.
+        /// Which tokens: sub:NAME for all of one person's, jti:ID for a single one.
         #[arg(value_parser = revocable)]
         name: String,
-        /// For how long: at least as long as such tokens are valid.
+        /// For how long: at least until the tokens expire.
         #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
         time: std::time::Duration,
     },
@@ -84,7 +84,7 @@ pub enum Command {
 /// What to do with a store's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum StoreAction {
-    /// Read the log from its first change to its last, and say whether it is whole.
+    /// Read the log from the first change to the last, and say whether it is intact.
     Check {
         /// The folder, as in store.path.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub struct Settings {
     /// Use the store at this address. Put a password into REDIS_URL instead, where nobody else sees it.
     #[arg(long, value_name = "URL", global = true)]
     pub redis_url: Option<String>,
-    /// Log events of this level and the more severe ones: error, warn, info, debug or trace.
+    /// Log events of this level and above: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", global = true)]
     pub log_level: Option<String>,
 }

@@ -137,13 +137,13 @@ fn check_store(loaded: &Loaded) -> ExitCode {
 fn make_token(loaded: &Loaded, claims: &tokens::Claims) -> ExitCode {
     let auth = &loaded.config.auth.verifier;
     let Some(secret) = auth.keys.secret() else {
-        eprintln!("headcount: there is no secret to sign with: name one in auth.secret_files");
+        eprintln!("headcount: no secret to sign with: name one in auth.secret_files");
         return ExitCode::from(CANNOT_BE_USED);
     };
     let made = claims.json(auth.policy.issuer.as_deref(), auth.policy.audience.as_deref());
     // What this server would refuse is not handed out.
     let checked = made.map(|claims| auth::sign(&claims, secret)).and_then(|token| {
-        auth.verify(&token, auth::now()).map(|_| token).map_err(|why| format!("this server would not take it: {why}"))
+        auth.verify(&token, auth::now()).map(|_| token).map_err(|why| format!("this server would reject it: {why}"))
     });
     match checked {
         Ok(token) => print(format!("{token}\n").as_bytes()),

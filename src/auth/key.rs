@@ -23,15 +23,15 @@ pub enum BadKey {
     Short,
     /// No public key that is understood.
     #[error(
-        "is no PEM public key of RSA (2048 to 8192 bits), P-256, P-384 or Ed25519; such a file begins with \
+        "is not a PEM public key of RSA (2048 to 8192 bits), P-256, P-384 or Ed25519; such a file begins with \
          BEGIN PUBLIC KEY"
     )]
     NotPublic,
     /// No set of keys.
-    #[error("is no JSON Web Key Set: one JSON object with a list \"keys\"")]
+    #[error("is not a JSON Web Key Set: one JSON object with a list \"keys\"")]
     NotASet,
     /// A set without a key to verify with.
-    #[error("is a JSON Web Key Set without any key of a kind that is understood here")]
+    #[error("is a JSON Web Key Set without a key of a supported kind")]
     NoKeys,
     /// Too much to be a set of keys.
     #[error("is too large: a JSON Web Key Set has at most 256 KiB and 100 keys")]

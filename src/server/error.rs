@@ -39,7 +39,7 @@ pub enum Error {
     #[error("{0}")]
     Embedded(#[from] StoreError),
     /// The kernel gave no thread, epoll or signal handler.
-    #[error("the system gave this process too little to run: {0}")]
+    #[error("the system did not give this process what it needs to run: {0}")]
     System(#[from] io::Error),
 }
 

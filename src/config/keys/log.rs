@@ -5,7 +5,7 @@ use super::row::{Kind::*, section};
 section! {
     [log]
 
-    /// Log events of this level and the more severe ones.
+    /// Log events of this level and above.
     level = "info": Choice(&["error", "warn", "info", "debug", "trace"]), live;
 
     /// "human" has colours, "plain" is one line of text an event, "json" is one JSON object an event, and
