@@ -23,10 +23,10 @@ mod edit;
 mod evicting;
 mod limits;
 mod snapshot;
-mod told;
 mod watchers;
 
 pub use edit::Edit;
+pub use evicting::evict_one;
 pub use limits::Limits;
 
 use db::{Db, Item, SLOT};
@@ -254,6 +254,33 @@ impl Keyspace {
         let selected = self.selected;
         if self.dbs[selected].watchers.awaits(key) {
             self.ready.push((selected, SmallBytes::new(key)));
+        }
+    }
+
+    /// As [`Self::changed`], and says by what.
+    pub fn changed_by(&mut self, class: Classes, event: &'static str, key: &[u8]) {
+        self.changed(key);
+        self.tell(class, event, key);
+    }
+
+    /// As [`Self::changed_by`], for a collection that may have become empty, which ends the key.
+    pub fn shrunk_by(&mut self, class: Classes, event: &'static str, key: &[u8]) {
+        self.changed_by(class, event, key);
+        if self.remove_if_empty(key) {
+            self.tell(Classes::GENERIC, "del", key);
+        }
+    }
+
+    /// Says what happened to a key of the selected database.
+    pub fn tell(&mut self, class: Classes, event: &'static str, key: &[u8]) {
+        self.events.note(class, event, self.selected, key);
+    }
+
+    /// Notes that a key was asked for that is not there.
+    pub fn missed(&mut self, key: &[u8]) {
+        self.misses += 1;
+        if !self.writing {
+            self.tell(Classes::MISSED, "keymiss", key);
         }
     }
 

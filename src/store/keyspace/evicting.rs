@@ -13,86 +13,89 @@ const DRAWN: usize = 10;
 /// Draws until it is given up; where hardly any key expires most of them fail.
 const DRAWS: usize = 128;
 
-impl Keyspace {
-    /// Lets one key go; says whether there was one.
-    pub fn evict_one(&mut self, reserved: Option<&[u8]>) -> bool {
-        let Some((db, key)) = self.candidate(reserved) else { return false };
-        let Some(index) = self.dbs[db].items.get_index_of(&key) else { return false };
-        let value = self.take(db, index);
-        self.trash.throw(value);
-        self.touch(db, &key);
-        self.events.note(Classes::EVICTED, "evicted", db, &key);
-        self.evicted += 1;
-        self.journal.record_expiry(db, &key);
-        true
-    }
+/// Lets one key go; returns whether there was one.
+pub fn evict_one(keys: &mut Keyspace, reserved: Option<&[u8]>) -> bool {
+    let Some((db, key)) = candidate(keys, reserved) else { return false };
+    let Some(index) = keys.dbs[db].items.get_index_of(&key) else { return false };
+    let value = keys.take(db, index);
+    keys.trash.throw(value);
+    keys.touch(db, &key);
+    keys.events.note(Classes::EVICTED, "evicted", db, &key);
+    keys.evicted += 1;
+    keys.journal.record_expiry(db, &key);
+    true
+}
 
-    fn candidate(&self, reserved: Option<&[u8]>) -> Option<(usize, SmallBytes)> {
-        let (volatile, choice) = match self.policy {
-            Policy::NoEviction => return None,
-            Policy::AllKeys(choice) => (false, choice),
-            Policy::Volatile(choice) => (true, choice),
-        };
-        let mut drawn: Vec<(u64, usize, &SmallBytes)> = Vec::with_capacity(DRAWN);
-        let all: usize = self.dbs.iter().map(|db| db.items.len()).sum();
-        for _ in 0..if choice == Choice::Ttl { 0 } else { DRAWS.min(all * 4) } {
-            if let Some((db, key)) = self.draw(all, volatile, reserved) {
-                drawn.push((self.worth(db, key, choice), db, key));
-            }
-            if drawn.len() == DRAWN || choice == Choice::Random && !drawn.is_empty() {
-                break;
-            }
+fn candidate(keys: &Keyspace, reserved: Option<&[u8]>) -> Option<(usize, SmallBytes)> {
+    let (volatile, choice) = match keys.policy {
+        Policy::NoEviction => return None,
+        Policy::AllKeys(choice) => (false, choice),
+        Policy::Volatile(choice) => (true, choice),
+    };
+    let mut drawn: Vec<(u64, usize, &SmallBytes)> = Vec::with_capacity(DRAWN);
+    let all: usize = keys.dbs.iter().map(|db| db.items.len()).sum();
+    for _ in 0..if choice == Choice::Ttl { 0 } else { DRAWS.min(all * 4) } {
+        if let Some((db, key)) = draw(keys, all, volatile, reserved) {
+            drawn.push((worth(keys, db, key, choice), db, key));
         }
-        if drawn.is_empty() {
-            // Hardly any is left to be drawn, or those go first that expire first.
-            drawn.extend(self.first_to_end(volatile, reserved).map(|(db, key)| (0, db, key)));
-        }
-        drawn.into_iter().min_by_key(|(worth, ..)| *worth).map(|(_, db, key)| (db, key.clone()))
-    }
-
-    /// A key at random that may go.
-    fn draw(&self, all: usize, volatile: bool, reserved: Option<&[u8]>) -> Option<(usize, &SmallBytes)> {
-        let mut nth = fastrand::usize(..all.max(1));
-        for (number, db) in self.dbs.iter().enumerate() {
-            if nth < db.items.len() {
-                let (key, item) = db.items.get_index(nth)?;
-                let fits = (!volatile || item.expires != 0) && !self.is_kept(number, key, reserved);
-                return fits.then_some((number, key));
-            }
-            nth -= db.items.len();
-        }
-        None
-    }
-
-    /// Of the keys that expire, the first that may go; or any that may, if they need not expire.
-    fn first_to_end(&self, volatile: bool, reserved: Option<&[u8]>) -> Option<(usize, &SmallBytes)> {
-        let dbs = self.dbs.iter().enumerate();
-        if !volatile {
-            let all = dbs.flat_map(|(number, db)| db.items.keys().take(DRAWS).map(move |key| (number, key)));
-            return all.into_iter().find(|(number, key)| !self.is_kept(*number, key, reserved));
-        }
-        let first = dbs.filter_map(|(number, db)| {
-            let mut ends = db.expiring.iter().take(DRAWS);
-            ends.find(|(_, key)| !self.is_kept(number, key, reserved)).map(|(at, key)| (*at, number, key))
-        });
-        first.min_by_key(|(at, ..)| *at).map(|(_, number, key)| (number, key))
-    }
-
-    /// The less it is, the sooner a key goes.
-    fn worth(&self, db: usize, key: &SmallBytes, choice: Choice) -> u64 {
-        let Some(item) = self.dbs[db].items.get(key) else { return 0 };
-        match choice {
-            Choice::Lru => u64::from(u32::MAX - item.usage.idle(self.now)),
-            Choice::Lfu => u64::from(item.usage.count(self.now)),
-            Choice::Random => 0,
-            Choice::Ttl => item.expires,
+        if drawn.len() == DRAWN || choice == Choice::Random && !drawn.is_empty() {
+            break;
         }
     }
-
-    /// Whether a key belongs to the count.
-    fn is_kept(&self, db: usize, key: &[u8], reserved: Option<&[u8]>) -> bool {
-        let Some(reserved) = reserved else { return false };
-        let own = [reserved, b"v1:{", key, b"}:own"].concat();
-        key.starts_with(reserved) || self.dbs[db].items.contains_key(&own[..])
+    if drawn.is_empty() {
+        // Hardly any is left to be drawn, or those go first that expire first.
+        drawn.extend(first_to_end(keys, volatile, reserved).map(|(db, key)| (0, db, key)));
     }
+    drawn.into_iter().min_by_key(|(worth, ..)| *worth).map(|(_, db, key)| (db, key.clone()))
+}
+
+/// A key at random that may go.
+fn draw<'a>(
+    keys: &'a Keyspace,
+    all: usize,
+    volatile: bool,
+    reserved: Option<&[u8]>,
+) -> Option<(usize, &'a SmallBytes)> {
+    let mut nth = fastrand::usize(..all.max(1));
+    for (number, db) in keys.dbs.iter().enumerate() {
+        if nth < db.items.len() {
+            let (key, item) = db.items.get_index(nth)?;
+            let fits = (!volatile || item.expires != 0) && !is_kept(keys, number, key, reserved);
+            return fits.then_some((number, key));
+        }
+        nth -= db.items.len();
+    }
+    None
+}
+
+/// Of the keys that expire, the first that may go; or any that may, if they need not expire.
+fn first_to_end<'a>(keys: &'a Keyspace, volatile: bool, reserved: Option<&[u8]>) -> Option<(usize, &'a SmallBytes)> {
+    let dbs = keys.dbs.iter().enumerate();
+    if !volatile {
+        let all = dbs.flat_map(|(number, db)| db.items.keys().take(DRAWS).map(move |key| (number, key)));
+        return all.into_iter().find(|(number, key)| !is_kept(keys, *number, key, reserved));
+    }
+    let first = dbs.filter_map(|(number, db)| {
+        let mut ends = db.expiring.iter().take(DRAWS);
+        ends.find(|(_, key)| !is_kept(keys, number, key, reserved)).map(|(at, key)| (*at, number, key))
+    });
+    first.min_by_key(|(at, ..)| *at).map(|(_, number, key)| (number, key))
+}
+
+/// The less it is, the sooner a key goes.
+fn worth(keys: &Keyspace, db: usize, key: &SmallBytes, choice: Choice) -> u64 {
+    let Some(item) = keys.dbs[db].items.get(key) else { return 0 };
+    match choice {
+        Choice::Lru => u64::from(u32::MAX - item.usage.idle(keys.now)),
+        Choice::Lfu => u64::from(item.usage.count(keys.now)),
+        Choice::Random => 0,
+        Choice::Ttl => item.expires,
+    }
+}
+
+/// Whether a key belongs to the count.
+fn is_kept(keys: &Keyspace, db: usize, key: &[u8], reserved: Option<&[u8]>) -> bool {
+    let Some(reserved) = reserved else { return false };
+    let own = [reserved, b"v1:{", key, b"}:own"].concat();
+    key.starts_with(reserved) || keys.dbs[db].items.contains_key(&own[..])
 }

@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::store::eviction::Policy;
+use crate::store::keyspace::evict_one;
 
 /// Keys that go at most before a command runs, or at the end of a round.
 const MOST: usize = 128;
@@ -20,7 +21,7 @@ pub fn make(server: &mut Server) {
         if server.data.keys.used() <= limit {
             return;
         }
-        if !server.data.keys.evict_one(reserved) {
+        if !evict_one(&mut server.data.keys, reserved) {
             return;
         }
     }
