@@ -86,10 +86,7 @@ pub fn file() -> String {
         for (at, key) in section.keys.iter().enumerate() {
             file.push_str(if at == 0 { "\n" } else { "\n\n" });
             comment(&mut file, key.doc);
-            let note = key.note();
-            if !note.is_empty() {
-                let _ = writeln!(file, "# {note}");
-            }
+            wrapped_comment(&mut file, &key.note());
             let _ = write!(file, "{} = {}", key.name(), key.default);
         }
         file.push('\n');
@@ -102,6 +99,26 @@ fn comment(file: &mut String, lines: &[&str]) {
         let _ = writeln!(file, "#{}", line.trim_end());
     }
 }
+
+/// Adds a text as comments that are no longer than lines should be.
+fn wrapped_comment(file: &mut String, text: &str) {
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        if length > 0 && length + 1 + word.len() > WIDTH {
+            file.push('\n');
+            length = 0;
+        }
+        file.push_str(if length == 0 { "# " } else { " " });
+        file.push_str(word);
+        length += if length == 0 { 2 } else { 1 } + word.len();
+    }
+    if length > 0 {
+        file.push('\n');
+    }
+}
+
+/// The longest line of a comment that is wrapped.
+const WIDTH: usize = 104;
 
 #[cfg(test)]
 mod tests {
