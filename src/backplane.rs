@@ -3,31 +3,43 @@
 //! In: keys, scripts and channel names. Out: replies, and one ordered feed of messages and
 //! subscription events. It reconnects by itself and tells when the state changes. It does not know
 //! what the numbers mean, nor which kind of Redis it talks to: the embedded store is one like any
-//! other. The rule: every wait has a deadline, and every key name is in [`keys`].
+//! other. In a cluster, each command and each channel goes to the primary that owns its slot. The rule:
+//! every wait has a deadline, and every key name is in [`keys`].
 
 mod backoff;
 pub mod client;
 mod connect;
 mod error;
+mod feed;
+mod feeds;
+mod following;
 pub mod inbox;
 pub mod keys;
+mod line;
 mod peer;
+mod places;
 pub mod probe;
 mod revoke;
 mod sentinel;
+mod shards;
+pub mod slots;
 pub mod subscriber;
 mod tls;
+pub mod topology;
 pub mod tracker;
+mod trackers;
 mod wishes;
 
 pub use backoff::Backoff;
-pub use client::{Client, Link};
+pub use client::{Client, Tenure};
 pub use connect::Credentials;
 pub use error::Error;
 pub use inbox::{Event, Inbox};
 pub use keys::{Key, Keys};
+pub use line::Link;
 pub use peer::Peer;
 pub use revoke::revoke;
 pub use subscriber::Subscriber;
-pub use tracker::{Tracker, Tracking};
+pub use tracker::Tracking;
+pub use trackers::Trackers;
 pub use wishes::Ticket;

@@ -10,6 +10,7 @@ mod state;
 mod task;
 mod trending;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -20,7 +21,8 @@ pub use state::{FOLLOWED, News};
 use task::Task;
 pub use trending::Trending;
 
-use crate::backplane::{Credentials, Keys, Tracker};
+use crate::backplane::topology::Topology;
+use crate::backplane::{Credentials, Keys, Trackers};
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -31,12 +33,14 @@ use crate::metrics::Metrics;
 pub fn boards(
     config: &config::Redis,
     credentials: watch::Receiver<Option<Credentials>>,
+    topology: Option<watch::Receiver<Arc<Topology>>>,
     pace: Duration,
     keys: Keys,
     metrics: Metrics,
 ) -> Result<(Boards, impl Future<Output = ()> + Send + use<>), redis::RedisError> {
     let handle = Boards::new(pace);
-    let tracker = Tracker::new(config, credentials, redis::Script::new(include_str!("boards/read.lua")))?;
+    let script = redis::Script::new(include_str!("boards/read.lua"));
+    let tracker = Trackers::new(config, credentials, topology, script)?;
     let task = Task::new(handle.clone(), tracker, keys, metrics);
     Ok((handle, task.run()))
 }

@@ -38,7 +38,7 @@ pub use model::{
 pub use problem::{Invalid, Problem};
 pub use reload::Changes;
 use sources::Variables;
-pub use store_address::StoreAddress;
+pub use store_address::{Server as StoreServer, StoreAddress};
 pub use tls::Tls;
 
 /// The embedded store is as open as Redis is by default.
@@ -120,7 +120,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     {
         reader.reject(
             "store.embedded",
-            "serves plain text at redis.url: take out TLS and sentinels there, or \"always\"",
+            "serves plain text at redis.url: take out TLS, sentinels and the cluster there, or \"always\"",
         );
     }
     let redis = Redis { url: value::with_password(redis.url, store.password.as_deref()), ..redis };
@@ -163,6 +163,14 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     let auth = token_keys::auth(&mut reader);
     let channels = Arc::new(reader.channels());
     reader.check_access(&channels, &auth);
+    if channels.0.iter().any(|rule| rule.of.is_some())
+        && StoreAddress::parse(&redis.url).is_some_and(|address| address.is_cluster())
+    {
+        reader.reject(
+            "channels",
+            "a board with `of` cannot be kept on a cluster: it reads keys of many slots in one step",
+        );
+    }
     let unseen = reader.unseen.take().unwrap_or_default();
     let warnings = std::mem::take(&mut reader.warnings);
     let mut notes = Vec::new();

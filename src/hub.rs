@@ -5,6 +5,7 @@
 //! The rules: a message is framed once and every socket gets the same bytes; no task is woken and
 //! nothing is allocated for a socket that can take them at once; a client that cannot has a bound.
 
+mod away;
 mod channel_value;
 mod fanout;
 mod followers;
@@ -93,7 +94,7 @@ pub enum Delivery {
         /// The channel.
         channel: Arc<str>,
     },
-    /// The board has nothing to show for now. Its members stay, and are told once it has.
+    /// The channel has nothing to show for now. Its members stay, and are told once it has.
     NoBoard {
         /// The channel.
         channel: Arc<str>,
@@ -121,9 +122,11 @@ pub enum Delivery {
     },
 }
 
-/// Why a board has nothing to show.
+/// Why a board has nothing to show, or, in a cluster, any channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoBoard {
+    /// The part of the store that has it is out of reach.
+    Away,
     /// Its key holds something else.
     NotAnOrderedSet,
     /// It is longer than what may wait for a client.
@@ -134,6 +137,7 @@ impl NoBoard {
     /// The error's code and message.
     pub(crate) fn told(self) -> (&'static str, &'static str) {
         match self {
+            Self::Away => ("away", "the part of the store that has the channel is out of reach"),
             Self::NotAnOrderedSet => ("not_an_ordered_set", "the channel's key in the store is not a sorted set"),
             Self::TooLarge => ("board_too_large", "the board is longer than the server's limits.client_buffer"),
         }

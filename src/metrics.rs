@@ -117,6 +117,12 @@ metrics! {
     store_lost: Counter;
     /// Times the store cut the subscription off and went on running.
     store_cut: Counter;
+    /// Times the part of a cluster that has a channel was out of reach, while others were not.
+    channels_degraded: Counter;
+    /// Times a primary of a cluster said that a slot is another's from now on.
+    store_moved: Counter;
+    /// Times a primary of a cluster said that a key may be at another already, while its slot moves.
+    store_asked: Counter;
     /// Statements of how many clients this node has on a channel.
     statements: Counter;
     /// Dead nodes whose tallies this node withdrew.

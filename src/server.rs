@@ -191,12 +191,14 @@ impl Node {
 
         let keys = Keys::new(&config.redis.key_prefix);
         let commands = Client::new(&config.redis, host.credentials(), metrics.clone())?;
-        let feed = Subscriber::new(&config.redis, host.credentials(), metrics.clone())?;
+        let topology = commands.topology();
+        let feed = Subscriber::new(&config.redis, host.credentials(), topology.clone(), metrics.clone())?;
         let link = commands.link();
 
         let (presence, count) =
             presence(config.presence.clone(), config.channels.clone(), commands.clone(), keys.clone(), metrics.clone());
-        let (boards, reading) = boards(&config.redis, host.credentials(), pace(config), keys.clone(), metrics.clone())?;
+        let (boards, reading) =
+            boards(&config.redis, host.credentials(), topology, pace(config), keys.clone(), metrics.clone())?;
         background.spawn(reading);
         let repair = config.presence.repair;
         let trending = Trending::new(config.channels.clone(), repair, commands.clone(), keys.clone());

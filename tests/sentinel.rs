@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::support::client::Client;
 use crate::support::node::Node;
-use crate::support::servers::Server;
+use crate::support::watched::Watched;
 use crate::support::{SOON, alone, eventually, same, settles};
 
 const COUNT: &str = "users:count";
@@ -20,8 +20,7 @@ const BOARD: &str = "board:game";
 const WITHIN: Duration = Duration::from_secs(4);
 
 struct Scene {
-    servers: Vec<Server>,
-    sentinels: Vec<Server>,
+    store: Watched,
     nodes: Vec<Node>,
     clients: Vec<Client>,
     /// One on each node that sees a board.
@@ -30,28 +29,10 @@ struct Scene {
 
 impl Scene {
     async fn begin() -> Scene {
-        let first = Server::start(&["--repl-diskless-sync-delay", "0"]).await;
-        let port = first.port.to_string();
-        let second = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
-        eventually("it is a replica", SOON, || async {
-            let info: String = second.ask(&["INFO", "replication"]).await?;
-            if info.contains("master_link_status:up") { Ok(()) } else { Err(info) }
-        })
-        .await;
-        let mut sentinels = Vec::new();
-        for _ in 0..3 {
-            sentinels.push(Server::sentinel(first.port, 2).await);
-        }
-        let mut scene = Scene {
-            servers: vec![first, second],
-            sentinels,
-            nodes: Vec::new(),
-            clients: Vec::new(),
-            watchers: Vec::new(),
-        };
-        scene.know_each_other().await;
+        let store = Watched::start().await;
+        let mut scene = Scene { store, nodes: Vec::new(), clients: Vec::new(), watchers: Vec::new() };
         for _ in 0..2 {
-            let node = Node::start(&scene.url()).await;
+            let node = Node::start(&scene.store.url()).await;
             for _ in 0..3 {
                 scene.clients.push(Client::join(&node, &[COUNT, NEWS]).await);
             }
@@ -62,41 +43,10 @@ impl Scene {
         scene
     }
 
-    fn url(&self) -> String {
-        let hosts: Vec<String> = self.sentinels.iter().map(|one| format!("127.0.0.1:{}", one.port)).collect();
-        format!("redis+sentinel://{}/main", hosts.join(","))
-    }
-
-    async fn know_each_other(&self) {
-        eventually("the sentinels know each other and the replica", SOON, || async {
-            for sentinel in &self.sentinels {
-                let known: Vec<Reply> = sentinel.ask(&["SENTINEL", "SENTINELS", "main"]).await?;
-                let replicas: Vec<Reply> = sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).await?;
-                same("sentinels and replicas", (known.len(), replicas.len()), (2, 1))?;
-            }
-            Ok(())
-        })
-        .await;
-    }
-
-    /// Waits until most sentinels name this server.
-    async fn elected(&self, server: usize) {
-        let port = self.servers[server].port;
-        eventually("another primary is elected", SOON * 2, || async {
-            let mut votes = 0;
-            for sentinel in &self.sentinels {
-                let address: Vec<String> = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]).await?;
-                votes += usize::from(address[1] == port.to_string());
-            }
-            if votes > 1 { Ok(()) } else { Err(format!("{votes} votes")) }
-        })
-        .await;
-    }
-
     async fn is_right(&self, server: usize) {
         let open = self.clients.len() as i64;
         settles(&format!("{open} everywhere"), WITHIN, Duration::from_secs(1), || async {
-            same("GET", self.servers[server].ask(&["GET", COUNT]).await?, Some(open))?;
+            same("GET", self.store.servers[server].ask(&["GET", COUNT]).await?, Some(open))?;
             self.clients.iter().try_for_each(|client| client.sees(COUNT, open))
         })
         .await;
@@ -105,11 +55,11 @@ impl Scene {
     /// What is written into a board there shows, and it is there that each node is told of changes.
     async fn shows_boards_of(&self, server: usize) {
         eventually("each node's boards are told of by the primary", SOON, || async {
-            let clients: String = self.servers[server].ask(&["CLIENT", "LIST"]).await?;
+            let clients: String = self.store.servers[server].ask(&["CLIENT", "LIST"]).await?;
             same("clients that track", clients.lines().filter(|line| line.contains(" flags=t ")).count(), 2)
         })
         .await;
-        self.servers[server].must::<i64>(&["ZADD", BOARD, &server.to_string(), "ann"]).await;
+        self.store.servers[server].must::<i64>(&["ZADD", BOARD, &server.to_string(), "ann"]).await;
         let board = json!([["ann", server]]);
         for watcher in &self.watchers {
             watcher.until("the board", SOON, |all| all.last().filter(|last| last["board"] == board).map(|_| ())).await;
@@ -118,7 +68,7 @@ impl Scene {
 
     /// After the election: people come and go, the gap is told, and what is published then arrives.
     async fn goes_on_at(&mut self, server: usize) {
-        self.elected(server).await;
+        self.store.elected(server).await;
         let start = Instant::now();
         drop(self.clients.remove(0));
         self.clients.push(Client::join(&self.nodes[0], &[COUNT, NEWS]).await);
@@ -129,7 +79,7 @@ impl Scene {
         for client in &self.clients[..self.clients.len() - 1] {
             client.until("told of the gap", SOON, |messages| messages.contains(&gap).then_some(())).await;
         }
-        self.servers[server].must::<i64>(&["PUBLISH", NEWS, "here"]).await;
+        self.store.servers[server].must::<i64>(&["PUBLISH", NEWS, "here"]).await;
         for client in &self.clients {
             client.shows(NEWS, "here").await;
             assert!(client.closed().is_none());
@@ -146,11 +96,11 @@ impl Scene {
 async fn a_primary_that_dies_is_left_for_the_elected_one() {
     let _turn = alone().await;
     let mut scene = Scene::begin().await;
-    scene.servers[0].kill().await;
+    scene.store.servers[0].kill().await;
     scene.goes_on_at(1).await;
     assert!(scene.states() <= 4, "{} frames of state", scene.states());
     // It comes back as a replica, and nobody goes there.
-    scene.servers[0].revive().await;
+    scene.store.servers[0].revive().await;
     scene.is_right(1).await;
 }
 
@@ -158,9 +108,9 @@ async fn a_primary_that_dies_is_left_for_the_elected_one() {
 async fn a_primary_that_stalls_is_left_and_what_it_has_when_it_wakes_is_not_believed() {
     let _turn = alone().await;
     let mut scene = Scene::begin().await;
-    scene.servers[0].signal(Signal::STOP);
+    scene.store.servers[0].signal(Signal::STOP);
     scene.goes_on_at(1).await;
-    scene.servers[0].signal(Signal::CONT);
+    scene.store.servers[0].signal(Signal::CONT);
     scene.is_right(1).await;
 }
 
@@ -168,7 +118,7 @@ async fn a_primary_that_stalls_is_left_and_what_it_has_when_it_wakes_is_not_beli
 async fn a_planned_failover_is_followed() {
     let _turn = alone().await;
     let mut scene = Scene::begin().await;
-    scene.sentinels[0].must::<Reply>(&["SENTINEL", "FAILOVER", "main"]).await;
+    scene.store.sentinels[0].must::<Reply>(&["SENTINEL", "FAILOVER", "main"]).await;
     scene.goes_on_at(1).await;
 }
 
@@ -177,13 +127,13 @@ async fn sentinels_that_are_gone_or_wrong_are_outvoted() {
     let _turn = alone().await;
     let mut scene = Scene::begin().await;
     // One is gone, and one names the replica.
-    scene.sentinels[2].kill().await;
-    let liar = &scene.sentinels[1];
+    scene.store.sentinels[2].kill().await;
+    let liar = &scene.store.sentinels[1];
     liar.must::<Reply>(&["SENTINEL", "REMOVE", "main"]).await;
-    let port = scene.servers[1].port.to_string();
+    let port = scene.store.servers[1].port.to_string();
     liar.must::<Reply>(&["SENTINEL", "MONITOR", "main", "127.0.0.1", &port, "2"]).await;
-    scene.servers[0].must::<i64>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
-    scene.servers[0].must::<i64>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    scene.store.servers[0].must::<i64>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    scene.store.servers[0].must::<i64>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     scene.is_right(0).await;
     scene.clients.push(Client::join(&scene.nodes[1], &[COUNT, NEWS]).await);
     scene.is_right(0).await;

@@ -1,62 +1,28 @@
-//! One multiplexed connection for commands and scripts, kept up by a task.
-//!
-//! Every call has a deadline. A call that is not answered in time ends the connection for all: its
-//! late answer must not be taken for another's, and a store that stalls is a store that is away. An
-//! answer of any kind, also an error, leaves it up.
+//! The way to send commands: over one connection, or, in a cluster, over one to each primary.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, RedisResult, ScriptInvocation, Value};
+use redis::{Cmd, FromRedisValue, ScriptInvocation};
 use tokio::sync::{Notify, watch};
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, sleep, timeout};
 
-use super::backoff::Backoff;
-use super::connect::{Connection, Connector, Credentials, Failure};
+use super::connect::{Connector, Credentials};
 use super::error::Error;
-use super::peer::{Peer, eviction};
+use super::line::{Line, Link, convert};
+use super::shards::Shards;
+use super::topology::Topology;
 use crate::config;
 use crate::metrics::Metrics;
 
-/// How long a connection has to last before the next one may be tried at once.
-const STABLE: Duration = Duration::from_secs(1);
-
-/// Whether the store answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
-    /// Not connected, and why; empty before the first attempt has ended.
-    Down(String),
-    /// The store answers, but refuses the connection; why.
-    Refused(String),
-    /// Connected, and to whom.
-    Up(Peer),
-}
-
-/// A handle to the store; clones share one connection.
+/// A handle to the store; clones share its connections.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    way: Way,
 }
 
-struct Shared {
-    connector: Connector,
-    current: Mutex<Current>,
-    link: watch::Sender<Link>,
-    /// Rung by a call that found the connection broken.
-    broken: Notify,
-    metrics: Metrics,
-}
-
-/// The connection in use, and how it was so far.
-#[derive(Default)]
-struct Current {
-    connection: Option<Connection>,
-    /// Which connection it is: a call that fails ends only the one that it used.
-    epoch: u64,
-    /// It gave an answer that was of use to somebody.
-    useful: bool,
+#[derive(Clone)]
+enum Way {
+    One(Line),
+    Many(Shards),
 }
 
 impl Client {
@@ -69,178 +35,79 @@ impl Client {
         credentials: watch::Receiver<Option<Credentials>>,
         metrics: Metrics,
     ) -> Result<Self, redis::RedisError> {
-        let shared = Shared {
-            connector: Connector::new(config, credentials)?,
-            current: Mutex::default(),
-            link: watch::Sender::new(Link::Down(String::new())),
-            broken: Notify::new(),
-            metrics,
+        let connector = Connector::new(config, credentials)?;
+        let way = match connector.seeds() {
+            [] => Way::One(Line::new(connector, metrics, Arc::new(Notify::new()))),
+            _ => Way::Many(Shards::new(connector, metrics)),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { way })
     }
 
-    /// Follows the state of the connection.
+    /// Follows the state of the connection. A cluster is up while any of its primaries is.
     pub fn link(&self) -> watch::Receiver<Link> {
-        self.shared.link.subscribe()
-    }
-
-    /// Connects, and connects again whenever the connection breaks. Runs until it is dropped.
-    pub async fn keep_up(self) {
-        let shared = &*self.shared;
-        let mut backoff = Backoff::to_connect();
-        let mut warned = String::new();
-        loop {
-            match shared.connector.commands().await {
-                Ok(connection) => {
-                    let (server, start) = (connection.server.clone(), Instant::now());
-                    let epoch = shared.begin(connection);
-                    // One that does not let us ask may still let us count.
-                    match self.ask::<String>(redis::cmd("INFO").arg("everything")).await {
-                        Ok(info) => {
-                            warn_of_eviction(&info, &mut warned);
-                            shared.went_up(epoch, Peer::read(&info));
-                        }
-                        Err(Error::Down | Error::Lost(_)) => {}
-                        Err(_) => shared.went_up(epoch, Peer::unknown()),
-                    }
-                    while shared.has(epoch) {
-                        tokio::select! {
-                            () = shared.broken.notified() => {}
-                            why = shared.connector.moved(server.as_ref()) => shared.give_up(epoch, Link::Down(why)),
-                        }
-                    }
-                    // One that breaks at once is no success, whatever was answered on it.
-                    if shared.was_useful() && start.elapsed() >= STABLE {
-                        backoff.reset();
-                    }
-                }
-                Err(Failure::Refused(why)) => shared.went_down(Link::Refused(why)),
-                Err(Failure::Away(why)) => shared.went_down(Link::Down(why)),
-            }
-            sleep(backoff.pause()).await;
+        match &self.way {
+            Way::One(line) => line.link(),
+            Way::Many(shards) => shards.link(),
         }
     }
 
-    /// Sends one command.
+    /// Follows which primary of a cluster owns which slot; None where the store is one server.
+    pub fn topology(&self) -> Option<watch::Receiver<Arc<Topology>>> {
+        match &self.way {
+            Way::One(_) => None,
+            Way::Many(shards) => Some(shards.topology()),
+        }
+    }
+
+    /// Whether the keys are spread over several servers, each with a clock of its own.
+    pub fn is_sharded(&self) -> bool {
+        matches!(self.way, Way::Many(_))
+    }
+
+    /// In a cluster: tells one connection to the primary that has this key from the next one. Otherwise
+    /// always the same.
+    pub fn tenure(&self, key: &[u8]) -> Tenure {
+        match &self.way {
+            Way::One(_) => Tenure::default(),
+            Way::Many(shards) => Tenure(shards.tenure(key)),
+        }
+    }
+
+    /// Connects, and connects again whenever a connection breaks. Runs until it is dropped.
+    pub async fn keep_up(self) {
+        match self.way {
+            Way::One(line) => line.keep_up().await,
+            Way::Many(shards) => shards.keep_up().await,
+        }
+    }
+
+    /// Sends one command; in a cluster, to the primary that has its key.
     ///
     /// # Errors
     /// See [`Error`]; after [`Error::Lost`] the command may or may not have been carried out.
     pub async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        let answer = self.ask(command).await;
-        self.shared.note(&answer);
-        answer
+        let answer = match &self.way {
+            Way::One(line) => line.command(command).await,
+            Way::Many(shards) => shards.command(command).await,
+        };
+        answer.and_then(convert)
     }
 
-    /// Runs a script by its hash, and loads it where the store does not know it yet.
+    /// Runs a script by its hash, and loads it where the store does not know it yet. Not in a cluster, where a
+    /// script must not reach for keys of many slots.
     ///
     /// # Errors
     /// See [`Error`]; after [`Error::Lost`] the script may or may not have been run.
     pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Error> {
-        let (epoch, mut connection) = self.shared.get()?;
-        let answer = timeout(self.shared.connector.response_timeout, script.invoke_async(&mut connection)).await;
-        let answer = self.shared.judge(epoch, answer).and_then(convert);
-        self.shared.note(&answer);
-        answer
-    }
-
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        let (epoch, mut connection) = self.shared.get()?;
-        let answer = timeout(self.shared.connector.response_timeout, command.query_async(&mut connection)).await;
-        self.shared.judge(epoch, answer).and_then(convert)
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, connection: Connection) -> u64 {
-        let mut current = self.lock();
-        *current = Current { connection: Some(connection), epoch: current.epoch + 1, useful: false };
-        current.epoch
-    }
-
-    fn get(&self) -> Result<(u64, MultiplexedConnection), Error> {
-        let current = self.lock();
-        let connection = current.connection.as_ref().ok_or(Error::Down)?;
-        Ok((current.epoch, connection.commands.clone()))
-    }
-
-    fn note<T>(&self, answer: &Result<T, Error>) {
-        if answer.is_ok() {
-            self.lock().useful = true;
-        }
-    }
-
-    fn was_useful(&self) -> bool {
-        self.lock().useful
-    }
-
-    /// Tells an answer from a broken connection, and has the latter replaced once.
-    fn judge(&self, epoch: u64, answer: Result<RedisResult<Value>, Elapsed>) -> Result<Value, Error> {
-        let why = match answer.map(|answer| answer.map_err(|error| Error::of(&error))) {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(Error::Lost(why))) => why,
-            Ok(Err(answered)) => {
-                if self.connector.is_no_primary(&answered) {
-                    self.give_up(epoch, Link::Refused(answered.reason()));
-                }
-                return Err(answered);
+        match &self.way {
+            Way::One(line) => line.run(script).await.and_then(convert),
+            Way::Many(_) => {
+                Err(Error::Refused("CROSSSLOT a cluster runs no script over keys of many slots".to_owned()))
             }
-            Err(_) => format!("no answer within {:?}", self.connector.response_timeout),
-        };
-        self.give_up(epoch, Link::Down(why.clone()));
-        Err(Error::Lost(why))
-    }
-
-    /// Has a connection replaced, once.
-    fn give_up(&self, epoch: u64, link: Link) {
-        let mut current = self.lock();
-        if current.epoch == epoch && current.connection.take().is_some() {
-            drop(current);
-            self.went_down(link);
-            self.broken.notify_one();
-        }
-    }
-
-    /// Whether this connection is in use still.
-    fn has(&self, epoch: u64) -> bool {
-        let current = self.lock();
-        current.epoch == epoch && current.connection.is_some()
-    }
-
-    /// The connection is ready for use, unless another call has found it broken by now.
-    fn went_up(&self, epoch: u64, peer: Peer) {
-        let current = self.lock();
-        if current.epoch == epoch && current.connection.is_some() {
-            tracing::debug!(store = &*self.connector.shown, peer = peer.name, "connected to the store");
-            self.link.send_replace(Link::Up(peer));
-        }
-    }
-
-    fn went_down(&self, link: Link) {
-        tracing::debug!(store = &*self.connector.shown, ?link, "no connection to the store");
-        if let Link::Up(_) = self.link.send_replace(link) {
-            self.metrics.store_lost.inc();
         }
     }
 }
 
-/// An operator should hear of a store that may evict a count, but once for each policy.
-fn warn_of_eviction(info: &str, warned: &mut String) {
-    let policy = eviction(info).unwrap_or_default();
-    if !policy.is_empty() && policy != warned {
-        tracing::warn!(
-            policy,
-            "the store may evict keys, and with them a count; set its maxmemory-policy to noeviction"
-        );
-    }
-    policy.clone_into(warned);
-}
-
-/// The reply as what was asked for. One that is something else arrived all the same: it is no reason to
-/// give up the connection that everybody shares.
-fn convert<T: FromRedisValue>(value: Value) -> Result<T, Error> {
-    T::from_redis_value(value).map_err(|error| Error::Reply(error.to_string()))
-}
+/// See [`Client::tenure`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tenure(Option<(config::StoreServer, u64)>);

@@ -22,9 +22,9 @@ use tokio::time::{sleep, timeout};
 
 use super::error::Error;
 use super::inbox::Inbox;
-use super::sentinel::{Server, Votes};
+use super::sentinel::Votes;
 use super::tls;
-use crate::config::{self, StoreAddress};
+use crate::config::{self, StoreAddress, StoreServer as Server};
 
 /// Between two looks whether the sentinels name another primary.
 const LOOK: Duration = Duration::from_millis(500);
@@ -83,6 +83,8 @@ pub struct Credentials {
 #[derive(Clone)]
 pub(super) struct Connector {
     address: Arc<StoreAddress>,
+    /// In the place of the one in the address.
+    server: Option<Server>,
     config: Arc<config::Redis>,
     /// Used in place of the URL's while there are any.
     credentials: watch::Receiver<Option<Credentials>>,
@@ -97,11 +99,24 @@ impl Connector {
         let unknown = || RedisError::from((ErrorKind::InvalidClientConfig, "it names no store"));
         Ok(Self {
             address: Arc::new(StoreAddress::parse(&config.url).ok_or_else(unknown)?),
+            server: None,
             shown: config.shown().into(),
             response_timeout: config.response_timeout,
             config: Arc::new(config.clone()),
             credentials,
         })
+    }
+
+    /// The same, for one server of a cluster.
+    pub fn to(&self, server: &Server) -> Self {
+        let (host, port) = server;
+        let shown = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Self { server: Some(server.clone()), shown: shown.into(), ..self.clone() }
+    }
+
+    /// The servers of a cluster that the address names; none for any other store.
+    pub fn seeds(&self) -> &[Server] {
+        &self.address.seeds
     }
 
     /// As whom to connect now, and in what way.
@@ -192,7 +207,8 @@ impl Connector {
         config: &impl Fn() -> AsyncConnectionConfig,
     ) -> Result<Connection, Failure> {
         if self.sentinels().is_empty() {
-            let connecting = async { Connection::over(self.stream(None).await?, inbox, settings, config()).await };
+            let connecting =
+                async { Connection::over(self.stream(self.server.as_ref()).await?, inbox, settings, config()).await };
             return self.in_time(connecting).await;
         }
         let votes = self.ask_sentinels().await;

@@ -33,6 +33,22 @@ pub enum Event {
         /// Which wish for the channel this answers.
         ticket: Ticket,
     },
+    /// In a cluster: the shard of these channels is gone, and why. Messages may be missed until each is
+    /// subscribed again. The others are not concerned.
+    Away {
+        /// The channels' names in the store.
+        channels: Vec<String>,
+        /// Why.
+        why: String,
+    },
+    /// In a cluster: the channel's slot has moved, and the new shard acknowledged the subscription. A message that
+    /// was under way may be missing, or come twice.
+    Moved {
+        /// The channel's name in the store.
+        channel: String,
+        /// Which wish for the channel this answers.
+        ticket: Ticket,
+    },
     /// A message. The name is the store's, with the prefix.
     Message {
         /// The channel's name in the store.

@@ -70,6 +70,11 @@ impl Keys {
         self.channel(name)
     }
 
+    /// In a cluster, sorted set: id whose share was withdrawn for good, to when that was.
+    pub fn dead(&self, channel: &str) -> String {
+        format!("{0}headcount:v1:{{{0}{channel}}}:dead", self.prefix)
+    }
+
     /// Sorted set: node id to the end of its lease, in milliseconds of the store's clock.
     pub fn nodes(&self) -> String {
         format!("{}headcount:v1:nodes", self.prefix)

@@ -13,6 +13,9 @@ use super::connect::{Connection, Connector, Failure};
 use super::error::Error;
 use super::inbox::Inbox;
 use super::peer::{Peer, eviction, field};
+use super::shards::ask_seed;
+use super::slots::{slot, tag_within};
+use super::topology::Topology;
 use crate::config;
 
 /// Round trips that are measured.
@@ -36,23 +39,72 @@ pub struct Findings {
 pub async fn probe(config: &config::Redis, channels: Vec<String>) -> Result<Findings, String> {
     let (_, nobody_else) = watch::channel(None);
     let connector = Connector::new(config, nobody_else).map_err(|error| error.to_string())?;
-    let connection = connector.commands().await.map_err(Failure::into_reason)?;
-    let mut probe = Probe { connector, connection, prefix: config.key_prefix.clone(), findings: Findings::default() };
-    probe.look_at_store().await?;
-    probe.look_at_clock().await?;
-    probe.try_commands().await?;
-    probe.try_channels(&channels).await?;
-    Ok(probe.findings)
+    let prefix = &config.key_prefix;
+    let own = format!("{prefix}headcount:v1:check");
+    let names: Vec<String> = channels.iter().map(|channel| format!("{prefix}{channel}")).chain([own]).collect();
+    let mut findings = Findings::default();
+    if connector.seeds().is_empty() {
+        let tag = format!("check-{:016x}", fastrand::u64(..));
+        Probe::of(connector, prefix, None, &mut findings).await?.look(&tag, &names).await?;
+        return Ok(findings);
+    }
+    let topology = ask_topology(&connector).await?;
+    if topology.uncovered() > 0 {
+        findings.problems.push(format!("{} of the cluster's 16384 slots are nobody's", topology.uncovered()));
+    }
+    for primary in topology.primaries() {
+        let ranges = topology.ranges(primary);
+        let here = |slot: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&slot));
+        let names: Vec<String> = names.iter().filter(|name| here(slot(name.as_bytes()))).cloned().collect();
+        let Some(tag) = tag_within(&ranges) else { continue };
+        let mut probe = Probe::of(connector.to(primary), prefix, Some(ranges), &mut findings).await?;
+        probe.look(&tag, &names).await?;
+    }
+    Ok(findings)
 }
 
-struct Probe {
+/// Asks the servers that the address names, one after the other, until one answers.
+async fn ask_topology(connector: &Connector) -> Result<Topology, String> {
+    let mut failure = String::new();
+    for place in 0..connector.seeds().len() {
+        match ask_seed(connector, place).await {
+            Ok(view) => return Ok(Topology::of(&[view], &Topology::default())),
+            Err(why) => failure = why.into_reason(),
+        }
+    }
+    let missing = failure.contains("NOPERM") && failure.contains("cluster");
+    Err(if missing { "CLUSTER SLOTS is not allowed: give the user +cluster|slots".to_owned() } else { failure })
+}
+
+struct Probe<'a> {
     connector: Connector,
     connection: Connection,
-    prefix: String,
-    findings: Findings,
+    prefix: &'a str,
+    /// The slots of a primary of a cluster.
+    slots: Option<Vec<(u16, u16)>>,
+    findings: &'a mut Findings,
 }
 
-impl Probe {
+impl<'a> Probe<'a> {
+    async fn of(
+        connector: Connector,
+        prefix: &'a str,
+        slots: Option<Vec<(u16, u16)>>,
+        findings: &'a mut Findings,
+    ) -> Result<Self, String> {
+        let connected = connector.commands().await.map_err(Failure::into_reason);
+        let at = |why| if slots.is_some() { format!("{}: {why}", connector.shown) } else { why };
+        Ok(Self { connection: connected.map_err(at)?, connector, prefix, slots, findings })
+    }
+
+    /// Looks at one server. `tag` goes into the keys that are tried, `names` are those of channels there.
+    async fn look(&mut self, tag: &str, names: &[String]) -> Result<(), String> {
+        self.look_at_store().await?;
+        self.look_at_clock().await?;
+        self.try_commands(tag).await?;
+        self.try_channels(names).await
+    }
+
     /// Sends one command. The outer error is that of a connection that is lost.
     async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<Result<T, Error>, String> {
         let limit = self.connector.response_timeout;
@@ -84,8 +136,12 @@ impl Probe {
             self.findings.problems.push("it is a replica; servers need the primary".to_owned());
         }
         self.findings.facts.push(("role", if role == "slave" { "replica".to_owned() } else { role }));
-        if field(&info, "cluster_enabled") == Some("1") {
-            self.findings.facts.push(("cluster", "yes; all of its slots must be on this one server".to_owned()));
+        if let Some(slots) = &self.slots {
+            let ranges: Vec<String> = slots.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+            self.findings.facts.push(("slots", ranges.join(" ")));
+        } else if field(&info, "cluster_enabled") == Some("1") {
+            let how = "yes; redis+cluster:// uses all of its servers, this address only one".to_owned();
+            self.findings.facts.push(("cluster", how));
         }
         if let Some(policy) = eviction(&info) {
             self.findings.problems.push(format!(
@@ -125,14 +181,19 @@ impl Probe {
     }
 
     /// Does everything once that a server does.
-    async fn try_commands(&mut self) -> Result<(), String> {
+    async fn try_commands(&mut self, tag: &str) -> Result<(), String> {
         let before = self.findings.problems.len();
-        for words in commands(&self.prefix) {
+        for words in commands(self.prefix, tag) {
             let mut command = redis::cmd(&words[0]);
             command.arg(&words[1..]);
             if let Err(error) = self.ask::<Value>(&command).await? {
                 self.problem(&words[0], &error);
             }
+        }
+        if self.slots.is_some()
+            && let Err(error) = self.ask::<Value>(redis::cmd("CLUSTER").arg("SLOTS")).await?
+        {
+            self.problem("CLUSTER SLOTS", &error);
         }
         let script = redis::Script::new("return 1");
         let invocation: ScriptInvocation<'_> = script.prepare_invoke();
@@ -151,11 +212,8 @@ impl Probe {
     }
 
     /// Whether the keys and channels of the configuration may be used.
-    async fn try_channels(&mut self, channels: &[String]) -> Result<(), String> {
-        let own = format!("{}headcount:v1:check", self.prefix);
-        let names = channels.iter().map(|channel| format!("{}{channel}", self.prefix)).chain([own]);
-        let names: Vec<String> = names.collect();
-        for name in &names {
+    async fn try_channels(&mut self, names: &[String]) -> Result<(), String> {
+        for name in names {
             if let Err(error) = self.ask::<Value>(redis::cmd("EXISTS").arg(name)).await? {
                 let problem = format!("the key {name} cannot be used: {}; allow ~{name}", error.reason());
                 self.findings.problems.push(problem);
@@ -164,7 +222,7 @@ impl Probe {
         let inbox = std::sync::Arc::new(Inbox::default());
         let subscription = self.connector.subscription(&inbox, |_| Ok(())).await;
         let mut subscription = subscription.map_err(|why| format!("no subscription: {}", why.into_reason()))?;
-        for name in &names {
+        for name in names {
             let limit = self.connector.response_timeout;
             match timeout(limit, subscription.commands.subscribe(name)).await {
                 Ok(Ok(())) => {}
@@ -202,12 +260,12 @@ fn name_of(command: &Cmd) -> String {
 }
 
 /// Everything that a server sends, and that its scripts do, on keys that are gone at the end.
-fn commands(prefix: &str) -> Vec<Vec<String>> {
-    let base = format!("{prefix}headcount:v1:{{check-{:016x}}}", fastrand::u64(..));
+fn commands(prefix: &str, tag: &str) -> Vec<Vec<String>> {
+    let base = format!("{prefix}headcount:v1:{{{tag}}}:check");
     let (text, hash, sorted, set) =
         (format!("{base}:text"), format!("{base}:hash"), format!("{base}:sorted"), format!("{base}:set"));
     let channel = format!("{prefix}headcount:v1:check");
-    let lines: [&[&str]; 25] = [
+    let lines: [&[&str]; 27] = [
         &["SET", &text, "1", "PX", "10000"],
         &["INCRBY", &text, "1"],
         &["GETRANGE", &text, "0", "1"],
@@ -223,6 +281,8 @@ fn commands(prefix: &str) -> Vec<Vec<String>> {
         &["ZSCORE", &sorted, "member"],
         &["ZMSCORE", &sorted, "member"],
         &["ZRANGEBYSCORE", &sorted, "-inf", "+inf"],
+        &["ZREMRANGEBYSCORE", &sorted, "-inf", "0"],
+        &["PEXPIRE", &sorted, "10000"],
         &["ZREM", &sorted, "member"],
         &["SADD", &set, "member"],
         &["SMEMBERS", &set],
@@ -243,7 +303,7 @@ mod tests {
 
     #[test]
     fn every_command_of_the_scripts_is_tried() {
-        let tried: Vec<String> = commands("").into_iter().map(|words| words[0].clone()).collect();
+        let tried: Vec<String> = commands("", "tag").into_iter().map(|words| words[0].clone()).collect();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/presence/lua");
         for file in std::fs::read_dir(folder).unwrap() {
             let text = std::fs::read_to_string(file.unwrap().path()).unwrap();

@@ -5,8 +5,7 @@
 //! leaves its primary only when most of all sentinels name another: from a partition with a few of them
 //! it does not go back and forth.
 
-/// A server: host and port.
-pub(super) type Server = (String, u16);
+use crate::config::StoreServer as Server;
 
 /// What the sentinels said, each server with the number of those that name it, the most named first.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A connection for reading keys that are read again whenever they change, as the store tells of it.
+//! One connection for reading keys that are read again whenever they change, as the store tells of it.
 //!
 //! In: a read-only script over one key. Out: its replies, and news of keys that were read before: the
 //! store's client-side caching, `CLIENT TRACKING ON OPTIN`. Each key is told of once, until it is read
@@ -17,9 +17,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::connect::{Connection, Connector, Credentials, Failure};
+use super::connect::{Connection, Connector, Failure};
 use super::error::Error;
-use crate::config;
 
 /// Between two checks that the connection is alive: without them, a store that fell silent is one where
 /// nothing changes.
@@ -51,7 +50,7 @@ pub enum Tracking {
 
 /// A handle; clones share one connection.
 #[derive(Clone)]
-pub struct Tracker {
+pub(super) struct Tracker {
     shared: Arc<Shared>,
 }
 
@@ -61,11 +60,13 @@ struct Shared {
     current: Mutex<Option<Current>>,
     mailbox: Arc<Mailbox>,
     broken: Notify,
+    /// The first attempt to connect has ended.
+    tried: watch::Sender<bool>,
 }
 
 /// Where pushes are noted until somebody takes them.
 #[derive(Default)]
-struct Mailbox {
+pub(super) struct Mailbox {
     news: Mutex<News>,
     fresh: Notify,
 }
@@ -77,34 +78,18 @@ struct Current {
 }
 
 impl Tracker {
-    /// A handle for running one script, which connects as soon as [`Tracker::keep_up`] runs.
-    ///
-    /// # Errors
-    /// The URL names no store.
-    pub fn new(
-        config: &config::Redis,
-        credentials: watch::Receiver<Option<Credentials>>,
-        script: Script,
-    ) -> Result<Self, redis::RedisError> {
+    /// A handle for running one script, which connects as soon as [`Tracker::keep_up`] runs. News go into
+    /// `mailbox`.
+    pub fn new(connector: Connector, script: Script, mailbox: Arc<Mailbox>) -> Self {
         let shared = Shared {
-            connector: Connector::new(config, credentials)?,
+            connector,
             script,
             current: Mutex::default(),
-            mailbox: Arc::default(),
+            mailbox,
             broken: Notify::new(),
+            tried: watch::Sender::new(false),
         };
-        Ok(Self { shared: Arc::new(shared) })
-    }
-
-    /// Waits for news, and takes them. Cancel safe.
-    pub async fn news(&self) -> News {
-        loop {
-            let news = mem::take(&mut *lock(&self.shared.mailbox.news));
-            if news != News::default() {
-                return news;
-            }
-            self.shared.mailbox.fresh.notified().await;
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Runs the script over one key, of whose next change there will be news.
@@ -113,6 +98,11 @@ impl Tracker {
     /// See [`Error`]; after [`Error::Lost`] there will be a new connection.
     pub async fn read(&self, key: &str, args: &[Vec<u8>]) -> Result<Value, Error> {
         let shared = &*self.shared;
+        if !*shared.tried.borrow() {
+            // In a cluster, others may have connected before this one.
+            let mut tried = shared.tried.subscribe();
+            let _ = timeout(shared.connector.response_timeout, tried.wait_for(|tried| *tried)).await;
+        }
         let (epoch, mut commands, tracking) = shared.get()?;
         let mut pipeline = pipe();
         if tracking {
@@ -142,12 +132,14 @@ impl Tracker {
                     let start = Instant::now();
                     *lock(&shared.current) = Some(Current { epoch, connection, tracking: tracking == Tracking::On });
                     shared.mailbox.put(|news| *news = News { connected: Some(tracking), ..News::default() });
+                    shared.tried.send_replace(true);
                     shared.watch(epoch).await;
                     if start.elapsed() >= STABLE {
                         backoff.reset();
                     }
                 }
                 Err(Failure::Away(why) | Failure::Refused(why)) => {
+                    shared.tried.send_replace(true);
                     tracing::debug!(store = &*shared.connector.shown, why, "no connection for boards");
                 }
             }
@@ -226,7 +218,18 @@ impl Shared {
 }
 
 impl Mailbox {
-    fn put(&self, change: impl FnOnce(&mut News)) {
+    /// Waits for news, and takes them. Cancel safe.
+    pub async fn take(&self) -> News {
+        loop {
+            let news = mem::take(&mut *lock(&self.news));
+            if news != News::default() {
+                return news;
+            }
+            self.fresh.notified().await;
+        }
+    }
+
+    pub fn put(&self, change: impl FnOnce(&mut News)) {
         change(&mut lock(&self.news));
         self.fresh.notify_one();
     }

@@ -19,7 +19,6 @@ pub(super) struct Wishes {
     changed: HashSet<String>,
     /// Channels to which the store does not let us subscribe.
     denied: HashSet<String>,
-    tickets: Ticket,
     /// How many subscriptions are acknowledged.
     live: usize,
 }
@@ -45,18 +44,17 @@ pub(super) struct Changes {
 }
 
 impl Wishes {
-    pub fn want(&mut self, channel: String) -> Ticket {
-        self.tickets += 1;
-        self.channels.entry(channel.clone()).or_default().wanted = Some(self.tickets);
+    /// Wants a channel. No two wishes have the same ticket.
+    pub fn want(&mut self, channel: String, ticket: Ticket) {
+        self.channels.entry(channel.clone()).or_default().wanted = Some(ticket);
         self.changed.insert(channel);
-        self.tickets
     }
 
-    pub fn leave(&mut self, channel: String) {
-        if let Some(known) = self.channels.get_mut(&channel) {
+    pub fn leave(&mut self, channel: &str) {
+        if let Some(known) = self.channels.get_mut(channel) {
             known.wanted = None;
-            self.denied.remove(&channel);
-            self.changed.insert(channel);
+            self.denied.remove(channel);
+            self.changed.insert(channel.to_owned());
         }
     }
 
@@ -210,38 +208,37 @@ mod tests {
     #[test]
     fn an_acknowledgement_from_before_does_not_fulfil_a_wish_that_came_after() {
         let mut wishes = Wishes::default();
-        wishes.want("a".into());
+        wishes.want("a".into(), 1);
         assert_eq!(wishes.next(9).join, names(&["a"]));
-        wishes.leave("a".into());
+        wishes.leave("a");
         assert_eq!(wishes.next(9).leave, names(&["a"]));
-        let second = wishes.want("a".into());
+        wishes.want("a".into(), 2);
         assert_eq!(wishes.next(9).join, names(&["a"]));
         assert_eq!(wishes.answered("a", true), None, "the first SUBSCRIBE");
         assert_eq!(wishes.answered("a", false), None, "the UNSUBSCRIBE");
-        assert_eq!(wishes.answered("a", true), Some(second));
+        assert_eq!(wishes.answered("a", true), Some(2));
         assert_eq!(wishes.live(), 1);
     }
 
     #[test]
     fn a_wish_is_fulfilled_by_a_subscription_that_never_ended_but_not_before_it_is_acknowledged() {
         let mut wishes = Wishes::default();
-        wishes.want("a".into());
+        wishes.want("a".into(), 1);
         wishes.next(9);
-        wishes.leave("a".into());
-        let second = wishes.want("a".into());
+        wishes.leave("a");
+        wishes.want("a".into(), 2);
         assert_eq!(wishes.next(9), Changes::default(), "the acknowledgement is on its way");
-        assert_eq!(wishes.answered("a", true), Some(second));
-        wishes.leave("a".into());
-        let third = wishes.want("a".into());
-        assert_eq!(wishes.next(9).fulfilled, [("a".to_owned(), third)]);
+        assert_eq!(wishes.answered("a", true), Some(2));
+        wishes.leave("a");
+        wishes.want("a".into(), 3);
+        assert_eq!(wishes.next(9).fulfilled, [("a".to_owned(), 3)]);
     }
 
     #[test]
     fn what_is_denied_waits_and_what_is_left_is_forgotten() {
         let mut wishes = Wishes::default();
-        for name in ["a", "b"] {
-            wishes.want(name.into());
-        }
+        wishes.want("a".into(), 1);
+        wishes.want("b".into(), 2);
         let join = wishes.next(9).join;
         wishes.refused(&join);
         wishes.next(9);
@@ -250,9 +247,9 @@ mod tests {
         wishes.retry_one();
         assert_eq!(wishes.next(9).join, names(&["a"]));
         wishes.deny("a");
-        wishes.leave("a".into());
+        wishes.leave("a");
         wishes.answered("b", true);
-        wishes.leave("b".into());
+        wishes.leave("b");
         assert_eq!(wishes.next(9).leave, names(&["b"]));
         wishes.answered("b", false);
         assert!(wishes.channels.is_empty() && wishes.changed.is_empty() && wishes.denied.is_empty());
@@ -291,13 +288,16 @@ mod tests {
                 }
                 Ok(changes != Changes::default())
             };
-            for (what, channel) in steps {
+            for (ticket, (what, channel)) in (1..).zip(steps) {
                 let name = channel.to_string();
                 match what {
-                    0 => drop(wanted.insert(name.clone(), wishes.want(name))),
+                    0 => {
+                        wanted.insert(name.clone(), ticket);
+                        wishes.want(name, ticket);
+                    }
                     1 => {
                         wanted.remove(&name);
-                        wishes.leave(name);
+                        wishes.leave(&name);
                     }
                     2 => drop(tell(&mut wishes, &mut store, &mut fulfilled)?),
                     _ => if let Some((name, on)) = store.answers.pop_front()

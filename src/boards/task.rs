@@ -9,7 +9,7 @@ use tokio::time::sleep_until;
 use super::board::Reading;
 use super::handle::Boards;
 use super::state::{Outcome, Query};
-use crate::backplane::{Error, Keys, Tracker, Tracking};
+use crate::backplane::{Error, Keys, Trackers, Tracking};
 use crate::config::channels::Order;
 use crate::metrics::Metrics;
 
@@ -19,7 +19,7 @@ const READS: usize = 64;
 /// See the module.
 pub struct Task {
     boards: Boards,
-    tracker: Tracker,
+    tracker: Trackers,
     keys: Keys,
     metrics: Metrics,
     reads: JoinSet<(Query, Outcome)>,
@@ -31,7 +31,7 @@ pub struct Task {
 }
 
 impl Task {
-    pub fn new(boards: Boards, tracker: Tracker, keys: Keys, metrics: Metrics) -> Self {
+    pub fn new(boards: Boards, tracker: Trackers, keys: Keys, metrics: Metrics) -> Self {
         Self { boards, tracker, keys, metrics, reads: JoinSet::new(), connected: false, told: None, refused: false }
     }
 

@@ -228,8 +228,8 @@ impl Reader {
                 path,
                 &format!(
                     "{missing}must be redis://[user:password@]host[:port][/database] (rediss:// for TLS), \
-                     redis+unix:///path/to/socket or redis+sentinel://[user:password@]host[:port],.../primary, \
-                     with special characters of the password percent-encoded"
+                     redis+unix:///path/to/socket, redis+sentinel://[user:password@]host[:port],.../primary or \
+                     redis+cluster://[user:password@]host[:port],..., with special characters of the password percent-encoded"
                 ),
             );
         }

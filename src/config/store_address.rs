@@ -1,61 +1,86 @@
-//! The store's address: one server, or the sentinels that know which server it is.
+//! The store's address: one server, the sentinels that know which server it is, or some servers of a
+//! cluster.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 /// What `redis.url` names.
 #[derive(Debug, Clone)]
 pub struct StoreAddress {
-    /// The server, and how to log in. With sentinels, the server is the first of them.
+    /// The server, and how to log in. With sentinels or a cluster, the server is the first that is named.
     pub info: ConnectionInfo,
     /// Connections are encrypted.
     pub tls: bool,
     /// Who is asked for the server, if it is not named itself.
     pub sentinels: Option<Sentinels>,
+    /// Servers of a cluster, which know the others; empty for any other store.
+    pub seeds: Vec<Server>,
 }
+
+/// A server's host and port.
+pub type Server = (String, u16);
 
 /// Who knows the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentinels {
     /// Host and port of each.
-    pub addresses: Vec<(String, u16)>,
+    pub addresses: Vec<Server>,
     /// The name under which they know the primary.
     pub primary: String,
 }
 
-/// The port of a sentinel whose address names none.
+/// The ports of sentinels and servers whose address names none.
 const SENTINEL_PORT: u16 = 26_379;
+const SERVER_PORT: u16 = 6_379;
 
 impl StoreAddress {
     /// Reads a URL; None if it names no store.
     pub fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         match scheme {
-            "redis" | "redis+unix" => Some(Self { info: read(url)?, tls: false, sentinels: None }),
+            "redis" | "redis+unix" => Some(Self::of_one(read(url)?, false)),
             // The library would have to be built with TLS of its own.
-            "rediss" => Some(Self { info: read(&format!("redis://{rest}"))?, tls: true, sentinels: None }),
+            "rediss" => Some(Self::of_one(read(&format!("redis://{rest}"))?, true)),
             "redis+sentinel" => Self::behind_sentinels(rest, false),
             "rediss+sentinel" => Self::behind_sentinels(rest, true),
+            "redis+cluster" => Self::of_cluster(rest, false),
+            "rediss+cluster" => Self::of_cluster(rest, true),
             _ => None,
         }
+    }
+
+    fn of_one(info: ConnectionInfo, tls: bool) -> Self {
+        Self { info, tls, sentinels: None, seeds: Vec::new() }
+    }
+
+    /// `[user:password@]host[:port],…`; a cluster has no databases.
+    fn of_cluster(rest: &str, tls: bool) -> Option<Self> {
+        let authority = rest.strip_suffix("/0").or_else(|| rest.strip_suffix('/')).unwrap_or(rest);
+        let (login, hosts) = split_login(authority);
+        let seeds = servers(hosts, SERVER_PORT)?;
+        let info = first(login, hosts, "")?;
+        (!hosts.contains(['/', '?', '#'])).then_some(Self { seeds, ..Self::of_one(info, tls) })
     }
 
     /// `[user:password@]host[:port],…/primary[/database]`
     fn behind_sentinels(rest: &str, tls: bool) -> Option<Self> {
         let (authority, path) = rest.split_once('/')?;
-        let (login, hosts) = authority.rsplit_once('@').map_or(("", authority), |(login, hosts)| (login, hosts));
+        let (login, hosts) = split_login(authority);
         let (primary, database) = path.split_once('/').unwrap_or((path, ""));
-        let addresses: Vec<(String, u16)> = hosts.split(',').map(sentinel).collect::<Option<_>>()?;
-        let first = hosts.split(',').next()?;
-        let at = if login.is_empty() { "" } else { "@" };
-        let info = read(&format!("redis://{login}{at}{first}/{database}"))?;
+        let addresses = servers(hosts, SENTINEL_PORT)?;
+        let info = first(login, hosts, database)?;
         let good = !primary.is_empty() && !primary.contains(char::is_whitespace) && !primary.contains(['?', '#']);
         let sentinels = Some(Sentinels { addresses, primary: primary.to_owned() });
-        good.then_some(Self { info, tls, sentinels })
+        good.then_some(Self { sentinels, ..Self::of_one(info, tls) })
     }
 
     /// Whether it is reached in a way that the embedded store does not serve.
     pub fn is_elsewhere(&self) -> bool {
-        self.tls || self.sentinels.is_some()
+        self.tls || self.sentinels.is_some() || self.is_cluster()
+    }
+
+    /// Whether its keys are spread over several servers.
+    pub fn is_cluster(&self) -> bool {
+        !self.seeds.is_empty()
     }
 
     /// Whether it is a server on this machine that speaks plain text: where this node could serve its own.
@@ -71,25 +96,41 @@ impl StoreAddress {
 
     /// The hosts as they may be shown.
     pub fn hosts(&self) -> String {
-        let shown = |(host, port): &(String, u16)| match host.contains(':') && !host.starts_with('[') {
+        let shown = |(host, port): &Server| match host.contains(':') && !host.starts_with('[') {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
         };
-        match (&self.sentinels, self.info.addr()) {
-            (Some(sentinels), _) => sentinels.addresses.iter().map(shown).collect::<Vec<_>>().join(","),
-            (None, ConnectionAddr::Tcp(host, port)) => shown(&(host.clone(), *port)),
-            (None, other) => other.to_string(),
+        let named = self.sentinels.as_ref().map_or(&self.seeds, |sentinels| &sentinels.addresses);
+        match self.info.addr() {
+            _ if !named.is_empty() => named.iter().map(shown).collect::<Vec<_>>().join(","),
+            ConnectionAddr::Tcp(host, port) => shown(&(host.clone(), *port)),
+            other => other.to_string(),
         }
     }
 }
 
-fn sentinel(text: &str) -> Option<(String, u16)> {
+/// The user and password in front of the hosts, and these.
+fn split_login(authority: &str) -> (&str, &str) {
+    authority.rsplit_once('@').unwrap_or(("", authority))
+}
+
+/// How to reach the first of these hosts.
+fn first(login: &str, hosts: &str, database: &str) -> Option<ConnectionInfo> {
+    let (first, at) = (hosts.split(',').next()?, if login.is_empty() { "" } else { "@" });
+    read(&format!("redis://{login}{at}{first}/{database}"))
+}
+
+fn servers(hosts: &str, default: u16) -> Option<Vec<Server>> {
+    hosts.split(',').map(|host| server(host, default)).collect()
+}
+
+fn server(text: &str, default: u16) -> Option<Server> {
     let url = format!("redis://{text}");
     let info = read(&url)?;
     let ConnectionAddr::Tcp(host, port) = info.addr() else { return None };
-    // The library's own default is a server's.
+    // The library has a default of its own.
     let named = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Some((host.clone(), if named { *port } else { SENTINEL_PORT }))
+    Some((host.clone(), if named { *port } else { default }))
 }
 
 fn read(url: &str) -> Option<ConnectionInfo> {
@@ -114,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_named_by_some_of_its_servers() {
+        let address = StoreAddress::parse("redis+cluster://me:p%40@one,two:7000,[::1]:9").unwrap();
+        let expected = [("one", 6_379), ("two", 7_000), ("::1", 9)].map(|(host, port)| (host.to_owned(), port));
+        assert_eq!(address.seeds, expected);
+        assert_eq!(address.info.redis_settings().password(), Some("p@"));
+        assert_eq!(address.hosts(), "one:6379,two:7000,[::1]:9");
+        assert!(address.is_cluster() && !address.is_loopback());
+        assert!(StoreAddress::parse("rediss+cluster://one/0").unwrap().tls);
+        assert!(!StoreAddress::parse("redis://one").unwrap().is_cluster());
+    }
+
+    #[test]
     fn an_encrypted_address_is_read_like_a_plain_one() {
         let address = StoreAddress::parse("rediss://me:secret@store.example:6380/2").unwrap();
         assert_eq!((address.tls, address.hosts().as_str()), (true, "store.example:6380"));
@@ -134,6 +187,11 @@ mod tests {
             "redis+sentinel://one,/main",
             "redis+sentinel://one/main/x",
             "redis+sentinel://one/ma in",
+            "redis+cluster://",
+            "redis+cluster://one,",
+            "redis+cluster://one/1",
+            "redis+cluster://one/main",
+            "redis+cluster://one?protocol=3",
         ] {
             assert!(StoreAddress::parse(url).is_none(), "{url:?}");
         }

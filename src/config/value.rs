@@ -146,6 +146,7 @@ mod tests {
             ("redis://:own@h#:own@h", "redis://:own@h#:own@h", "redis://***@h:6379"),
             ("rediss://me@h:7", "rediss://me:a%2Fb@h:7", "rediss://***@h:7"),
             ("redis+sentinel://h:1,i/m", "redis+sentinel://:a%2Fb@h:1,i/m", "redis+sentinel://***@h:1,i:26379/m"),
+            ("redis+cluster://me@h:1,i", "redis+cluster://me:a%2Fb@h:1,i", "redis+cluster://***@h:1,i:6379"),
             ("redis+unix:///run/r.sock", "redis+unix:///run/r.sock?pass=a%2Fb", "redis+unix:///run/r.sock"),
             ("redis+unix:///r?db=1", "redis+unix:///r?db=1&pass=a%2Fb", "redis+unix:///r"),
         ] {

@@ -220,7 +220,7 @@ impl Shard {
         }
     }
 
-    /// A board has nothing to show for now. Its members stay, and join once more as soon as it has.
+    /// A channel has nothing to show for now. Its members stay, and join once more as soon as it has.
     fn no_board(&mut self, name: &str, why: NoBoard) {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
@@ -228,6 +228,8 @@ impl Shard {
         let frame = wire::no_board(name, why);
         for id in channel.members.clone() {
             if let Some(place) = self.place_mut(id, index) {
+                // What was published while the store was away may be missing.
+                place.again |= place.told && why == NoBoard::Away;
                 place.told = false;
             }
             self.send(id, frame.clone());

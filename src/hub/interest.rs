@@ -25,7 +25,7 @@ impl Router {
                         None if entry.lists => entry.list_ticket = Some(feed.want(keys.members(&name))),
                         Some(_) if !entry.lists => {
                             entry.list_ticket = None;
-                            feed.leave(keys.members(&name));
+                            feed.leave(&keys.members(&name));
                         }
                         _ => {}
                     }
@@ -49,10 +49,10 @@ impl Router {
                 if entry.shards == 0 {
                     match entry.board {
                         Some(_) => self.registry.boards.release(&name),
-                        None => feed.leave(keys.total(&name)),
+                        None => feed.leave(&keys.total(&name)),
                     }
                     if entry.list_ticket.is_some() {
-                        feed.leave(keys.members(&name));
+                        feed.leave(&keys.members(&name));
                     }
                     if let Some(presence) = &entry.presence {
                         presence.release();

@@ -17,6 +17,7 @@ use crate::backplane::Ticket;
 use crate::boards::Boards;
 use crate::config::channels::BoardRule;
 use crate::config::{Deliver, Rules};
+use crate::metrics::Metrics;
 use crate::presence::{ChannelHandle, Listing, Presence};
 
 /// One channel on this node.
@@ -40,7 +41,7 @@ pub(super) struct ChannelRecord {
     pub every: bool,
     /// What is shown of a sorted set, for a board.
     pub board: Option<BoardRule>,
-    /// Why a board has nothing to show.
+    /// Why it has nothing to show, for a board or in a cluster.
     pub no_board: Option<NoBoard>,
     /// Its total was read, or heard, since it was subscribed.
     pub counted: bool,
@@ -71,6 +72,15 @@ impl ChannelRecord {
     /// Whether the list of its members is still to come, without which it cannot be joined.
     pub fn awaits_list(&self) -> bool {
         self.lists && matches!(self.list, Listing::Unknown)
+    }
+
+    /// Its part of the store is out of reach, so that it shows nothing for now. Whether its members are to be told,
+    /// which they are once.
+    pub fn degrade(&mut self, metrics: &Metrics) -> bool {
+        (self.live, self.value) = (false, None);
+        let news = self.no_board.replace(NoBoard::Away) != Some(NoBoard::Away);
+        metrics.channels_degraded.inc_by(u64::from(news));
+        news
     }
 
     pub fn snapshot(&self) -> Snapshot {

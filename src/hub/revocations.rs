@@ -125,7 +125,7 @@ impl Revocations {
             if on {
                 self.feed.want(name);
             } else {
-                self.feed.leave(name);
+                self.feed.leave(&name);
             }
         }
     }

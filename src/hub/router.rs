@@ -78,7 +78,7 @@ impl Router {
             let out: Vec<Addressed> = tokio::select! {
                 // What came first goes first: an acknowledgement before a reading of the same channel.
                 biased;
-                events = inbox.take() => events.into_iter().filter_map(|event| self.event(event)).collect(),
+                events = inbox.take() => events.into_iter().flat_map(|event| self.event(event)).collect(),
                 values = presence.values() => values.into_iter().filter_map(|(name, value)| self.value(&name, value)).collect(),
                 lists = presence.lists() => {
                     lists.into_iter().flat_map(|(name, list)| self.listed(&name, list)).collect()
@@ -131,7 +131,15 @@ impl Router {
         true
     }
 
-    fn event(&mut self, event: Event) -> Option<Addressed> {
+    fn event(&mut self, event: Event) -> impl Iterator<Item = Addressed> + use<> {
+        let (one, more) = match event {
+            Event::Away { channels, why } => (None, self.away(&channels, &why)),
+            other => (self.event_of_one(other), Vec::new()),
+        };
+        one.into_iter().chain(more)
+    }
+
+    fn event_of_one(&mut self, event: Event) -> Option<Addressed> {
         match event {
             Event::Up => {
                 self.watch.subscription = Subscription::Up;
@@ -140,7 +148,7 @@ impl Router {
             }
             Event::Down(why) => self.unsubscribed(Subscription::Down(why)),
             Event::Refused(why) => self.unsubscribed(Subscription::Refused(why)),
-            Event::Subscribed { channel, .. } if self.revoked.is_it(&channel) => {
+            Event::Subscribed { channel, .. } | Event::Moved { channel, .. } if self.revoked.is_it(&channel) => {
                 self.revoked.subscribed();
                 None
             }
@@ -153,6 +161,11 @@ impl Router {
                 }
                 self.keys.channel(&channel).and_then(|name| self.subscribed(name, ticket))
             }
+            Event::Moved { channel, ticket } => match self.keys.of_members(&channel) {
+                Some(name) => self.list_subscribed(name, ticket),
+                None => self.moved(self.keys.channel(&channel)?, ticket),
+            },
+            Event::Away { .. } => None,
             Event::Message { channel, payload } => {
                 if let Some(name) = self.keys.of_members(&channel) {
                     return self.list_changed(name, payload);
@@ -164,20 +177,7 @@ impl Router {
         }
     }
 
-    /// Nothing arrives any more.
-    fn unsubscribed(&mut self, subscription: Subscription) -> Option<Addressed> {
-        self.watch.subscription = subscription;
-        self.presence.subscription(false);
-        self.registry.with(|inner| {
-            for entry in inner.channels.values_mut() {
-                entry.missed |= entry.subscribed;
-                (entry.subscribed, entry.live, entry.counted) = (false, false, false);
-            }
-        });
-        None
-    }
-
-    fn subscribed(&self, name: &str, ticket: Ticket) -> Option<Addressed> {
+    pub(super) fn subscribed(&self, name: &str, ticket: Ticket) -> Option<Addressed> {
         self.registry.with(|inner| {
             let (name, entry) = get(inner, name)?;
             // The channel was left and joined again meanwhile: that subscription is not this one.
@@ -190,7 +190,7 @@ impl Router {
                 presence.live();
                 return None;
             }
-            entry.live = true;
+            (entry.live, entry.no_board) = (true, None);
             let gap = std::mem::take(&mut entry.missed);
             Some((entry.shards, Delivery::Live { channel: name, value: None, gap }))
         })
@@ -250,6 +250,10 @@ impl Router {
             // A message that arrived after the reading was asked for is newer than it.
             let stale = entry.presence.as_ref().is_none_or(|presence| presence.times_heard() != value.heard);
             match value.reading {
+                Reading::Away => {
+                    let news = entry.degrade(&self.metrics);
+                    return news.then_some((entry.shards, Delivery::NoBoard { channel, why: NoBoard::Away }));
+                }
                 Reading::Refused => return Some((entry.shards, Delivery::Refused { channel })),
                 Reading::Total(total) if !stale && entry.value != Some(ChannelValue::Count(total)) => {
                     entry.value = Some(ChannelValue::Count(total));
@@ -267,7 +271,7 @@ impl Router {
             if entry.awaits_list() {
                 return None;
             }
-            (entry.live, entry.missed) = (true, false);
+            (entry.live, entry.missed, entry.no_board) = (true, false, None);
             Some((entry.shards, Delivery::Live { channel, value: entry.value.clone(), gap: false }))
         })
     }
@@ -300,10 +304,7 @@ impl Router {
                     (entry.live, entry.value, entry.no_board) = (false, None, Some(why));
                     Some(Delivery::NoBoard { channel: channel.clone(), why })
                 }
-                (Some(Ok(value)), None) => {
-                    entry.no_board = None;
-                    show(entry, channel.clone(), value)
-                }
+                (Some(Ok(value)), None) => show(entry, channel.clone(), value),
                 _ => None,
             };
             let shards = entry.shards;
@@ -341,8 +342,7 @@ impl Router {
 
 /// The delivery of a new value: the first one makes the channel live, and is told with that.
 fn show(entry: &mut ChannelRecord, channel: Arc<str>, value: ChannelValue) -> Option<Delivery> {
-    entry.value = Some(value.clone());
-    entry.counted = true;
+    (entry.value, entry.counted, entry.no_board) = (Some(value.clone()), true, None);
     if !entry.live && entry.awaits_list() {
         return None;
     }

@@ -51,8 +51,11 @@ pub fn place(channel: &str, place: &str) -> Bytes {
     text(&format!(r#"{{"channel":{},{place}}}"#, quoted(channel)))
 }
 
-/// The error that a board's members get while it has nothing to show.
+/// What a channel's members get while it has nothing to show: an error, or `{"degraded":…}`.
 pub fn no_board(channel: &str, why: NoBoard) -> Bytes {
+    if why == NoBoard::Away {
+        return text(&format!(r#"{{"degraded":{}}}"#, quoted(channel)));
+    }
     let (code, message) = why.told();
     error(code, Some(channel), message)
 }

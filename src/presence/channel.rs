@@ -35,6 +35,8 @@ pub mod flag {
     pub const LISTED: u8 = 32;
     /// Something was published about that list.
     pub const NEWS: u8 = 64;
+    /// The shard that its subscription was on is gone.
+    pub const AWAY: u8 = 128;
 }
 
 /// What a handle says when the task looks at it.
@@ -63,6 +65,8 @@ pub struct ChannelHandle {
     name: Arc<str>,
     number: u64,
     mark: Mark,
+    /// The shard that its subscription was on is gone: of that and the acknowledgement, the last holds.
+    away: AtomicBool,
     crowd: Option<Box<Crowd>>,
     news: Mutex<Vec<Bytes>>,
     shared: Arc<Shared>,
@@ -132,7 +136,14 @@ impl ChannelHandle {
 
     /// Its subscription was acknowledged: from now on every change arrives, so its value is due.
     pub fn live(self: &Arc<Self>) {
+        self.away.store(false, Ordering::Release);
         self.mark(flag::LIVE);
+    }
+
+    /// The shard that its subscription was on is gone: it is not live until that is said again.
+    pub fn away(self: &Arc<Self>) {
+        self.away.store(true, Ordering::Release);
+        self.mark(flag::AWAY);
     }
 
     /// An integer arrived on it. Readings that were under way are older than it.
@@ -171,10 +182,11 @@ impl ChannelHandle {
     /// What happened since the last look. Whatever happens after this posts the handle again.
     fn take_change(&self) -> Change {
         let Seen { flags, here, heard } = self.mark.take();
+        let outdated = if self.away.load(Ordering::Acquire) { flag::LIVE } else { flag::AWAY };
         Change {
             name: self.name.clone(),
             handle: self.number,
-            flags,
+            flags: flags & !outdated,
             here,
             visitors: self.crowd.as_ref().map(|crowd| crowd.take_changes()),
             at_once: self.crowd.as_ref().map(|crowd| crowd.take_at_once()).unwrap_or_default(),
@@ -196,6 +208,8 @@ impl ChannelHandle {
 pub enum Reading {
     /// The total.
     Total(i64),
+    /// In a cluster: nobody can say, because the shard that has the key is out of reach.
+    Away,
     /// The key holds no integer; the channel carries messages, but no count for now.
     Unknown,
     /// The key belongs to somebody else: the channel is not to be joined.
@@ -253,7 +267,7 @@ impl Presence {
         let number = shared.handles.fetch_add(1, Ordering::Relaxed) + 1;
         let crowd = (count == Count::Visitors).then(Box::default);
         let news = Mutex::default();
-        Arc::new(ChannelHandle { name, number, mark: Mark::new(), crowd, news, shared })
+        Arc::new(ChannelHandle { name, number, mark: Mark::new(), away: false.into(), crowd, news, shared })
     }
 
     /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.

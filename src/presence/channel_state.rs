@@ -99,6 +99,8 @@ pub struct ChannelState {
     pub queued: bool,
     /// The subscription is acknowledged.
     pub live: bool,
+    /// Its shard's subscription is gone, so that it is not waited for.
+    pub deaf: bool,
     /// The value is to be read, as soon as possible.
     pub unread: bool,
     /// It was said that the key holds no count.
@@ -143,6 +145,7 @@ impl ChannelState {
             busy: false,
             queued: false,
             live: false,
+            deaf: false,
             unread: false,
             unusable: false,
             wake: None,
@@ -185,7 +188,10 @@ impl ChannelState {
             self.released = false;
         }
         if change.flags & flag::LIVE != 0 {
-            (self.live, self.unread, self.released) = (true, true, false);
+            (self.live, self.unread, self.released, self.deaf) = (true, true, false, false);
+        }
+        if change.flags & flag::AWAY != 0 {
+            (self.live, self.deaf) = (false, true);
         }
         if change.flags & flag::HEARD != 0 {
             self.settle = Some(now + quiet);
@@ -222,7 +228,8 @@ impl ChannelState {
             return Some(Step::Unset);
         }
         if self.unstated() {
-            let ready = self.live || self.released || !self.is_anybody_here() || !now.subscribed || now.closing;
+            let ready =
+                self.live || self.deaf || self.released || !self.is_anybody_here() || !now.subscribed || now.closing;
             let stands = now.closing && !self.remains();
             if ready && !stands && (now.at >= self.not_before || now.closing) {
                 return Some(if self.visits() { Step::Visit } else { Step::State });

@@ -7,6 +7,7 @@ use super::channel_state::Step;
 use super::lease::NodeId;
 use super::member::Listing;
 use super::scripts::{HeartbeatReply, ScriptReply};
+use super::strangers::Sighting;
 use super::visitors::{Batch, Confirmed};
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
@@ -96,6 +97,11 @@ pub struct StepJob {
     pub end: i64,
     /// Whether dead nodes' shares may be withdrawn.
     pub may_reap: bool,
+    /// In a cluster: the ids that have been missing among the nodes for long enough to be dead. None where one look is
+    /// enough.
+    pub strangers: Option<Vec<NodeId>>,
+    /// What the step has seen of ids that have a share.
+    pub seen: Sighting,
 }
 
 /// What a job came back with.

@@ -31,8 +31,8 @@ impl<S: Store> Context<S> {
                 let result = self.scripts.heartbeat(&id, length, grace, take).await;
                 Outcome::Beat { id, taken: take, result }
             }
-            Job::Step(name, job) => {
-                let result = self.step(&name, &job).await;
+            Job::Step(name, mut job) => {
+                let result = self.step(&name, &mut job).await;
                 Outcome::Step(name, job, result)
             }
             Job::Unlist(id, names) => {
@@ -49,8 +49,7 @@ impl<S: Store> Context<S> {
             }
             Job::Look(names) => {
                 let missing = self.scripts.missing(&names).await;
-                let named = |missing: Vec<usize>| missing.into_iter().filter_map(|index| names.get(index).cloned());
-                Outcome::Look(missing.map(|missing| named(missing).collect()))
+                Outcome::Look(missing)
             }
             Job::Scrub(cursor, id) => Outcome::Scrubbed(self.scrub(&cursor, &id).await),
             Job::Audit(id) => {
@@ -61,10 +60,18 @@ impl<S: Store> Context<S> {
         }
     }
 
-    async fn step(&self, name: &str, job: &StepJob) -> Result<ScriptReply, Error> {
+    async fn step(&self, name: &str, job: &mut StepJob) -> Result<ScriptReply, Error> {
         let scripts = &self.scripts;
-        if job.list && !scripts.list(&job.id, name, job.end).await? {
-            return Ok(ScriptReply::Late);
+        if job.list {
+            match scripts.list(&job.id, name, job.end).await {
+                // In a cluster, whoever reaps this node finds the share as a stranger's.
+                Err(Error::Down | Error::Lost(_)) if job.strangers.is_some() => job.list = false,
+                listed => {
+                    if !listed? {
+                        return Ok(ScriptReply::Late);
+                    }
+                }
+            }
         }
         match job.step {
             Step::State => scripts.state(name, job.exact, job.ours, &job.id, job.number, job.end, &job.olds).await,
@@ -77,10 +84,28 @@ impl<S: Store> Context<S> {
             Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
-                let dead = if job.may_reap { self.withdraw_strangers(name).await? } else { Vec::new() };
+                let dead = if job.may_reap { self.dead(name, job).await? } else { Vec::new() };
                 scripts.repair(name, job.exact, belief(job), job.members, &dead).await
             }
         }
+    }
+
+    /// The dead among those that have a share on a channel.
+    async fn dead(&self, name: &str, job: &mut StepJob) -> Result<Vec<NodeId>, Error> {
+        let Some(ripe) = &job.strangers else { return self.withdraw_strangers(name).await };
+        job.seen = match self.scripts.sight(name).await {
+            // The shard that has the nodes is away: nobody is known to be dead.
+            Err(Error::Down | Error::Lost(_)) => return Ok(Vec::new()),
+            seen => seen?,
+        };
+        let dead: Vec<NodeId> = job.seen.missing.iter().filter(|id| ripe.contains(id)).cloned().collect();
+        for id in &dead {
+            match self.reap(id).await {
+                Err(Error::Down | Error::Lost(_)) => {}
+                reaped => drop(reaped?),
+            }
+        }
+        Ok(dead)
     }
 
     /// Withdraws everything of those who have a share on a channel and are no nodes. Returns who they are.
@@ -101,7 +126,8 @@ impl<S: Store> Context<S> {
         let mut failed = None;
         for channel in &channels {
             match self.withdraw(channel, id).await {
-                Err(error @ (Error::Down | Error::Lost(_))) => return Err(error),
+                // In a cluster, a shard that is away keeps nothing from being withdrawn on the others.
+                Err(error @ (Error::Down | Error::Lost(_))) if !self.scripts.sharded => return Err(error),
                 // What fails on one channel keeps nothing else from being withdrawn, but the id stays then.
                 Err(error) => failed = Some(error),
                 Ok(()) => {}

@@ -60,20 +60,28 @@ pub struct Lease {
     pub held: bool,
     /// Whether a heartbeat was confirmed on this connection, and none refused since.
     pub proven: bool,
-    /// When this connection was made.
+    /// When this connection was made, or in a cluster the one to the shard that has the leases.
     pub connected: Instant,
+    /// The shares are on other servers than the leases, with clocks of their own.
+    pub sharded: bool,
 }
 
 impl Lease {
     /// No lease yet.
     pub fn new(id: NodeId, now: Instant) -> Self {
-        Self { id, end: None, held: false, proven: false, connected: now }
+        Self { id, end: None, held: false, proven: false, connected: now, sharded: false }
     }
 
     /// Gives up the id for another, and returns it.
     pub fn change_id(&mut self, id: NodeId) -> NodeId {
         (self.end, self.held) = (None, false);
         std::mem::replace(&mut self.id, id)
+    }
+
+    /// The end of what may be stated, by the clock of the server that has the channel. None before a lease
+    /// was taken. In a cluster, that clock is another than the lease's, and a tombstone is the end.
+    pub fn limit(&self) -> Option<i64> {
+        self.end.map(|end| if self.sharded { i64::MAX } else { end })
     }
 
     /// Whether this node may withdraw others' shares: not in the first lease after it connected. After

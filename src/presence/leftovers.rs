@@ -42,9 +42,10 @@ impl State {
         }
     }
 
-    /// Looks at the next page of the store's keys.
+    /// Looks at the next page of the store's keys. In a cluster, one look is not enough to tell who is dead.
     pub(super) fn scrub_if_due(&mut self, now: Instant) {
-        let may = self.may_step() && !self.closing && self.lease.may_reap(self.config.lease, now);
+        let may = self.may_step() && !self.closing && !self.lease.sharded;
+        let may = may && self.lease.may_reap(self.config.lease, now);
         if may && !self.scrub.under_way && now >= self.scrub.next {
             (self.scrub.under_way, self.scrub.next) = (true, self.next_repair(now));
             self.effects.push(Effect::Run(Job::Scrub(self.scrub.cursor.clone(), self.lease.id.clone())));

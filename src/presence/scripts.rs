@@ -10,18 +10,27 @@ use super::owner;
 use super::roster::Roll;
 use super::roster_news::Head;
 use super::sources::{Script, Sources};
-use crate::backplane::{Client, Error, Keys};
+use crate::backplane::{Client, Error, Keys, Tenure};
 use crate::config::channels::MembersRule;
 
 /// The way to the store: one command, one reply. A simulation has another than the product.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Sends a command and waits for its reply.
     fn call(&self, command: Cmd) -> impl Future<Output = Result<Value, Error>> + Send;
+
+    /// Whether the keys are spread over several servers, each with a clock of its own.
+    fn is_sharded(&self) -> bool {
+        false
+    }
 }
 
 impl Store for Client {
     async fn call(&self, command: Cmd) -> Result<Value, Error> {
         self.command(&command).await
+    }
+
+    fn is_sharded(&self) -> bool {
+        Client::is_sharded(self)
     }
 }
 
@@ -67,6 +76,8 @@ pub enum ScriptReply {
     Taken,
     /// The lease had ended before the script ran.
     Late,
+    /// In a cluster: what this id had here was withdrawn for good.
+    Gone,
     /// The store has another share of this node than was confirmed.
     Lost,
     /// The key is not the count's.
@@ -88,12 +99,14 @@ pub struct Scripts<S> {
     pub(super) store: S,
     pub(super) keys: Keys,
     pub(super) sources: Arc<Sources>,
+    pub(super) sharded: bool,
 }
 
 impl<S: Store> Scripts<S> {
     /// The scripts over a store.
     pub fn new(store: S, keys: Keys) -> Self {
-        Self { store, keys, sources: Arc::new(Sources::new()) }
+        let sharded = store.is_sharded();
+        Self { store, keys, sources: Arc::new(Sources::new()), sharded }
     }
 
     /// Renews the lease of `id`, or takes one.
@@ -178,45 +191,9 @@ impl<S: Store> Scripts<S> {
         self.on(&self.sources.unset, channel, &[]).await.map(drop)
     }
 
-    /// The ids with a share on `channel` that are no nodes. The tally is read first: an id is among
-    /// the nodes before its first statement, so whoever is missing there is dead. Damaged keys name
-    /// nobody; whoever writes them next mends them.
-    pub async fn strangers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
-        let mut ids: Vec<Vec<u8>> = self.members("HKEYS", self.keys.tally(channel).as_bytes()).await?;
-        let owners = self.pairs(self.keys.owner(channel).as_bytes()).await?;
-        ids.extend(owners.iter().filter_map(|(_, entry)| Some(owner::node_of(entry)?.as_bytes().to_vec())));
-        self.no_nodes(ids.iter().map(|id| NodeId::of(id)).collect()).await
-    }
-
-    /// Those of these ids that are not among the nodes; none if nobody can tell.
-    pub(super) async fn no_nodes(&self, ids: Vec<NodeId>) -> Result<Vec<NodeId>, Error> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = with(cmd("ZMSCORE"), &[self.keys.nodes().as_bytes()]);
-        ids.iter().for_each(|id| {
-            command.arg(id.as_bytes());
-        });
-        let ends: Vec<Option<f64>> = match self.ask_for(command).await {
-            Err(error) if error.is_of_one_key() => return Ok(Vec::new()),
-            reply => reply?,
-        };
-        Ok(ids.into_iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| id).collect())
-    }
-
     /// Sends a command whose reply is of this kind.
     pub(super) async fn ask_for<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Error> {
         self.store.call(command).await.and_then(read)
-    }
-
-    /// Which of these channels have no total that is a string: an index each.
-    pub async fn missing(&self, channels: &[Arc<str>]) -> Result<Vec<usize>, Error> {
-        let mut command = cmd("MGET");
-        channels.iter().for_each(|channel| {
-            command.arg(self.keys.total(channel));
-        });
-        let totals: Vec<Value> = self.store.call(command).await.and_then(read)?;
-        Ok(totals.iter().enumerate().filter(|(_, total)| **total == Value::Nil).map(|(index, _)| index).collect())
     }
 
     /// The channels in which `id` may have a share. What is no channel's name is left out, and a list that was
@@ -259,7 +236,7 @@ impl<S: Store> Scripts<S> {
     }
 
     /// The members of a key of ours; none if it is damaged.
-    async fn members(&self, command: &str, key: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    pub(super) async fn members(&self, command: &str, key: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         match self.store.call(with(cmd(command), &[key])).await.and_then(read) {
             Err(error) if error.is_of_one_key() => Ok(Vec::new()),
             reply => reply,
@@ -282,15 +259,18 @@ impl<S: Store> Scripts<S> {
     /// Runs a script on a channel's keys.
     pub(super) async fn ask(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<Reply, Error> {
         let keys = &self.keys;
-        let keys = [
+        let all = [
             keys.total(channel),
             keys.tally(channel),
             keys.own(channel),
             keys.people(channel),
             keys.owner(channel),
             keys.members(channel),
+            keys.dead(channel),
         ];
-        let reply: Vec<String> = read(self.run(script, &keys.each_ref().map(String::as_bytes), arguments).await?)?;
+        // On one server, an ended lease is as good as a tombstone.
+        let keys: Vec<&[u8]> = all.iter().take(if self.sharded { 7 } else { 6 }).map(String::as_bytes).collect();
+        let reply: Vec<String> = read(self.run(script, &keys, arguments).await?)?;
         let mut words = reply.into_iter();
         let mut next = || words.next().unwrap_or_default();
         let (word, total, changed, damage) = (next(), next(), next() == "1", next());
@@ -318,7 +298,14 @@ pub(super) fn bounds(members: Option<MembersRule>) -> (Vec<u8>, Vec<u8>) {
     members.map_or((decimal(0), decimal(0)), |rule| (decimal(rule.most), decimal(rule.bytes)))
 }
 
-fn with(mut command: Cmd, arguments: &[&[u8]]) -> Cmd {
+impl Scripts<Client> {
+    /// With whom the leases are, and over which connection.
+    pub fn tenure(&self) -> Tenure {
+        self.store.tenure(self.keys.nodes().as_bytes())
+    }
+}
+
+pub(super) fn with(mut command: Cmd, arguments: &[&[u8]]) -> Cmd {
     command.arg(arguments);
     command
 }
@@ -358,6 +345,7 @@ impl Reply {
             }
             ("unusable", _) => ScriptReply::Unusable { why: self.total.clone(), damage: self.damage.clone() },
             ("late", _) => ScriptReply::Late,
+            ("gone", _) => ScriptReply::Gone,
             ("lost", _) => ScriptReply::Lost,
             ("taken", _) => ScriptReply::Taken,
             ("foreign", _) => ScriptReply::Foreign,

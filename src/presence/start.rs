@@ -6,12 +6,14 @@ use std::time::Instant;
 use super::channel_state::{Listed, Step};
 use super::effect::{Effect, Job, News, StepJob};
 use super::state::State;
+use super::strangers::Sighting;
 
 impl State {
     /// Begins a step for a channel.
     pub(super) fn start(&mut self, name: Arc<str>, step: Step, now: Instant) {
         let repair = self.next_repair(now);
-        let (Some(channel), Some(end)) = (self.channels.get_mut(&name), self.lease.end) else { return };
+        let strangers = self.ripe_strangers(now);
+        let (Some(channel), Some(end)) = (self.channels.get_mut(&name), self.lease.limit()) else { return };
         let (share, listed) = (channel.stated, channel.listed);
         // Where it is not certain what the store has of the visitors, it is not asked.
         let (share, visitors) = match channel.confirmed_visitors() {
@@ -48,6 +50,8 @@ impl State {
             },
             end,
             may_reap: self.lease.may_reap(self.config.lease, now),
+            strangers,
+            seen: Sighting::default(),
         };
         self.stepping += 1;
         if matches!(step, Step::State | Step::Visit) {

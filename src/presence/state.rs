@@ -16,6 +16,7 @@ use super::effect::{Effect, Job, News};
 use super::lease::{Lease, NodeId};
 use super::schedule::{Channels, Look, Schedule};
 use super::scrub::Scrub;
+use super::strangers::Strangers;
 use crate::config::{self, Rules};
 
 /// Steps for channels that may be under way at once.
@@ -32,6 +33,8 @@ pub struct State {
     pub(super) random: Rng,
     pub(super) draw: Box<dyn FnMut() -> NodeId + Send>,
     pub(super) lease: Lease,
+    /// In a cluster: who has a share and no lease.
+    pub(super) strangers: Strangers,
     pub(super) beat: Beat,
     up: bool,
     subscribed: bool,
@@ -80,6 +83,7 @@ impl State {
     ) -> Self {
         let mut state = Self {
             lease: Lease::new(draw(), now),
+            strangers: Strangers::default(),
             config,
             rules,
             random: Rng::with_seed(seed),
@@ -133,8 +137,10 @@ impl State {
     /// The connection for commands came up or went down.
     pub fn link(&mut self, up: bool, now: Instant) {
         self.up = up;
-        (self.lease.held, self.lease.proven) = (false, false);
-        self.effects.push(Effect::Heartbeat(Heartbeat::Unanswered));
+        (self.lease.held, self.lease.proven) = (up && self.keeps_lease(), false);
+        if !self.keeps_lease() {
+            self.effects.push(Effect::Heartbeat(Heartbeat::Unanswered));
+        }
         if up {
             self.lease.connected = now;
             self.beat.next = now;

@@ -17,7 +17,7 @@ use super::lease::NodeId;
 use super::report::Report;
 use super::scripts::Scripts;
 use super::state::State;
-use crate::backplane::{Client, Link};
+use crate::backplane::{Client, Link, Tenure};
 use crate::config::{self, Rules};
 use crate::metrics::Metrics;
 
@@ -26,6 +26,8 @@ pub struct Task {
     presence: Presence,
     context: Context<Client>,
     link: watch::Receiver<Link>,
+    /// With whom the leases are.
+    tenure: Tenure,
     state: State,
     report: Report,
     jobs: JoinSet<Outcome>,
@@ -40,10 +42,21 @@ impl Task {
         scripts: Scripts<Client>,
         metrics: Metrics,
     ) -> Self {
-        let state =
+        let mut state =
             State::new(config.clone(), rules.clone(), Instant::now(), fastrand::u64(..), Box::new(NodeId::draw));
+        if scripts.sharded {
+            state = state.over_shards();
+        }
         let context = Context { scripts, config, rules };
-        Self { presence, context, link, state, report: Report::new(metrics), jobs: JoinSet::new() }
+        Self {
+            presence,
+            context,
+            link,
+            tenure: Tenure::default(),
+            state,
+            report: Report::new(metrics),
+            jobs: JoinSet::new(),
+        }
     }
 
     /// Runs until the presence was closed and what it had stated is withdrawn.
@@ -67,6 +80,11 @@ impl Task {
                 () = sleep_until(wake.into()) => {}
             }
             let now = Instant::now();
+            let tenure = self.context.scripts.tenure();
+            if tenure != self.tenure {
+                self.tenure = tenure;
+                self.state.leases_moved(now);
+            }
             self.take_in_changes(now);
             // All that have ended, before anything new is begun.
             while let Some(done) = outcome {

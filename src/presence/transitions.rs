@@ -98,6 +98,7 @@ impl State {
                 let why = why.clone();
                 self.step_refused(name, why, now);
             }
+            Err(Error::Down | Error::Lost(_)) => self.shard_away(name, now),
             _ => {}
         }
         if result.is_ok() {
@@ -186,13 +187,18 @@ impl State {
         let jitter = self.random.f64();
         let Some(channel) = self.channels.get_mut(name) else { return };
         let denied = DENIED.iter().any(|words| why.contains(words));
-        if channel.refused(now, jitter, !denied) {
+        // In a cluster, it is one shard that refuses, and the others go on.
+        let sharded = self.lease.sharded;
+        if channel.refused(now, jitter, !denied && !sharded) {
             self.refusing += 1;
         }
         if denied {
             return self.tell(News::Denied(name.clone(), why));
         }
         self.tell(News::Refused);
+        if sharded {
+            return self.shard_away(name, now);
+        }
         self.refusal = why;
         self.tell_standing();
     }
@@ -207,6 +213,7 @@ impl State {
 
     fn stepped(&mut self, name: &Arc<str>, job: &StepJob, result: Result<ScriptReply, Error>, now: Instant) {
         let current = job.id == self.lease.id;
+        self.saw(job, now);
         let Some(channel) = self.channels.get_mut(name) else { return };
         channel.busy = false;
         let reply = match result {
@@ -214,7 +221,7 @@ impl State {
                 channel.in_doubt(job, false, now);
                 // The link's change says it once for all; what is not confirmed is stated again.
                 channel.unread |= job.step == Step::Read;
-                return;
+                return self.shard_away(name, now);
             }
             Err(Error::Refused(why)) => {
                 channel.in_doubt(job, true, now);
@@ -282,6 +289,11 @@ impl State {
                 self.with(name, |channel| channel.try_again(now));
                 self.unusable(name, why, Reading::Unknown);
             }
+            ScriptReply::Gone if current => {
+                self.tell(News::Gone { id: job.id.clone(), expected: !self.lease.proven });
+                self.rotate(now);
+            }
+            ScriptReply::Gone => {}
             ScriptReply::Late => {
                 // Nothing more can be stated before a heartbeat has said what became of the lease.
                 (self.lease.held, self.beat.next) = (false, now);

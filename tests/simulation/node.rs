@@ -391,7 +391,7 @@ impl Node {
                 return self.leave_all(channel, true, now, asks);
             }
             Reading::Total(total) if hub.heard == value.heard => hub.total = Some(total),
-            Reading::Total(_) | Reading::Unknown => {}
+            Reading::Total(_) | Reading::Unknown | Reading::Away => {}
         }
         hub.live |= hub.subscribed;
     }

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod browser;
 pub mod certificate;
 pub mod client;
+pub mod cluster;
 pub mod crowd;
 pub mod fleet;
 pub mod http;
@@ -21,6 +22,7 @@ pub mod rogue;
 pub mod servers;
 pub mod static_page;
 pub mod tokens;
+pub mod watched;
 pub mod wire;
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! Real Redis: a container where a container engine answers, else a `redis-server` process.
 //!
-//! With `TEST_STORE=embedded` it is a node that serves the embedded store. Each server has a port of its own that it keeps over a restart, saves nothing, and so comes back
+//! With `TEST_STORE=embedded` it is a node that serves the embedded store, with `sentinel` the primary that
+//! three sentinels name, with `cluster` a cluster of three primaries. Each server has a port of its own that it keeps over a restart, saves nothing, and so comes back
 //! empty. The run prints once which of the two kinds it used. Where neither is to be had, the test
 //! fails and says what to install.
 
@@ -18,7 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use super::cluster::Cluster;
 use super::process::Process;
+use super::watched::Watched;
 use super::{SOON, eventually};
 
 const IMAGE: (&str, &str) = ("redis", "7.0");
@@ -33,21 +36,33 @@ enum Server {
     Container(Box<ContainerAsync<GenericImage>>),
     Process(Box<Process>),
     Embedded(Box<Process>),
+    Watched(Box<Watched>),
+    Cluster(Box<Cluster>),
 }
 
-/// Whether the run asks for the embedded store in the place of a real Redis: `TEST_STORE=embedded`.
-fn embedded() -> bool {
-    std::env::var("TEST_STORE").is_ok_and(|store| store == "embedded")
+/// What the run asks for in the place of a single real Redis.
+fn asked_for() -> String {
+    std::env::var("TEST_STORE").unwrap_or_default()
 }
 
 impl Redis {
     /// Starts an empty server and waits until it answers.
     pub async fn start() -> Redis {
-        if !embedded() {
-            return Redis::start_real().await;
-        }
-        let port = free_port();
-        let redis = Redis { port, server: Server::Embedded(Box::new(Process::start_embedded(port))) };
+        let redis = match asked_for().as_str() {
+            "" => return Redis::start_real().await,
+            "sentinel" => {
+                let watched = Watched::start().await;
+                Redis { port: watched.servers[0].port, server: Server::Watched(Box::new(watched)) }
+            }
+            "cluster" => {
+                let cluster = Cluster::start_with(3, 0, &[]).await;
+                Redis { port: cluster.servers[0].port, server: Server::Cluster(Box::new(cluster)) }
+            }
+            _ => {
+                let port = free_port();
+                Redis { port, server: Server::Embedded(Box::new(Process::start_embedded(port))) }
+            }
+        };
         redis.answers().await;
         redis.announce().await;
         redis
@@ -87,14 +102,23 @@ impl Redis {
 
     /// The address as the configuration takes it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        match &self.server {
+            Server::Watched(watched) => watched.url(),
+            Server::Cluster(cluster) => cluster.url(),
+            _ => format!("redis://127.0.0.1:{}", self.port),
+        }
     }
 
     /// Runs one command and reads its reply as `T`.
     pub async fn run<T: FromRedisValue>(&self, command: &[&str]) -> Result<T, String> {
+        match &self.server {
+            Server::Watched(watched) => return watched.servers[watched.primary().await?].ask(command).await,
+            Server::Cluster(cluster) => return cluster.run(command).await,
+            _ => {}
+        }
         let told = |error: redis::RedisError| format!("{command:?}: {error}");
         let ask = async {
-            let client = redis::Client::open(self.url()).map_err(told)?;
+            let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).map_err(told)?;
             // The deadline is the one below; the client's own, half a second, is too short for a busy machine.
             let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
             let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.map_err(told)?;
@@ -118,6 +142,9 @@ impl Redis {
     /// How many connections are subscribed to each of these channels.
     pub async fn subscribers(&self, channels: &[&str]) -> Result<Vec<i64>, String> {
         let command = [&["PUBSUB", "NUMSUB"], channels].concat();
+        if let Server::Cluster(cluster) = &self.server {
+            return cluster.subscribers(channels).await;
+        }
         let reply: Vec<Value> = self.run(&command).await?;
         reply.into_iter().skip(1).step_by(2).map(|n| i64::from_redis_value(n).map_err(|e| e.to_string())).collect()
     }
@@ -134,6 +161,11 @@ impl Redis {
         match &mut self.server {
             Server::Container(container) => container.stop_with_timeout(Some(0)).await.unwrap(),
             Server::Process(process) | Server::Embedded(process) => process.kill().await,
+            Server::Watched(watched) => {
+                let place = watched.primary().await.unwrap();
+                watched.servers[place].kill().await;
+            }
+            Server::Cluster(cluster) => cluster.kill().await,
         }
     }
 
@@ -142,6 +174,9 @@ impl Redis {
         match &mut self.server {
             Server::Container(container) => container.start().await.unwrap(),
             Server::Process(process) | Server::Embedded(process) => process.revive(),
+            // Whoever was killed comes back as a replica of the other.
+            Server::Watched(watched) => watched.revive().await,
+            Server::Cluster(cluster) => cluster.revive().await,
         }
         self.answers().await;
     }
@@ -151,6 +186,8 @@ impl Redis {
         match &self.server {
             Server::Container(container) => container.pause().await.unwrap(),
             Server::Process(process) | Server::Embedded(process) => process.signal(Signal::STOP),
+            Server::Watched(watched) => watched.servers.iter().for_each(|server| server.signal(Signal::STOP)),
+            Server::Cluster(cluster) => cluster.servers.iter().for_each(|server| server.signal(Signal::STOP)),
         }
     }
 
@@ -159,6 +196,8 @@ impl Redis {
         match &self.server {
             Server::Container(container) => container.unpause().await.unwrap(),
             Server::Process(process) | Server::Embedded(process) => process.signal(Signal::CONT),
+            Server::Watched(watched) => watched.servers.iter().for_each(|server| server.signal(Signal::CONT)),
+            Server::Cluster(cluster) => cluster.servers.iter().for_each(|server| server.signal(Signal::CONT)),
         }
     }
 
@@ -189,6 +228,8 @@ impl Redis {
                 let _ = writeln!(std::io::stderr(), "\nthe tests use the embedded store");
                 return;
             }
+            Server::Watched(_) => String::from("redis-server processes behind sentinels"),
+            Server::Cluster(_) => String::from("a cluster of redis-server processes"),
         };
         let _ = writeln!(std::io::stderr(), "\nthe tests use real Redis {version} in {kind}");
     }

@@ -45,6 +45,26 @@ impl Server {
         Server::run(port, vec![file.display().to_string(), "--sentinel".into()]).await
     }
 
+    /// A server of a cluster that is yet to be formed; the port of its bus is one that no outgoing connection has.
+    pub async fn of_cluster(arguments: &[&str]) -> Server {
+        let (bus, port) = (free_port().to_string(), free_port());
+        let mut all: Vec<String> =
+            ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"].map(String::from).to_vec();
+        all.extend(
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--enable-debug-command", "yes"]
+                .map(String::from),
+        );
+        all.extend(
+            ["--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no"].map(String::from),
+        );
+        all.extend(["--cluster-port".into(), bus, "--port".into(), port.to_string()]);
+        all.extend(arguments.iter().map(ToString::to_string));
+        if arguments.contains(&"--tls-cert-file") {
+            all.extend(["--tls-port".into(), free_port().to_string()]);
+        }
+        Server::run(port, all).await
+    }
+
     async fn run(port: u16, arguments: Vec<String>) -> Server {
         let home = std::env::temp_dir().join(format!("headcount-server-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
@@ -69,6 +89,10 @@ impl Server {
     /// Runs one command that has to work.
     pub async fn must<T: FromRedisValue>(&self, command: &[&str]) -> T {
         self.ask(command).await.unwrap()
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_none())
     }
 
     pub async fn kill(&mut self) {

@@ -12,6 +12,8 @@ section! {
     ///   redis+sentinel://[user:password@]host[:port],.../primary[/database]
     ///                                                       the primary that these sentinels name
     ///   rediss+sentinel://...                               the same, over TLS
+    ///   redis+cluster://[user:password@]host[:port],...     the cluster that these servers are part of
+    ///   rediss+cluster://...                                the same, over TLS
     url = "redis://127.0.0.1:6379": Url, restart;
 
     /// A file that contains the store's password, so that the URL need not. The server's user must be able

@@ -4,8 +4,8 @@
 -- people, and `own` says how much of it the total holds already, so that only the difference is added,
 -- whatever was lost.
 -- The keys are read and checked here, before anything is written; what follows cannot fail midway.
--- KEYS: the total, the tally, own, people, owner.
-local TOTAL, TALLY, OWN, PEOPLE, OWNER = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- KEYS: the total, the tally, own, people, owner, members; in a cluster, also the dead.
+local TOTAL, TALLY, OWN, PEOPLE, OWNER, DEAD = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[7]
 -- Lua's numbers hold every integer up to 2^53. No node has a billion sockets.
 local MOST, MOST_SHARE = 9007199254740992, 1000000000
 
@@ -92,6 +92,26 @@ end
 -- Whether the store has another share of this node than it believes; '' believes nothing.
 local function lost(node, share)
   return share ~= '' and (shares[node] or 0) ~= tonumber(share)
+end
+
+-- In a cluster, the clock of the leases is another server's, so that no script can see whether one has ended.
+-- Instead, an id whose share was withdrawn is among the dead for an hour, and nothing is stated under it.
+local KEEP = 3600000
+local function gone(node)
+  return DEAD and read('ZSCORE', DEAD, node) and true or false
+end
+
+local function bury(node)
+  if not DEAD then
+    return
+  end
+  local now = redis.call('TIME')[1] * 1000
+  -- A removal goes first, for a full store.
+  if not read('ZREMRANGEBYSCORE', DEAD, '-inf', text(now - KEEP)) then
+    redis.call('DEL', DEAD)
+  end
+  redis.call('ZADD', DEAD, text(now), node)
+  redis.call('PEXPIRE', DEAD, KEEP)
 end
 
 local function put(node, share)

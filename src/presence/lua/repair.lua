@@ -27,6 +27,7 @@ local dead = {}
 for i = 9, #ARGV do
   dead[ARGV[i]] = true
   put(ARGV[i], 0)
+  bury(ARGV[i])
 end
 for number, owner in pairs(living) do
   if dead[owner.node] then

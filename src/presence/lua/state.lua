@@ -2,17 +2,21 @@
 -- ARGV: the node, its number, the end of its lease as last confirmed, "1" if the channel is named
 --       exactly, "1" if the node has a share here already, then any older ids of the same node, whose
 --       shares are taken out in the same step.
--- Returns what `finish` does; or late, if the lease has ended; or foreign, if the key is not a count.
+-- Returns what `finish` does; or late, if the lease has ended; gone, if the node is dead here; or foreign, if the key is not a count.
 local exact = ARGV[4] == '1'
 local time = redis.call('TIME')
 if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[3]) then
   return {'late', '', '0', ''}
+end
+if gone(ARGV[1]) then
+  return {'gone', '', '0', ''}
 end
 if foreign(exact) and ARGV[5] ~= '1' then
   return {'foreign', '', '0', ''}
 end
 for i = 6, #ARGV do
   put(ARGV[i], 0)
+  bury(ARGV[i])
 end
 put(ARGV[1], tonumber(ARGV[2]))
 return finish(exact, false)

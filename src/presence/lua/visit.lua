@@ -8,7 +8,8 @@
 --       these, then the visitors, each once, with + or - in front and what the list has of them behind, first
 --       those that left.
 -- Returns what `finish` does, how many visitors the node has under its number, how many of the changes were
--- made, and the epoch and the secret of the list; or late, if the lease has ended; foreign, if the key is not
+-- made, and the epoch and the secret of the list; or late, if the lease has ended; gone, if the node is dead
+-- here; foreign, if the key is not
 -- a count; taken, if the number is another node's; lost, if the store has not what the node has stated.
 local node, number, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local exact, listed, first = ARGV[6] == '1', ARGV[9] == '1', 15 + tonumber(ARGV[14])
@@ -16,6 +17,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[5]) then
   return {'late', '', '0', '', '0', '0', '', ''}
+end
+if gone(node) then
+  return {'gone', '', '0', '', '0', '0', '', ''}
 end
 if foreign(exact) and ARGV[7] ~= '1' then
   return {'foreign', '', '0', '', '0', '0', '', ''}
@@ -32,6 +36,7 @@ local mine = {[node] = true}
 for i = 15, first - 1 do
   mine[ARGV[i]] = true
   put(ARGV[i], 0)
+  bury(ARGV[i])
 end
 mend()
 local refusal, owner = nil, owners[number]

@@ -1,0 +1,254 @@
+//! On which feed each channel of a cluster is subscribed, and where it goes when its slot moves. Pure: feeds
+//! are numbers here, acknowledgements come in, and what is to be told to the feeds goes out.
+//!
+//! A channel that moves is wanted at the new feed while it stays at the old one. What the old one brings is
+//! heard until the new one has acknowledged, and not after; so no message is heard twice for
+//! long, and nothing is lost but what was under way, which is told.
+
+use std::collections::HashMap;
+
+use super::wishes::Ticket;
+
+/// The number of a feed. No two feeds ever have the same.
+pub(super) type FeedId = u64;
+
+/// What is to be told to a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Want this channel, with this ticket of the feed's.
+    Want(FeedId, String, Ticket),
+    /// Want it no longer.
+    Leave(FeedId, String),
+}
+
+/// A wish that is fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fulfilled {
+    /// The wish.
+    pub ticket: Ticket,
+    /// It was fulfilled at another feed until now.
+    pub moved: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    channels: HashMap<String, Place>,
+    tickets: Ticket,
+}
+
+#[derive(Debug)]
+struct Place {
+    ticket: Ticket,
+    slot: u16,
+    /// Where it is heard, and the wish there; None before the first acknowledgement.
+    at: Option<(FeedId, Ticket)>,
+    /// It is acknowledged there, on the connection that the feed has.
+    live: bool,
+    /// Where it is wanted instead.
+    next: Option<(FeedId, Ticket)>,
+}
+
+impl Places {
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    /// Wants a channel, whose slot has this feed, if any.
+    pub fn want(&mut self, name: String, slot: u16, feed: Option<FeedId>) -> (Ticket, Vec<Order>) {
+        let mut orders = self.leave(&name);
+        let ticket = self.ticket();
+        let next = feed.map(|feed| (feed, self.ticket()));
+        orders.extend(next.map(|(feed, ticket)| Order::Want(feed, name.clone(), ticket)));
+        self.channels.insert(name, Place { ticket, slot, at: None, live: false, next });
+        (ticket, orders)
+    }
+
+    /// Wants it no longer.
+    pub fn leave(&mut self, name: &str) -> Vec<Order> {
+        let Some(place) = self.channels.remove(name) else { return Vec::new() };
+        [place.at, place.next].into_iter().flatten().map(|(feed, _)| Order::Leave(feed, name.to_owned())).collect()
+    }
+
+    /// Slots may have other feeds by now.
+    pub fn follow(&mut self, feed_of: impl Fn(u16) -> Option<FeedId>) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for (name, place) in &mut self.channels {
+            let bound = place.next.or(place.at).map(|(feed, _)| feed);
+            let Some(feed) = feed_of(place.slot).filter(|feed| Some(*feed) != bound) else { continue };
+            if let Some((before, _)) = place.next.take() {
+                orders.push(Order::Leave(before, name.clone()));
+            }
+            if place.at.is_some_and(|(at, _)| at == feed) {
+                continue;
+            }
+            if let Some((dead, _)) = place.at.take_if(|_| !place.live) {
+                orders.push(Order::Leave(dead, name.clone()));
+            }
+            self.tickets += 1;
+            place.next = Some((feed, self.tickets));
+            orders.push(Order::Want(feed, name.clone(), self.tickets));
+        }
+        orders
+    }
+
+    /// A feed says that its wish with this ticket is fulfilled.
+    pub fn acknowledged(&mut self, feed: FeedId, name: &str, ticket: Ticket) -> Option<(Fulfilled, Vec<Order>)> {
+        let place = self.channels.get_mut(name)?;
+        let mut orders = Vec::new();
+        let mut moved = false;
+        if place.next == Some((feed, ticket)) {
+            if let Some((before, _)) = place.at {
+                (moved, orders) = (place.live, vec![Order::Leave(before, name.to_owned())]);
+            }
+            (place.at, place.next) = (place.next.take(), None);
+        } else if place.at != Some((feed, ticket)) {
+            return None;
+        }
+        place.live = true;
+        Some((Fulfilled { ticket: place.ticket, moved }, orders))
+    }
+
+    /// Whether what this feed brings on a channel is to be heard.
+    pub fn hears(&self, feed: FeedId, name: &str) -> bool {
+        self.channels.get(name).is_some_and(|place| place.live && place.at.is_some_and(|(at, _)| at == feed))
+    }
+
+    /// The connection of a feed is gone. Which channels were heard there.
+    pub fn lost(&mut self, feed: FeedId) -> Vec<String> {
+        let here = |place: &Place| place.at.is_some_and(|(at, _)| at == feed);
+        let heard = self.channels.iter_mut().filter(|(_, place)| here(place) && place.live);
+        heard
+            .map(|(name, place)| {
+                place.live = false;
+                name.clone()
+            })
+            .collect()
+    }
+
+    /// Whether a channel is or shall be at this feed.
+    pub fn uses(&self, feed: FeedId) -> bool {
+        let here = |place: &Place| [place.at, place.next].into_iter().flatten().any(|(used, _)| used == feed);
+        self.channels.values().any(here)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn want(orders: &[Order]) -> (FeedId, Ticket) {
+        match orders {
+            [.., Order::Want(feed, _, ticket)] => (*feed, *ticket),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_channel_that_moves_is_heard_at_the_old_feed_until_the_new_one_has_acknowledged() {
+        let mut places = Places::default();
+        let (ticket, orders) = places.want("a".into(), 7, Some(1));
+        let (_, first) = want(&orders);
+        assert!(!places.hears(1, "a"), "it is not acknowledged");
+        let fulfilled = Fulfilled { ticket, moved: false };
+        assert_eq!(places.acknowledged(1, "a", first), Some((fulfilled, vec![])));
+        assert!(places.hears(1, "a"));
+        let (_, second) = want(&places.follow(|_| Some(2)));
+        assert!(places.hears(1, "a") && !places.hears(2, "a"));
+        assert_eq!(places.acknowledged(2, "a", first), None, "a wish from before");
+        let moved = Fulfilled { ticket, moved: true };
+        assert_eq!(places.acknowledged(2, "a", second), Some((moved, vec![Order::Leave(1, "a".into())])));
+        assert!(!places.hears(1, "a") && places.hears(2, "a"));
+        assert!(!places.uses(1) && places.uses(2));
+    }
+
+    #[test]
+    fn a_channel_whose_feed_is_dead_goes_to_the_new_one_at_once() {
+        let mut places = Places::default();
+        let (ticket, orders) = places.want("a".into(), 7, Some(1));
+        places.acknowledged(1, "a", want(&orders).1);
+        assert_eq!(places.lost(1), ["a"]);
+        assert_eq!(places.lost(1), [""; 0], "told once");
+        let orders = places.follow(|_| Some(2));
+        assert_eq!(orders[0], Order::Leave(1, "a".into()));
+        let fulfilled = Fulfilled { ticket, moved: false };
+        assert_eq!(places.acknowledged(2, "a", want(&orders).1), Some((fulfilled, vec![])));
+    }
+
+    #[test]
+    fn a_move_that_is_taken_back_leaves_the_channel_where_it_is() {
+        let mut places = Places::default();
+        let (_, orders) = places.want("a".into(), 7, Some(1));
+        places.acknowledged(1, "a", want(&orders).1);
+        places.follow(|_| Some(2));
+        assert_eq!(places.follow(|_| Some(1)), [Order::Leave(2, "a".into())]);
+        assert!(places.hears(1, "a"));
+        assert_eq!(places.follow(|_| None), [], "nobody owns the slot");
+    }
+
+    proptest! {
+        /// Whatever is wanted, moved, lost and acknowledged: a channel is heard at one feed at most, only where it
+        /// is subscribed, and in the end exactly the wanted are subscribed, each where its slot is.
+        #[test]
+        fn in_the_end_each_channel_is_heard_at_its_owner_and_nowhere_else(
+            steps in proptest::collection::vec((0..5_u8, 0..3_u16, 1..4_u64), 0..100)
+        ) {
+            let (mut places, mut owners) = (Places::default(), HashMap::from([(0_u16, 1), (1, 2), (2, 3)]));
+            // For each feed, what it is told to want.
+            let mut feeds: HashMap<(FeedId, String), Ticket> = HashMap::new();
+            let mut wanted: HashSet<u16> = HashSet::new();
+            let tell = |feeds: &mut HashMap<(FeedId, String), Ticket>, orders: Vec<Order>| {
+                for order in orders {
+                    match order {
+                        Order::Want(feed, name, ticket) => drop(feeds.insert((feed, name), ticket)),
+                        Order::Leave(feed, name) => drop(feeds.remove(&(feed, name))),
+                    }
+                }
+            };
+            for (what, slot, feed) in steps {
+                let name = slot.to_string();
+                match what {
+                    0 => {
+                        let (_, orders) = places.want(name, slot, owners.get(&slot).copied());
+                        wanted.insert(slot);
+                        tell(&mut feeds, orders);
+                    }
+                    1 => {
+                        wanted.remove(&slot);
+                        let orders = places.leave(&name);
+                        tell(&mut feeds, orders);
+                    }
+                    2 => {
+                        owners.insert(slot, feed);
+                        let orders = places.follow(|slot| owners.get(&slot).copied());
+                        tell(&mut feeds, orders);
+                    }
+                    3 => drop(places.lost(feed)),
+                    _ => if let Some(ticket) = feeds.get(&(feed, name.clone())).copied()
+                        && let Some((_, orders)) = places.acknowledged(feed, &name, ticket) {
+                        tell(&mut feeds, orders);
+                    }
+                }
+                for slot in 0..3_u16 {
+                    let heard = (1..4).filter(|feed| places.hears(*feed, &slot.to_string())).collect::<Vec<_>>();
+                    prop_assert!(heard.len() <= 1);
+                    prop_assert!(heard.iter().all(|feed| feeds.contains_key(&(*feed, slot.to_string()))));
+                }
+            }
+            for ((feed, name), ticket) in feeds.clone() {
+                if let Some((_, orders)) = places.acknowledged(feed, &name, ticket) {
+                    tell(&mut feeds, orders);
+                }
+            }
+            let at: HashSet<(FeedId, String)> = feeds.keys().cloned().collect();
+            let owned: HashSet<_> = wanted.iter().map(|slot| (owners[slot], slot.to_string())).collect();
+            prop_assert_eq!(&at, &owned);
+            prop_assert!(owned.iter().all(|(feed, name)| places.hears(*feed, name)));
+        }
+    }
+}

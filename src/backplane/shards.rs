@@ -1,0 +1,319 @@
+//! The connections for commands to the primaries of a cluster, and the table of who owns which slot.
+//!
+//! A command goes to the owner of its key's slot, and where that owner says so, on to another, all within one
+//! deadline. What a cluster answers while it is of no use (see [`Redirect`]) is told as a
+//! store that is out of reach, because for the keys concerned it is.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::connect::{Connector, Failure};
+use super::error::Error;
+use super::line::{Line, Link};
+use super::slots::{slot, slot_of};
+use super::topology::{Redirect, Topology, View};
+use crate::config::StoreServer as Server;
+use crate::metrics::Metrics;
+
+/// Between two questions for the topology: usually, and at least.
+const USUALLY: Duration = Duration::from_secs(2);
+const AT_LEAST: Duration = Duration::from_millis(100);
+/// How many primaries are asked for it.
+const ASKED: usize = 8;
+/// Connections at the most: a server that answers with one MOVED after the other gets no more than that.
+const LINES: usize = 1_000;
+
+/// A handle; clones share the connections.
+#[derive(Clone)]
+pub(super) struct Shards {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connector: Connector,
+    lines: Mutex<HashMap<Server, Running>>,
+    topology: watch::Sender<Arc<Topology>>,
+    link: watch::Sender<Link>,
+    /// Rung when the topology may be another by now.
+    doubt: Notify,
+    /// Rung when the state of a connection has changed.
+    changed: Arc<Notify>,
+    metrics: Metrics,
+}
+
+/// A connection and the task that keeps it up, which ends with this.
+struct Running {
+    line: Line,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shards {
+    pub fn new(connector: Connector, metrics: Metrics) -> Self {
+        let shared = Shared {
+            connector,
+            lines: Mutex::default(),
+            topology: watch::Sender::default(),
+            link: watch::Sender::new(Link::Down(String::new())),
+            doubt: Notify::new(),
+            changed: Arc::new(Notify::new()),
+            metrics,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.shared.link.subscribe()
+    }
+
+    pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.shared.topology.subscribe()
+    }
+
+    /// Who owns a key's slot, and over which of its connections it is reached.
+    pub fn tenure(&self, key: &[u8]) -> Option<(Server, u64)> {
+        let owner = self.shared.owner(slot(key))?;
+        let epoch = self.shared.lines().get(&owner).map_or(0, |running| running.line.epoch());
+        Some((owner, epoch))
+    }
+
+    /// Finds the primaries and follows them. Runs until it is dropped.
+    pub async fn keep_up(self) {
+        let shared = &*self.shared;
+        let mut backoff = Backoff::to_connect();
+        for place in 0.. {
+            let views = shared.ask_primaries().await;
+            let pause = if !views.is_empty() {
+                backoff.reset();
+                shared.adopt(&views);
+                AT_LEAST
+            } else if shared.is_up() {
+                AT_LEAST
+            } else {
+                // Nobody who is known answers: the seeds may know better.
+                match ask_seed(&shared.connector, place).await {
+                    Ok(view) => shared.adopt(&[view]),
+                    Err(Failure::Away(why)) => shared.say(Link::Down(why)),
+                    Err(Failure::Refused(why)) => shared.say(Link::Refused(why)),
+                }
+                backoff.pause()
+            };
+            let next = Instant::now() + USUALLY;
+            sleep(pause).await;
+            shared.doubts(next).await;
+        }
+    }
+
+    /// Sends a command to the owner of its slot. One that is about no key goes to anybody.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn command(&self, command: &Cmd) -> Result<Value, Error> {
+        let shared = &*self.shared;
+        let slot = slot_of(command);
+        let deadline = Instant::now() + shared.connector.response_timeout;
+        let mut pauses = Backoff::new(Duration::from_millis(5), Duration::from_millis(100));
+        let mut asked = None;
+        loop {
+            let asking = asked.is_some();
+            let Some((server, line)) = asked.take().or_else(|| shared.target(slot)).and_then(|to| shared.line(to))
+            else {
+                shared.doubt.notify_one();
+                return Err(Error::Down);
+            };
+            line.tried(deadline.saturating_duration_since(Instant::now())).await;
+            let answer = if asking { line.asking(command).await } else { line.command(command).await };
+            let redirect = match &answer {
+                Err(Error::Refused(why)) => Redirect::read(why, &server.0),
+                Err(Error::Down) => Some(Redirect::Away),
+                _ => None,
+            };
+            let pause = match redirect {
+                None => return answer,
+                Some(Redirect::Moved(slot, to)) => {
+                    shared.moved(slot, &to);
+                    pauses.pause()
+                }
+                Some(Redirect::Ask(to)) => {
+                    shared.metrics.store_asked.inc();
+                    asked = Some(to);
+                    Duration::ZERO
+                }
+                Some(Redirect::Later) => pauses.pause(),
+                Some(Redirect::Away) => {
+                    shared.doubt.notify_one();
+                    return Err(Error::Down);
+                }
+            };
+            if Instant::now() + pause >= deadline {
+                return Err(Error::Down);
+            }
+            sleep(pause).await;
+        }
+    }
+}
+
+impl Shared {
+    fn lines(&self) -> MutexGuard<'_, HashMap<Server, Running>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owner(&self, slot: u16) -> Option<Server> {
+        self.topology.borrow().owner(slot).cloned()
+    }
+
+    /// Whom to ask: the owner of the slot, or anybody.
+    fn target(&self, slot: Option<u16>) -> Option<Server> {
+        match slot {
+            Some(slot) => self.owner(slot),
+            None => self.topology.borrow().primaries().first().cloned(),
+        }
+    }
+
+    /// The connection to a server, which is made if there is none; None if there are too many.
+    fn line(&self, server: Server) -> Option<(Server, Line)> {
+        let mut lines = self.lines();
+        if lines.len() >= LINES && !lines.contains_key(&server) {
+            return None;
+        }
+        let running = lines.entry(server.clone()).or_insert_with(|| {
+            let line = Line::new(self.connector.to(&server), self.metrics.clone(), self.changed.clone());
+            let task = tokio::spawn(line.clone().keep_up()).abort_handle();
+            Running { line, task }
+        });
+        Some((server, running.line.clone()))
+    }
+
+    /// A server says that a slot is another's.
+    fn moved(&self, slot: u16, to: &Server) {
+        self.metrics.store_moved.inc();
+        self.topology.send_if_modified(|topology| {
+            let news = topology.owner(slot) != Some(to);
+            if news {
+                Arc::make_mut(topology).moved(slot, to);
+            }
+            news
+        });
+        self.doubt.notify_one();
+    }
+
+    /// Follows what the primaries say: connects to those that are new, and leaves those that are none any more.
+    fn adopt(&self, views: &[View]) {
+        let topology = Topology::of(views, &self.topology.borrow());
+        let primaries = topology.primaries().to_vec();
+        let gone: Vec<Running> = {
+            let mut lines = self.lines();
+            let gone: Vec<Server> = lines.keys().filter(|server| !primaries.contains(server)).cloned().collect();
+            gone.iter().filter_map(|server| lines.remove(server)).collect()
+        };
+        drop(gone);
+        for server in primaries {
+            self.line(server);
+        }
+        self.topology.send_if_modified(|before| {
+            let news = **before != topology;
+            if news {
+                tracing::debug!(store = &*self.connector.shown, ?topology, "the cluster's slots");
+                *before = Arc::new(topology);
+            }
+            news
+        });
+        self.say_how_it_is();
+    }
+
+    /// Asks those that are connected, all at once.
+    async fn ask_primaries(&self) -> Vec<View> {
+        let up = |running: &&Running| matches!(*running.line.link().borrow(), Link::Up(_));
+        let asked: Vec<(Server, Line)> = {
+            let lines = self.lines();
+            let up = lines.iter().filter(|(_, running)| up(running));
+            up.take(ASKED).map(|(server, running)| (server.clone(), running.line.clone())).collect()
+        };
+        let mut asking = JoinSet::new();
+        for (server, line) in asked {
+            asking.spawn(async move { View::read(&line.command(&question()).await.ok()?, server) });
+        }
+        asking.join_all().await.into_iter().flatten().collect()
+    }
+
+    /// Waits until it is time to ask for the topology again.
+    async fn doubts(&self, next: Instant) {
+        loop {
+            tokio::select! {
+                () = self.doubt.notified() => return,
+                () = sleep_until(next) => return,
+                () = self.changed.notified() => {
+                    self.say_how_it_is();
+                    if self.any_is_down() || !self.is_up() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(*self.link.borrow(), Link::Up(_))
+    }
+
+    fn any_is_down(&self) -> bool {
+        self.lines().values().any(|running| !matches!(*running.line.link().borrow(), Link::Up(_)))
+    }
+
+    /// Says how the connections are as a whole: the best of them.
+    fn say_how_it_is(&self) {
+        let links: Vec<Link> = self.lines().values().map(|running| running.line.link().borrow().clone()).collect();
+        let best = links.into_iter().max_by_key(|link| match link {
+            Link::Up(_) => 3,
+            Link::Refused(_) => 2,
+            Link::Down(why) => usize::from(!why.is_empty()),
+        });
+        match best {
+            // No attempt has ended yet.
+            Some(Link::Down(why)) if why.is_empty() => {}
+            Some(link) => self.say(link),
+            None => self.say(Link::Down("no slot of the cluster has an owner".to_owned())),
+        }
+    }
+
+    /// Says it, unless it is what was said last: whoever follows begins anew with each time.
+    fn say(&self, link: Link) {
+        self.link.send_if_modified(|before| {
+            let news = mem::discriminant(before) != mem::discriminant(&link) || *before == Link::Down(String::new());
+            if news {
+                *before = link;
+            }
+            news
+        });
+    }
+}
+
+/// Asks one of the servers that the address names.
+pub(super) async fn ask_seed(connector: &Connector, place: usize) -> Result<View, Failure> {
+    let seeds = connector.seeds();
+    let seed = seeds.get(place % seeds.len().max(1)).ok_or_else(|| Failure::Away("no seed is named".to_owned()))?;
+    let limit = connector.response_timeout;
+    let mut connection = connector.to(seed).commands().await?;
+    let answer = timeout(limit, question().query_async::<Value>(&mut connection.commands)).await;
+    let reply = answer.map_err(|_| Failure::Away(format!("no answer within {limit:?}")))??;
+    View::read(&reply, seed.clone()).ok_or_else(|| Failure::Refused("its CLUSTER SLOTS cannot be read".to_owned()))
+}
+
+fn question() -> Cmd {
+    let mut question = redis::cmd("CLUSTER");
+    question.arg("SLOTS");
+    question
+}

@@ -1,0 +1,127 @@
+//! For reading keys again whenever they change: one [`Tracker`], or, in a cluster, one for each primary.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redis::{Script, Value};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::connect::{Connector, Credentials};
+use super::error::Error;
+use super::slots::slot;
+use super::topology::Topology;
+use super::tracker::{Mailbox, News, Tracker};
+use crate::config::{self, StoreServer as Server};
+
+/// A handle; clones share the connections.
+#[derive(Clone)]
+pub struct Trackers {
+    mailbox: Arc<Mailbox>,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    One(Tracker),
+    Many(Arc<Cluster>),
+}
+
+struct Cluster {
+    connector: Connector,
+    script: Script,
+    topology: watch::Receiver<Arc<Topology>>,
+    trackers: Mutex<HashMap<Server, Running>>,
+}
+
+/// A tracker and the task that keeps it up, which ends with this.
+struct Running {
+    tracker: Tracker,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Trackers {
+    /// A handle for running one script, which connects as soon as [`Trackers::keep_up`] runs. In a cluster it
+    /// follows `topology`.
+    ///
+    /// # Errors
+    /// The URL names no store.
+    pub fn new(
+        config: &config::Redis,
+        credentials: watch::Receiver<Option<Credentials>>,
+        topology: Option<watch::Receiver<Arc<Topology>>>,
+        script: Script,
+    ) -> Result<Self, redis::RedisError> {
+        let (connector, mailbox) = (Connector::new(config, credentials)?, Arc::<Mailbox>::default());
+        let way = match topology {
+            None => Way::One(Tracker::new(connector, script, mailbox.clone())),
+            Some(topology) => Way::Many(Arc::new(Cluster { connector, script, topology, trackers: Mutex::default() })),
+        };
+        Ok(Self { mailbox, way })
+    }
+
+    /// Waits for news, and takes them. Cancel safe.
+    pub async fn news(&self) -> News {
+        self.mailbox.take().await
+    }
+
+    /// Runs the script over one key, of whose next change there will be news.
+    ///
+    /// # Errors
+    /// See [`Error`]; after [`Error::Lost`] there will be a new connection.
+    pub async fn read(&self, key: &str, args: &[Vec<u8>]) -> Result<Value, Error> {
+        let tracker = match &self.way {
+            Way::One(tracker) => return tracker.read(key, args).await,
+            Way::Many(cluster) => cluster.tracker(key),
+        };
+        let away = || Error::Refused("the part of the store that has the key is out of reach".to_owned());
+        match tracker.ok_or_else(away)?.read(key, args).await {
+            // The others go on.
+            Err(Error::Down | Error::Lost(_)) => Err(away()),
+            answer => answer,
+        }
+    }
+
+    /// Connects, and connects again whenever a connection breaks. Runs until it is dropped.
+    pub async fn keep_up(self) {
+        match self.way {
+            Way::One(tracker) => tracker.keep_up().await,
+            Way::Many(cluster) => {
+                let mut topology = cluster.topology.clone();
+                topology.mark_changed();
+                while topology.changed().await.is_ok() {
+                    let primaries = topology.borrow_and_update().primaries().to_vec();
+                    cluster.follow(&primaries, &self.mailbox);
+                    // A key that has another server by now was told of by nobody there.
+                    self.mailbox.put(|news| news.all = true);
+                }
+            }
+        }
+    }
+}
+
+impl Cluster {
+    fn tracker(&self, key: &str) -> Option<Tracker> {
+        let owner = self.topology.borrow().owner(slot(key.as_bytes()))?.clone();
+        let trackers = self.trackers.lock().unwrap_or_else(PoisonError::into_inner);
+        trackers.get(&owner).map(|running| running.tracker.clone())
+    }
+
+    fn follow(&self, primaries: &[Server], mailbox: &Arc<Mailbox>) {
+        let mut trackers = self.trackers.lock().unwrap_or_else(PoisonError::into_inner);
+        trackers.retain(|server, _| primaries.contains(server));
+        for server in primaries {
+            trackers.entry(server.clone()).or_insert_with(|| {
+                let tracker = Tracker::new(self.connector.to(server), self.script.clone(), mailbox.clone());
+                let task = tokio::spawn(tracker.clone().keep_up()).abort_handle();
+                Running { tracker, task }
+            });
+        }
+    }
+}

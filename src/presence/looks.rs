@@ -1,0 +1,84 @@
+//! What the presence looks up in the store beside its scripts: who is no node, and which totals are missing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use redis::{Value, cmd};
+
+use super::lease::NodeId;
+use super::owner;
+use super::scripts::{Scripts, Store, with};
+use super::strangers::Sighting;
+use crate::backplane::Error;
+use crate::backplane::slots::slot;
+
+impl<S: Store> Scripts<S> {
+    /// The ids with a share on `channel` that are no nodes.
+    pub async fn strangers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
+        self.no_nodes(self.sharers(channel).await?).await
+    }
+
+    /// Which ids with a share on `channel` are nodes, and which are not.
+    pub async fn sight(&self, channel: &str) -> Result<Sighting, Error> {
+        let mut present = self.sharers(channel).await?;
+        let missing = self.no_nodes(present.clone()).await?;
+        present.retain(|id| !missing.contains(id));
+        Ok(Sighting { present, missing })
+    }
+
+    /// The ids with a share on `channel`. The tally is read before the nodes: an id is among
+    /// the nodes before its first statement, so whoever is missing there is dead. Damaged keys name
+    /// nobody; whoever writes them next mends them.
+    async fn sharers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
+        let mut ids: Vec<Vec<u8>> = self.members("HKEYS", self.keys.tally(channel).as_bytes()).await?;
+        let owners = self.pairs(self.keys.owner(channel).as_bytes()).await?;
+        ids.extend(owners.iter().filter_map(|(_, entry)| Some(owner::node_of(entry)?.as_bytes().to_vec())));
+        Ok(ids.iter().map(|id| NodeId::of(id)).collect())
+    }
+
+    /// Those of these ids that are not among the nodes; none if nobody can tell.
+    pub(super) async fn no_nodes(&self, ids: Vec<NodeId>) -> Result<Vec<NodeId>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = with(cmd("ZMSCORE"), &[self.keys.nodes().as_bytes()]);
+        ids.iter().for_each(|id| {
+            command.arg(id.as_bytes());
+        });
+        let ends: Vec<Option<f64>> = match self.ask_for(command).await {
+            Err(error) if error.is_of_one_key() => return Ok(Vec::new()),
+            reply => reply?,
+        };
+        Ok(ids.into_iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| id).collect())
+    }
+
+    /// Which of these channels have no total that is a string. In a cluster, each slot is asked for itself, and
+    /// one whose shard is away says nothing.
+    pub async fn missing(&self, channels: &[Arc<str>]) -> Result<Vec<Arc<str>>, Error> {
+        if !self.sharded {
+            return self.missing_in_one_slot(channels).await;
+        }
+        let mut slots: BTreeMap<u16, Vec<Arc<str>>> = BTreeMap::new();
+        for channel in channels {
+            slots.entry(slot(self.keys.total(channel).as_bytes())).or_default().push(channel.clone());
+        }
+        let mut missing = Vec::new();
+        for channels in slots.values() {
+            match self.missing_in_one_slot(channels).await {
+                Err(Error::Down | Error::Lost(_)) => {}
+                some => missing.extend(some?),
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn missing_in_one_slot(&self, channels: &[Arc<str>]) -> Result<Vec<Arc<str>>, Error> {
+        let mut command = cmd("MGET");
+        channels.iter().for_each(|channel| {
+            command.arg(self.keys.total(channel));
+        });
+        let totals: Vec<Value> = self.ask_for(command).await?;
+        let missing = channels.iter().zip(totals).filter(|(_, total)| *total == Value::Nil);
+        Ok(missing.map(|(channel, _)| channel.clone()).collect())
+    }
+}

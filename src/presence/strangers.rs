@@ -1,0 +1,94 @@
+//! In a cluster: ids that have a share and are not among the nodes.
+//!
+//! The shard that has the nodes may have lost them or come back with old ones, and then it is everybody who is
+//! missing. So one look proves nothing: an id is withdrawn only if it is missing in two, so far apart that
+//! whoever lives would have been told in between that its lease is gone.
+
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+
+use super::lease::NodeId;
+
+/// Ids that are remembered. Others wait until there is room.
+const MOST: usize = 1_000;
+/// An id that was not seen for so long is forgotten.
+const FORGET: Duration = Duration::from_secs(3_600);
+
+/// What one look found of the ids that have a share on a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// Those that are nodes.
+    pub present: Vec<NodeId>,
+    /// Those that are not.
+    pub missing: Vec<NodeId>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Strangers {
+    /// When each was missing first and last.
+    seen: IndexMap<NodeId, (Instant, Instant)>,
+}
+
+impl Strangers {
+    /// Those that have been missing for at least `apart`: if they are so once more, they are dead.
+    pub fn ripe(&self, apart: Duration, now: Instant) -> Vec<NodeId> {
+        let ripe = |(first, _): (Instant, Instant)| now.saturating_duration_since(first) >= apart;
+        self.seen.iter().filter(|(_, seen)| ripe(**seen)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Takes in a look.
+    pub fn saw(&mut self, look: &Sighting, now: Instant) {
+        for id in &look.present {
+            self.seen.swap_remove(id);
+        }
+        for id in &look.missing {
+            if let Some((_, last)) = self.seen.get_mut(id) {
+                *last = now;
+            } else if self.seen.len() < MOST {
+                self.seen.insert(id.clone(), (now, now));
+            }
+        }
+        self.seen.retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGET);
+    }
+
+    /// The shard that has the nodes was lost or is another: what was missing before says nothing any more.
+    pub fn begin_anew(&mut self) {
+        self.seen.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_withdrawn_only_after_two_looks_that_are_far_enough_apart() {
+        let (start, apart) = (Instant::now(), Duration::from_secs(3));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let id = NodeId::from_bits(1);
+        let missing = Sighting { missing: vec![id.clone()], ..Sighting::default() };
+        let mut strangers = Strangers::default();
+        strangers.saw(&missing, at(0));
+        strangers.saw(&missing, at(2));
+        assert_eq!(strangers.ripe(apart, at(2)), []);
+        assert_eq!(strangers.ripe(apart, at(3)), [id.clone()]);
+        strangers.saw(&Sighting { present: vec![id.clone()], ..Sighting::default() }, at(4));
+        assert_eq!(strangers.ripe(apart, at(4)), [], "it is a node again");
+        strangers.saw(&missing, at(5));
+        strangers.begin_anew();
+        strangers.saw(&missing, at(9));
+        assert_eq!(strangers.ripe(apart, at(9)), [], "the nodes were lost in between");
+    }
+
+    #[test]
+    fn no_more_strangers_are_remembered_than_there_is_room_for() {
+        let (mut strangers, now) = (Strangers::default(), Instant::now());
+        let missing = (0..20_000).map(NodeId::from_bits).collect();
+        strangers.saw(&Sighting { missing, ..Sighting::default() }, now);
+        assert_eq!(strangers.ripe(Duration::ZERO, now).len(), MOST);
+        strangers.saw(&Sighting::default(), now + FORGET);
+        assert_eq!(strangers.ripe(Duration::ZERO, now + FORGET), []);
+    }
+}
