@@ -9,6 +9,7 @@ use socket2::{Domain, Socket, Type};
 use crate::Result;
 
 pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 
@@ -40,12 +41,16 @@ pub fn connect_deaf(port: u16, path: &str) -> Result<TcpStream> {
 }
 
 fn request(mut stream: TcpStream, port: u16, path: &str) -> Result<TcpStream> {
-    let request = format!(
+    stream.write_all(upgrade(port, path).as_bytes())?;
+    Ok(stream)
+}
+
+/// The request for a socket.
+pub fn upgrade(port: u16, path: &str) -> String {
+    format!(
         "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://localhost:{port}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
-    Ok(stream)
+    )
 }
 
 /// Where the handshake's answer ends; None: it is not complete.
@@ -76,7 +81,8 @@ pub fn pong(payload: &[u8]) -> Vec<u8> {
     masked(10, payload)
 }
 
-fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+/// A masked frame.
+pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0x80 | opcode];
     match payload.len() {
         n @ 0..126 => out.push(0x80 | n as u8),

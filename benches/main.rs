@@ -11,6 +11,7 @@
 mod client;
 mod crowd;
 mod floor;
+mod hostile;
 mod load;
 mod machine;
 mod measures;
@@ -27,7 +28,8 @@ use std::time::Instant;
 use measures::MEASURES;
 use report::Report;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Error = Box<dyn std::error::Error>;
+type Result<T> = std::result::Result<T, Error>;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,9 @@ fn main() -> ExitCode {
     let result = match &arguments[..] {
         [role, what, rest @ ..] if role == "role" && what == "floor" => floor::run(rest),
         [role, what] if role == "role" && what == "load" => load::run(),
+        [role, what, kind, port] if role == "role" && what == "hostile" => {
+            port.parse().map_err(Into::into).and_then(|port| hostile::run(kind, port))
+        }
         _ => measure(&arguments),
     };
     match result {

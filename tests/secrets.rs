@@ -69,6 +69,18 @@ async fn a_check_that_does_not_see_the_services_credentials_leaves_them_to_the_s
 }
 
 #[tokio::test]
+async fn a_file_that_never_ends_is_a_mistake_like_any_other() {
+    for key in ["HEADCOUNT_REDIS__PASSWORD_FILE", "HEADCOUNT_AUTH__SECRET_FILES", "HEADCOUNT_AUTH__JWKS"] {
+        let output = check(&[(key, "/dev/zero")]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("longer than 1 MiB"), "{key}: {said}");
+    }
+    let output = timeout(SOON, headcount().args(["check", "--config", "/dev/zero"]).output()).await;
+    let output = output.expect("it ends by itself").unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("longer than 1 MiB"));
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     let output = check(&[("HEADCOUNT_REDIS__PASSWORD_FILE", "/nowhere/password")]).await;
     assert!(!output.status.success());

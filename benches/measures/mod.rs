@@ -2,6 +2,7 @@
 
 mod channels;
 mod fanout;
+mod hostile;
 mod memory;
 mod nodes;
 mod peers;
@@ -27,6 +28,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("tokens", tokens::tokens),
     ("store", store::against_redis),
     ("slow", slow::one_that_never_reads),
+    ("hostile", hostile::one_stranger),
     ("channels", channels::many_channels),
     ("nodes", nodes::six_nodes),
     ("peers", peers::peers),

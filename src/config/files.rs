@@ -5,6 +5,8 @@
 //! never what is in the file. Not every systemd shows a service's credentials to its `ExecReload`
 //! commands, so a mere check accepts a credential that it cannot see, and says so.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +19,23 @@ use super::reader::Reader;
 use super::tls::Tls;
 use super::{redact, value};
 
+/// The longest file that is read. One that never ends, such as a device, is a mistake like any other.
+const LONGEST: u64 = 1 << 20;
 /// The permission of those who are neither the owner nor in the group.
 const OTHERS_READ: u32 = 0o004;
+
+/// What is in a file.
+///
+/// # Errors
+/// It cannot be read, or is too long.
+pub fn contents(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB"));
+    }
+    Ok(bytes)
+}
 
 /// The text in the file that a key names, without the end of its line.
 pub fn password_file(reader: &mut Reader, path: &'static str) -> Option<String> {
@@ -116,7 +133,7 @@ fn file(reader: &mut Reader, path: &'static str) -> Option<Vec<u8>> {
 pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Vec<u8>> {
     let file = handed_over(reader, name);
     let hidden = file.is_relative() && reader.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
-    match (std::fs::read(&file), &mut reader.unseen) {
+    match (contents(&file), &mut reader.unseen) {
         (Ok(bytes), _) => {
             if let Some(Kind::SecretFile | Kind::SecretFiles) = keys::find(path).map(|key| key.kind) {
                 warn_if_readable(reader, &file);

@@ -60,8 +60,9 @@ pub fn collect(overrides: &Overrides, env: Variables) -> Result<Reader, Invalid>
 
 fn file_source(reader: &mut Reader, path: &Path) {
     let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match files::contents(path).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => return reader.note(&name, "", "", "is not UTF-8".to_owned()),
         Err(error) => return reader.note(&name, "", "", format!("cannot be read: {error}")),
     };
     // Parsed here first, because the parser's own error quotes the line, which may hold a password.

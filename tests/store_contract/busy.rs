@@ -42,6 +42,15 @@ fn seen(address: SocketAddr) -> Vec<String> {
         (1, "MULTI"),
         (1, "SET a b"),
         (1, "EXEC"),
+        (1, "WATCH w w2"),
+        (1, "UNWATCH"),
+        (1, "WATCH w"),
+        (1, "MULTI"),
+        (1, "WATCH w"),
+        (1, "DISCARD"),
+        (1, "DISCARD"),
+        (1, "WATCH quiet"),
+        (1, "UNWATCH x"),
         (0, "SCRIPT KILL"),
     ] {
         let client = if client == 0 { &mut other } else { &mut late };
@@ -52,13 +61,21 @@ fn seen(address: SocketAddr) -> Vec<String> {
     for client in [&mut caller, &mut other, &mut late] {
         seen.push(format!("afterwards: {:?}", client.call(&["PING"])));
     }
+    for line in ["MULTI", "GET quiet", "EXEC"] {
+        seen.push(format!("{line} of a watcher: {:?}", late.call(&line.split(' ').collect::<Vec<_>>())));
+    }
     seen.push(format!("{:?}", other.call(&["SCRIPT", "KILL"])));
-    let loops = "redis.call('SET', 'x', 1) for i = 1, 1e8 do end return redis.call('GET', 'x')";
+    let loops = "redis.call('SET', 'x', 1) for i = 1, 1e8 do end redis.call('SET', 'written', 1) \
+                 return redis.call('GET', 'x')";
     caller.send(&request(&["EVAL", loops, "0"]));
     until_busy(&mut other);
+    late.call(&["WATCH", "written"]);
     seen.push(format!("{:?}", other.call(&["SCRIPT", "KILL"])));
     seen.push(format!("the caller: {:?}", caller.read()));
     seen.push(format!("{:?}", other.call(&["GET", "x"])));
+    for line in ["MULTI", "GET written", "EXEC"] {
+        seen.push(format!("{line} of a watcher: {:?}", late.call(&line.split(' ').collect::<Vec<_>>())));
+    }
     seen
 }
 

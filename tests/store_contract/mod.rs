@@ -24,6 +24,7 @@ mod random;
 mod scripts_at_random;
 mod servers;
 mod slow;
+mod turns;
 mod unmodified;
 mod wire;
 

@@ -95,6 +95,16 @@ impl Vm {
         Ok(())
     }
 
+    /// Forgets a script.
+    pub fn forget(&mut self, name: &[u8]) {
+        self.compiled.remove(name);
+    }
+
+    /// Whether the script that ran last has run a command that writes.
+    pub fn has_written(&self) -> bool {
+        self.state.has_written.get()
+    }
+
     /// Runs a script that [`Self::compile`] has accepted.
     pub fn run(
         &mut self,

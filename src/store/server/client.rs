@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 
 use indexmap::IndexSet;
 
+pub use super::late::Since;
+pub use super::rest::{NAMES_A_TURN, Rest, What};
 use super::tracks::Tracks;
+
 use crate::store::clock::Time;
 use crate::store::error::Block;
 use crate::store::pubsub::Kind;
@@ -120,7 +123,7 @@ pub struct Client {
     /// The commands it has queued, after `MULTI`.
     pub transaction: Option<Transaction>,
     /// What it watches: database and key, with the version at which it began.
-    pub watching: HashMap<(usize, SmallBytes), u64>,
+    pub watching: HashMap<(usize, SmallBytes), Since>,
     /// Its channels.
     pub channels: IndexSet<SmallBytes>,
     /// Its patterns.
@@ -135,12 +138,16 @@ pub struct Client {
     pub blocked: Option<Blocked>,
     /// Whether its next request is held up by `CLIENT PAUSE`.
     pub paused: bool,
+    /// What is left of its last command.
+    pub rest: Option<Box<Rest>>,
     /// Whether it gets replies.
     pub mode: ReplyMode,
     /// Whether it is to be closed as soon as everything is sent.
     pub closing: bool,
     /// Whether it is to be closed now, whatever waits to be sent.
     pub doomed: bool,
+    /// Whether it has gone, and only its names are left.
+    pub departed: bool,
     /// Whether it has been given a time by which it must have fetched the rest.
     pub lingering: bool,
     /// Whether it sees every command that others send.
@@ -193,9 +200,11 @@ impl Client {
             shards: IndexSet::new(),
             blocked: None,
             paused: false,
+            rest: None,
             mode: ReplyMode::On,
             closing: false,
             doomed: false,
+            departed: false,
             lingering: false,
             monitor: false,
             no_evict: false,
@@ -216,6 +225,7 @@ impl Client {
     pub fn memory(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.bytes);
         let waiting = self.blocked.as_ref().map_or(0, |blocked| blocked.bytes());
+        let waiting = waiting + self.rest.as_ref().map_or(0, |rest| rest.bytes());
         let buffers = self.input.capacity() + self.reply.buf.capacity() + self.decoder.memory();
         buffers + queued + waiting + self.names_bytes + self.name.len() + size_of::<Self>()
     }
@@ -228,11 +238,25 @@ impl Client {
         self.reply.buf = Vec::new();
         self.sent = 0;
         self.transaction = None;
+        self.rest = None;
     }
 
     /// The number of bytes that wait to be sent.
     pub fn pending(&self) -> usize {
         self.reply.buf.len() - self.sent
+    }
+
+    /// Whether something of it waited for it to fetch its replies; to be asked once these are fetched.
+    pub fn has_more(&mut self) -> bool {
+        match &mut self.rest {
+            Some(rest) => std::mem::take(&mut rest.stalled),
+            None => !self.input.is_empty(),
+        }
+    }
+
+    /// Whether its next command has to wait for the last.
+    pub fn is_occupied(&self) -> bool {
+        self.blocked.is_some() || self.rest.is_some()
     }
 
     /// The subscriptions of one kind.

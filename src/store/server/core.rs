@@ -28,7 +28,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::client::{Client, Endpoints};
+use super::client::{Client, Endpoints, NAMES_A_TURN};
 use super::input::UNFETCHED;
 use super::table::DIRECTORY;
 use super::{Contents, Server, UNREAD, blocking, delivery, input, pausing, persistence, room, tracking, watches};
@@ -151,7 +151,7 @@ impl Core {
             return false;
         }
         let ready = |client: &Client| {
-            let busy = (client.blocked.is_some() || client.paused) && client.held() > HELD;
+            let busy = (client.is_occupied() || client.paused) && client.held() > HELD;
             !client.closing && !busy && !client.held_back && client.pending() <= UNFETCHED
         };
         self.server.clients.get(client).is_some_and(|client| ready(client))
@@ -160,6 +160,9 @@ impl Core {
     /// Does what comes after a round's requests: what was held up, times, the log.
     pub fn end_round(&mut self) {
         for slot in std::mem::take(&mut self.server.departed) {
+            if let Some(client) = self.server.clients.get_mut(slot) {
+                client.departed = false;
+            }
             self.close(slot);
         }
         let server = &mut self.server;
@@ -184,7 +187,7 @@ impl Core {
     pub fn next_time(&self) -> Option<Time> {
         let server = &self.server;
         let keys = &server.data.keys;
-        if !server.resumed.is_empty() || server.making_room {
+        if !server.resumed.is_empty() || !server.departed.is_empty() || server.making_room {
             return Some(keys.time());
         }
         let log = server.log.as_ref().and_then(|log| log.next_time(keys.now));
@@ -222,7 +225,7 @@ impl Core {
         let Some(client) = self.server.clients.get_mut(slot) else { return };
         client.note_sent(bytes);
         self.server.stats.output += bytes as u64;
-        if bytes > 0 && client.pending() == 0 && !client.input.is_empty() && client.blocked.is_none() {
+        if bytes > 0 && client.pending() == 0 && client.blocked.is_none() && client.has_more() {
             self.server.resumed.push(slot);
         }
         self.server.recount(slot);
@@ -265,12 +268,17 @@ impl Core {
     /// Forgets a client, which has gone or is to go. Its slot is free for another.
     pub fn close(&mut self, slot: Slot) {
         let server = &mut self.server;
-        if server.busy.is_some() {
-            // What it watches and listens to is in the script's hands.
-            server.departed.push(slot);
+        // What it watches and listens to may be in a script's hands, or be more than one turn takes.
+        if server.busy.is_some() || !delivery::leave_some(server, slot, NAMES_A_TURN) {
+            if let Some(client) = server.clients.get_mut(slot)
+                && !std::mem::replace(&mut client.departed, true)
+            {
+                client.release();
+                server.departed.push(slot);
+                server.recount(slot);
+            }
             return server.doom(slot);
         }
-        delivery::leave_all(server, slot);
         watches::release(server, slot);
         tracking::stop(server, slot);
         blocking::unblock(server, slot);

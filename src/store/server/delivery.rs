@@ -63,7 +63,7 @@ fn deliver_to(server: &mut Server, slot: Slot, parts: &[&[u8]], frames: &mut Fra
     {
         return own.put(frames.get(own.out.resp3, parts));
     }
-    let Some(client) = server.clients.get_mut(slot) else {
+    let Some(client) = server.clients.get_mut(slot).filter(|client| !client.departed) else {
         return;
     };
     let (limit, frame) = (server.settings.max_pending_output, frames.get(client.reply.resp3, parts));
@@ -76,17 +76,22 @@ fn deliver_to(server: &mut Server, slot: Slot, parts: &[&[u8]], frames: &mut Fra
     server.shed();
 }
 
-/// Ends all subscriptions of a client.
-pub fn leave_all(server: &mut Server, slot: Slot) {
+/// Ends at most so many subscriptions of a client; says whether none is left.
+pub fn leave_some(server: &mut Server, slot: Slot, most: usize) -> bool {
     let Some(client) = server.clients.get_mut(slot) else {
-        return;
+        return true;
     };
+    let mut left = most;
     for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-        for name in std::mem::take(client.names(kind)) {
+        while left > 0
+            && let Some(name) = client.names(kind).pop()
+        {
+            left -= 1;
             client.names_bytes = client.names_bytes.saturating_sub(name_cost(&name));
             server.data.pubsub.unsubscribe(kind, &name, slot);
         }
     }
+    !client.is_subscriber()
 }
 
 /// A message as it goes over the wire, made once for each protocol.

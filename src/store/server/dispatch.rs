@@ -12,6 +12,10 @@ use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
 
+/// Keys that one client may wait for. Each change of one of them runs the command again, which looks at all.
+const MOST_AWAITED: usize = 4096;
+const TOO_MANY_KEYS: &str = "ERR a client may not wait for so many keys";
+
 /// Runs one request of a client, whose reply buffer the caller holds.
 pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     if args.is_empty() {
@@ -73,6 +77,10 @@ fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Rep
             out.buf.truncate(mark);
             out.error(&text);
             server.stats.error(&text);
+        }
+        Err(CommandError::Block(block)) if block.keys.len() > MOST_AWAITED => {
+            out.error(TOO_MANY_KEYS);
+            server.stats.error(TOO_MANY_KEYS);
         }
         Err(CommandError::Block(block)) => blocking::block(server, slot, args, *block),
     }
@@ -164,9 +172,7 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
         if let Some(client) = server.clients.get_mut(slot) {
             client.transaction = None;
         }
-        if server.busy.is_none() {
-            watches::release(server, slot);
-        }
+        watches::release(server, slot);
     }
     out.error(&text);
     server.stats.error(&text);

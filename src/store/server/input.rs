@@ -1,5 +1,6 @@
 //! From the bytes of a client to its requests, each run as soon as it is whole.
 
+use super::commands::subscribe;
 use super::{Server, UNREAD_REPLIES, dispatch, pausing, persistence};
 use crate::store::pubsub::Slot;
 use crate::store::reply::{LIMIT as REPLY_LIMIT, Reply};
@@ -43,22 +44,45 @@ pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
 /// Lets those go on that were held up.
 pub fn resume(server: &mut Server) {
     for slot in std::mem::take(&mut server.resumed) {
-        let Some(client) = server.clients.get(slot) else {
+        let Some(client) = server.clients.get_mut(slot) else {
             continue;
         };
-        if client.blocked.is_none()
-            && !client.held_back
-            && !client.paused
-            && !client.closing
-            && client.pending() <= UNFETCHED
-            && !client.input.is_empty()
-        {
+        let unfetched = client.pending() > UNFETCHED;
+        if let Some(rest) = &mut client.rest {
+            rest.stalled = unfetched;
+        }
+        if client.held_back || client.paused || client.closing || unfetched {
+            continue;
+        }
+        if client.rest.is_some() && finish(server, slot) {
+            continue;
+        }
+        if server.clients.get(slot).is_some_and(|client| !client.is_occupied() && !client.input.is_empty()) {
             drain(server, slot);
             server.recount(slot);
             server.shed();
             persistence::relieve(server);
         }
     }
+}
+
+/// Goes on with a command that takes several turns. Returns whether there is more of it.
+fn finish(server: &mut Server, slot: Slot) -> bool {
+    let Some(client) = server.clients.get_mut(slot) else { return false };
+    let mut out = std::mem::take(&mut client.reply);
+    let (resp3, sent) = (out.resp3, client.sent);
+    let more = subscribe::go_on(server, slot, &mut out);
+    if let Some(client) = server.clients.get_mut(slot) {
+        (client.reply, client.sent) = (out, sent);
+        client.reply.resp3 = resp3;
+    }
+    if more {
+        server.resumed.push(slot);
+    }
+    server.schedule(slot);
+    server.recount(slot);
+    server.shed();
+    more
 }
 
 /// Runs what has been kept because it could not be run yet.
@@ -101,7 +125,7 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
         if client.closing
             || client.held_back
             || client.paused
-            || client.blocked.is_some()
+            || client.is_occupied()
             || out.buf.len() - sent > UNFETCHED
         {
             break;

@@ -18,12 +18,12 @@ pub fn make(server: &mut Server) {
     }
     let reserved = server.settings.reserved_keys.as_deref();
     for _ in 0..MOST {
-        if server.data.keys.used() <= limit {
+        if server.memory() <= limit {
             return;
         }
         if !evict_one(&mut server.data.keys, reserved) {
             return;
         }
     }
-    server.making_room = server.data.keys.used() > limit;
+    server.making_room = server.memory() > limit;
 }

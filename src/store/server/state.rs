@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::auth_guard::AuthGuard;
 use super::client::{Client, Clients};
+use super::late::Late;
 use super::pause::Pause;
 use super::slow::Slow;
 use super::stats::Stats;
@@ -134,7 +135,9 @@ pub struct Server {
     pub serve_meanwhile: Option<ServeMeanwhile>,
     /// Whether keys have yet to go before there is enough memory.
     pub making_room: bool,
-    /// Clients that have gone while a script ran.
+    /// What waits for such a script to end.
+    pub late: Late,
+    /// Clients that have gone, of whom something is left to be undone.
     pub departed: Vec<Slot>,
     /// The log, if there is one.
     pub log: Option<Aof>,
@@ -171,6 +174,7 @@ impl Server {
             busy: None,
             serve_meanwhile: None,
             making_room: false,
+            late: Late::default(),
             departed: Vec::new(),
             log: contents.log,
             scheduled: VecDeque::new(),
@@ -263,7 +267,12 @@ impl Server {
         let reserved = |prefix: &Vec<u8>| keys.iter().any(|key| key.starts_with(prefix));
         let exempt = self.clients.get(slot).is_some_and(|client| client.trusted)
             || self.settings.reserved_keys.as_ref().is_some_and(reserved);
-        !exempt && !self.making_room && self.settings.max_memory > 0 && self.data.keys.used() > self.settings.max_memory
+        !exempt && !self.making_room && self.settings.max_memory > 0 && self.memory() > self.settings.max_memory
+    }
+
+    /// What keys, values and scripts take, in bytes.
+    pub fn memory(&self) -> usize {
+        self.data.keys.used() + self.scripts.memory()
     }
 
     /// Whether anybody wants to know how long commands take.

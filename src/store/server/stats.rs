@@ -23,6 +23,8 @@ pub struct Stats {
     pub dropped_output: u64,
     /// Clients that were dropped because they sent too long a command.
     pub dropped_input: u64,
+    /// Scripts that were forgotten because others were run.
+    pub forgotten_scripts: u64,
     /// Error replies by their first word; at most [`MAX_ERROR_CODES`] different ones.
     pub errors: BTreeMap<String, u64>,
 }

@@ -34,7 +34,7 @@ const ROWS: &[Command<Body>] = &[
     row("client", -2, NO_SCRIPT, [0, 0, 0], "connection", client::client, "Shows and manages client connections."),
     row("command", -1, NONE, [0, 0, 0], "server", command::command, "Describes commands."),
     row("config", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::config, "Shows and changes settings."),
-    row("discard", 1, NO_SCRIPT.and(IN_MULTI), [0, 0, 0], "transactions", transactions::discard, "Drops the queued commands."),
+    row("discard", 1, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "transactions", transactions::discard, "Drops the queued commands."),
     row("eval", -3, NO_SCRIPT.and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::eval, "Runs a Lua script."),
     row("eval_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::eval_ro, "Runs a read-only Lua script."),
     row("evalsha", -3, NO_SCRIPT.and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::evalsha, "Runs a Lua script by its SHA-1 digest."),
@@ -60,9 +60,9 @@ const ROWS: &[Command<Body>] = &[
     row("subscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::subscribe, "Subscribes to channels."),
     row("sunsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", subscribe::sunsubscribe, "Unsubscribes from shard channels."),
     row("unsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::unsubscribe, "Unsubscribes from channels."),
-    row("unwatch", 1, NO_SCRIPT, [0, 0, 0], "transactions", transactions::unwatch, "Stops watching all keys."),
+    row("unwatch", 1, NO_SCRIPT.and(WHILE_BUSY), [0, 0, 0], "transactions", transactions::unwatch, "Stops watching all keys."),
     row("wait", 3, NO_SCRIPT, [0, 0, 0], "generic", admin::wait, "Returns at once: there are no replicas to wait for."),
-    row("watch", -2, NO_SCRIPT.and(IN_MULTI), [1, -1, 1], "transactions", transactions::watch, "Makes EXEC fail if a key changes."),
+    row("watch", -2, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [1, -1, 1], "transactions", transactions::watch, "Makes EXEC fail if a key changes."),
 ];
 
 /// How both tables are searched.

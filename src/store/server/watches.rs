@@ -1,7 +1,11 @@
 //! Keys that a client watches.
+//!
+//! While a script takes long the data is in its hands. Whoever begins to watch a key or ends it then is
+//! noted, and it is done when the script is through.
 
 use super::Server;
 use super::client::name_cost;
+use super::late::Since;
 use crate::store::pubsub::Slot;
 
 /// Ends a client's watches; returns whether one of the keys has changed.
@@ -10,9 +14,35 @@ pub fn release(server: &mut Server, slot: Slot) -> bool {
         return false;
     };
     let mut changed = false;
-    for ((db, key), version) in std::mem::take(&mut client.watching) {
+    for ((db, key), since) in std::mem::take(&mut client.watching) {
         client.names_bytes = client.names_bytes.saturating_sub(name_cost(&key));
-        changed |= server.data.keys.unwatch(db, &key, version);
+        changed |= since == Since::Written;
+        match since {
+            // The data does not know of it yet.
+            Since::Busy => {}
+            _ if server.busy.is_some() => server.late.unwatched.push((db, key)),
+            Since::Version(version) => changed |= server.data.keys.unwatch(db, &key, version),
+            Since::Written => drop(server.data.keys.unwatch(db, &key, 0)),
+        }
     }
     changed
+}
+
+/// Does what had to wait for a script that took long. `written`: whether it has changed anything.
+pub fn catch_up(server: &mut Server, written: bool) {
+    let late = std::mem::take(&mut server.late);
+    let keys = &mut server.data.keys;
+    for (db, key) in late.unwatched {
+        keys.unwatch(db, &key, 0);
+    }
+    let selected = keys.selected;
+    for slot in late.watchers {
+        let Some(client) = server.clients.get_mut(slot) else { continue };
+        for ((db, key), since) in client.watching.iter_mut().filter(|(_, since)| **since == Since::Busy) {
+            keys.selected = *db;
+            let version = keys.watch(key);
+            *since = if written { Since::Written } else { Since::Version(version) };
+        }
+    }
+    keys.selected = selected;
 }

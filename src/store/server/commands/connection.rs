@@ -20,7 +20,7 @@ pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
 
 pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
     watches::release(server, slot);
-    delivery::leave_all(server, slot);
+    delivery::leave_some(server, slot, usize::MAX);
     tracking::stop(server, slot);
     let open = server.settings.password.is_none();
     let Some(client) = server.clients.get_mut(slot) else {

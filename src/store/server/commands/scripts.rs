@@ -13,7 +13,7 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::script::{Order, Permission, Progress, Vm, sha1_hex};
-use crate::store::server::{Busy, Row, Server};
+use crate::store::server::{Busy, Row, Server, watches};
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
@@ -35,7 +35,7 @@ pub fn evalsha_ro(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply)
 
 fn eval_source(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
     let split = split(args)?;
-    let name = load(server, args[1])?;
+    let name = load(server, args[1], false)?;
     run(server, slot, &name, split, out, read_only)
 }
 
@@ -47,6 +47,7 @@ fn eval_name(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read
     }
     name.copy_from_slice(args[1]);
     name.make_ascii_lowercase();
+    server.scripts.note_run(&name);
     let source = server.scripts.get(&name).ok_or(NOSCRIPT)?;
     // A script that outlived the engine it was loaded into is compiled again.
     engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
@@ -73,8 +74,9 @@ fn engine<'a>(vm: &'a mut Option<Vm>, settings: &Options) -> Result<&'a mut Vm, 
     vm.as_mut().ok_or(NOSCRIPT)
 }
 
-fn load(server: &mut Server, source: &[u8]) -> Result<SmallBytes, CommandError> {
-    if server.scripts.is_full(source.len()) {
+/// Compiles a script and keeps it. `stays`: until it is to be forgotten, and not only as long as it is run.
+fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<SmallBytes, CommandError> {
+    if stays && server.scripts.is_full(source.len()) {
         server.scripts.clear();
         server.vm = None;
     }
@@ -84,8 +86,13 @@ fn load(server: &mut Server, source: &[u8]) -> Result<SmallBytes, CommandError> 
         server.vm = None;
     }
     engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
-    if server.scripts.get(&name).is_none() {
-        server.scripts.insert(&name, source);
+    server.scripts.insert(&name, source, stays);
+    server.scripts.note_run(&name);
+    while let Some(forgotten) = server.scripts.forget_one() {
+        server.stats.forgotten_scripts += 1;
+        if let Some(vm) = server.vm.as_mut().filter(|_| forgotten != name) {
+            vm.forget(&forgotten);
+        }
     }
     Ok(name)
 }
@@ -124,6 +131,7 @@ fn run(
     server.data = data;
     server.data.keys.selected = db;
     if server.busy.take().is_some() {
+        watches::catch_up(server, vm.has_written());
         server.schedule(slot);
         tracing::info!("the script that kept the store busy has finished");
     }
@@ -183,7 +191,7 @@ fn kill(server: &mut Server) -> Outcome {
 
 pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
-        [_, what, source] if is(what, "LOAD") => out.bulk(&load(server, source)?),
+        [_, what, source] if is(what, "LOAD") => out.bulk(&load(server, source, true)?),
         [_, what, names @ ..] if is(what, "EXISTS") && !names.is_empty() => {
             out.array(names.len());
             for name in names {

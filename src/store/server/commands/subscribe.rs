@@ -1,21 +1,24 @@
 //! Subscriptions.
+//!
+//! One command may name hundreds of thousands. It is carried out in turns, between which others have
+//! theirs; its client's next command waits for the last.
 
 use crate::store::error::{CommandError, Outcome};
 use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::Server;
-use crate::store::server::client::name_cost;
+use crate::store::server::client::{NAMES_A_TURN, Rest, What, name_cost};
 use crate::store::small_bytes::SmallBytes;
 
 /// Channels, patterns or shard channels that one client may listen to.
 const MOST_NAMES: usize = 1 << 20;
 
-fn join(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kind, word: &str) -> Outcome {
+fn join(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind: Kind) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
-    for name in &args[1..] {
+    for name in names {
         if client.names(kind).len() >= MOST_NAMES && !client.names(kind).contains(*name) {
             return Err(CommandError::new("ERR a client may not listen to so many names"));
         }
@@ -23,59 +26,133 @@ fn join(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kin
             client.names_bytes += name_cost(name);
             server.data.pubsub.subscribe(kind, name, slot);
         }
-        acknowledge(out, word, Some(name), client.subscriptions(kind));
+        acknowledge(out, kind, true, Some(name), client.subscriptions(kind));
     }
     Ok(())
 }
 
-fn leave(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kind, word: &str) -> Outcome {
+fn leave(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind: Kind) {
     let Some(client) = server.clients.get_mut(slot) else {
-        return Ok(());
+        return;
     };
-    let names: Vec<SmallBytes> = match &args[1..] {
-        [] => client.names(kind).iter().cloned().collect(),
-        names => names.iter().map(|name| SmallBytes::new(name)).collect(),
-    };
-    for name in &names {
-        if client.names(kind).swap_remove(name) {
+    for name in names {
+        if client.names(kind).swap_remove(*name) {
             client.names_bytes = client.names_bytes.saturating_sub(name_cost(name));
             server.data.pubsub.unsubscribe(kind, name, slot);
         }
-        acknowledge(out, word, Some(name), client.subscriptions(kind));
+        acknowledge(out, kind, false, Some(name), client.subscriptions(kind));
     }
-    if names.is_empty() {
-        acknowledge(out, word, None, client.subscriptions(kind));
-    }
-    Ok(())
 }
 
-fn acknowledge(out: &mut Reply, word: &str, name: Option<&[u8]>, count: usize) {
+/// Leaves some of all names of a kind. Returns whether there are more.
+fn leave_some(server: &mut Server, slot: Slot, out: &mut Reply, kind: Kind) -> bool {
+    let Some(client) = server.clients.get_mut(slot) else {
+        return false;
+    };
+    let names: Vec<SmallBytes> = client.names(kind).iter().take(NAMES_A_TURN).cloned().collect();
+    let names: Vec<&[u8]> = names.iter().map(|name| &**name).collect();
+    leave(server, slot, &names, out, kind);
+    server.clients.get_mut(slot).is_some_and(|client| !client.names(kind).is_empty())
+}
+
+fn acknowledge(out: &mut Reply, kind: Kind, joined: bool, name: Option<&[u8]>, count: usize) {
+    let word = match (kind, joined) {
+        (Kind::Channel, true) => "subscribe",
+        (Kind::Channel, false) => "unsubscribe",
+        (Kind::Pattern, true) => "psubscribe",
+        (Kind::Pattern, false) => "punsubscribe",
+        (Kind::Shard, true) => "ssubscribe",
+        (Kind::Shard, false) => "sunsubscribe",
+    };
     out.push(3);
     out.bulk(word.as_bytes());
     out.bulk_or_null(name);
     out.len(count);
 }
 
+fn begin(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kind, joins: bool) -> Outcome {
+    let (now, later) = args[1..].split_at(NAMES_A_TURN.min(args.len() - 1));
+    let what = match (joins, now) {
+        (true, _) => {
+            join(server, slot, now, out, kind)?;
+            What::Join
+        }
+        (false, []) => {
+            let Some(client) = server.clients.get_mut(slot) else { return Ok(()) };
+            if client.names(kind).is_empty() {
+                acknowledge(out, kind, false, None, client.subscriptions(kind));
+            } else if leave_some(server, slot, out, kind) {
+                put_off(server, slot, Rest::new(kind, What::LeaveAll, &[]));
+            }
+            return Ok(());
+        }
+        (false, _) => {
+            leave(server, slot, now, out, kind);
+            What::Leave
+        }
+    };
+    if !later.is_empty() {
+        put_off(server, slot, Rest::new(kind, what, later));
+    }
+    Ok(())
+}
+
+fn put_off(server: &mut Server, slot: Slot, rest: Rest) {
+    if let Some(client) = server.clients.get_mut(slot) {
+        client.rest = Some(Box::new(rest));
+        server.resumed.push(slot);
+    }
+}
+
+/// Goes on with what a client has left of its command. Returns whether there is more to do.
+pub fn go_on(server: &mut Server, slot: Slot, out: &mut Reply) -> bool {
+    let Some(mut rest) = server.clients.get_mut(slot).and_then(|client| client.rest.take()) else {
+        return false;
+    };
+    let names = rest.take();
+    let names: Vec<&[u8]> = names.iter().map(|name| &**name).collect();
+    let more = match rest.what {
+        What::LeaveAll => leave_some(server, slot, out, rest.kind),
+        What::Leave => {
+            leave(server, slot, &names, out, rest.kind);
+            !rest.is_empty()
+        }
+        What::Join => match join(server, slot, &names, out, rest.kind) {
+            Ok(()) => !rest.is_empty(),
+            Err(CommandError::Error(text)) => {
+                out.error(&text);
+                server.stats.error(&text);
+                false
+            }
+            Err(CommandError::Block(_)) => false,
+        },
+    };
+    if more && let Some(client) = server.clients.get_mut(slot) {
+        client.rest = Some(rest);
+    }
+    more
+}
+
 pub fn subscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    join(server, slot, args, out, Kind::Channel, "subscribe")
+    begin(server, slot, args, out, Kind::Channel, true)
 }
 
 pub fn psubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    join(server, slot, args, out, Kind::Pattern, "psubscribe")
+    begin(server, slot, args, out, Kind::Pattern, true)
 }
 
 pub fn ssubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    join(server, slot, args, out, Kind::Shard, "ssubscribe")
+    begin(server, slot, args, out, Kind::Shard, true)
 }
 
 pub fn unsubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    leave(server, slot, args, out, Kind::Channel, "unsubscribe")
+    begin(server, slot, args, out, Kind::Channel, false)
 }
 
 pub fn punsubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    leave(server, slot, args, out, Kind::Pattern, "punsubscribe")
+    begin(server, slot, args, out, Kind::Pattern, false)
 }
 
 pub fn sunsubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    leave(server, slot, args, out, Kind::Shard, "sunsubscribe")
+    begin(server, slot, args, out, Kind::Shard, false)
 }

@@ -5,7 +5,8 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::server::call::call;
-use crate::store::server::client::{Transaction, name_cost};
+use crate::store::server::client::{Since, Transaction, name_cost};
+use crate::store::server::commands::subscribe;
 use crate::store::server::{Server, watches};
 use crate::store::small_bytes::SmallBytes;
 
@@ -49,9 +50,14 @@ pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
         if client.watching.len() >= MOST_WATCHED {
             return Err(CommandError::new("ERR a client may not watch so many keys"));
         }
-        let version = server.data.keys.watch(key);
+        let since = if server.busy.is_some() {
+            server.late.watchers.insert(slot);
+            Since::Busy
+        } else {
+            Since::Version(server.data.keys.watch(key))
+        };
         client.names_bytes += name_cost(key);
-        client.watching.insert(place, version);
+        client.watching.insert(place, since);
     }
     out.ok();
     Ok(())
@@ -88,7 +94,8 @@ fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     let Some(row) = (server.directory.find)(args[0]) else { return };
     let mark = out.buf.len();
     match call(server, slot, row, args, out) {
-        Ok(()) => {}
+        // Nobody has a turn within a transaction.
+        Ok(()) => while subscribe::go_on(server, slot, out) {},
         Err(CommandError::Error(text)) => {
             out.buf.truncate(mark);
             out.error(&text);
