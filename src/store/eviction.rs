@@ -79,7 +79,7 @@ impl Usage {
         let count = self.count(now);
         let above = f64::from(count.saturating_sub(NEW));
         let grows = count < 255 && fastrand::f64() < 1.0 / (above * SLOWNESS + 1.0);
-        self.0 = minutes(now) << 8 | count + u32::from(grows);
+        self.0 = (minutes(now) << 8) | (count + u32::from(grows));
     }
 
     /// For how many seconds the key was not used.

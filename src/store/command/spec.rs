@@ -135,8 +135,8 @@ impl Spec {
         }
         if self.name == "georadius" || self.name == "georadiusbymember" {
             let options = args.windows(2).skip(self.arity.unsigned_abs() as usize - 1);
-            let stores = options.filter(|pair| is(pair[0], "STORE") || is(pair[0], "STOREDIST"));
-            keys.extend(stores.last().map(|pair| pair[1]));
+            let mut stores = options.filter(|pair| is(pair[0], "STORE") || is(pair[0], "STOREDIST"));
+            keys.extend(stores.next_back().map(|pair| pair[1]));
         }
         if let Some(at) = self.number_of_keys() {
             let number = parse_int(args.get(at)?).and_then(|number| usize::try_from(number).ok())?;

@@ -74,7 +74,7 @@ pub fn latency(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
         }
         [_, what, names @ ..] if is(what, "RESET") => {
             let before = events.len();
-            events.retain(|known, _| !names.is_empty() && !names.iter().any(|name| known.as_bytes() == *name));
+            events.retain(|known, _| !names.is_empty() && !names.contains(&known.as_bytes()));
             out.len(before - events.len());
         }
         _ => return Err(unknown_subcommand("LATENCY", args)),
