@@ -127,6 +127,11 @@ impl ChannelState {
         }
     }
 
+    /// Nobody is here, and the store may have visitors of this node, under whatever number.
+    pub fn leaves_visitors_behind(&mut self) {
+        self.visitors.get_or_insert_default().lost();
+    }
+
     /// Takes in the answer to a batch of visitors.
     pub fn visited(&mut self, job: &StepJob, reply: &ScriptReply) -> Visit {
         let (Step::Visit, Some(batch), Some(visitors)) = (job.step, &job.batch, &mut self.visitors) else {

@@ -104,6 +104,15 @@ pub struct StepJob {
     pub seen: Sighting,
 }
 
+/// What a look at a page of the store's keys has found.
+#[derive(Debug)]
+pub struct Scrubbed {
+    /// Where the next page begins.
+    pub next: String,
+    /// Channels on which the store has a share of this node.
+    pub shares: Vec<String>,
+}
+
 /// What a job came back with.
 #[derive(Debug)]
 pub enum Outcome {
@@ -128,8 +137,8 @@ pub enum Outcome {
     Look(Result<Vec<Arc<str>>, Error>),
     /// See [`Job::Audit`].
     Audit(NodeId, Result<Vec<String>, Error>),
-    /// See [`Job::Scrub`]; where the next page begins.
-    Scrubbed(Result<String, Error>),
+    /// See [`Job::Scrub`].
+    Scrubbed(Result<Scrubbed, Error>),
     /// See [`Job::Leave`]
     Left(Result<(), Error>),
 }

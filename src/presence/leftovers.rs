@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::channel_state::{ChannelState, Listed};
-use super::effect::{Effect, Job, News};
+use super::effect::{Effect, Job, News, Scrubbed};
 use super::state::State;
 use crate::backplane::Error;
 use crate::config::Count;
@@ -31,12 +31,13 @@ impl State {
                 self.look_at(name.as_str().into(), now);
             }
         }
-        // Visitors are withdrawn under the number that they were stated under, which is not known any more.
-        let sockets = |name: &str| self.rules.find(name).is_none_or(|rule| rule.count != Count::Visitors);
-        let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()) && sockets(name));
+        let unknown = names.into_iter().filter(|name| !self.channels.contains_key(name.as_str()));
         for name in unknown.take(AUDITED).map(Arc::<str>::from).collect::<Vec<_>>() {
             let repair = self.next_repair(now);
-            let channel = ChannelState::left_behind(self.rules.stands(&name), now, repair);
+            let mut channel = ChannelState::left_behind(self.rules.stands(&name), now, repair);
+            if self.rules.find(&name).is_some_and(|rule| rule.count == Count::Visitors) {
+                channel.leaves_visitors_behind();
+            }
             self.channels.insert(name.clone(), channel);
             self.look_at(name, now);
         }
@@ -53,10 +54,14 @@ impl State {
     }
 
     /// A page was looked at.
-    pub(super) fn scrubbed(&mut self, result: Result<String, Error>) {
+    pub(super) fn scrubbed(&mut self, result: Result<Scrubbed, Error>, now: Instant) {
         self.scrub.under_way = false;
         match result {
-            Ok(next) => self.scrub.cursor = next,
+            Ok(Scrubbed { next, shares }) => {
+                self.scrub.cursor = next;
+                // A share that came back just as its channel was taken off the list is in no list.
+                self.audited(shares, now);
+            }
             Err(error) => self.tell(News::NotYet("the store's keys are not scrubbed yet", error)),
         }
     }

@@ -10,9 +10,11 @@ use std::time::Instant;
 use redis::cmd;
 
 use super::belief::Belief;
+use super::effect::Scrubbed;
 use super::jobs::Context;
 use super::lease::NodeId;
 use super::scripts::{ScriptReply, Scripts, Store};
+use super::strangers::Sighting;
 use crate::backplane::{Error, Key};
 
 /// Keys of the store, ours and others', that one page covers.
@@ -40,10 +42,9 @@ impl Scrub {
 const FIRST: &str = "0";
 
 /// What a page named.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Where the next page begins.
-    pub next: String,
+#[derive(Default)]
+struct Page {
+    next: String,
     /// Ids that have a list.
     ids: Vec<NodeId>,
     /// Channels that are counted.
@@ -72,35 +73,44 @@ impl<S: Store> Scripts<S> {
 }
 
 impl<S: Store> Context<S> {
-    /// Looks at one page: withdraws what nodes have left that are none any more, and repairs every channel
-    /// on it. Returns where the next page begins.
-    pub(super) async fn scrub(&self, cursor: &str, own: &NodeId) -> Result<String, Error> {
+    /// Looks at one page: withdraws what nodes have left that are none any more, and repairs every channel on
+    /// it.
+    pub(super) async fn scrub(&self, cursor: &str, own: &NodeId) -> Result<Scrubbed, Error> {
         let Page { next, ids, channels } = self.scripts.page(cursor).await?;
         for id in self.scripts.no_nodes(ids).await?.iter().filter(|id| *id != own) {
-            go_on(self.reap(id).await.map(drop))?;
+            go_on(self.reap(id).await)?;
         }
-        for channel in &channels {
-            go_on(self.scrub_channel(channel, own).await)?;
+        let mut shares = Vec::new();
+        for channel in channels {
+            if go_on(self.scrub_channel(&channel, own).await)?.unwrap_or_default() {
+                shares.push(channel);
+            }
         }
-        Ok(next)
+        Ok(Scrubbed { next, shares })
     }
 
-    async fn scrub_channel(&self, channel: &str, own: &NodeId) -> Result<(), Error> {
+    /// Returns whether this node has a share there.
+    async fn scrub_channel(&self, channel: &str, own: &NodeId) -> Result<bool, Error> {
         let exact = self.rules.stands(channel);
-        let dead = self.withdraw_strangers(channel).await?;
         let members = self.rules.members(channel);
-        match self.scripts.repair(channel, exact, Belief::none(own), members, &dead).await? {
-            ScriptReply::Total { dying: true, .. } => self.scripts.sweep(channel, exact, members).await,
-            _ => Ok(()),
+        let Sighting { present, missing: dead } = self.scripts.sight(channel).await?;
+        for id in &dead {
+            self.reap(id).await?;
         }
+        if let ScriptReply::Total { dying: true, .. } =
+            self.scripts.repair(channel, exact, Belief::none(own), members, &dead).await?
+        {
+            self.scripts.sweep(channel, exact, members).await?;
+        }
+        Ok(present.contains(own))
     }
 }
 
 /// What fails on one key, or is denied there, keeps nothing else from being looked at: whoever has that channel
 /// says so. Without a connection, the page is looked at again.
-fn go_on(result: Result<(), Error>) -> Result<(), Error> {
+fn go_on<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Err(error @ (Error::Down | Error::Lost(_))) => Err(error),
-        _ => Ok(()),
+        result => Ok(result.ok()),
     }
 }

@@ -71,7 +71,7 @@ impl State {
                     self.audited(result.unwrap_or_default(), now);
                 }
             }
-            Outcome::Scrubbed(result) => self.scrubbed(result),
+            Outcome::Scrubbed(result) => self.scrubbed(result, now),
             Outcome::Left(result) => {
                 if let Err(error) = result {
                     self.tell(News::NotYet("the lease is not given back; it ends by itself", error));

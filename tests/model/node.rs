@@ -94,14 +94,14 @@ impl Node {
             // Once a tick; a node's own clock is not part of this.
             Slot::Beat => (!self.is_fresh(store)).then_some(Call::Heartbeat { id, take: self.end.is_none() }),
             Slot::Step => self.step(id, bug),
-            Slot::Reap => self.reap(id, store, bug),
+            Slot::Reap => self.reap(id, store),
         }
     }
 
     fn step(&self, id: Id, bug: Option<Bug>) -> Option<Call> {
         let end = self.end.filter(|_| self.held)?;
         if self.stated != Some(self.here) || self.old.is_some() {
-            if self.here > 0 && self.listed != Listed::Yes && bug != Some(Bug::StatesUnlisted) {
+            if self.here > 0 && self.listed != Listed::Yes {
                 return Some(Call::List { id, end });
             }
             return Some(Call::State { id, number: self.here, end, old: self.old });
@@ -112,12 +112,9 @@ impl Node {
         self.repair.then_some(Call::Repair { id, share: self.stated, dead: None })
     }
 
-    fn reap(&self, id: Id, store: &Store, bug: Option<Bug>) -> Option<Call> {
-        let strikes_first = bug == Some(Bug::StrikesFirst);
+    fn reap(&self, id: Id, store: &Store) -> Option<Call> {
         Some(match self.reaping.filter(|_| self.held) {
             Some((dead, 0)) => Call::Listed { id: dead },
-            Some((dead, 1)) if strikes_first => Call::StrikeNode { id: dead },
-            Some((dead, 3)) if strikes_first => Call::Repair { id: dead, share: None, dead: Some(dead) },
             Some((dead, 1)) => Call::Repair { id: dead, share: None, dead: Some(dead) },
             Some((dead, 2)) => Call::StrikeList { id: dead },
             Some((dead, _)) => Call::StrikeNode { id: dead },

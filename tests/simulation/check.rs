@@ -321,6 +321,7 @@ impl World {
 
     /// Everybody leaves, and the nodes stop one after the other: nothing of ours may be left.
     pub fn leave_all(&mut self, limit: u64) {
+        self.nodes.iter_mut().flatten().for_each(|node| node.upgrade = false);
         for node in 0..NODES {
             for channel in 0..CHANNELS.len() {
                 for watch in [false, true] {

@@ -19,6 +19,7 @@ mod network;
 mod node;
 mod plan;
 mod run;
+mod seam;
 mod shrink;
 mod store;
 mod wire;
@@ -77,8 +78,10 @@ fn no_seed_finds_a_count_that_does_not_come_right() {
 #[test]
 fn one_seed_comes_right() {
     let plan = plan::draw(number("SIMULATE_SEED").unwrap_or(1));
-    let (_, failure) = run(&plan, None, None);
-    assert!(failure.is_none(), "{}", shrink::report(&plan, None));
+    let bug = std::env::var("SIMULATE_BUG").ok();
+    let bug = Mutation::ALL.into_iter().find(|mutation| Some(format!("{mutation:?}")) == bug);
+    let (_, failure) = run(&plan, bug, None);
+    assert!(failure.is_none(), "{}", shrink::report(&plan, bug));
 }
 
 #[test]
@@ -97,10 +100,14 @@ fn a_seed_gives_the_same_trace_each_time() {
 
 /// What the simulator has found, and what that was: an id that the node had given up was forgotten when
 /// reaping it failed; the list of a dead node whose entry among the nodes was lost stayed for ever;
-/// a channel that was only watched stayed in the list of a store that had come back with it.
+/// a channel that was only watched stayed in the list of a store that had come back with it; a store that
+/// blamed one key while a dead node was reaped kept its share; a clock that was set back let a late request
+/// revive a list; a node that stopped while it reaped an id of its own left that; a share that came back as its
+/// channel was taken off the list stayed. Requests have other delays in each version, so each is also a planted
+/// bug or a test on the wire.
 #[test]
 fn seeds_that_have_failed_come_right() {
-    for seed in [308, 4011, 5015] {
+    for seed in [104, 308, 1217, 1680, 1835, 1866, 2742, 4011, 5015] {
         let plan = plan::draw(seed);
         let (_, failure) = run(&plan, None, None);
         assert!(failure.is_none(), "{}", shrink::report(&plan, None));

@@ -6,7 +6,7 @@ use headcount::presence::effect::{Job, Outcome};
 use headcount::presence::flag;
 use headcount::presence::jobs::Context;
 use headcount::presence::scripts::{ScriptReply, Store};
-use redis::{Arg, Cmd};
+use redis::{Arg, Cmd, Value};
 
 use crate::wire;
 
@@ -58,6 +58,12 @@ pub enum Mutation {
     NoAudit,
     /// Nobody goes through the keys for what dead nodes have left.
     NoScrub,
+    /// A share of the node's own that a scrub finds is left.
+    LeavesOwnShares,
+    /// A list that is answered with the error of one key is taken for a damaged one.
+    BelievesErrors,
+    /// A node that stops does not withdraw what is left under ids that it had.
+    ForgetsSpent,
     /// A batch of visitors does not look at the stamp of the one before.
     NoStamps,
     /// Nobody takes visitors out of what a dead node had.
@@ -71,7 +77,7 @@ pub enum Mutation {
 use Mutation as M;
 
 impl Mutation {
-    pub const ALL: [Mutation; 27] = [
+    pub const ALL: [Mutation; 30] = [
         M::NoLeaseCheck,
         M::RenewsEndedLease,
         M::AddsEachTime,
@@ -95,6 +101,9 @@ impl Mutation {
         M::StatesUnlisted,
         M::NoAudit,
         M::NoScrub,
+        M::LeavesOwnShares,
+        M::BelievesErrors,
+        M::ForgetsSpent,
         M::NoStamps,
         M::NoSweep,
         M::KeepsOldNumbers,
@@ -151,6 +160,13 @@ impl Mutation {
         }
     }
 
+    pub fn reply(self, command: &Cmd, reply: Result<Value, Error>) -> Result<Value, Error> {
+        match (self, command.args_iter().next(), reply) {
+            (M::BelievesErrors, Some(Arg::Simple(b"SMEMBERS")), Err(Error::Key(_))) => Ok(Value::Array(Vec::new())),
+            (_, _, reply) => reply,
+        }
+    }
+
     pub fn flags(self, flags: u8) -> u8 {
         match self {
             M::NoReadAfterSubscribe => flags & !flag::LIVE,
@@ -162,6 +178,7 @@ impl Mutation {
     pub fn job(self, mut job: Job) -> Option<Job> {
         use headcount::presence::effect::Job::Step;
         match (self, &mut job) {
+            (M::ForgetsSpent, Job::Leave { spent, .. }) => spent.clear(),
             (M::StatesUnlisted, Step(_, step)) => step.list = false,
             (M::NoAudit, Job::Audit(_)) | (M::NoScrub, Job::Scrub(..)) => return None,
             _ => {}
@@ -178,6 +195,10 @@ impl Mutation {
             }
             (M::ExpelsOnRefusal, Outcome::Step(name, job, Err(Error::Refused(_)))) => {
                 Outcome::Step(name, job, Ok(ScriptReply::Foreign))
+            }
+            (M::LeavesOwnShares, Outcome::Scrubbed(Ok(mut scrubbed))) => {
+                scrubbed.shares.clear();
+                Outcome::Scrubbed(Ok(scrubbed))
             }
             (_, outcome) => outcome,
         }

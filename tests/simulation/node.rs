@@ -2,9 +2,9 @@
 //! sockets are numbers; what its hub does with messages and values is what the product's router does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -12,54 +12,13 @@ use headcount::backplane::{Error, Keys};
 use headcount::config::{Presence as Config, Rules};
 use headcount::presence::effect::{Effect, Job, News, Outcome};
 use headcount::presence::jobs::Context;
-use headcount::presence::scripts::{Scripts, Store};
+use headcount::presence::scripts::Scripts;
 use headcount::presence::state::State;
 use headcount::presence::{Change, Crowd, Household, NodeId, Origin, Reading, Value, VisitorId, flag};
-use redis::Cmd;
 
 use crate::mutation::Mutation;
 use crate::plan::{CHANNELS, ROOM};
-
-/// The seam that jobs call the store through.
-#[derive(Clone, Default)]
-pub struct Seam {
-    calls: Arc<Mutex<Calls>>,
-    mutation: Option<Mutation>,
-}
-
-#[derive(Default)]
-struct Calls {
-    up: bool,
-    last: u64,
-    out: Vec<(u64, Vec<u8>)>,
-    replies: BTreeMap<u64, Result<redis::Value, Error>>,
-}
-
-impl Store for Seam {
-    async fn call(&self, command: Cmd) -> Result<redis::Value, Error> {
-        let bytes = command.get_packed_command();
-        let bytes = match self.mutation.map(|mutation| mutation.rewrite(&command, bytes.clone())) {
-            Some(None) => return Err(Error::Refused("NOSCRIPT a mutation has no hash".into())),
-            Some(Some(bytes)) => bytes,
-            None => bytes,
-        };
-        let call = {
-            let mut calls = self.calls.lock().unwrap();
-            if !calls.up {
-                return Err(Error::Down);
-            }
-            calls.last += 1;
-            let call = calls.last;
-            calls.out.push((call, bytes));
-            call
-        };
-        poll_fn(|_| match self.calls.lock().unwrap().replies.remove(&call) {
-            Some(reply) => Poll::Ready(reply),
-            None => Poll::Pending,
-        })
-        .await
-    }
-}
+use crate::seam::Seam;
 
 /// What the hub knows of a channel.
 #[derive(Default)]
@@ -143,7 +102,7 @@ impl Node {
         seed: u64,
         mutation: Option<Mutation>,
     ) -> Self {
-        let seam = Seam { calls: Arc::default(), mutation };
+        let seam = Seam::new(mutation);
         let mut ids = fastrand::Rng::with_seed(seed);
         let draw = Box::new(move || NodeId::from_bits(ids.u128(..)));
         let scripts = Scripts::new(seam.clone(), Keys::new(""));
@@ -179,7 +138,7 @@ impl Node {
 
     /// The connection for commands came up or went down; a call that waits is lost.
     pub fn link(&mut self, up: bool, now: u64, asks: &mut Asks) {
-        self.seam.calls.lock().unwrap().up = up;
+        self.seam.link(up);
         if !up {
             for call in self.callers.keys().copied().collect::<Vec<_>>() {
                 self.reply(call, Err(Error::Lost("the connection broke".into())), now, asks);
@@ -191,14 +150,14 @@ impl Node {
     /// The reply to a call.
     pub fn reply(&mut self, call: u64, reply: Result<redis::Value, Error>, now: u64, asks: &mut Asks) {
         let Some(job) = self.callers.remove(&call) else { return };
-        self.seam.calls.lock().unwrap().replies.insert(call, reply);
+        self.seam.answer(call, reply);
         self.poll(job, now, asks);
     }
 
     fn poll(&mut self, number: u64, now: u64, asks: &mut Asks) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let polled = job.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
-        for (call, bytes) in std::mem::take(&mut self.seam.calls.lock().unwrap().out) {
+        for (call, bytes) in self.seam.take_calls() {
             self.callers.insert(call, number);
             asks.calls.push((call, bytes));
         }

@@ -240,7 +240,9 @@ impl Plan {
         });
         (lost && gone)
             || (emptied && crashed)
-            || any(|action| matches!(action, Action::Clock { .. } | Action::Refuse { error: 11.., .. }))
+            || any(|action| {
+                matches!(action, Action::Clock { .. } | Action::Rollback { .. } | Action::Refuse { error: 11.., .. })
+            })
     }
 }
 
@@ -265,6 +267,15 @@ fn add(plan: &mut Plan, seed: u64) {
                 _ => Action::Part { node, who },
             };
             round.push((rng.u64(..end), action));
+        }
+        // What is left while the data goes back in time.
+        let rollbacks = round.iter().filter_map(|(at, action)| match action {
+            Action::Rollback { ms } => Some((*at, *ms)),
+            _ => None,
+        });
+        for (at, ms) in rollbacks.collect::<Vec<_>>() {
+            let (node, channel) = (rng.usize(..NODES), rng.usize(..SOCKETS));
+            round.push((at + rng.u64(..ms), Action::Leave { node, channel }));
         }
         for _ in 0..if nodes { rng.usize(1..6) } else { 0 } {
             let node = rng.usize(..NODES);
