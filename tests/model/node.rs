@@ -49,8 +49,8 @@ impl Node {
         Self {
             up: true,
             life,
-            end: None,
-            held: false,
+            end: Some(0),
+            held: true,
             here: 0,
             stated: Some(0),
             listed: Listed::No,
@@ -185,18 +185,16 @@ impl Node {
     }
 
     /// The connection breaks. Returns what may still arrive.
-    pub fn cut(&mut self, bug: Option<Bug>) -> Vec<Call> {
+    pub fn cut(&mut self) -> Vec<Call> {
         let mut late = Vec::new();
         for slot in Slot::ALL {
             let Some((call, answer)) = self.slots[slot as usize].take() else { continue };
             if answer.is_none() {
                 late.push(call);
             }
-            match call {
-                // An id is taken once only.
-                Call::Heartbeat { take: true, .. } => self.life += 1,
-                Call::State { number, .. } if bug == Some(Bug::LossIsConfirmation) => self.stated = Some(number),
-                _ => {}
+            // An id is taken once only.
+            if let Call::Heartbeat { take: true, .. } = call {
+                self.life += 1;
             }
         }
         (self.held, self.reaping) = (false, None);

@@ -26,7 +26,7 @@ impl World {
                 for slot in [Slot::Step, Slot::Beat, Slot::Step, Slot::Reap] {
                     self.run(index, slot, bug);
                 }
-                if round > 1 && bug != Some(Bug::NoScrub) {
+                if round > 1 {
                     self.scrub(bug);
                 }
             }

@@ -86,7 +86,7 @@ pub enum Key {
 impl Store {
     pub fn carry_out(&mut self, call: Call, bug: Option<Bug>) -> Answer {
         match call {
-            Call::Heartbeat { id, take } => self.heartbeat(id, take, bug),
+            Call::Heartbeat { id, take } => self.heartbeat(id, take),
             Call::List { id, end } => {
                 if self.clock > end {
                     return Answer::Late;
@@ -95,11 +95,11 @@ impl Store {
                 Answer::Ok
             }
             Call::State { id, number, end, old } => {
-                if self.clock > end && bug != Some(Bug::NoLeaseCheck) {
+                if self.clock > end {
                     return Answer::Late;
                 }
                 let before = self.sum();
-                if let Some(old) = old.filter(|_| bug != Some(Bug::KeepsOldIds)) {
+                if let Some(old) = old {
                     self.tally[usize::from(old)] = 0;
                 }
                 if bug == Some(Bug::AddsEachTime) {
@@ -107,7 +107,7 @@ impl Store {
                 } else {
                     self.tally[usize::from(id)] = number;
                 }
-                self.finish(before, false, bug);
+                self.finish(before, false);
                 Answer::Ok
             }
             Call::Unlist { id } | Call::StrikeList { id } => {
@@ -122,7 +122,7 @@ impl Store {
                 if let Some(dead) = dead {
                     self.tally[usize::from(dead)] = 0;
                 }
-                self.finish(before, true, bug);
+                self.finish(before, true);
                 Answer::Ok
             }
             Call::Listed { id } => Answer::Listed(self.lists[usize::from(id)]),
@@ -133,10 +133,9 @@ impl Store {
         }
     }
 
-    fn heartbeat(&mut self, id: Id, take: bool, bug: Option<Bug>) -> Answer {
+    fn heartbeat(&mut self, id: Id, take: bool) -> Answer {
         let lease = &mut self.nodes[usize::from(id)];
-        let renews = bug == Some(Bug::RenewsEndedLease);
-        if !take && !lease.is_some_and(|end| end >= self.clock || renews) {
+        if !take && !lease.is_some_and(|end| end >= self.clock) {
             return Answer::Gone;
         }
         *lease = Some(self.clock + LEASE);
@@ -148,9 +147,8 @@ impl Store {
     }
 
     /// The ending of every script that changes a share.
-    fn finish(&mut self, before: u8, lift: bool, bug: Option<Bug>) {
+    fn finish(&mut self, before: u8, lift: bool) {
         let (ours, own) = (self.sum(), self.own.unwrap_or(before));
-        let own = if bug == Some(Bug::ForgetsOwn) { before } else { own };
         let after = self.total.map_or(ours as i8, |total| total + ours as i8 - own as i8);
         let after = if lift { after.max(ours as i8) } else { after };
         self.own = (ours > 0).then_some(ours);
