@@ -8,6 +8,7 @@ mod support;
 mod assets;
 mod autobahn;
 mod behind;
+mod board_faults;
 mod boards;
 mod browsers;
 mod channels;

@@ -7,6 +7,7 @@
 
 mod bounds;
 mod busy;
+mod caching;
 mod clients;
 mod dialogs;
 mod dumps;
