@@ -188,7 +188,9 @@ impl World {
             let foreign = channel > 0 && self.tainted.contains(&channel) && kind != "none";
             if foreign || (kind != "none" && !canonical) {
                 self.store.ask(self.now, &["DEL", name]);
-                self.tainted.remove(&channel);
+                if self.tainted.remove(&channel) {
+                    self.freed.insert(channel, self.now);
+                }
                 if channel == 0 {
                     self.foreign = (0, 0);
                 }

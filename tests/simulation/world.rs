@@ -108,6 +108,8 @@ pub struct World {
     pub hurt: BTreeSet<usize>,
     /// Channels whose key is or was somebody else's in this round.
     pub tainted: BTreeSet<usize>,
+    /// When such a key was deleted, by channel; what a node was told before may still be on its way.
+    pub freed: BTreeMap<usize, u64>,
     pub stats: Stats,
     pub trace: Option<Vec<String>>,
     pub failure: Option<String>,
@@ -172,6 +174,7 @@ impl World {
             foreign: (0, 0),
             hurt: BTreeSet::new(),
             tainted: BTreeSet::new(),
+            freed: BTreeMap::new(),
             stats: Stats::default(),
             trace: traced.then(Vec::new),
             failure: None,
@@ -265,7 +268,8 @@ impl World {
         }
         let expelled = self.nodes[index].as_mut().map(|node| std::mem::take(&mut node.expelled)).unwrap_or_default();
         for channel in expelled {
-            if !self.tainted.contains(&channel) {
+            let told_before = self.freed.get(&channel).is_some_and(|at| self.now < at + TIMEOUT);
+            if !self.tainted.contains(&channel) && !told_before {
                 self.fail(format!("node {index} sent everybody away from {}", CHANNELS[channel]));
             }
         }
