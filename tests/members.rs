@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::client::Client;
 use crate::support::listed::{Listed, alike, lists, lists_within};
 use crate::support::node::{Node, Setup};
 use crate::support::redis::Redis;
+use crate::support::tokens::{Auth, CHANNELS, now, open, token};
 use crate::support::{SOON, beside_others, eventually, same, settles, stays};
 
 const ROOM: &str = "room:1";
@@ -217,4 +220,51 @@ async fn a_list_needs_visitors_and_bounds() {
         let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && told.contains(said), "{said}: {told}");
     }
+}
+
+#[tokio::test]
+async fn members_of_a_node_that_died_have_left_when_its_visitors_have() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let nodes = [start(&redis, "").await, start(&redis, "").await];
+    let watcher = Client::open(&nodes[0], &format!("watch={ROOM}")).await;
+    lists(&watcher, ROOM, Some(0)).await;
+    let (stays_here, both) = (tab(&nodes[0], "stays").await, tab(&nodes[0], "both").await);
+    let (_there, _both) = (tab(&nodes[1], "there").await, tab(&nodes[1], "both").await);
+    lists(&watcher, ROOM, Some(3)).await;
+    let [_, gone] = nodes;
+    gone.crash().await;
+    let told = lists(&watcher, ROOM, Some(2)).await;
+    assert_eq!(told.events(), (3, 1), "whoever is elsewhere, too, has not left");
+    for client in [&stays_here, &both] {
+        lists(client, ROOM, Some(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_is_called_what_its_newest_token_says_and_that_is_text() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let auth = Auth::new();
+    let node = Node::on(&redis.url()).config(&auth.config("").replace(CHANNELS, &rooms(""))).start().await;
+    node.ready().await;
+    let watcher = Client::open(&node, &format!("watch={ROOM}")).await;
+    lists(&watcher, ROOM, Some(0)).await;
+    let sub = "<b>\"ann\"\u{202e}";
+    let claims = |iat: u64, name: &str| json!({ "sub": sub, "iat": iat, "exp": now() + 300, "info": { "name": name }, "headcount": { "join": ["room:*"] } });
+    let query = format!("channel={ROOM}");
+    let _first = open(&node, &query, &token(claims(now() - 20, "Ann"))).await.unwrap();
+    let told = lists(&watcher, ROOM, Some(1)).await;
+    assert_eq!(told.members.unwrap()[sub], json!({ "id": sub, "info": { "name": "Ann" } }));
+    // A second tab with an older token changes nothing, one with a newer token does.
+    let _older = open(&node, &query, &token(claims(now() - 50, "Nobody"))).await.unwrap();
+    let _newer = open(&node, &query, &token(claims(now() - 10, "<i>Ann</i>"))).await.unwrap();
+    eventually("the newest name is told", SOON, || async {
+        let members = Listed::of(&watcher, ROOM).members.unwrap_or_default();
+        same("the name", members[sub]["info"]["name"].clone(), json!("<i>Ann</i>"))
+    })
+    .await;
+    assert_eq!(Listed::of(&watcher, ROOM).events(), (2, 0), "the same member with other info");
+    let guest = tab(&node, "guest").await;
+    assert_eq!(lists(&guest, ROOM, Some(2)).await.lists, 1);
 }

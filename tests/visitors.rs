@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::support::client::Client;
+use crate::support::listed::{Listed, alike, lists};
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::{SOON, alone, beside_others, eventually, same, settles, stays};
@@ -237,13 +238,19 @@ impl Person {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_with_many_tabs_who_come_go_and_move_are_counted_to_the_last_and_never_twice() {
+async fn people_with_many_tabs_who_come_go_and_move_are_counted_and_listed_to_the_last_and_never_twice() {
     let _turn = alone().await;
     let number = |name: &str, default: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let (people, rounds) = (number("PEOPLE", 100), number("ROUNDS", 5));
     let redis = Redis::start().await;
-    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
+    let pages = crate::members::rooms("").replace("room:", "page:/");
+    let nodes =
+        [Node::on(&redis.url()).config(&pages).start().await, Node::on(&redis.url()).config(&pages).start().await];
+    for node in &nodes {
+        node.ready().await;
+    }
     let watcher = Client::open(&nodes[0], &format!("watch={PAGE}")).await;
+    lists(&watcher, PAGE, Some(0)).await;
     let mut draw = fastrand::Rng::with_seed(number("SEED", 1) as u64);
     let mut all: Vec<Person> = (0..people).map(|n| Person { name: format!("person-{n}"), tabs: Vec::new() }).collect();
     for round in 0..rounds {
@@ -254,9 +261,19 @@ async fn people_with_many_tabs_who_come_go_and_move_are_counted_to_the_last_and_
         let here = all.iter().filter(|person| !person.tabs.is_empty()).count() as i64;
         settles(&format!("all are counted after round {round}"), SOON, Duration::from_millis(1500), || async {
             same("GET", redis.get(PAGE).await?.unwrap_or_default(), here)?;
-            watcher.sees(PAGE, here)
+            watcher.sees(PAGE, here)?;
+            // Each client's list, from what it alone was told, is that of all.
+            let tabs = all.iter().flat_map(|person| &person.tabs).step_by(7);
+            same("the list", Listed::of(&watcher, PAGE).len(), Some(here as usize))?;
+            tabs.map(|tab| alike(&watcher, tab, PAGE)).collect()
         })
         .await;
+        let told = Listed::of(&watcher, PAGE);
+        for (who, joined) in &told.joined {
+            let here = told.members.as_ref().is_some_and(|members| members.contains_key(who));
+            let left = told.left.get(who).copied().unwrap_or_default();
+            assert_eq!(*joined, left + usize::from(here), "each coming and going of {who} is told once");
+        }
         let most = watcher.payloads(PAGE).iter().filter_map(serde_json::Value::as_i64).max().unwrap_or_default();
         assert!(most <= people as i64, "{most} of {people} people");
     }
