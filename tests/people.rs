@@ -220,7 +220,7 @@ async fn run(redis: &Redis, seed: u64) {
     store.call("FLUSHALL", &[]).await.unwrap();
     let mut draw = fastrand::Rng::with_seed(seed);
     // Some runs with nodes that keep a list, some without, some with both.
-    let lists = |at: u64| seed % 3 < 2 && (seed % 3 == 0 || at > 0);
+    let lists = |at: u64| seed % 3 < 2 && (seed.is_multiple_of(3) || at > 0);
     let mut nodes: Vec<Node> = (0..3).map(|at| Node::new(&mut draw, lists(at))).collect();
     let mut follower = Follower::new(redis, &store).await;
     let mut here: Here = vec![BTreeSet::new(); 3];

@@ -263,9 +263,9 @@ async fn people_with_many_tabs_who_come_go_and_move_are_counted_and_listed_to_th
             same("GET", redis.get(PAGE).await?.unwrap_or_default(), here)?;
             watcher.sees(PAGE, here)?;
             // Each client's list, from what it alone was told, is that of all.
-            let tabs = all.iter().flat_map(|person| &person.tabs).step_by(7);
+            let mut tabs = all.iter().flat_map(|person| &person.tabs).step_by(7);
             same("the list", Listed::of(&watcher, PAGE).len(), Some(here as usize))?;
-            tabs.map(|tab| alike(&watcher, tab, PAGE)).collect()
+            tabs.try_for_each(|tab| alike(&watcher, tab, PAGE))
         })
         .await;
         let told = Listed::of(&watcher, PAGE);

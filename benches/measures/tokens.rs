@@ -188,7 +188,7 @@ fn delivered(port: u16, store: u16, rounds: usize) -> Result<Vec<f64>> {
 fn deliveries(extent: Extent, keys: &Keys, store: &Server, report: &mut Report) -> Result<()> {
     let rounds = extent.pick(1000, 5000);
     let server = keys.server(store.port, "public.pem", &[])?;
-    let mut p99 = |path: &str| -> Result<f64> {
+    let p99 = |path: &str| -> Result<f64> {
         let connect = || drop(ask(server.port, Ipv4Addr::LOCALHOST, path, "subscribed"));
         let times = beside(CONNECTS, connect, || delivered(server.port, store.port, rounds))?;
         Ok(percentile(&times, 0.99))

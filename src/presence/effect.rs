@@ -40,7 +40,7 @@ pub enum Job {
         take: bool,
     },
     /// One step for one channel.
-    Step(Arc<str>, StepJob),
+    Step(Arc<str>, Box<StepJob>),
     /// Strike channels from the list of this id.
     Unlist(NodeId, Vec<Arc<str>>),
     /// Withdraw everything that a node has stated whose lease has ended.
@@ -126,7 +126,7 @@ pub enum Outcome {
         result: Result<HeartbeatReply, Error>,
     },
     /// See [`Job::Step`].
-    Step(Arc<str>, StepJob, Result<ScriptReply, Error>),
+    Step(Arc<str>, Box<StepJob>, Result<ScriptReply, Error>),
     /// See [`Job::Unlist`].
     Unlist(NodeId, Vec<Arc<str>>, Result<(), Error>),
     /// See [`Job::Reap`]; how many channels the node had.

@@ -57,7 +57,7 @@ impl State {
         if matches!(step, Step::State | Step::Visit) {
             self.tell(News::Stating);
         }
-        self.effects.push(Effect::Run(Job::Step(name.clone(), job)));
+        self.effects.push(Effect::Run(Job::Step(name.clone(), Box::new(job))));
         self.look_at(name, now);
     }
 }

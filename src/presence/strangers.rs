@@ -73,7 +73,7 @@ mod tests {
         strangers.saw(&missing, at(0));
         strangers.saw(&missing, at(2));
         assert_eq!(strangers.ripe(apart, at(2)), []);
-        assert_eq!(strangers.ripe(apart, at(3)), [id.clone()]);
+        assert_eq!(strangers.ripe(apart, at(3)), std::slice::from_ref(&id));
         strangers.saw(&Sighting { present: vec![id.clone()], ..Sighting::default() }, at(4));
         assert_eq!(strangers.ripe(apart, at(4)), [], "it is a node again");
         strangers.saw(&missing, at(5));
