@@ -14,6 +14,11 @@
 //     const news = connect({ channels: ["public:news"] });
 //     news.addEventListener("message", ({ detail }) => console.log(detail.channel, detail.data));
 //
+// Where channels need a token, the page says how to get one:
+//
+//     import { authorize } from "https://the.server/headcount.js";
+//     authorize(() => fetch("/my/token").then((response) => response.text()));
+//
 // However many of either a page has, it opens one WebSocket per server, which link.js keeps. Where people are
 // counted, all tabs of a browser are one person: see visitor.js, and `data-storage="none"` there.
 
@@ -48,6 +53,15 @@ export function connect({ url = HERE, channels, watch = [] } = {}) {
   for (const channel of watch) client.watch(channel);
   for (const channel of channels ?? (watch.length ? [] : [DEFAULT_CHANNEL])) client.subscribe(channel);
   return client;
+}
+
+/**
+ * Shows the server a token. `tokens` is a function that returns one, or a promise of one: it is called before each
+ * connection and when a token has ended. One that comes while the page is connected counts for what it joins from
+ * then on, and what was forbidden is asked for again.
+ */
+export function authorize(tokens, { url = HERE } = {}) {
+  linkTo(url).authorize(tokens);
 }
 
 /**
@@ -90,6 +104,14 @@ export class Headcount extends EventTarget {
     if (member === undefined) this.#listener.members.delete(String(channel));
     else this.#listener.members.set(String(channel), String(member));
     this.#want(channel, "watch");
+  }
+
+  /**
+   * Publishes `data`, as JSON, on a channel, where the token allows it. Returns whether it was sent: not while there is
+   * no connection. What the server refuses comes as an `error`.
+   */
+  publish(channel, data) {
+    return this.#link.publish(String(channel), data);
   }
 
   /** Leaves a channel, however it was joined. */

@@ -31,13 +31,14 @@ export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003, 4005]);
 
 export class Link {
   #url;
-  #protocols;
+  #visitor;
   #listeners = new Set();
   #channels = new Map(); // channel -> { asked: mode sent, member: whom it was asked to follow; count, board,
   // place, members: the last ones; error: its refusal }
   #state = { name: "connecting" };
   #socket = null;
   #everOpen = false;
+  #tokens = null; // returns a token, or a promise of one
   #failures = 0; // tries since the last stable connection
   #triedAt = -Infinity;
   #dirty = false;
@@ -50,8 +51,7 @@ export class Link {
    */
   constructor(url, visitor) {
     this.#url = url;
-    // Not in the address, which proxies log.
-    this.#protocols = visitor ? ["headcount", `headcount.visitor.${visitor}`] : [];
+    this.#visitor = visitor;
     // Signs that the network is back or that somebody is looking again: worth a try or a probe.
     addEventListener("online", () => this.#hint());
     addEventListener("pageshow", (event) => event.persisted && this.#hint());
@@ -83,6 +83,19 @@ export class Link {
     this.#schedule();
   }
 
+  /** Shows the server a token of this source before each connection, when one has ended, and now if it is open. */
+  authorize(tokens) {
+    this.#tokens = tokens;
+    if (this.#socket) this.#renew();
+  }
+
+  /** Publishes JSON on a channel. Returns whether it was sent; what the server refuses comes as an error. */
+  publish(channel, data) {
+    const open = this.#socket?.readyState === WebSocket.OPEN;
+    if (open) this.#send({ publish: { channel, data } });
+    return open;
+  }
+
   /** What is known of a channel already, for a listener that comes late. */
   known(channel) {
     return this.#channels.get(channel) ?? {};
@@ -107,9 +120,40 @@ export class Link {
       this.#leave(wanted);
       this.#join(wanted);
       this.#follow();
-    } else if (wanted.size > 0 && !this.#timers.retry && this.#state.name !== "closed") {
-      this.#open(wanted);
+    } else if (wanted.size > 0 && !this.#timers.retry && !this.#timers.open && this.#state.name !== "closed") {
+      if (this.#tokens) this.#fetchAndOpen();
+      else this.#open(wanted);
     }
+  }
+
+  // A token that cannot be had is a failed try like any other.
+  #fetchAndOpen() {
+    this.#become({ name: "connecting" });
+    this.#triedAt = Date.now();
+    this.#timer("open", OPEN_WAIT, () => this.#lost());
+    const waiting = this.#timers.open;
+    const goOn = (next) => (value) => {
+      // Somebody else's turn: it took too long, or nobody wants a channel any more.
+      if (this.#timers.open !== waiting || this.#socket) return;
+      this.#timer("open");
+      next(value);
+    };
+    token(this.#tokens).then(
+      goOn((shown) => {
+        const wanted = this.#wanted();
+        if (wanted.size > 0) this.#open(wanted, shown);
+      }),
+      goOn(() => this.#retry({})),
+    );
+  }
+
+  // Shows another token on the open connection. Without one, the server closes it when the old one has ended.
+  #renew() {
+    const socket = this.#socket;
+    token(this.#tokens).then(
+      (shown) => this.#socket === socket && this.#send({ token: shown }),
+      () => {},
+    );
   }
 
   #wanted() {
@@ -160,7 +204,7 @@ export class Link {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
   }
 
-  #open(wanted) {
+  #open(wanted, shown) {
     const address = new URL(this.#url);
     const before = this.#channels;
     this.#channels = new Map();
@@ -172,13 +216,21 @@ export class Link {
     }
     if (this.#everOpen) address.searchParams.set("reconnect", "1");
     this.#become({ name: "connecting" });
-    const socket = new WebSocket(address, this.#protocols);
+    const socket = new WebSocket(address, this.#offers(shown));
     this.#socket = socket;
     this.#triedAt = Date.now();
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#heard(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
     this.#timer("open", OPEN_WAIT, () => this.#lost());
+  }
+
+  // Who this is, as subprotocols: not in the address, which proxies log.
+  #offers(shown) {
+    const offers = [];
+    if (this.#visitor) offers.push(`headcount.visitor.${this.#visitor}`);
+    if (shown !== undefined) offers.push(`headcount.token.${shown}`);
+    return offers.length > 0 ? ["headcount", ...offers] : [];
   }
 
   #opened() {
@@ -290,7 +342,16 @@ export class Link {
       this.#members(joined, frame);
       if (frame.gap === true) this.#emit("gap", joined, { channel: joined });
     }
+    if (frame.token === "accepted") this.#accepted();
     if (frame.error !== null && typeof frame.error === "object") this.#refused(frame.error);
+  }
+
+  // What was forbidden may be allowed now: it is asked for once more.
+  #accepted() {
+    for (const [channel, { error }] of this.#channels) {
+      if (error?.code === "forbidden" || error?.code === "token_expired") this.#channels.delete(channel);
+    }
+    this.#settle();
   }
 
   #message({ channel, data, base64, count }) {
@@ -340,6 +401,7 @@ export class Link {
   // `also`: further channels of the same message that were refused.
   #refused({ code, channel, message, also }) {
     const error = { code, channel, message };
+    if (code === "token_expired" && channel === undefined && this.#tokens) this.#renew();
     const known = this.#channels.get(channel);
     if (known) known.error = error;
     this.#emit("error", known && channel, error);
@@ -360,6 +422,13 @@ export class Link {
       if (channel === undefined || listener.wants.has(channel)) listener.emit(type, detail);
     }
   }
+}
+
+// The token of a source, which may be a promise's, and may fail.
+async function token(source) {
+  const shown = await source();
+  if (typeof shown !== "string" || shown === "") throw new TypeError("no token");
+  return shown;
 }
 
 // Those of one map that another has not.

@@ -152,7 +152,7 @@ async fn a_store_that_refuses_to_track_is_asked_at_every_tick() {
     shows(&client, json!([]), 0).await;
     redis.must::<()>(&["ZADD", BOARD, "1", "ann"]).await;
     shows(&client, json!([["ann", 1]]), 1).await;
-    node.says(&["each board is read at every pace tick"]).await;
+    node.says(&["every board is read at each pace tick"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,14 +265,16 @@ fn commands(prefix: &str, tag: &str) -> Vec<Vec<String>> {
     let (text, hash, sorted, set) =
         (format!("{base}:text"), format!("{base}:hash"), format!("{base}:sorted"), format!("{base}:set"));
     let channel = format!("{prefix}headcount:v1:check");
-    let lines: [&[&str]; 27] = [
+    let lines: [&[&str]; 29] = [
         &["SET", &text, "1", "PX", "10000"],
         &["INCRBY", &text, "1"],
         &["GETRANGE", &text, "0", "1"],
         &["MGET", &text],
         &["EXISTS", &text],
         &["TYPE", &text],
+        &["SCAN", "0", "COUNT", "1"],
         &["HSET", &hash, "field", "1"],
+        &["HLEN", &hash],
         &["HGETALL", &hash],
         &["HMGET", &hash, "field"],
         &["HSCAN", &hash, "0"],
