@@ -108,11 +108,10 @@ async fn a_write_moves_the_board_in_two_browsers_on_two_servers_after_each_fault
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_is_there_after_the_store_was_restarted_with_its_data() {
     let _turn = beside_others().await;
-    let folder = std::env::temp_dir().join(format!("headcount-board-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.to_str().unwrap();
-    let mut redis =
-        Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always", "--dir", path, "--save", ""]).await;
+    // A folder of its own in one that a container has, too.
+    let folder = format!("headcount-board-{}", std::process::id());
+    let log = ["--appendonly", "yes", "--appendfsync", "always", "--dir", "/tmp", "--appenddirname", &folder];
+    let mut redis = Redis::start_with(&log).await;
     let node = Node::start(&redis.url()).await;
     let client = Client::join(&node, &[BOARD]).await;
     redis.must::<()>(&["ZADD", BOARD, "7", "ann"]).await;
@@ -121,7 +120,7 @@ async fn a_board_is_there_after_the_store_was_restarted_with_its_data() {
     redis.revive().await;
     redis.must::<()>(&["ZADD", BOARD, "9", "bob"]).await;
     is_shown(&client, &json!([["bob", 9], ["ann", 7]])).await;
-    let _ = std::fs::remove_dir_all(&folder);
+    let _ = std::fs::remove_dir_all(format!("/tmp/{folder}"));
 }
 
 async fn is_shown(client: &Client, board: &Value) {
