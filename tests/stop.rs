@@ -141,7 +141,7 @@ async fn a_request_that_has_begun_is_answered_before_the_server_ends() {
         sockets.push(socket);
     }
     node.signal(Signal::TERM);
-    node.says(&["no more clients are taken"]).await;
+    node.says(&["no longer accepting clients"]).await;
     for mut socket in sockets {
         socket.write_all(b"Host: here\r\nConnection: close\r\n\r\n").await.unwrap();
         assert_eq!(read_reply(&mut socket).await.unwrap().status, 200);
