@@ -15,8 +15,8 @@ use crate::backplane::Error;
 /// The first and the longest pause before a heartbeat that the store refused is sent again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// What an ACL's refusal says, before version 7 of Redis within an error of the script's.
-const DENIED: [&str; 3] = ["NOPERM", "ACL failure", "can't run this command"];
+/// What an ACL's refusal says. For a command of a script, the code alone does not tell it from other errors.
+const DENIED: [&str; 3] = ["NOPERM", "ACL failure", "The user executing the script can't"];
 /// Why a key of a pattern's channel is left alone.
 const FOREIGN: &str = "the key exists and is not a count of ours";
 

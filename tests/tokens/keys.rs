@@ -151,7 +151,7 @@ async fn an_address_that_gives_nothing_of_use_never_stops_the_server() {
         (
             "200 OK",
             r#"{"keys":[{"kty":"oct","k":"c2VjcmV0LXRoYXQtaXMtbG9uZy1lbm91Z2gtZm9yLXRoaXM"}]}"#.into(),
-            "without any key",
+            "without a key of a supported kind",
         ),
     ] {
         server.answers(status, &body);
@@ -210,7 +210,7 @@ async fn a_token_is_made_and_checked_on_the_command_line_and_taken_by_the_server
         );
     }
     for (arguments, says) in
-        [(&["--info", "{"][..], "--info"), (&["--sub", "a\nb"], "would not take"), (&["--expires", "0s"], "expired")]
+        [(&["--info", "{"][..], "--info"), (&["--sub", "a\nb"], "would reject"), (&["--expires", "0s"], "expired")]
     {
         let made = run(&[&["token", "--config", file][..], arguments].concat(), "").await;
         let said = String::from_utf8(made.stderr).unwrap();

@@ -95,7 +95,7 @@ fn a_key_file_of_no_use_is_a_mistake_that_shows_nothing_of_it() {
         ("PUBLIC_KEY_FILES", private, "BEGIN PUBLIC KEY"),
         ("PUBLIC_KEY_FILES", "hunter2", "BEGIN PUBLIC KEY"),
         ("JWKS", "hunter2", "Key Set"),
-        ("JWKS", r#"{"keys":[{"kty":"oct","k":"hunter2"}]}"#, "without any key"),
+        ("JWKS", r#"{"keys":[{"kty":"oct","k":"hunter2"}]}"#, "without a key of a supported kind"),
     ] {
         let file = Scratch::write("bad", content);
         let why = config(&[(key, path(&file))]).expect_err(key);
