@@ -4,6 +4,8 @@
 //! came, and an answer to each. The rules: what waits for the store is bounded in number and in bytes;
 //! nobody publishes to a name of headcount's own, or states a count.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +29,7 @@ use crate::text::parse_int;
 const WAITING: usize = 1024;
 /// Bytes of those.
 const BYTES: usize = 4 << 20;
-/// Messages that the store has not answered yet.
+/// Messages that are under way, or wait for one of their channel that is.
 const UNANSWERED: usize = 64;
 /// Seconds for which a token may have saved up what it did not publish.
 const SAVED: u32 = 10;
@@ -112,24 +114,50 @@ impl Publisher {
 impl Publishing {
     /// See the struct.
     pub async fn run(mut self) {
-        let mut unanswered = JoinSet::new();
-        while let Some(publication) = self.work.recv().await {
-            while unanswered.len() >= UNANSWERED {
-                unanswered.join_next().await;
+        // Those of a channel go one after the other: of several that are under way, the last could be first.
+        let (mut under_way, mut behind, mut unanswered) = (JoinSet::new(), HashMap::new(), 0);
+        loop {
+            let next = tokio::select! {
+                Some(publication) = self.work.recv(), if unanswered < UNANSWERED => {
+                    unanswered += 1;
+                    match behind.entry(publication.channel.clone()) {
+                        Entry::Vacant(place) => {
+                            place.insert(VecDeque::new());
+                            Some(publication)
+                        }
+                        Entry::Occupied(mut place) => {
+                            place.get_mut().push_back(publication);
+                            None
+                        }
+                    }
+                }
+                Some(done) = under_way.join_next() => {
+                    unanswered -= 1;
+                    // A task that panicked has said so, and with it the process ends.
+                    let Ok(channel) = done else { continue };
+                    let next = behind.get_mut(&channel).and_then(VecDeque::pop_front);
+                    if next.is_none() {
+                        behind.remove(&channel);
+                    }
+                    next
+                }
+                else => return,
+            };
+            if let Some(publication) = next {
+                under_way.spawn(carry_out(self.client.clone(), self.keys.total(&publication.channel), publication));
             }
-            while unanswered.try_join_next().is_some() {}
-            // Tasks of one thread begin in their order, and with them what they send.
-            unanswered.spawn(carry_out(self.client.clone(), self.keys.total(&publication.channel), publication));
         }
     }
 }
 
-async fn carry_out(client: Client, name: String, publication: Publication) {
+/// Publishes one, and returns its channel.
+async fn carry_out(client: Client, name: String, publication: Publication) -> String {
     let mut command = redis::cmd("PUBLISH");
     command.arg(name).arg(&publication.payload);
     let published = client.command::<i64>(&command).await;
     // Whoever has published may have gone.
     let _ = publication.answer.send(published.map(drop).map_err(|error| PublishError::Store(error.to_string())));
+    publication.channel
 }
 
 /// How often one token publishes.

@@ -42,6 +42,9 @@ async fn what_is_published_reaches_everybody_on_all_nodes_in_order_and_to_the_le
     let _place = beside_others().await;
     let (redis, auth) = (Redis::start().await, Auth::new());
     let nodes = [auth.node(&redis.url()).start().await, auth.node(&redis.url()).start().await];
+    for node in &nodes {
+        node.ready().await;
+    }
     let ann = token_of("ann", "news:*");
     let reader = open(&nodes[0], "channel=news:1", &ann).await.unwrap();
     reader.until("it reads", SOON, |all| all.iter().find(|one| one["subscribed"] == "news:1").map(drop)).await;
@@ -121,6 +124,7 @@ async fn each_mistake_of_whoever_posts_is_a_problem_document() {
     let _place = beside_others().await;
     let (redis, auth) = (Redis::start().await, Auth::new());
     let node = Node::on(&redis.url()).set("LIMITS__MESSAGE", "1KiB").config(&auth.config("")).start().await;
+    node.ready().await;
     let path = "/api/channels/news:1/messages";
     let ann = token_of("ann", "news:*");
     let bearer = format!("Authorization: Bearer {ann}");
@@ -167,6 +171,7 @@ async fn a_token_publishes_so_much_a_second_and_another_one_is_not_held_up_by_it
     let _place = beside_others().await;
     let (redis, auth) = (Redis::start().await, Auth::new());
     let node = Node::on(&redis.url()).set("LIMITS__PUBLISHES_PER_SECOND", "1").config(&auth.config("")).start().await;
+    node.ready().await;
     let (ann, bob) = (token_of("ann", "news:*"), token_of("bob", "news:*"));
     let client = open(&node, "channel=lobby", &ann).await.unwrap();
     let mut codes = Vec::new();
