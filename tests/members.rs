@@ -121,11 +121,13 @@ async fn a_list_that_is_lost_is_told_again_by_everybody_and_nobody_is_told_to_ha
         all.push(tab(&nodes[number % 2], &format!("v{number}")).await);
     }
     let before = lists(&watcher, ROOM, Some(10)).await;
-    let damages: [&[&str]; 5] = [
+    let damages: [&[&str]; 6] = [
         &["DEL", MEMBERS],
         &["SET", MEMBERS, "nonsense"],
         &["HSET", MEMBERS, "0123456789abcdef", "17 1 3 evil"],
         &["DEL", "headcount:v1:{room:1}:people"],
+        // Everybody's lease is gone; nobody may take that for everybody's death.
+        &["DEL", "headcount:v1:nodes"],
         &["FLUSHALL"],
     ];
     for damage in damages {

@@ -92,8 +92,10 @@ impl<S: Store> Context<S> {
 
     /// The dead among those that have a share on a channel.
     async fn dead(&self, name: &str, job: &mut StepJob) -> Result<Vec<NodeId>, Error> {
-        let Some(ripe) = &job.strangers else { return self.withdraw_strangers(name).await };
-        job.seen = match self.scripts.sight(name).await {
+        let Some(ripe) = &job.strangers else {
+            return self.withdraw_strangers(name, &job.id).await;
+        };
+        job.seen = match self.scripts.sight(name, &job.id).await {
             // The shard that has the nodes is away: nobody is known to be dead.
             Err(Error::Down | Error::Lost(_)) => return Ok(Vec::new()),
             seen => seen?,
@@ -109,8 +111,8 @@ impl<S: Store> Context<S> {
     }
 
     /// Withdraws everything of those who have a share on a channel and are no nodes. Returns who they are.
-    pub(super) async fn withdraw_strangers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
-        let dead = self.scripts.strangers(channel).await?;
+    pub(super) async fn withdraw_strangers(&self, channel: &str, own: &NodeId) -> Result<Vec<NodeId>, Error> {
+        let dead = self.scripts.strangers(channel, own).await?;
         for id in &dead {
             // Its entry among the nodes was lost, so nobody else withdraws the rest.
             self.reap(id).await?;

@@ -60,8 +60,9 @@ pub struct Lease {
     pub held: bool,
     /// Whether a heartbeat was confirmed on this connection, and none refused since.
     pub proven: bool,
-    /// When this connection was made, or in a cluster the one to the shard that has the leases.
-    pub connected: Instant,
+    /// Since when this node could see whose lease is renewed: since this connection was made, in a cluster
+    /// the one to the shard that has the leases, or since its own lease was found gone.
+    pub watching: Instant,
     /// The shares are on other servers than the leases, with clocks of their own.
     pub sharded: bool,
 }
@@ -69,12 +70,12 @@ pub struct Lease {
 impl Lease {
     /// No lease yet.
     pub fn new(id: NodeId, now: Instant) -> Self {
-        Self { id, end: None, held: false, proven: false, connected: now, sharded: false }
+        Self { id, end: None, held: false, proven: false, watching: now, sharded: false }
     }
 
-    /// Gives up the id for another, and returns it.
-    pub fn change_id(&mut self, id: NodeId) -> NodeId {
-        (self.end, self.held) = (None, false);
+    /// Gives up the id for another, and returns it. The store may have lost everybody's lease with this one.
+    pub fn change_id(&mut self, id: NodeId, now: Instant) -> NodeId {
+        (self.end, self.held, self.watching) = (None, false, now);
         std::mem::replace(&mut self.id, id)
     }
 
@@ -84,9 +85,9 @@ impl Lease {
         self.end.map(|end| if self.sharded { i64::MAX } else { end })
     }
 
-    /// Whether this node may withdraw others' shares: not in the first lease after it connected. After
-    /// a long outage everybody's lease has ended, and they are all about to say so.
+    /// Whether this node may withdraw others' shares: not in the first lease after it connected or lost its
+    /// own. After a long outage or a loss of data everybody's lease is gone, and they are all about to say so.
     pub fn may_reap(&self, length: Duration, now: Instant) -> bool {
-        self.held && now.saturating_duration_since(self.connected) > length
+        self.held && now.saturating_duration_since(self.watching) > length
     }
 }

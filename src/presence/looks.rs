@@ -13,15 +13,15 @@ use crate::backplane::Error;
 use crate::backplane::slots::slot;
 
 impl<S: Store> Scripts<S> {
-    /// The ids with a share on `channel` that are no nodes.
-    pub async fn strangers(&self, channel: &str) -> Result<Vec<NodeId>, Error> {
-        self.no_nodes(self.sharers(channel).await?).await
+    /// The ids with a share on `channel` that are no nodes, as far as the node `own` can tell.
+    pub async fn strangers(&self, channel: &str, own: &NodeId) -> Result<Vec<NodeId>, Error> {
+        self.no_nodes(self.sharers(channel).await?, own).await
     }
 
-    /// Which ids with a share on `channel` are nodes, and which are not.
-    pub async fn sight(&self, channel: &str) -> Result<Sighting, Error> {
+    /// Which ids with a share on `channel` are nodes, and which are not, as far as the node `own` can tell.
+    pub async fn sight(&self, channel: &str, own: &NodeId) -> Result<Sighting, Error> {
         let mut present = self.sharers(channel).await?;
-        let missing = self.no_nodes(present.clone()).await?;
+        let missing = self.no_nodes(present.clone(), own).await?;
         present.retain(|id| !missing.contains(id));
         Ok(Sighting { present, missing })
     }
@@ -36,12 +36,13 @@ impl<S: Store> Scripts<S> {
         Ok(ids.iter().map(|id| NodeId::of(id)).collect())
     }
 
-    /// Those of these ids that are not among the nodes; none if nobody can tell.
-    pub(super) async fn no_nodes(&self, ids: Vec<NodeId>) -> Result<Vec<NodeId>, Error> {
+    /// Those of these ids that are not among the nodes; none if nobody can tell. Where the node `own` itself is
+    /// missing, the nodes were lost, and those that are missing are about to say that they live.
+    pub(super) async fn no_nodes(&self, ids: Vec<NodeId>, own: &NodeId) -> Result<Vec<NodeId>, Error> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut command = with(cmd("ZMSCORE"), &[self.keys.nodes().as_bytes()]);
+        let mut command = with(cmd("ZMSCORE"), &[self.keys.nodes().as_bytes(), own.as_bytes()]);
         ids.iter().for_each(|id| {
             command.arg(id.as_bytes());
         });
@@ -49,6 +50,7 @@ impl<S: Store> Scripts<S> {
             Err(error) if error.is_of_one_key() => return Ok(Vec::new()),
             reply => reply?,
         };
+        let Some((Some(_), ends)) = ends.split_first() else { return Ok(Vec::new()) };
         Ok(ids.into_iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| id).collect())
     }
 

@@ -77,7 +77,7 @@ impl<S: Store> Context<S> {
     /// it.
     pub(super) async fn scrub(&self, cursor: &str, own: &NodeId) -> Result<Scrubbed, Error> {
         let Page { next, ids, channels } = self.scripts.page(cursor).await?;
-        for id in self.scripts.no_nodes(ids).await?.iter().filter(|id| *id != own) {
+        for id in &self.scripts.no_nodes(ids, own).await? {
             go_on(self.reap(id).await)?;
         }
         let mut shares = Vec::new();
@@ -93,7 +93,7 @@ impl<S: Store> Context<S> {
     async fn scrub_channel(&self, channel: &str, own: &NodeId) -> Result<bool, Error> {
         let exact = self.rules.stands(channel);
         let members = self.rules.members(channel);
-        let Sighting { present, missing: dead } = self.scripts.sight(channel).await?;
+        let Sighting { present, missing: dead } = self.scripts.sight(channel, own).await?;
         for id in &dead {
             self.reap(id).await?;
         }

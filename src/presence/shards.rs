@@ -19,7 +19,7 @@ impl State {
     /// The shard that has the leases is another, or has a new connection. It may have lost everything: nobody is
     /// reaped for a lease, and that this node's own lease is gone would be no surprise.
     pub fn leases_moved(&mut self, now: Instant) {
-        (self.lease.connected, self.lease.proven, self.beat.next) = (now, false, now);
+        (self.lease.watching, self.lease.proven, self.beat.next) = (now, false, now);
         self.strangers.begin_anew();
     }
 

@@ -142,7 +142,7 @@ impl State {
             self.effects.push(Effect::Heartbeat(Heartbeat::Unanswered));
         }
         if up {
-            self.lease.connected = now;
+            self.lease.watching = now;
             self.beat.next = now;
             self.audit = now;
         }

@@ -152,7 +152,7 @@ impl State {
     /// Gives up the id: everything is stated anew under another, which takes the old one's shares out.
     fn rotate(&mut self, now: Instant) {
         let id = (self.draw)();
-        let old = self.lease.change_id(id);
+        let old = self.lease.change_id(id, now);
         self.beat.next = now;
         for channel in self.channels.values_mut() {
             channel.rotate(&old, now);
