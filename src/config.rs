@@ -31,6 +31,7 @@ use std::sync::Arc;
 pub use address::{Listen, MetricsAt, Place, Trusted};
 pub use auth::Auth;
 pub use channels::{Access, Count, Deliver, Rule, Rules};
+pub(crate) use files::read_file;
 pub use model::{
     Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server, Session,
     Store, StoreTls,

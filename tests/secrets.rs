@@ -3,17 +3,34 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Output;
 
 use headcount::config::keys::{Kind, all};
 use headcount::config::{Overrides, load_from};
 use proptest::prelude::*;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tokio::time::timeout;
 
 use crate::support::client::Client;
 use crate::support::node::{Node, Scratch, headcount};
 use crate::support::redis::Redis;
 use crate::support::{SOON, beside_others};
+
+/// The keys that name files.
+const FILES: [&str; 11] = [
+    "AUTH__JWKS",
+    "AUTH__PUBLIC_KEY_FILES",
+    "AUTH__SECRET_FILES",
+    "REDIS__CA",
+    "REDIS__CERTIFICATE",
+    "REDIS__KEY",
+    "REDIS__PASSWORD_FILE",
+    "REDIS__SENTINEL_PASSWORD_FILE",
+    "STORE__PASSWORD_FILE",
+    "TLS__CERTIFICATE",
+    "TLS__KEY",
+];
 
 async fn check(environment: &[(&str, &str)]) -> Output {
     let output = headcount().arg("check").envs(environment.iter().copied()).output();
@@ -69,15 +86,33 @@ async fn a_check_that_does_not_see_the_services_credentials_leaves_them_to_the_s
 }
 
 #[tokio::test]
-async fn a_file_that_never_ends_is_a_mistake_like_any_other() {
-    for key in ["HEADCOUNT_REDIS__PASSWORD_FILE", "HEADCOUNT_AUTH__SECRET_FILES", "HEADCOUNT_AUTH__JWKS"] {
-        let output = check(&[(key, "/dev/zero")]).await;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains("longer than 1 MiB"), "{key}: {said}");
+async fn a_pipe_a_device_and_a_folder_are_refused_at_once_wherever_a_file_is_named() {
+    let pipe = Scratch::write("pipe", "");
+    std::fs::remove_file(&pipe.0).unwrap();
+    mknodat(CWD, &pipe.0, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let folder = std::env::temp_dir();
+    for file in [&pipe.0, Path::new("/dev/zero"), &folder] {
+        let file = file.to_str().unwrap();
+        for key in FILES {
+            let output = check(&[(&format!("HEADCOUNT_{key}"), file)]).await;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && said.contains("not a regular file"), "{key} is {file}: {said}");
+        }
+        for command in ["check", "--port=0"] {
+            let output = timeout(SOON, headcount().args([command, "--config", file]).output()).await;
+            let output = output.expect("it ends by itself").unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && said.contains("not a regular file"), "{file}: {said}");
+        }
     }
-    let output = timeout(SOON, headcount().args(["check", "--config", "/dev/zero"]).output()).await;
-    let output = output.expect("it ends by itself").unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("longer than 1 MiB"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_longer_than_any_password_or_key_is_refused() {
+    let file = Scratch::write("long", &"x".repeat((1 << 20) + 1));
+    let output = check(&[("HEADCOUNT_REDIS__PASSWORD_FILE", file.0.to_str().unwrap())]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("longer than 1 MiB"), "{said}");
 }
 
 #[tokio::test]

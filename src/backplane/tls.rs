@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::StoreTls;
+use crate::config::{StoreTls, read_file};
 
 /// Encrypts a connection to `host`, whose certificate must be for that name.
 ///
@@ -38,7 +38,8 @@ fn client_config(files: &StoreTls) -> Result<ClientConfig, String> {
         return Ok(builder.with_no_client_auth());
     };
     let chain = certificates("redis.certificate", certificate)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| about("redis.key", key, error))?;
+    let pem = read_file(key).map_err(|error| about("redis.key", key, error))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| about("redis.key", key, error))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| format!("redis.certificate and redis.key: {error}"))
 }
 
@@ -57,8 +58,9 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
 }
 
 fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(file).map_err(|error| about(key, file, error))?;
-    let all: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| about(key, file, error))?;
+    let pem = read_file(file).map_err(|error| about(key, file, error))?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = read.map_err(|error| about(key, file, error))?;
     if all.is_empty() { Err(about(key, file, "it contains no PEM certificate")) } else { Ok(all) }
 }
 

@@ -7,9 +7,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -19,18 +20,24 @@ use super::reader::Reader;
 use super::tls::Tls;
 use super::{redact, value};
 
-/// The longest file that is read. One that never ends, such as a device, is a mistake like any other.
+/// The longest file that is read.
 const LONGEST: u64 = 1 << 20;
 /// The permission of those who are neither the owner nor in the group.
 const OTHERS_READ: u32 = 0o004;
 
-/// What is in a file.
+/// What is in a file. A pipe or a device may never end, or wait for somebody to write to it, so only a
+/// regular file is read.
 ///
 /// # Errors
-/// It cannot be read, or is too long.
-pub fn contents(file: &Path) -> io::Result<Vec<u8>> {
+/// It cannot be read, is no regular file, or is too long.
+pub fn read_file(file: &Path) -> io::Result<Vec<u8>> {
+    // Without the flag, to open a pipe that nobody writes to would wait already.
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(file)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(file)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB"));
     }
@@ -133,7 +140,7 @@ fn file(reader: &mut Reader, path: &'static str) -> Option<Vec<u8>> {
 pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Vec<u8>> {
     let file = handed_over(reader, name);
     let hidden = file.is_relative() && reader.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
-    match (contents(&file), &mut reader.unseen) {
+    match (read_file(&file), &mut reader.unseen) {
         (Ok(bytes), _) => {
             if let Some(Kind::SecretFile | Kind::SecretFiles) = keys::find(path).map(|key| key.kind) {
                 warn_if_readable(reader, &file);

@@ -60,7 +60,7 @@ pub fn collect(overrides: &Overrides, env: Variables) -> Result<Reader, Invalid>
 
 fn file_source(reader: &mut Reader, path: &Path) {
     let name = path.display().to_string();
-    let text = match files::contents(path).map(String::from_utf8) {
+    let text = match files::read_file(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => return reader.note(&name, "", "", "is not UTF-8".to_owned()),
         Err(error) => return reader.note(&name, "", "", format!("cannot be read: {error}")),
