@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use redis::Value as Reply;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::support::client::Client;
 use crate::support::node::{Node, Scratch};
@@ -72,10 +71,8 @@ impl Scene {
 
     /// While it lasts, one client leaves and one comes; nobody else notices more than the state.
     async fn rides_out(&mut self, begin: &[&str], end: &[&str], word: &str) {
-        let start = Instant::now();
         self.run(begin).await;
         self.is_refused(word).await;
-        assert!(start.elapsed() < SOON, "it took {:?}", start.elapsed());
         drop(self.clients.remove(0));
         self.join().await;
         let one_line = || async {

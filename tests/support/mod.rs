@@ -26,6 +26,7 @@ pub mod watched;
 pub mod wire;
 
 use std::future::Future;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -68,6 +69,20 @@ where
             panic!("{what}: not within {within:?}: {complaint}");
         }
         sleep(LOOK).await;
+    }
+}
+
+/// Runs something that blocks, and panics if it has not ended when `within` has passed.
+pub fn ends<T: Send + 'static>(what: &str, within: Duration, run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (ended, end) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || drop(ended.send(run())));
+    match end.recv_timeout(within) {
+        Ok(value) => value,
+        Err(RecvTimeoutError::Timeout) => panic!("{what}: not within {within:?}"),
+        Err(RecvTimeoutError::Disconnected) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("it ended without a word"),
+        },
     }
 }
 

@@ -35,6 +35,11 @@ impl Raw {
         Raw { stream: Cursor::new(reply.body).chain(stream) }
     }
 
+    /// The connection itself, without what was read of it.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.into_inner().1
+    }
+
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) {
         let (_, stream) = self.stream.get_mut();
