@@ -13,6 +13,7 @@ mod expiry;
 mod hashes;
 mod hyperloglogs;
 mod in_place;
+mod key_specs;
 mod keys;
 mod list_moves;
 mod lists;
@@ -32,16 +33,19 @@ mod strings;
 mod subcommand;
 mod subsequence;
 mod table;
+mod told_flags;
 mod zjoins;
 mod zranges;
 mod zsets;
 
 pub use categories::{CATEGORIES, is_fast, is_in};
 pub use connection::ping_subscriber;
+pub use key_specs::describe_keys;
 pub use lookup::Table;
 pub use spec::{Command, Flags, Spec, row};
-pub use subcommand::unknown_subcommand;
+pub use subcommand::{other_subcommand, subcommand_names};
 pub use table::COMMANDS;
+pub use told_flags::told_flags;
 
 /// The command of this name, in any case.
 pub fn find(name: &[u8]) -> Option<&'static Command> {

@@ -52,6 +52,8 @@ fn seen(address: SocketAddr) -> Vec<String> {
         (1, "DISCARD"),
         (1, "WATCH quiet"),
         (1, "UNWATCH x"),
+        (1, "MULTI"),
+        (1, "RESET"),
         (0, "SCRIPT KILL"),
     ] {
         let client = if client == 0 { &mut other } else { &mut late };

@@ -9,6 +9,7 @@ mod bounds;
 mod busy;
 mod caching;
 mod clients;
+mod descriptions;
 mod dialogs;
 mod dumps;
 mod durability;
@@ -75,6 +76,7 @@ fn every_reply_is_the_one_that_redis_gives() {
                     }
                     if line.starts_with('~') { replies.into_iter().map(Value::unordered).collect() } else { replies }
                 });
+                let [a, b] = [a, b].map(|replies| replies.into_iter().map(Value::without_times).collect::<Vec<_>>());
                 if a != b {
                     differences.push(format!("{topic}, RESP{protocol}: {line}\n  ours  {a:?}\n  Redis {b:?}"));
                 }

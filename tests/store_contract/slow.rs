@@ -64,7 +64,8 @@ const PARENTS: [&str; 11] =
 fn commands_are_in_the_categories_of_redis() {
     let (ours, theirs) = (Embedded::start(), Redis::start());
     let [mut ours, mut theirs] = [ours.address, theirs.address].map(Connection::open);
-    let known: Vec<String> = items(ours.call(&["COMMAND", "LIST"])).iter().map(Value::text).collect();
+    let known: Vec<String> =
+        items(ours.call(&["COMMAND", "LIST"])).iter().map(Value::text).filter(|name| !name.contains("|")).collect();
     for category in items(theirs.call(&["ACL", "CAT"])).iter().map(Value::text) {
         let [mut ours, mut theirs] = [&mut ours, &mut theirs]
             .map(|store| items(store.call(&["ACL", "CAT", &category])).iter().map(Value::text).collect::<Vec<_>>());

@@ -46,6 +46,24 @@ impl Value {
         }
     }
 
+    /// The same without the time of day, which each server has for itself: when a consumer was seen, and the
+    /// ids of entries that were added now.
+    pub fn without_times(self) -> Self {
+        match self {
+            Self::Text(kind, text) if is_id_of_now(&text) => Self::Text(kind, b"an id of now".to_vec()),
+            Self::Many(kind, items) => {
+                let mut items: Vec<Self> = items.into_iter().map(Self::without_times).collect();
+                for at in 1..items.len() {
+                    if matches!(&items[at - 1], Self::Text(b'$', name) if name == b"seen-time") {
+                        items[at] = Self::Text(b':', b"a time".to_vec());
+                    }
+                }
+                Self::Many(kind, items)
+            }
+            other => other,
+        }
+    }
+
     /// The text of a reply that is one.
     pub fn text(&self) -> String {
         match self {
@@ -53,6 +71,11 @@ impl Value {
             other => format!("{other:?}"),
         }
     }
+}
+
+fn is_id_of_now(text: &[u8]) -> bool {
+    let milliseconds = text.strip_suffix(b"-0").filter(|head| head.len() == 13);
+    milliseconds.is_some_and(|head| head.starts_with(b"17") || head.starts_with(b"18"))
 }
 
 /// One connection.

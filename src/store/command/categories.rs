@@ -55,7 +55,7 @@ pub fn is_in(spec: &Spec, category: &str) -> bool {
     let group = spec.group;
     let is_sort = spec.name == "sort" || spec.name == "sort_ro";
     match category {
-        "read" => spec.flags.has(Flags::READ) && group != "scripting" || spec.name == "lolwut",
+        "read" => spec.flags.has(Flags::READ) && group != "scripting",
         "write" => spec.flags.has(Flags::WRITE),
         "admin" => spec.flags.has(Flags::ADMIN) || matches!(spec.name, "lastsave" | "role"),
         "blocking" => spec.flags.has(Flags::BLOCKING),

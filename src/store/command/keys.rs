@@ -1,6 +1,6 @@
 //! Keys whatever their type: existence, names, scanning, databases.
 
-use super::unknown_subcommand;
+use super::other_subcommand;
 use crate::glob;
 use crate::store::args::{Cursor, Scan, int, is};
 use crate::store::error::{BAD_DB_INDEX, CommandError, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
@@ -207,10 +207,10 @@ pub fn flushall(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let [_, what, key] = args else {
-        return Err(unknown_subcommand("OBJECT", args));
+        return other_subcommand("OBJECT", args, out);
     };
     if !["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"].iter().any(|known| is(what, known)) {
-        return Err(unknown_subcommand("OBJECT", args));
+        return other_subcommand("OBJECT", args, out);
     }
     // Who asks about a key neither misses nor uses it.
     let (policy, now) = (keys.policy, keys.now);
@@ -233,7 +233,7 @@ pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             let error = "ERR An LFU maxmemory policy is not selected, access frequency not tracked.";
             return Err(CommandError::new(format!("{error} {later}")));
         }
-        () => return Err(unknown_subcommand("OBJECT", args)),
+        () => return other_subcommand("OBJECT", args, out),
     }
     Ok(())
 }
@@ -267,7 +267,7 @@ pub fn memory(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             out.bulk(b"dataset.bytes");
             out.len(keys.used());
         }
-        _ => return Err(unknown_subcommand("MEMORY", args)),
+        _ => return other_subcommand("MEMORY", args, out),
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Messages, and who listens.
 
-use super::unknown_subcommand;
+use super::other_subcommand;
 use crate::glob;
 use crate::store::args::is;
 use crate::store::data::Data;
@@ -38,7 +38,7 @@ pub fn introspect(data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
             }
         }
         [_, what] if is(what, "NUMPAT") => out.len(data.pubsub.count(Kind::Pattern)),
-        _ => return Err(unknown_subcommand("PUBSUB", args)),
+        _ => return other_subcommand("PUBSUB", args, out),
     }
     Ok(())
 }

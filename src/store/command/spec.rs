@@ -59,21 +59,6 @@ impl Flags {
     /// It is shown to those that look on before it runs, since what it runs is shown too.
     pub const SHOWN_FIRST: Self = Self(1 << 13);
 
-    /// The names under which `COMMAND` tells them.
-    pub const NAMES: [(Self, &'static str); 11] = [
-        (Self::READ, "readonly"),
-        (Self::WRITE, "write"),
-        (Self::DENY_OOM, "denyoom"),
-        (Self::BLOCKING, "blocking"),
-        (Self::MOVABLE, "movablekeys"),
-        (Self::PUBSUB, "pubsub"),
-        (Self::NO_SCRIPT, "noscript"),
-        (Self::NO_AUTH, "no_auth"),
-        (Self::WHILE_BUSY, "allow_busy"),
-        (Self::ADMIN, "admin"),
-        (Self::SHOWN_FIRST, "skip_monitor"),
-    ];
-
     /// These and those.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -8,8 +8,8 @@ use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::stream::{Group, Id, Stream};
 
+use super::other_subcommand;
 use super::streams::reply_id;
-use super::unknown_subcommand;
 
 /// The error for a group that is not there, as most commands tell it.
 pub fn no_group(key: &[u8], group: &[u8]) -> CommandError {
@@ -73,7 +73,7 @@ impl Options {
 
 pub fn xgroup(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let Some((name, arity, needs_group)) = SUBCOMMANDS.iter().copied().find(|(name, ..)| is(args[1], name)) else {
-        return Err(unknown_subcommand("XGROUP", args));
+        return other_subcommand("XGROUP", args, out);
     };
     let least = arity.unsigned_abs() as usize;
     if args.len() < least || arity > 0 && args.len() > least {

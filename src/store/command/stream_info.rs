@@ -8,9 +8,9 @@ use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::stream::{Consumer, Group, Id, Stream};
 
+use super::other_subcommand;
 use super::stream_groups::no_group_for;
 use super::streams::{reply_entries, reply_entry, reply_id};
-use super::unknown_subcommand;
 
 /// Entries of each kind that `FULL` tells unless it is asked for more.
 const FEW: u64 = 10;
@@ -21,7 +21,7 @@ pub fn xinfo(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         () if is(args[1], "STREAM") => (3, usize::MAX, "stream"),
         () if is(args[1], "GROUPS") => (3, 3, "groups"),
         () if is(args[1], "CONSUMERS") => (4, 4, "consumers"),
-        () => return Err(unknown_subcommand("XINFO", args)),
+        () => return other_subcommand("XINFO", args, out),
     };
     if !(least..=most).contains(&args.len()) {
         return Err(wrong_arity(&format!("xinfo|{name}")));

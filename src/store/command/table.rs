@@ -97,7 +97,7 @@ const ROWS: &[Command] = &[
     row("llen", 2, READ, [1, 1, 1], "list", Keys(lists::llen), "Returns the length of a list."),
     row("lmove", 5, WRITE.and(DENY_OOM), [1, 2, 1], "list", Keys(list_moves::lmove), "Moves an element from one list to another."),
     row("lmpop", -4, WRITE.and(MOVABLE), [0, 0, 0], "list", Keys(list_moves::lmpop), "Pops elements from the first non-empty list."),
-    row("lolwut", -1, NONE, [0, 0, 0], "server", Keys(connection::lolwut), "Returns the version."),
+    row("lolwut", -1, READ, [0, 0, 0], "server", Keys(connection::lolwut), "Returns the version."),
     row("lpop", -2, WRITE, [1, 1, 1], "list", Keys(lists::lpop), "Pops elements from the head of a list."),
     row("lpos", -3, READ, [1, 1, 1], "list", Keys(lists::lpos), "Returns the indexes of matching elements."),
     row("lpush", -3, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::lpush), "Adds elements to the head of a list."),

@@ -3,7 +3,7 @@
 use super::call::call;
 use super::client::{ReplyMode, Transaction};
 use super::delivery::{Own, deliver};
-use super::{Row, Server, blocking, monitors, room, table, tracking, watches};
+use super::{Row, Server, blocking, monitors, refused, room, table, tracking, watches};
 use crate::store::args::is;
 use crate::store::command::Flags;
 use crate::store::error::{BUSY, CommandError, FULL, NOAUTH, OOM, wrong_arity};
@@ -191,6 +191,9 @@ fn unknown(server: &mut Server, slot: Slot, args: &Args) -> CommandError {
             client.closing = true;
         }
         return CommandError::Error("".into());
+    }
+    if let Some(reason) = refused::reason(args[0]) {
+        return CommandError::Error(reason.into());
     }
     let shown = |arg: &[u8], limit: usize| String::from_utf8_lossy(&arg[..arg.len().min(limit)]).into_owned();
     let mut tail = String::new();

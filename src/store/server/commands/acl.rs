@@ -1,7 +1,7 @@
 //! `ACL`: who one is, and the categories of commands. There are no users but the one that has the password.
 
 use crate::store::args::is;
-use crate::store::command::{CATEGORIES, is_in, unknown_subcommand};
+use crate::store::command::{CATEGORIES, is_in, other_subcommand};
 use crate::store::error::{CommandError, Outcome};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -34,7 +34,7 @@ pub fn acl(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Out
         [_, what, ..] if ELSEWHERE.iter().any(|known| is(what, known)) => {
             return Err(CommandError::new("ERR this store has no users to manage: set store.password instead"));
         }
-        _ => return Err(unknown_subcommand("ACL", args)),
+        _ => return other_subcommand("ACL", args, out),
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::glob;
 use crate::store::args::{int, is};
-use crate::store::command::unknown_subcommand;
+use crate::store::command::other_subcommand;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -59,7 +59,7 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
         [_, what] if is(what, "REWRITE") => {
             return Err(CommandError::new("ERR The server is running without a config file"));
         }
-        _ => return Err(unknown_subcommand("CONFIG", args)),
+        _ => return other_subcommand("CONFIG", args, out),
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::store::args::is;
-use crate::store::command::unknown_subcommand;
+use crate::store::command::other_subcommand;
 use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX, TIMEOUT_NEGATIVE};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
@@ -82,7 +82,7 @@ pub fn client(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> 
         [_, what, answer] if is(what, "CACHING") => caching(client, answer, out)?,
         [_, what] if is(what, "GETREDIR") => out.int(redirection(client)),
         [_, what] if is(what, "TRACKINGINFO") => tracking_info(client, out),
-        _ => return Err(unknown_subcommand("CLIENT", args)),
+        _ => return other_subcommand("CLIENT", args, out),
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! `COMMAND`: what commands there are.
 
+use crate::glob;
 use crate::store::args::is;
-use crate::store::command::{CATEGORIES, Flags, Spec, is_in, unknown_subcommand};
-use crate::store::error::{CommandError, Outcome};
+use crate::store::command::{CATEGORIES, Spec, describe_keys, is_in, other_subcommand, subcommand_names, told_flags};
+use crate::store::error::{CommandError, Outcome, SYNTAX};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -17,7 +18,7 @@ pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
             all.iter().for_each(|row| describe(row.spec(), out));
         }
         [_, what] if is(what, "COUNT") => out.len(all.len()),
-        [_, what] if is(what, "LIST") => out.bulks(all.iter().map(|row| row.spec().name.as_bytes())),
+        [_, what, filter @ ..] if is(what, "LIST") => list(all, filter, out)?,
         [_, what] if is(what, "INFO") => {
             out.array(all.len());
             all.iter().for_each(|row| describe(row.spec(), out));
@@ -48,8 +49,29 @@ pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
             }
             out.bulks(keys.into_iter());
         }
-        _ => return Err(unknown_subcommand("COMMAND", args)),
+        _ => return other_subcommand("COMMAND", args, out),
     }
+    Ok(())
+}
+
+/// `COMMAND LIST` and what it filters by.
+fn list(all: &[Row], filter: &Args, out: &mut Reply) -> Outcome {
+    let commands = all.iter().map(|row| row.spec().name.to_owned());
+    let names: Vec<String> = match filter {
+        [] => commands.chain(subcommand_names()).collect(),
+        [word, by, _] if is(word, "FILTERBY") && is(by, "MODULE") => Vec::new(),
+        [word, by, pattern] if is(word, "FILTERBY") && is(by, "PATTERN") => {
+            let pattern = pattern.to_ascii_lowercase();
+            commands.chain(subcommand_names()).filter(|name| glob::matches(&pattern, name.as_bytes())).collect()
+        }
+        [word, by, category] if is(word, "FILTERBY") && is(by, "ACLCAT") => {
+            let known = CATEGORIES.into_iter().find(|known| is(category, known));
+            let rows = all.iter().filter(|row| known.is_some_and(|known| is_in(row.spec(), known)));
+            rows.map(|row| row.spec().name.to_owned()).collect()
+        }
+        _ => return Err(SYNTAX),
+    };
+    out.bulks(names.iter().map(|name| name.as_bytes()));
     Ok(())
 }
 
@@ -58,15 +80,17 @@ fn describe(spec: &Spec, out: &mut Reply) {
     out.array(10);
     out.bulk(spec.name.as_bytes());
     out.int(i64::from(spec.arity));
-    let flags: Vec<&str> =
-        Flags::NAMES.iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| *name).collect();
+    let flags = told_flags(spec);
     out.set(flags.len());
     flags.into_iter().for_each(|flag| out.simple(flag));
     spec.keys.iter().for_each(|position| out.int(i64::from(*position)));
     let categories: Vec<&str> = CATEGORIES.into_iter().filter(|category| is_in(spec, category)).collect();
     out.set(categories.len());
     categories.into_iter().for_each(|category| out.simple(&format!("@{category}")));
-    (0..3).for_each(|_| out.array(0));
+    // No tips for clients of a cluster, and no subcommands, which are listed apart.
+    out.array(0);
+    describe_keys(spec.name, out);
+    out.array(0);
 }
 
 fn document(spec: &Spec, out: &mut Reply) {

@@ -1,12 +1,12 @@
 //! The connection itself: who is there, in which protocol, under which name.
 
 use crate::store::args::{Cursor, is};
-use crate::store::error::{CommandError, FULL, Outcome, SYNTAX};
+use crate::store::error::{BUSY, CommandError, FULL, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::client::ReplyMode;
+use crate::store::server::client::{Client, ReplyMode};
 use crate::store::server::{Server, delivery, tracking, watches};
 use crate::store::settings::REDIS_VERSION;
 
@@ -19,6 +19,11 @@ pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
 }
 
 pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+    // What clients listen to and track is in the hands of the script that runs.
+    let is_known = |client: &Client| client.is_subscriber() || client.tracks.is_some();
+    if server.busy.is_some() && server.clients.get(slot).is_some_and(|client| is_known(client)) {
+        return Err(BUSY);
+    }
     watches::release(server, slot);
     delivery::leave_some(server, slot, usize::MAX);
     tracking::stop(server, slot);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use scoped_tls_hkt::scoped_thread_local;
 
 use crate::store::args::is;
-use crate::store::command::unknown_subcommand;
+use crate::store::command::other_subcommand;
 use crate::store::data::Data;
 use crate::store::error::{CommandError, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
@@ -216,7 +216,7 @@ pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
             }
             out.ok();
         }
-        _ => return Err(unknown_subcommand("SCRIPT", args)),
+        _ => return other_subcommand("SCRIPT", args, out),
     }
     Ok(())
 }

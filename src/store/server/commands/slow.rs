@@ -1,7 +1,7 @@
 //! `SLOWLOG` and `LATENCY`: what took long.
 
 use crate::store::args::is;
-use crate::store::command::unknown_subcommand;
+use crate::store::command::other_subcommand;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
@@ -35,7 +35,7 @@ pub fn slowlog(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
             commands.clear();
             out.ok();
         }
-        _ => return Err(unknown_subcommand("SLOWLOG", args)),
+        _ => return other_subcommand("SLOWLOG", args, out),
     }
     Ok(())
 }
@@ -77,7 +77,7 @@ pub fn latency(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
             events.retain(|known, _| !names.is_empty() && !names.contains(&known.as_bytes()));
             out.len(before - events.len());
         }
-        _ => return Err(unknown_subcommand("LATENCY", args)),
+        _ => return other_subcommand("LATENCY", args, out),
     }
     Ok(())
 }

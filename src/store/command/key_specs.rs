@@ -1,0 +1,154 @@
+//! Where the keys of commands stand and what becomes of them, as `COMMAND INFO` tells it: the key
+//! specifications of Redis 7, from which clients work out keys and slots.
+
+use crate::store::reply::Reply;
+
+/// Where the search for keys begins.
+#[derive(Clone, Copy)]
+enum Begin {
+    /// At an argument.
+    At(i64),
+    /// Behind a word, which is looked for from an argument on; backwards if that is negative.
+    Behind(&'static str, i64),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Which arguments are keys from there on.
+#[derive(Clone, Copy)]
+enum Find {
+    /// Up to an argument (from the end if negative), each so many; a limit of 2 is half of them.
+    Range(i64, i64, i64),
+    /// As many as the first of them says.
+    Counted,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// One specification.
+type Keys = (&'static str, Begin, Find);
+
+const ONE: Find = Find::Range(0, 1, 0);
+const ALL: Find = Find::Range(-1, 1, 0);
+const HALF: Find = Find::Range(-1, 1, 2);
+const FIRST: Begin = Begin::At(1);
+const SECOND: Begin = Begin::At(2);
+const READ_ONE: Keys = ("RO access", FIRST, ONE);
+const TAKE_ONE: Keys = ("RW access delete", FIRST, ONE);
+const STORE_ONE: Keys = ("OW update", FIRST, ONE);
+const UNKNOWN_READ: Keys = ("RO access", Begin::Unknown, Find::Unknown);
+
+/// Specifications, and the commands that have them.
+#[rustfmt::skip]
+const SPECS: &[(&[Keys], &[&str])] = &[
+    (&[READ_ONE], &[
+        "bitcount", "bitfield_ro", "bitpos", "dump", "expiretime", "geodist", "geohash", "geopos", "georadius_ro",
+        "georadiusbymember_ro", "geosearch", "get", "getbit", "getrange", "hget", "hgetall", "hkeys", "hmget",
+        "hrandfield", "hscan", "hvals", "lindex", "lpos", "lrange", "pexpiretime", "pttl", "smembers", "smismember",
+        "srandmember", "sscan", "substr", "ttl", "xpending", "xrange", "xrevrange", "zcount", "zlexcount", "zmscore",
+        "zrandmember", "zrange", "zrangebylex", "zrangebyscore", "zrank", "zrevrange", "zrevrangebylex",
+        "zrevrangebyscore", "zrevrank", "zscan", "zscore",
+    ]),
+    (&[("RW update", FIRST, ONE)], &[
+        "expire", "expireat", "geoadd", "hmset", "hset", "lset", "persist", "pexpire", "pexpireat", "setrange", "xack",
+        "xadd", "xclaim", "xsetid", "zadd",
+    ]),
+    (&[("RW access update", FIRST, ONE)], &[
+        "decr", "decrby", "getex", "getset", "hincrby", "hincrbyfloat", "incr", "incrby", "incrbyfloat", "move", "setbit",
+        "zincrby",
+    ]),
+    (&[("RW access update variable_flags", FIRST, ONE)], &["bitfield", "set"]),
+    (&[("RW delete", FIRST, ONE)], &[
+        "hdel", "lrem", "ltrim", "srem", "xautoclaim", "xdel", "xtrim", "zrem", "zremrangebylex", "zremrangebyrank",
+        "zremrangebyscore",
+    ]),
+    (&[("RO", FIRST, ONE)], &[
+        "hexists", "hlen", "hstrlen", "llen", "scard", "sismember", "strlen", "type", "xlen", "zcard",
+    ]),
+    (&[("RW insert", FIRST, ONE)], &[
+        "append", "hsetnx", "linsert", "lpush", "lpushx", "pfadd", "rpush", "rpushx", "sadd",
+    ]),
+    (&[TAKE_ONE], &["getdel", "lpop", "rpop", "spop", "zpopmax", "zpopmin"]),
+    (&[TAKE_ONE, ("RW insert", SECOND, ONE)], &["blmove", "brpoplpush", "lmove", "rpoplpush", "smove"]),
+    (&[TAKE_ONE, ("OW update", SECOND, ONE)], &["rename"]),
+    (&[TAKE_ONE, ("OW insert", SECOND, ONE)], &["renamenx"]),
+    (&[("RW access delete", FIRST, Find::Range(-2, 1, 0))], &["blpop", "brpop", "bzpopmax", "bzpopmin"]),
+    (&[("RW access delete", FIRST, Find::Counted)], &["lmpop", "zmpop"]),
+    (&[("RW access delete", SECOND, Find::Counted)], &["blmpop", "bzmpop"]),
+    (&[("RO access", FIRST, Find::Counted)], &["sintercard", "zdiff", "zinter", "zintercard", "zunion"]),
+    (&[("RO access", FIRST, ALL)], &["mget", "sdiff", "sinter", "sunion"]),
+    (&[("RO access", FIRST, Find::Range(1, 1, 0))], &["lcs"]),
+    (&[("RO", FIRST, ALL)], &["exists", "touch", "watch"]),
+    (&[("RM delete", FIRST, ALL)], &["del", "unlink"]),
+    (&[("RW access", FIRST, ALL)], &["pfcount"]),
+    (&[("RW access insert", FIRST, ONE), ("RO access", SECOND, ALL)], &["pfmerge"]),
+    (&[STORE_ONE], &["psetex", "restore", "setex"]),
+    (&[("OW insert", FIRST, ONE)], &["setnx"]),
+    (&[("OW update", FIRST, Find::Range(-1, 2, 0))], &["mset"]),
+    (&[("OW insert", FIRST, Find::Range(-1, 2, 0))], &["msetnx"]),
+    (&[STORE_ONE, ("RO access", SECOND, ONE)], &["geosearchstore", "zrangestore"]),
+    (&[STORE_ONE, ("RO access", SECOND, ALL)], &["sdiffstore", "sunionstore"]),
+    (&[("RW update", FIRST, ONE), ("RO access", SECOND, ALL)], &["sinterstore"]),
+    (&[STORE_ONE, ("RO access", SECOND, Find::Counted)], &["zdiffstore", "zinterstore", "zunionstore"]),
+    (&[("OW update", SECOND, ONE), ("RO access", Begin::At(3), ALL)], &["bitop"]),
+    (&[READ_ONE, ("OW update", SECOND, ONE)], &["copy"]),
+    (&[
+        READ_ONE, ("OW update", Begin::Behind("STORE", 6), ONE), ("OW update", Begin::Behind("STOREDIST", 6), ONE),
+    ], &["georadius"]),
+    (&[
+        READ_ONE, ("OW update", Begin::Behind("STORE", 5), ONE), ("OW update", Begin::Behind("STOREDIST", 5), ONE),
+    ], &["georadiusbymember"]),
+    (&[READ_ONE, UNKNOWN_READ, ("OW update", Begin::Unknown, Find::Unknown)], &["sort"]),
+    (&[READ_ONE, UNKNOWN_READ], &["sort_ro"]),
+    (&[("RO access", Begin::Behind("STREAMS", 1), HALF)], &["xread"]),
+    (&[("RO access", Begin::Behind("STREAMS", 4), HALF)], &["xreadgroup"]),
+    (&[("RW access update", SECOND, Find::Counted)], &["eval", "evalsha"]),
+    (&[("RO access", SECOND, Find::Counted)], &["eval_ro", "evalsha_ro"]),
+    (&[("not_key", FIRST, ONE)], &["spublish"]),
+    (&[("not_key", FIRST, ALL)], &["ssubscribe", "sunsubscribe"]),
+];
+
+/// Writes the specifications of a command's keys.
+pub fn describe_keys(name: &str, out: &mut Reply) {
+    let specs = SPECS.iter().find(|(_, names)| names.contains(&name)).map_or(&[][..], |(specs, _)| specs);
+    out.set(specs.len());
+    for (flags, begin, find) in specs {
+        out.map(3);
+        out.bulk(b"flags");
+        out.set(flags.split(' ').count());
+        flags.split(' ').for_each(|flag| out.simple(flag));
+        match begin {
+            Begin::At(index) => part(out, "begin_search", "index", &[("index", *index)], None),
+            Begin::Behind(word, from) => part(out, "begin_search", "keyword", &[("startfrom", *from)], Some(word)),
+            Begin::Unknown => part(out, "begin_search", "unknown", &[], None),
+        }
+        match find {
+            Find::Range(last, step, limit) => {
+                let numbers = [("lastkey", *last), ("keystep", *step), ("limit", *limit)];
+                part(out, "find_keys", "range", &numbers, None);
+            }
+            Find::Counted => {
+                let numbers = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+                part(out, "find_keys", "keynum", &numbers, None);
+            }
+            Find::Unknown => part(out, "find_keys", "unknown", &[], None),
+        }
+    }
+}
+
+fn part(out: &mut Reply, name: &str, kind: &str, numbers: &[(&str, i64)], keyword: Option<&str>) {
+    out.bulk(name.as_bytes());
+    out.map(2);
+    out.bulk(b"type");
+    out.bulk(kind.as_bytes());
+    out.bulk(b"spec");
+    out.map(numbers.len() + usize::from(keyword.is_some()));
+    if let Some(word) = keyword {
+        out.bulk(b"keyword");
+        out.bulk(word.as_bytes());
+    }
+    for (name, number) in numbers {
+        out.bulk(name.as_bytes());
+        out.int(*number);
+    }
+}
