@@ -6,47 +6,45 @@ use super::store_state::Subscription;
 use super::{Delivery, NoBoard};
 use crate::backplane::Ticket;
 
-impl Router {
-    /// Nothing arrives any more.
-    pub(super) fn unsubscribed(&mut self, subscription: Subscription) -> Option<Addressed> {
-        self.watch.subscription = subscription;
-        self.presence.subscription(false);
-        self.registry.with(|inner| {
-            for entry in inner.channels.values_mut() {
-                entry.missed |= entry.subscribed;
-                (entry.subscribed, entry.live, entry.counted) = (false, false, false);
-            }
-        });
-        None
-    }
-
-    /// The shard of these channels is gone.
-    pub(super) fn away(&self, names: &[String], why: &str) -> Vec<Addressed> {
-        tracing::warn!(store = self.store, channels = names.len(), why, "a shard of the store is out of reach");
-        self.registry.with(|inner| {
-            let mut told = Vec::new();
-            for name in names.iter().filter_map(|name| self.keys.channel(name)) {
-                let Some((channel, entry)) = get(inner, name) else { continue };
-                entry.missed |= entry.subscribed;
-                (entry.subscribed, entry.counted) = (false, false);
-                if let Some(presence) = &entry.presence {
-                    presence.away();
-                }
-                let news = entry.degrade(&self.metrics);
-                told.extend(news.then_some((entry.shards, Delivery::NoBoard { channel, why: NoBoard::Away })));
-            }
-            told
-        })
-    }
-
-    /// The channel's slot has moved: it is subscribed at another shard, and something may have been missed.
-    pub(super) fn moved(&self, name: &str, ticket: Ticket) -> Option<Addressed> {
-        self.registry.with(|inner| {
-            let (_, entry) = get(inner, name)?;
+/// Nothing arrives any more.
+pub(super) fn unsubscribed(router: &mut Router, subscription: Subscription) -> Option<Addressed> {
+    router.watch.subscription = subscription;
+    router.presence.subscription(false);
+    router.registry.with(|inner| {
+        for entry in inner.channels.values_mut() {
             entry.missed |= entry.subscribed;
-            entry.live = false;
-            Some(())
-        })?;
-        self.subscribed(name, ticket)
-    }
+            (entry.subscribed, entry.live, entry.counted) = (false, false, false);
+        }
+    });
+    None
+}
+
+/// The shard of these channels is gone.
+pub(super) fn away(router: &Router, names: &[String], why: &str) -> Vec<Addressed> {
+    tracing::warn!(store = router.store, channels = names.len(), why, "a shard of the store is out of reach");
+    router.registry.with(|inner| {
+        let mut told = Vec::new();
+        for name in names.iter().filter_map(|name| router.keys.channel(name)) {
+            let Some((channel, entry)) = get(inner, name) else { continue };
+            entry.missed |= entry.subscribed;
+            (entry.subscribed, entry.counted) = (false, false);
+            if let Some(presence) = &entry.presence {
+                presence.away();
+            }
+            let news = entry.degrade(&router.metrics);
+            told.extend(news.then_some((entry.shards, Delivery::NoBoard { channel, why: NoBoard::Away })));
+        }
+        told
+    })
+}
+
+/// The channel's slot has moved: it is subscribed at another shard, and something may have been missed.
+pub(super) fn moved(router: &Router, name: &str, ticket: Ticket) -> Option<Addressed> {
+    router.registry.with(|inner| {
+        let (_, entry) = get(inner, name)?;
+        entry.missed |= entry.subscribed;
+        entry.live = false;
+        Some(())
+    })?;
+    router.subscribed(name, ticket)
 }

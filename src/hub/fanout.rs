@@ -10,7 +10,7 @@ use super::local::Membership;
 use super::send_queue::{FRAME_OVERHEAD, QueuedFrame};
 use super::shard::Shard;
 use super::sockets::Behind;
-use super::{ChannelValue, Delivery, NoBoard, SocketId, wire};
+use super::{ChannelValue, Delivery, NoBoard, SocketId, members, rights, wire};
 
 /// Paced pushes take at most one part in this many of a worker's time: without that bound, the pushes of
 /// a large and busy channel would take all of it, and a storm of joins would cost the square of itself.
@@ -41,7 +41,7 @@ impl Shard {
             match delivery {
                 Delivery::Latest { channel, value, frame } => self.latest(&channel, value, frame, now),
                 Delivery::Live { channel, value, gap } => self.live(&channel, value, gap),
-                Delivery::Members { channel, list } => self.list(&channel, list, now),
+                Delivery::Members { channel, list } => members::list(self, &channel, list, now),
                 Delivery::NoBoard { channel, why } => self.no_board(&channel, why),
                 Delivery::Place { channel, member, frame } => self.moved(&channel, &member, &frame),
                 Delivery::Refused { channel } => {
@@ -56,7 +56,7 @@ impl Shard {
         self.release();
         if !revoked.is_empty() {
             // However many came together, the sockets are looked through once.
-            self.revoke(&revoked);
+            rights::revoke(self, &revoked);
         }
     }
 

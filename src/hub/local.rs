@@ -55,8 +55,9 @@ impl Socket {
         self.known.get_or_insert_default().who(channel, earlier)
     }
 
-    /// Whether its token allows this now.
-    pub fn may(&self, right: Right, channel: &str) -> bool {
+    /// Whether its token allows it to join a channel now, or to watch it.
+    pub fn may_be_on(&self, channel: &str, watch: bool) -> bool {
+        let right = if watch { Right::Watch } else { Right::Join };
         self.known.as_ref().is_some_and(|known| known.may(right, channel))
     }
 }

@@ -9,79 +9,65 @@ use super::publishing::check;
 use super::shard::Shard;
 use super::sockets::CloseReason;
 use super::{SocketId, wire};
-use crate::auth::{Grant, Right};
-use crate::config::{Access, Rule};
+use crate::auth::Grant;
 
-/// What somebody needs to be on a channel.
-fn needed(watch: bool) -> Right {
-    if watch { Right::Watch } else { Right::Join }
+/// A client shows another token. What it has joined, it stays on as whom it was.
+///
+/// # Errors
+/// It is somebody else's than the one before.
+pub fn renew(shard: &mut Shard, id: SocketId, grant: Grant) -> Result<(), SomebodyElse> {
+    let Some(socket) = shard.sockets.get_mut(id) else { return Ok(()) };
+    if socket.known.get_or_insert_default().renew(grant)? {
+        socket.places.iter_mut().for_each(|place| place.earlier = true);
+    }
+    // What it says of somebody counts where they joined under that name.
+    for place in socket.places.clone().iter().filter(|place| !place.earlier && !place.watch) {
+        let Some(channel) = shard.channels.get(place.channel as usize) else { continue };
+        if let Some(presence) = &channel.presence {
+            presence.describe(socket.who(&channel.name, false));
+        }
+    }
+    Ok(())
 }
 
-impl Shard {
-    /// Whether a socket may join or watch a channel.
-    pub(super) fn check_right(&self, id: SocketId, rule: &Rule, name: &str, watch: bool) -> Result<(), JoinError> {
-        let may = || self.sockets.get(id).is_some_and(|socket| socket.may(needed(watch), name));
-        if rule.access == Access::Open || may() { Ok(()) } else { Err(JoinError::NoToken) }
-    }
+/// What a client's token allows.
+pub fn grant(shard: &Shard, id: SocketId) -> Option<&Grant> {
+    shard.sockets.get(id)?.known.as_ref()?.grant()
+}
 
-    /// A client shows another token. What it has joined, it stays on as whom it was.
-    ///
-    /// # Errors
-    /// It is somebody else's than the one before.
-    pub fn renew(&mut self, id: SocketId, grant: Grant) -> Result<(), SomebodyElse> {
-        let Some(socket) = self.sockets.get_mut(id) else { return Ok(()) };
-        if socket.known.get_or_insert_default().renew(grant)? {
-            socket.places.iter_mut().for_each(|place| place.earlier = true);
-        }
-        // What it says of somebody counts where they joined under that name.
-        for place in socket.places.clone().iter().filter(|place| !place.earlier && !place.watch) {
-            let Some(channel) = self.channels.get(place.channel as usize) else { continue };
-            if let Some(presence) = &channel.presence {
-                presence.describe(socket.who(&channel.name, false));
-            }
-        }
-        Ok(())
-    }
-
-    /// What a client's token allows.
-    pub fn grant(&self, id: SocketId) -> Option<&Grant> {
-        self.sockets.get(id)?.known.as_ref()?.grant()
-    }
-
-    /// Dooms whoever is here with a token of one of these names.
-    pub(super) fn revoke(&mut self, names: &HashSet<Box<str>>) {
-        let ids: Vec<SocketId> = self.sockets.ids().collect();
-        for id in ids {
-            let known = self.sockets.get_mut(id).and_then(|socket| socket.known.as_mut());
-            let Some(known) = known.filter(|known| !known.revoked) else { continue };
-            if known.grant().is_some_and(|grant| grant.names().any(|name| names.contains(&*name))) {
-                known.revoked = true;
-                self.sockets.doom(id, CloseReason::Revoked);
-            }
+/// Dooms whoever is here with a token of one of these names.
+pub(super) fn revoke(shard: &mut Shard, names: &HashSet<Box<str>>) {
+    let ids: Vec<SocketId> = shard.sockets.ids().collect();
+    for id in ids {
+        let known = shard.sockets.get_mut(id).and_then(|socket| socket.known.as_mut());
+        let Some(known) = known.filter(|known| !known.revoked) else { continue };
+        if known.grant().is_some_and(|grant| grant.names().any(|name| names.contains(&*name))) {
+            known.revoked = true;
+            shard.sockets.doom(id, CloseReason::Revoked);
         }
     }
+}
 
-    /// Whether a client may publish this.
-    ///
-    /// # Errors
-    /// [`PublishError`]
-    pub fn may_publish(&self, id: SocketId, channel: &str, payload: &str) -> Result<(), PublishError> {
-        check(&self.rules, self.grant(id), channel, payload)
-    }
+/// Whether a client may publish this.
+///
+/// # Errors
+/// [`PublishError`]
+pub fn may_publish(shard: &Shard, id: SocketId, channel: &str, payload: &str) -> Result<(), PublishError> {
+    check(&shard.rules, grant(shard, id), channel, payload)
+}
 
-    /// The channel wants tokens from now on: sends away whoever has none that allows it.
-    pub(super) fn expel_without_right(&mut self, name: &str, index: u32) {
-        let Some(channel) = self.channels.get(index as usize) else { return };
-        let without = |id: &SocketId| {
-            let Some(socket) = self.sockets.get(*id) else { return false };
-            let place = socket.places.iter().find(|place| place.channel == index);
-            place.is_some_and(|place| !socket.may(needed(place.watch), name))
-        };
-        let expelled: Vec<SocketId> = channel.members.iter().copied().filter(without).collect();
-        let frame = wire::error("forbidden", Some(name), &JoinError::NoToken.to_string());
-        for id in expelled {
-            self.leave(id, name);
-            self.send(id, frame.clone());
-        }
+/// The channel wants tokens from now on: sends away whoever has none that allows it.
+pub(super) fn expel_without_right(shard: &mut Shard, name: &str, index: u32) {
+    let Some(channel) = shard.channels.get(index as usize) else { return };
+    let without = |id: &SocketId| {
+        let Some(socket) = shard.sockets.get(*id) else { return false };
+        let place = socket.places.iter().find(|place| place.channel == index);
+        place.is_some_and(|place| !socket.may_be_on(name, place.watch))
+    };
+    let expelled: Vec<SocketId> = channel.members.iter().copied().filter(without).collect();
+    let frame = wire::error("forbidden", Some(name), &JoinError::NoToken.to_string());
+    for id in expelled {
+        shard.leave(id, name);
+        shard.send(id, frame.clone());
     }
 }

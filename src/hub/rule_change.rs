@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::SocketId;
 use super::registry::{Inner, Registry, Snapshot};
 use super::shard::Shard;
+use super::{members, rights};
 use crate::config::{Access, Config, Count, Deliver, Rules};
 use crate::presence::{Joined, Listing, Origin};
 
@@ -109,11 +110,11 @@ pub fn configure(shard: &mut Shard, config: &Config) {
             Some(rule) => {
                 let (every, access) = (rule.deliver == Deliver::Every, rule.access);
                 if rule.members.is_none() {
-                    shard.end_list(index);
+                    members::end_list(shard, index);
                 }
                 follow(shard, &name, index, every);
                 if access == Access::Token {
-                    shard.expel_without_right(&name, index);
+                    rights::expel_without_right(shard, &name, index);
                 }
             }
             None => shard.expel(&name, "forbidden", "the server's [[channels]] do not allow this channel any more"),

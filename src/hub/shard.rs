@@ -23,7 +23,7 @@ use super::sockets::{CloseReason, Sockets};
 use super::{SocketId, wire};
 use crate::boards::FOLLOWED;
 use crate::config::channels::check_name;
-use crate::config::{Deliver, Limits, Rules};
+use crate::config::{Access, Deliver, Limits, Rules};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::net::household::Household;
@@ -128,7 +128,10 @@ impl Shard {
             return Err(JoinError::BadName(format!("a member that is followed has at most {MAX_MEMBER} bytes")));
         }
         check_name(name).map_err(|why| JoinError::BadName(why.to_string()))?;
-        self.check_right(id, rule, name, watch)?;
+        let may = || self.sockets.get(id).is_some_and(|socket| socket.may_be_on(name, watch));
+        if rule.access == Access::Token && !may() {
+            return Err(JoinError::NoToken);
+        }
         let every = rule.deliver == Deliver::Every;
         let Some(socket) = self.sockets.get(id) else { return Ok(()) };
         let known = self.by_name.get(name).copied();

@@ -8,6 +8,7 @@ use super::channel_state::Step;
 use super::effect::{Job, Outcome, StepJob};
 use super::lease::NodeId;
 use super::scripts::{ScriptReply, Scripts, Store};
+use super::{looks, members_read};
 use crate::backplane::Error;
 use crate::config::{self, Rules};
 
@@ -48,7 +49,7 @@ impl<S: Store> Context<S> {
                 Outcome::Swept(name, result)
             }
             Job::Look(names) => {
-                let missing = self.scripts.missing(&names).await;
+                let missing = looks::missing(&self.scripts, &names).await;
                 Outcome::Look(missing)
             }
             Job::Scrub(cursor, id) => Outcome::Scrubbed(self.scrub(&cursor, &id).await),
@@ -80,7 +81,7 @@ impl<S: Store> Context<S> {
                 None => Ok(ScriptReply::Late),
             },
             Step::Read => scripts.read(name, job.exact, belief(job)).await,
-            Step::Members => scripts.members_of(name, job.members).await.map(ScriptReply::Members),
+            Step::Members => members_read::members_of(scripts, name, job.members).await.map(ScriptReply::Members),
             Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
@@ -95,7 +96,7 @@ impl<S: Store> Context<S> {
         let Some(ripe) = &job.strangers else {
             return self.withdraw_strangers(name, &job.id).await;
         };
-        job.seen = match self.scripts.sight(name, &job.id).await {
+        job.seen = match looks::sight(&self.scripts, name, &job.id).await {
             // The shard that has the nodes is away: nobody is known to be dead.
             Err(Error::Down | Error::Lost(_)) => return Ok(Vec::new()),
             seen => seen?,
@@ -112,7 +113,7 @@ impl<S: Store> Context<S> {
 
     /// Withdraws everything of those who have a share on a channel and are no nodes. Returns who they are.
     pub(super) async fn withdraw_strangers(&self, channel: &str, own: &NodeId) -> Result<Vec<NodeId>, Error> {
-        let dead = self.scripts.strangers(channel, own).await?;
+        let dead = looks::strangers(&self.scripts, channel, own).await?;
         for id in &dead {
             // Its entry among the nodes was lost, so nobody else withdraws the rest.
             self.reap(id).await?;

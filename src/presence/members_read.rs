@@ -9,24 +9,26 @@ use super::visitor_id::VisitorId;
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
 
-impl<S: Store> Scripts<S> {
-    /// Who is on the list, unless it is too long.
-    pub async fn members_of(&self, channel: &str, rule: Option<MembersRule>) -> Result<Roll, Error> {
-        self.members_at(&self.keys.members(channel), rule.map_or(0, |rule| rule.most)).await
-    }
+/// Who is on the list, unless it is too long.
+pub async fn members_of<S: Store>(
+    scripts: &Scripts<S>,
+    channel: &str,
+    rule: Option<MembersRule>,
+) -> Result<Roll, Error> {
+    members_at(scripts, &scripts.keys.members(channel), rule.map_or(0, |rule| rule.most)).await
+}
 
-    /// Who is on the list at a key, unless it has more than `most`.
-    pub async fn members_at(&self, key: &str, most: u32) -> Result<Roll, Error> {
-        let most = decimal(most);
-        let reply: Vec<Value> = read(self.run(&self.sources.members, &[key.as_bytes()], &[&most]).await?)?;
-        let mut parts = reply.into_iter();
-        let word: String = read(parts.next().unwrap_or(Value::Nil))?;
-        match (word.as_str(), parts.next()) {
-            ("none", _) => Ok(Roll::None),
-            ("long", _) => Ok(Roll::Long),
-            ("all", Some(fields)) => Ok(roll(read(fields)?)),
-            _ => Err(Error::Reply(word)),
-        }
+/// Who is on the list at a key, unless it has more than `most`.
+pub async fn members_at<S: Store>(scripts: &Scripts<S>, key: &str, most: u32) -> Result<Roll, Error> {
+    let most = decimal(most);
+    let reply: Vec<Value> = read(scripts.run(&scripts.sources.members, &[key.as_bytes()], &[&most]).await?)?;
+    let mut parts = reply.into_iter();
+    let word: String = read(parts.next().unwrap_or(Value::Nil))?;
+    match (word.as_str(), parts.next()) {
+        ("none", _) => Ok(Roll::None),
+        ("long", _) => Ok(Roll::Long),
+        ("all", Some(fields)) => Ok(roll(read(fields)?)),
+        _ => Err(Error::Reply(word)),
     }
 }
 

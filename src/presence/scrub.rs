@@ -13,6 +13,7 @@ use super::belief::Belief;
 use super::effect::Scrubbed;
 use super::jobs::Context;
 use super::lease::NodeId;
+use super::looks;
 use super::scripts::{ScriptReply, Scripts, Store};
 use super::strangers::Sighting;
 use crate::backplane::{Error, Key};
@@ -51,33 +52,31 @@ struct Page {
     channels: Vec<String>,
 }
 
-impl<S: Store> Scripts<S> {
-    /// The keys of ours on one page.
-    async fn page(&self, cursor: &str) -> Result<Page, Error> {
-        let mut command = cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(PAGE);
-        let (next, names): (String, Vec<Vec<u8>>) = self.ask_for(command).await?;
-        let mut page = Page { next, ..Page::default() };
-        for name in &names {
-            match self.keys.parse(name) {
-                Some(Key::Node(id)) => page.ids.push(NodeId::of(id)),
-                Some(Key::OfChannel(channel)) => page.channels.push(channel.to_owned()),
-                None => {}
-            }
+/// The keys of ours on one page.
+async fn page<S: Store>(scripts: &Scripts<S>, cursor: &str) -> Result<Page, Error> {
+    let mut command = cmd("SCAN");
+    command.arg(cursor).arg("MATCH").arg(scripts.keys.pattern()).arg("COUNT").arg(PAGE);
+    let (next, names): (String, Vec<Vec<u8>>) = scripts.ask_for(command).await?;
+    let mut page = Page { next, ..Page::default() };
+    for name in &names {
+        match scripts.keys.parse(name) {
+            Some(Key::Node(id)) => page.ids.push(NodeId::of(id)),
+            Some(Key::OfChannel(channel)) => page.channels.push(channel.to_owned()),
+            None => {}
         }
-        page.channels.sort_unstable();
-        page.channels.dedup();
-        page.ids.sort_unstable();
-        Ok(page)
     }
+    page.channels.sort_unstable();
+    page.channels.dedup();
+    page.ids.sort_unstable();
+    Ok(page)
 }
 
 impl<S: Store> Context<S> {
     /// Looks at one page: withdraws what nodes have left that are none any more, and repairs every channel on
     /// it.
     pub(super) async fn scrub(&self, cursor: &str, own: &NodeId) -> Result<Scrubbed, Error> {
-        let Page { next, ids, channels } = self.scripts.page(cursor).await?;
-        for id in &self.scripts.no_nodes(ids, own).await? {
+        let Page { next, ids, channels } = page(&self.scripts, cursor).await?;
+        for id in &looks::no_nodes(&self.scripts, ids, own).await? {
             go_on(self.reap(id).await)?;
         }
         let mut shares = Vec::new();
@@ -93,7 +92,7 @@ impl<S: Store> Context<S> {
     async fn scrub_channel(&self, channel: &str, own: &NodeId) -> Result<bool, Error> {
         let exact = self.rules.stands(channel);
         let members = self.rules.members(channel);
-        let Sighting { present, missing: dead } = self.scripts.sight(channel, own).await?;
+        let Sighting { present, missing: dead } = looks::sight(&self.scripts, channel, own).await?;
         for id in &dead {
             self.reap(id).await?;
         }

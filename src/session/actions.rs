@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::close_code::{self, Close};
 use super::keepalive::Key;
 use super::machine::Action;
-use super::request::Request;
+use super::request::{Request, short};
 use super::worker::Worker;
-use crate::config::channels::MAX_NAME;
+use super::{NewClient, publishing, tokens};
 use crate::hub::wire;
 use crate::hub::{CloseReason, JoinError, SocketId};
 use crate::metrics::{Limit, Reason};
@@ -38,6 +38,35 @@ impl<'a> Refusals<'a> {
 }
 
 impl Worker {
+    /// Takes a client in, with what it asked for as it came.
+    pub(super) fn take_in(&mut self, mut new: NewClient) {
+        let grant = new.known.as_ref().and_then(|known| known.grant()).cloned();
+        let (request, mut early) = (std::mem::take(&mut new.request), new.early.to_vec());
+        let (id, watched) = self.attach(new);
+        if !watched {
+            tracing::error!("the kernel cannot watch another socket for this process; dropped a client");
+            return self.drop_gone(id);
+        }
+        if self.drain.is_some() {
+            self.send_elsewhere(id);
+            return self.write(id);
+        }
+        if tokens::is_revoked(self, id, grant.as_ref()) {
+            return self.write(id);
+        }
+        if let Some(grant) = grant {
+            tokens::expires_at(self, id, grant.ends);
+        }
+        if self.registry.store_up() == Some(false) {
+            self.shard.send(id, wire::state(false));
+        }
+        self.request(id, &request);
+        self.write(id);
+        if !early.is_empty() {
+            self.hear(id, &mut early);
+        }
+    }
+
     /// Takes in bytes of a client, and does what they ask for.
     pub(super) fn hear(&mut self, id: SocketId, bytes: &mut [u8]) {
         let mut actions = std::mem::take(&mut self.actions);
@@ -77,7 +106,7 @@ impl Worker {
     /// Leaves and joins. What is refused is told in one frame, and disturbs nothing else.
     pub(super) fn request(&mut self, id: SocketId, request: &Request) {
         if let Some(token) = &request.token {
-            self.show_token(id, token);
+            tokens::show(self, id, token);
         }
         let mut refusals = Refusals::default();
         for name in &request.unsubscribe {
@@ -88,7 +117,7 @@ impl Worker {
             }
         }
         if let Some(publish) = &request.publish {
-            self.publish(id, publish);
+            publishing::publish(self, id, publish);
         }
         // The slot stays where it is, but the shard must not borrow it: its permit is lent for this.
         let permit = self.slot(id).and_then(|slot| slot.seat.permit.take());
@@ -205,9 +234,4 @@ fn code(error: &JoinError) -> &'static str {
         JoinError::TooManyFollowed(_) => "too_many_followed",
         JoinError::TooOften(_) => "rate_limited",
     }
-}
-
-/// A name as it may be repeated to whoever sent it: never at full length.
-pub(super) fn short(name: &str) -> &str {
-    &name[..name.floor_char_boundary(MAX_NAME)]
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::order::Order;
 use super::worker::Worker;
-use super::{NewClient, orders};
+use super::{NewClient, orders, publishing, tokens};
 use crate::hub::queue::Receiver;
 use crate::pulse::Pulse;
 
@@ -48,7 +48,7 @@ pub async fn run(
                 rooms.extend(queued.room);
             }
             Some(client) = clients.recv() => worker.take_in(client),
-            Some(published) = worker.outbound.answered.recv() => worker.tell_published(published),
+            Some(published) = worker.outbound.answered.recv() => publishing::answer(&mut worker, published),
             Some(order) = orders.recv() => orders::obey(&mut worker, order),
             () = yield_now(), if !worker.unread.is_empty() => {}
             () = sleep(pause) => {}
@@ -77,9 +77,9 @@ pub async fn run(
         rooms.clear();
         worker.shard.tick(now);
         while let Ok(published) = worker.outbound.answered.try_recv() {
-            worker.tell_published(published);
+            publishing::answer(&mut worker, published);
         }
-        worker.judge_tokens();
+        tokens::judge(&mut worker);
         orders::drain_some(&mut worker);
         worker.say_goodbye();
         worker.close_doomed();

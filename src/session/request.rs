@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::config::channels::MAX_NAME;
+
 /// A request whose shape is right.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -41,6 +43,11 @@ impl Request {
     pub fn names(&self) -> usize {
         self.unsubscribe.len() + self.subscribe.len() + self.watch.len()
     }
+}
+
+/// A name as it may be repeated to whoever sent it: never at full length.
+pub fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME)]
 }
 
 /// Reads a request that names at most this many channels.

@@ -19,7 +19,6 @@ use super::outbound::Outbound;
 use super::poller::Poller;
 use crate::auth::Tokens;
 use crate::config::{Limits, Session as Timing};
-use crate::hub::wire::state;
 use crate::hub::{Registry, Shard, SocketId};
 use crate::memory;
 use crate::metrics::Metrics;
@@ -63,7 +62,7 @@ pub struct Worker {
     pub(super) drain: Option<(Drain, Vec<Key>)>,
     /// Kept between turns for its memory.
     pub(super) actions: Vec<Action>,
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     pub(super) poller: Poller,
     pub(super) clock: Clock,
     /// Sockets that may have more to read, once everybody else had their turn.
@@ -122,8 +121,8 @@ impl Worker {
         self.slot(id).filter(|slot| slot.generation == generation)
     }
 
-    pub(super) fn take_in(&mut self, new: NewClient) {
-        let grant = new.known.as_ref().and_then(|known| known.grant()).cloned();
+    /// Gives a client a place. Returns whether the kernel watches its socket.
+    pub(super) fn attach(&mut self, new: NewClient) -> (SocketId, bool) {
         let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.known, new.household);
         let mut seat = new.seat;
         seat.become_client();
@@ -134,30 +133,9 @@ impl Worker {
             self.slots.resize_with(id as usize + 1, || None);
         }
         self.slots[id as usize] = Some(slot);
-        let registered = self.shard.io(id).map(|io| self.poller.add(io, Token(id as usize)));
-        if !matches!(registered, Some(Ok(()))) {
-            tracing::error!("the kernel cannot watch another socket for this process; dropped a client");
-            return self.drop_gone(id);
-        }
-        if self.drain.is_some() {
-            self.send_elsewhere(id);
-            return self.write(id);
-        }
         self.deadlines.ping_at(self.now + self.timing.ping, (id, self.generation));
-        if self.is_revoked(id, grant.as_ref()) {
-            return self.write(id);
-        }
-        if let Some(grant) = grant {
-            self.expires_at(id, grant.ends);
-        }
-        if self.registry.store_up() == Some(false) {
-            self.shard.send(id, state(false));
-        }
-        self.request(id, &new.request);
-        self.write(id);
-        if !new.early.is_empty() {
-            self.hear(id, &mut new.early.to_vec());
-        }
+        let watched = self.shard.io(id).map(|io| self.poller.add(io, Token(id as usize)));
+        (id, matches!(watched, Some(Ok(()))))
     }
 
     /// Reads a socket once: whoever sends faster than it is read keeps nobody else waiting. What is
