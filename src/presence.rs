@@ -10,6 +10,7 @@
 //! `lua/`; `task` joins the two. A simulation puts its own world in the place of the last.
 
 mod atomic;
+mod beat;
 pub mod belief;
 mod channel;
 mod channel_roster;
@@ -32,10 +33,10 @@ pub mod roster_news;
 mod schedule;
 pub mod scripts;
 mod scrub;
-mod shards;
 mod sources;
 mod start;
 pub mod state;
+mod step;
 pub mod strangers;
 mod task;
 mod transitions;

@@ -1,99 +1,131 @@
-//! The part of a channel's state that concerns the list of its members, where one is kept.
+//! The list of a channel's members, where one is kept, and what is told of it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::channel::{Change, flag};
-use super::channel_state::{ChannelState, Step};
-use super::effect::Effect;
+use super::member::Listing;
 use super::roster::{Roll, Roster};
 use super::roster_news::Head;
-use super::state::State;
+use super::step::Step;
+use super::visitors::Visitors;
 use crate::config::channels::MembersRule;
 
-impl ChannelState {
-    /// From now on a list is kept, or none. With one, whoever is stated already is stated again.
-    pub fn list_members(&mut self, rule: Option<MembersRule>, hold: Duration, now: Instant) {
-        let before = std::mem::replace(&mut self.members, rule);
+/// See the module.
+#[derive(Debug)]
+pub struct ChannelRoster {
+    /// How members are listed; None where they are not.
+    rule: Option<MembersRule>,
+    /// The list, once somebody here wants it.
+    list: Option<Box<Roster>>,
+    /// How long it waits for those who are missing after data were lost.
+    hold: Duration,
+    /// Which list a repair was last asked about.
+    compared: Box<str>,
+    /// What handles are made with, as far as this node knows.
+    pub secret: Box<str>,
+}
+
+impl ChannelRoster {
+    /// None is kept yet.
+    pub fn new() -> Self {
+        Self { rule: None, list: None, hold: Duration::ZERO, compared: "?".into(), secret: Box::default() }
+    }
+
+    /// Whether members are listed.
+    pub fn is_kept(&self) -> bool {
+        self.rule.is_some()
+    }
+
+    /// From now on a list is kept, or none. True if whoever is stated already is to be stated again.
+    pub fn configure(&mut self, rule: Option<MembersRule>, hold: Duration, released: bool, now: Instant) -> bool {
+        let before = std::mem::replace(&mut self.rule, rule);
         self.hold = hold;
-        if before.is_none()
-            && rule.is_some()
-            && let Some(visitors) = self.visitors.as_mut().filter(|visitors| !visitors.is_settled())
-        {
-            visitors.lost();
-        }
-        let released = self.released();
-        match (rule, &mut self.roster) {
-            (Some(rule), Some(roster)) => roster.configure(rule),
-            (Some(rule), None) if !released => self.roster = Some(Box::new(Roster::new(rule, now))),
+        match (rule, &mut self.list) {
+            (Some(rule), Some(list)) => list.configure(rule),
+            (Some(rule), None) if !released => self.list = Some(Box::new(Roster::new(rule, now))),
             (Some(_), None) => {}
-            (None, _) => self.roster = None,
+            (None, _) => self.list = None,
         }
+        before.is_none() && rule.is_some()
     }
 
     /// Takes in what was published about the list.
-    pub fn keep_roster(&mut self, change: &Change, now: Instant) {
-        let Some(rule) = self.members.filter(|_| !self.released()) else { return };
-        let roster = self.roster.get_or_insert_with(|| Box::new(Roster::new(rule, now)));
+    pub fn hear(&mut self, change: &Change, now: Instant) {
+        let Some(rule) = self.rule else { return };
+        let list = self.list.get_or_insert_with(|| Box::new(Roster::new(rule, now)));
         if change.flags & flag::LISTED != 0 {
-            roster.subscribed();
+            list.subscribed();
         }
         for message in &change.news {
-            roster.heard(message.clone(), now, self.hold);
+            list.heard(message.clone(), now, self.hold);
         }
-        self.compare_lists(now);
+    }
+
+    /// Nobody here wants it any more.
+    pub fn release(&mut self) {
+        self.list = None;
+    }
+
+    /// What is published about it does not arrive any more.
+    pub fn unsubscribed(&mut self) {
+        self.list.iter_mut().for_each(|list| list.unsubscribed());
+    }
+
+    /// Whether it is to be read.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.list.as_ref().is_some_and(|list| list.is_due(now))
+    }
+
+    /// When to look again.
+    pub fn next(&self) -> Option<Instant> {
+        self.list.as_ref()?.next()
     }
 
     /// How much of the list a step may bring.
     pub fn rule_for(&self, step: Step) -> Option<MembersRule> {
-        match (&self.roster, self.members) {
-            (Some(roster), Some(rule)) if step == Step::Members => Some(MembersRule { most: roster.most(), ..rule }),
+        match (&self.list, self.rule) {
+            (Some(list), Some(rule)) if step == Step::Members => Some(MembersRule { most: list.most(), ..rule }),
             (_, rule) => rule,
         }
     }
 
-    /// The list was read.
-    pub fn rolled(&mut self, roll: Roll, now: Instant) {
+    /// It is being read.
+    pub fn begin(&mut self) {
+        self.list.iter_mut().for_each(|list| list.begin());
+    }
+
+    /// It was read.
+    pub fn read(&mut self, roll: &Roll, now: Instant) {
         let hold = self.hold;
-        self.roster.iter_mut().for_each(|roster| roster.read(roll.clone(), now, hold));
-        self.compare_lists(now);
+        self.list.iter_mut().for_each(|list| list.read(roll.clone(), now, hold));
     }
 
     /// It could not be read.
-    pub fn not_rolled(&mut self, refused: bool, now: Instant) {
-        self.roster.iter_mut().for_each(|roster| roster.failed(refused, now));
+    pub fn failed(&mut self, refused: bool, now: Instant) {
+        self.list.iter_mut().for_each(|list| list.failed(refused, now));
     }
 
     /// A repair found it like this.
-    pub fn found_list(&mut self, head: Option<Head>) {
-        self.roster.iter_mut().for_each(|roster| roster.found(head.clone()));
+    pub fn found(&mut self, head: Option<Head>) {
+        self.list.iter_mut().for_each(|list| list.found(head.clone()));
     }
 
-    /// If the list is not the one that this node's visitors were put on, a repair says so for certain, and
-    /// then they are stated again. One for each list.
-    fn compare_lists(&mut self, now: Instant) {
-        let (Some(roster), Some(visitors)) = (&self.roster, &self.visitors) else { return };
-        let Some(epoch) = roster.epoch().filter(|epoch| *epoch != visitors.epoch()) else { return };
+    /// Whether it is not the list that this node's visitors were put on. A repair says so for certain, and then
+    /// they are stated again. True once for each list.
+    pub fn is_news_to(&mut self, visitors: &Visitors) -> bool {
+        let Some(epoch) = self.list.as_ref().and_then(|list| list.epoch()) else { return false };
         let stated = matches!(visitors.confirmed(), Some(Some(_)));
-        if stated && *self.compared != *epoch {
+        let news = stated && epoch != visitors.epoch() && *self.compared != *epoch;
+        if news {
             self.compared = epoch.into();
-            self.repair_now(now);
         }
-    }
-}
-
-impl State {
-    /// How long those are waited for who are missing from a list after data were lost.
-    pub(super) fn hold(&self) -> Duration {
-        self.config.lease + self.config.grace + self.config.heartbeat
+        news
     }
 
-    /// Hands on what is new of a channel's list.
-    pub(super) fn show_members(&mut self, name: &Arc<str>, now: Instant) {
-        let Some(roster) = self.channels.get_mut(name).and_then(|channel| channel.roster.as_mut()) else { return };
-        roster.tick(now);
-        if let Some(list) = roster.take_news() {
-            self.effects.push(Effect::Members(name.clone(), list));
-        }
+    /// What is new of it to those who are here.
+    pub fn news(&mut self, now: Instant) -> Option<Listing> {
+        let list = self.list.as_mut()?;
+        list.tick(now);
+        list.take_news()
     }
 }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::channel::{Change, flag};
+use super::channel_roster::ChannelRoster;
+use super::effect::StepJob;
 use super::lease::NodeId;
-use super::roster::Roster;
+use super::step::Step;
 use super::visitors::Visitors;
-use crate::config::channels::MembersRule;
 
 /// The ids that a node may have had on a channel before it could state it again. More than a few
 /// mean a store that comes and goes for long; those beyond are withdrawn as dead nodes are.
@@ -16,25 +17,6 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// The first and the longest wait after the store refused a step.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(2);
-
-/// One thing to do for a channel. A channel does one at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// State the number that is here.
-    State,
-    /// State who is here, where visitors are counted.
-    Visit,
-    /// Read the total.
-    Read,
-    /// Read the list of members.
-    Members,
-    /// Strike the channel from this node's list.
-    Unlist,
-    /// Repair the total.
-    Repair,
-    /// Take back the 0 that it was set up as.
-    Unset,
-}
 
 /// The conditions that hold for all channels.
 #[derive(Debug, Clone, Copy)]
@@ -69,14 +51,8 @@ pub struct ChannelState {
     pub visitors: Option<Box<Visitors>>,
     /// How long a visitor whose last socket went is still counted.
     pub linger: Duration,
-    /// How its members are listed, if they are; the list; how long it waits for those who are missing after
-    /// data were lost; and which list a repair was last asked about.
-    pub members: Option<MembersRule>,
-    pub roster: Option<Box<Roster>>,
-    pub hold: Duration,
-    pub compared: Box<str>,
-    /// What handles are made with, as far as this node knows.
-    pub secret: Box<str>,
+    /// The list of its members.
+    pub roster: ChannelRoster,
     /// What was stated under an earlier number is to be swept out, once all is stated again.
     pub sweeps: bool,
     /// How many integers have arrived on it.
@@ -128,11 +104,7 @@ impl ChannelState {
             here: 0,
             visitors: None,
             linger: Duration::ZERO,
-            members: None,
-            roster: None,
-            hold: Duration::ZERO,
-            compared: "?".into(),
-            secret: Box::default(),
+            roster: ChannelRoster::new(),
             sweeps: false,
             heard: 0,
             standing,
@@ -196,17 +168,20 @@ impl ChannelState {
         if change.flags & flag::HEARD != 0 {
             self.settle = Some(now + quiet);
         }
-        self.keep_roster(change, now);
+        if !self.released {
+            self.roster.hear(change, now);
+            self.compare_lists(now);
+        }
         if change.flags & flag::RELEASED != 0 {
             (self.released, self.live, self.settle, self.unread) = (true, false, None, false);
-            self.roster = None;
+            self.roster.release();
         }
     }
 
     /// The connection that the subscription was on is gone.
     pub fn unsubscribed(&mut self) {
         self.live = false;
-        self.roster.iter_mut().for_each(|roster| roster.unsubscribed());
+        self.roster.unsubscribed();
     }
 
     /// This node has a new id: what stood under the old one is to be taken out with the next statement.
@@ -243,7 +218,7 @@ impl ChannelState {
         if self.live && (self.unread || self.settle.is_some_and(|at| now.at >= at)) {
             return Some(Step::Read);
         }
-        if self.roster.as_ref().is_some_and(|roster| roster.is_due(now.at)) {
+        if self.roster.is_due(now.at) {
             return Some(Step::Members);
         }
         (now.at >= self.repair).then_some(Step::Repair)
@@ -261,7 +236,7 @@ impl ChannelState {
         if let Some(settle) = self.settle.filter(|_| self.live) {
             next = next.min(settle);
         }
-        if let Some(list) = self.roster.as_ref().and_then(|roster| roster.next()) {
+        if let Some(list) = self.roster.next() {
             next = next.min(list);
         }
         // One that only waits for its subscription is woken by that.
@@ -322,9 +297,23 @@ impl ChannelState {
                 }
             }
             Step::Read => (self.unread, self.settle) = (false, None),
-            Step::Members => self.roster.iter_mut().for_each(|roster| roster.begin()),
+            Step::Members => self.roster.begin(),
             Step::Repair => self.repair = repair,
             Step::Unlist | Step::Unset => {}
+        }
+    }
+
+    /// The store has taken what a step brought.
+    pub fn confirmed(&mut self, job: &StepJob) {
+        if job.list {
+            self.listed = Listed::Yes;
+        }
+        if job.step == Step::State {
+            self.stated = Some(job.number);
+        }
+        if matches!(job.step, Step::State | Step::Visit) {
+            self.ours = self.has_share();
+            self.olds.retain(|old| !job.olds.contains(old));
         }
     }
 

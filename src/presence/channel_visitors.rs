@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::channel_state::{ChannelState, Listed, Step};
+use super::channel_state::{ChannelState, Listed};
 use super::crowd::Moved;
 use super::effect::StepJob;
 use super::scripts::ScriptReply;
+use super::step::Step;
 use super::visitor_id::VisitorId;
 use super::visitors::{Batch, Confirmed};
+use crate::config::channels::MembersRule;
 
 /// What follows from the answer to a batch of visitors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,21 @@ impl ChannelState {
             || self.visitors.as_ref().is_some_and(|visitors| matches!(visitors.confirmed(), Some(Some(_))))
     }
 
+    /// From now on the members are listed, or not. If they are, whoever is stated already is stated again.
+    pub fn list_members(&mut self, rule: Option<MembersRule>, hold: Duration, now: Instant) {
+        let begins = self.roster.configure(rule, hold, self.released(), now);
+        if let Some(visitors) = self.visitors.as_mut().filter(|visitors| begins && !visitors.is_settled()) {
+            visitors.lost();
+        }
+    }
+
+    /// Where the list is another than the visitors were put on, a repair is due.
+    pub fn compare_lists(&mut self, now: Instant) {
+        if self.visitors.as_ref().is_some_and(|visitors| self.roster.is_news_to(visitors)) {
+            self.repair_now(now);
+        }
+    }
+
     /// The next batch of visitors.
     pub fn batch(&mut self, number: [u8; 2], stamp: u64) -> Batch {
         self.visitors.get_or_insert_default().batch(number, stamp)
@@ -108,7 +125,7 @@ impl ChannelState {
     /// Nobody knows what became of a step.
     pub fn in_doubt(&mut self, job: &StepJob, refused: bool, now: Instant) {
         if job.step == Step::Members {
-            self.not_rolled(refused, now);
+            self.roster.failed(refused, now);
         }
         if let (Some(visitors), Some(batch)) = (&mut self.visitors, &job.batch) {
             visitors.in_doubt(batch);
@@ -140,8 +157,8 @@ impl ChannelState {
         match reply {
             ScriptReply::Visited { count, done, epoch, secret, .. } => {
                 visitors.listed(epoch);
-                if !secret.is_empty() && *self.secret != **secret {
-                    self.secret = secret.as_str().into();
+                if !secret.is_empty() && *self.roster.secret != **secret {
+                    self.roster.secret = secret.as_str().into();
                 }
                 let astray = visitors.is_astray();
                 if !visitors.made(batch, *done, *count) {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::channel::{Heartbeat, Value};
-use super::channel_state::Step;
 use super::lease::NodeId;
 use super::member::Listing;
 use super::scripts::{HeartbeatReply, ScriptReply};
+use super::step::Step;
 use super::strangers::Sighting;
 use super::visitors::{Batch, Confirmed};
 use crate::backplane::Error;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::belief::Belief;
-use super::channel_state::Step;
 use super::effect::{Job, Outcome, StepJob};
 use super::lease::NodeId;
 use super::scripts::{ScriptReply, Scripts, Store};
+use super::step::Step;
 use super::{looks, members_read};
 use crate::backplane::Error;
 use crate::config::{self, Rules};

@@ -79,6 +79,12 @@ impl Lease {
         std::mem::replace(&mut self.id, id)
     }
 
+    /// Whether it is held while connections come and go: in a cluster, other shards than that of the leases do
+    /// not wait for it.
+    pub fn outlives_links(&self) -> bool {
+        self.sharded && self.end.is_some()
+    }
+
     /// The end of what may be stated, by the clock of the server that has the channel. None before a lease
     /// was taken. In a cluster, that clock is another than the lease's, and a tombstone is the end.
     pub fn limit(&self) -> Option<i64> {

@@ -1,45 +1,94 @@
-//! Which dead nodes are withdrawn, and which channels they are swept out of, so many at once.
+//! Which nodes' shares are being withdrawn, and which channels dead nodes' visitors are swept out of, so many at
+//! once. Among them are ids that this node has given up itself.
 
 use std::sync::Arc;
 
-use super::effect::{Effect, Job};
+use indexmap::{IndexMap, IndexSet};
+
+use super::effect::Job;
 use super::lease::NodeId;
-use super::state::State;
 
 /// Nodes that are reaped at once, and channels that are swept.
 const REAPERS: usize = 8;
 
-impl State {
-    /// Has ids of its own that this node has given up struck, once nothing can come under them any more.
-    pub(super) fn reap_spent(&mut self) {
-        let busy = |id: &NodeId| self.channels.values().any(|channel| channel.olds.contains(id));
+/// See the module.
+#[derive(Default)]
+pub struct Reapers {
+    /// Nodes that are being reaped, and whether it is an id that this node has given up.
+    reaping: IndexMap<NodeId, bool>,
+    /// Ids that this node has given up and that may still have something in the store, and how many
+    /// steps are under way with each.
+    spent: IndexMap<NodeId, usize>,
+    /// Channels that dead nodes' visitors are swept out of.
+    sweeping: IndexSet<Arc<str>>,
+}
+
+impl Reapers {
+    /// This node gives up an id. `stepping`: the steps that are under way, with whatever id.
+    pub fn give_up(&mut self, id: NodeId, stepping: usize) {
+        let under_way = stepping - self.spent.values().sum::<usize>();
+        self.spent.insert(id, under_way);
+    }
+
+    /// A step with this id has ended.
+    pub fn step_ended(&mut self, id: &NodeId) {
+        if let Some(steps) = self.spent.get_mut(id) {
+            *steps = steps.saturating_sub(1);
+        }
+    }
+
+    /// Has ids of its own that this node has given up struck, once nothing can come under them any more: no
+    /// step, and no channel on which they are still `busy`.
+    pub fn strike_spent(&mut self, current: &NodeId, busy: impl Fn(&NodeId) -> bool) -> Vec<Job> {
+        let mut jobs = Vec::new();
         let free: Vec<NodeId> =
             self.spent.iter().filter(|(id, steps)| **steps == 0 && !busy(id)).map(|(id, _)| id.clone()).collect();
-        for id in free {
-            if self.reap(id.clone(), true) {
-                self.spent.swap_remove(&id);
-            }
+        for id in free.into_iter().take(REAPERS - self.reaping.len().min(REAPERS)) {
+            self.spent.swap_remove(&id);
+            jobs.extend(self.begin(id, true, current));
         }
+        jobs
     }
 
-    /// Has dead nodes' visitors swept out of a channel.
-    pub(super) fn sweep(&mut self, name: &Arc<str>) {
-        if self.sweeping.len() < REAPERS && self.sweeping.insert(name.clone()) {
-            let exact = self.rules.stands(name);
-            self.effects.push(Effect::Run(Job::Sweep(name.clone(), exact)));
-        }
+    /// Has what a dead node had stated withdrawn, unless too many are under way; then another time will do.
+    pub fn reap(&mut self, id: NodeId, current: &NodeId) -> Option<Job> {
+        (self.reaping.len() < REAPERS).then(|| self.begin(id, false, current))?
     }
 
-    /// Has what a node had stated withdrawn. False if too many are under way.
-    pub(super) fn reap(&mut self, id: NodeId, own: bool) -> bool {
-        if self.reaping.contains_key(&id) || id == self.lease.id {
-            return true;
-        }
-        if self.reaping.len() >= REAPERS {
-            return false;
+    fn begin(&mut self, id: NodeId, own: bool, current: &NodeId) -> Option<Job> {
+        if self.reaping.contains_key(&id) || id == *current {
+            return None;
         }
         self.reaping.insert(id.clone(), own);
-        self.effects.push(Effect::Run(Job::Reap(id)));
-        true
+        Some(Job::Reap(id))
+    }
+
+    /// One was reaped, or it failed. Returns whether the id was this node's own.
+    pub fn reaped(&mut self, id: &NodeId, failed: bool) -> bool {
+        let own = self.reaping.swap_remove(id).unwrap_or_default();
+        if own && failed {
+            // Nobody else may know of it, where the nodes were lost.
+            self.spent.insert(id.clone(), 0);
+        }
+        own
+    }
+
+    /// Has dead nodes' visitors swept out of a channel, unless it is too many.
+    pub fn sweep(&mut self, name: &Arc<str>, exact: bool) -> Option<Job> {
+        let begins = self.sweeping.len() < REAPERS && self.sweeping.insert(name.clone());
+        begins.then(|| Job::Sweep(name.clone(), exact))
+    }
+
+    /// A channel was swept, or it failed.
+    pub fn swept(&mut self, name: &Arc<str>) {
+        self.sweeping.swap_remove(name);
+    }
+
+    /// Every id that this node has given up and that may have something in the store, those that are being
+    /// reaped, too: that ends with the task.
+    pub fn take_spent(&mut self) -> Vec<NodeId> {
+        let mut spent: Vec<NodeId> = self.spent.drain(..).map(|(id, _)| id).collect();
+        spent.extend(self.reaping.iter().filter(|(_, own)| **own).map(|(id, _)| id.clone()));
+        spent
     }
 }

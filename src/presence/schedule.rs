@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use indexmap::IndexMap;
 
 use super::channel_state::{ChannelState, Now};
@@ -12,6 +13,19 @@ use crate::memory;
 
 /// The channels of this node, in an order that a run with the same seed repeats.
 pub type Channels = IndexMap<Arc<str>, ChannelState>;
+
+/// Gives back the memory of channels that are gone.
+pub fn shrink(channels: &mut Channels) {
+    let (taken, places) = (channels.len(), channels.capacity());
+    if places > memory::SMALL && taken < places / 4 {
+        channels.shrink_to(taken * 2);
+    }
+}
+
+/// When a repair is due. There is some jitter, so that channels and nodes do not repair in step.
+pub fn next_repair(every: Duration, random: &mut Rng, now: Instant) -> Instant {
+    now + every.mul_f64(0.75 + random.f64() / 4.0)
+}
 
 /// Each total is looked at about once in this time, so many at once, in case somebody has deleted it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use indexmap::{IndexMap, IndexSet};
 
+use super::beat::Beat;
 use super::channel::{Change, Heartbeat};
-use super::channel_state::{ChannelState, Now, Step};
+use super::channel_state::{ChannelState, Now};
 use super::effect::{Effect, Job, News};
 use super::lease::{Lease, NodeId};
-use super::schedule::{Channels, Look, Schedule};
+use super::reapers::Reapers;
+use super::schedule::{self, Channels, Look, Schedule};
 use super::scrub::Scrub;
+use super::start::{self, Terms};
+use super::step::Step;
 use super::strangers::Strangers;
 use crate::config::{self, Rules};
 
@@ -45,31 +48,13 @@ pub struct State {
     schedule: Schedule,
     /// Steps under way.
     pub(super) stepping: usize,
-    /// Nodes that are being reaped, and whether it is an id that this node has given up.
-    pub(super) reaping: IndexMap<NodeId, bool>,
-    /// Ids that this node has given up and that may still have something in the store, and how many
-    /// steps are under way with each.
-    pub(super) spent: IndexMap<NodeId, usize>,
+    pub(super) reapers: Reapers,
     pub(super) look: Look,
-    pub(super) audit: Instant,
+    audit: Instant,
     pub(super) scrub: Scrub,
-    /// Channels that dead nodes' visitors are swept out of.
-    pub(super) sweeping: IndexSet<Arc<str>>,
     /// The stamp of the last batch of visitors.
-    pub(super) stamps: u64,
-    /// Channels whose last step the store refused for a reason of its own.
-    pub(super) refusing: usize,
-    /// What it said.
-    pub(super) refusal: String,
+    stamps: u64,
     pub(super) effects: Vec<Effect>,
-}
-
-/// The heartbeat.
-pub(super) struct Beat {
-    pub under_way: bool,
-    pub next: Instant,
-    /// How often in a row the store has refused it.
-    pub refusals: u32,
 }
 
 impl State {
@@ -88,7 +73,7 @@ impl State {
             rules,
             random: Rng::with_seed(seed),
             draw,
-            beat: Beat { under_way: false, next: now, refusals: 0 },
+            beat: Beat::new(now),
             up: false,
             subscribed: false,
             staying: false,
@@ -97,19 +82,21 @@ impl State {
             channels: Channels::new(),
             schedule: Schedule::default(),
             stepping: 0,
-            reaping: IndexMap::new(),
-            spent: IndexMap::new(),
+            reapers: Reapers::default(),
             look: Look::new(now),
             audit: now,
             scrub: Scrub::new(now),
-            sweeping: IndexSet::new(),
             stamps: 0,
-            refusing: 0,
-            refusal: String::new(),
             effects: Vec::new(),
         };
         state.set_up(now);
         state
+    }
+
+    /// The keys are spread over several servers.
+    pub fn over_shards(mut self) -> Self {
+        self.lease.sharded = true;
+        self
     }
 
     /// Begins to keep the channels that exist without anybody here.
@@ -137,8 +124,8 @@ impl State {
     /// The connection for commands came up or went down.
     pub fn link(&mut self, up: bool, now: Instant) {
         self.up = up;
-        (self.lease.held, self.lease.proven) = (up && self.keeps_lease(), false);
-        if !self.keeps_lease() {
+        (self.lease.held, self.lease.proven) = (up && self.lease.outlives_links(), false);
+        if !self.lease.outlives_links() {
             self.effects.push(Effect::Heartbeat(Heartbeat::Unanswered));
         }
         if up {
@@ -146,6 +133,13 @@ impl State {
             self.beat.next = now;
             self.audit = now;
         }
+    }
+
+    /// In a cluster: the shard that has the leases is another, or has a new connection. It may have lost everything:
+    /// nobody is reaped for a lease, and that this node's own lease is gone would be no surprise.
+    pub fn leases_moved(&mut self, now: Instant) {
+        (self.lease.watching, self.lease.proven, self.beat.next) = (now, false, now);
+        self.strangers.begin_anew();
     }
 
     /// Messages arrive from now on, or no more.
@@ -235,9 +229,13 @@ impl State {
         if self.staying && !self.closing && !linger.is_zero() { linger + ON_THE_WAY } else { linger }
     }
 
-    /// With some jitter, so that channels and nodes do not repair in step.
+    /// How long those are waited for who are missing from a list after data were lost.
+    fn hold(&self) -> Duration {
+        self.config.lease + self.config.grace + self.config.heartbeat
+    }
+
     pub(super) fn next_repair(&mut self, now: Instant) -> Instant {
-        now + self.config.repair.mul_f64(0.75 + self.random.f64() / 4.0)
+        schedule::next_repair(self.config.repair, &mut self.random, now)
     }
 
     /// Sees to a channel that may have changed: queues it, has it woken later, or forgets it.
@@ -245,15 +243,16 @@ impl State {
         let now = self.now(at);
         let Some(channel) = self.channels.get_mut(&name) else { return };
         channel.tick(at);
-        self.show_members(&name, at);
-        let Some(channel) = self.channels.get_mut(&name) else { return };
+        if let Some(list) = channel.roster.news(at) {
+            self.effects.push(Effect::Members(name.clone(), list));
+        }
         self.schedule.consider(&name, channel, now);
         if channel.done() {
             if channel.answered() {
-                self.refusing -= 1;
+                self.beat.refusing -= 1;
             }
             self.channels.swap_remove(&name);
-            self.shrink();
+            schedule::shrink(&mut self.channels);
         }
     }
 
@@ -261,14 +260,6 @@ impl State {
         let names: Vec<_> = self.channels.keys().cloned().collect();
         for name in names {
             self.look_at(name, now);
-        }
-    }
-
-    /// Gives back the memory of channels that are gone.
-    fn shrink(&mut self) {
-        let (taken, places) = (self.channels.len(), self.channels.capacity());
-        if places > crate::memory::SMALL && taken < places / 4 {
-            self.channels.shrink_to(taken * 2);
         }
     }
 
@@ -306,6 +297,54 @@ impl State {
         if !unlisted.is_empty() {
             self.stepping += 1;
             self.effects.push(Effect::Run(Job::Unlist(self.lease.id.clone(), unlisted)));
+        }
+    }
+
+    /// Begins a step for a channel.
+    fn start(&mut self, name: Arc<str>, step: Step, now: Instant) {
+        let repair = self.next_repair(now);
+        let apart = self.config.lease + self.config.grace;
+        let (Some(channel), Some(end)) = (self.channels.get_mut(&name), self.lease.limit()) else { return };
+        if step == Step::Visit && channel.roster.is_kept() && channel.roster.secret.is_empty() {
+            channel.roster.secret = (self.draw)().to_string().into();
+        }
+        let batch = (step == Step::Visit).then(|| {
+            self.stamps += 1;
+            (self.random.u16(..).to_be_bytes(), self.stamps)
+        });
+        let terms = Terms {
+            id: self.lease.id.clone(),
+            end,
+            may_reap: self.lease.may_reap(self.config.lease, now),
+            strangers: self.lease.sharded.then(|| self.strangers.ripe(apart, now)),
+            batch,
+        };
+        let job = start::job(channel, step, terms);
+        channel.begin(step, now, self.config.batch, repair);
+        self.stepping += 1;
+        if matches!(step, Step::State | Step::Visit) {
+            self.tell(News::Stating);
+        }
+        self.effects.push(Effect::Run(Job::Step(name.clone(), Box::new(job))));
+        self.look_at(name, now);
+    }
+
+    /// Compares its list in the store with what it knows: a store that came back with what it had a
+    /// while ago may have a share that this node took out since, and nobody else would.
+    fn audit_if_due(&mut self, now: Instant) {
+        if self.may_step() && !self.closing && now >= self.audit {
+            self.audit = self.next_repair(now);
+            self.effects.push(Effect::Run(Job::Audit(self.lease.id.clone())));
+        }
+    }
+
+    /// Looks at the next page of the store's keys. In a cluster, one look is not enough to tell who is dead.
+    fn scrub_if_due(&mut self, now: Instant) {
+        let may = self.may_step() && !self.closing && !self.lease.sharded;
+        let may = may && self.lease.may_reap(self.config.lease, now);
+        if may && !self.scrub.under_way && now >= self.scrub.next {
+            (self.scrub.under_way, self.scrub.next) = (true, self.next_repair(now));
+            self.effects.push(Effect::Run(Job::Scrub(self.scrub.cursor.clone(), self.lease.id.clone())));
         }
     }
 
@@ -352,9 +391,7 @@ impl State {
             return;
         }
         self.leaving = true;
-        // Those that are being reaped, too: that ends with the task.
-        let mut spent: Vec<NodeId> = self.spent.drain(..).map(|(id, _)| id).collect();
-        spent.extend(self.reaping.iter().filter(|(_, own)| **own).map(|(id, _)| id.clone()));
+        let spent = self.reapers.take_spent();
         self.effects.push(Effect::Run(Job::Leave { id: self.lease.id.clone(), spent }));
     }
 }

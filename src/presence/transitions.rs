@@ -1,20 +1,19 @@
 //! What becomes of a job's outcome: the half of the state that learns from the store.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::channel::{Heartbeat, Reading, Value};
-use super::channel_state::{ChannelState, Listed, Step};
+use super::channel::{Reading, Value};
+use super::channel_state::{ChannelState, Listed};
 use super::channel_visitors::Visit;
-use super::effect::{Effect, News, Outcome, StepJob};
+use super::effect::{Effect, News, Outcome, Scrubbed, StepJob};
 use super::lease::NodeId;
 use super::scripts::{HeartbeatReply, ScriptReply};
 use super::state::State;
+use super::step::Step;
+use super::{leftovers, schedule};
 use crate::backplane::Error;
 
-/// The first and the longest pause before a heartbeat that the store refused is sent again.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What an ACL's refusal says. For a command of a script, the code alone does not tell it from other errors.
 const DENIED: [&str; 3] = ["NOPERM", "ACL failure", "The user executing the script can't"];
 /// Why a key of a pattern's channel is left alone.
@@ -38,21 +37,15 @@ impl State {
                 }
             }
             Outcome::Reap(id, result) => {
-                let own = self.reaping.swap_remove(&id).unwrap_or_default();
+                let own = self.reapers.reaped(&id, result.is_err());
                 match result {
                     Ok(_) if own => {}
                     Ok(channels) => self.tell(News::Reaped(id, channels)),
-                    Err(error) => {
-                        if own {
-                            // Nobody else may know of it, where the nodes were lost.
-                            self.spent.insert(id, 0);
-                        }
-                        self.tell(News::NotYet("a dead node's shares are not withdrawn yet", error));
-                    }
+                    Err(error) => self.tell(News::NotYet("a dead node's shares are not withdrawn yet", error)),
                 }
             }
             Outcome::Swept(name, result) => {
-                self.sweeping.swap_remove(&name);
+                self.reapers.swept(&name);
                 if let Err(error) = result {
                     self.tell(News::NotYet("dead nodes' visitors are not swept out yet", error));
                 }
@@ -83,9 +76,7 @@ impl State {
 
     fn end_step(&mut self, id: &NodeId) {
         self.stepping -= 1;
-        if let Some(steps) = self.spent.get_mut(id) {
-            *steps = steps.saturating_sub(1);
-        }
+        self.reapers.step_ended(id);
     }
 
     fn unlisted(&mut self, name: &Arc<str>, id: &NodeId, result: &Result<(), Error>, now: Instant) {
@@ -117,17 +108,18 @@ impl State {
                     self.tell(News::Held(id.clone()));
                 }
                 (self.lease.end, self.lease.held, self.lease.proven) = (Some(end), true, true);
-                self.beat.refusals = 0;
+                self.beat.accepted();
                 self.tell_standing();
                 if taken {
                     self.look_at_all(now);
                 }
                 if self.lease.may_reap(self.config.lease, now) {
-                    for id in dead {
-                        self.reap(id, false);
-                    }
+                    let reaped = dead.into_iter().filter_map(|id| self.reapers.reap(id, &self.lease.id));
+                    self.effects.extend(reaped.map(Effect::Run));
                 }
-                self.reap_spent();
+                let busy = |id: &NodeId| self.channels.values().any(|channel| channel.olds.contains(id));
+                let spent = self.reapers.strike_spent(&self.lease.id, busy);
+                self.effects.extend(spent.into_iter().map(Effect::Run));
             }
             Ok(HeartbeatReply::Gone) => {
                 self.tell(News::Gone { id: id.clone(), expected: !self.lease.proven });
@@ -136,9 +128,8 @@ impl State {
             Err(Error::Refused(why) | Error::Key(why) | Error::Reply(why)) => {
                 // Until one is accepted, nothing is stated, and that the lease ends meanwhile is no news.
                 (self.lease.held, self.lease.proven) = (false, false);
-                self.beat_again(now);
+                self.beat.refused(why, self.config.heartbeat, self.random.f64(), now);
                 self.tell(News::Refused);
-                self.refusal = why;
                 self.tell_standing();
             }
             // Whether the store took it is not known; an id is taken once only.
@@ -157,27 +148,55 @@ impl State {
         for channel in self.channels.values_mut() {
             channel.rotate(&old, now);
         }
-        let under_way = self.stepping - self.spent.values().sum::<usize>();
-        self.spent.insert(old, under_way);
+        self.reapers.give_up(old, self.stepping);
         self.look_at_all(now);
     }
 
-    /// The store refused the heartbeat: it is asked again, later each time, but at least once a second.
-    fn beat_again(&mut self, now: Instant) {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.beat.refusals.min(8)).min(LONGEST_PAUSE);
-        self.beat.refusals += 1;
-        self.beat.next = now + self.config.heartbeat.max(pause.mul_f64(0.5 + self.random.f64() / 2.0));
+    /// Tells whether the store lets this node count.
+    fn tell_standing(&mut self) {
+        self.effects.push(Effect::Heartbeat(self.beat.standing()));
     }
 
-    /// Tells whether the store lets this node count: it takes heartbeats, and refuses no step for a
-    /// reason of its own. One that is full, say, takes only heartbeats and withdrawals.
-    fn tell_standing(&mut self) {
-        let standing = if self.beat.refusals > 0 || self.refusing > 0 {
-            Heartbeat::Refused(self.refusal.clone())
-        } else {
-            Heartbeat::Accepted
-        };
-        self.effects.push(Effect::Heartbeat(standing));
+    /// In a cluster: the shard of a channel is away, or refuses. The channel is left alone for a while, and its
+    /// clients are told.
+    fn shard_away(&mut self, name: &Arc<str>, now: Instant) {
+        if !self.lease.sharded {
+            return;
+        }
+        let jitter = self.random.f64();
+        if let Some(channel) = self.channels.get_mut(name) {
+            channel.refused(now, jitter, false);
+            let heard = channel.heard;
+            self.hand_on(name, heard, Reading::Away);
+        }
+    }
+
+    /// The store has a share of this node on these channels, or says so.
+    fn audited(&mut self, names: Vec<String>, now: Instant) {
+        let (every, random) = (self.config.repair, &mut self.random);
+        let repair = || schedule::next_repair(every, random, now);
+        for name in leftovers::take_up(&mut self.channels, names, &self.rules, now, repair) {
+            self.look_at(name, now);
+        }
+    }
+
+    /// A page of the store's keys was looked at.
+    fn scrubbed(&mut self, result: Result<Scrubbed, Error>, now: Instant) {
+        self.scrub.under_way = false;
+        match result {
+            Ok(Scrubbed { next, shares }) => {
+                self.scrub.cursor = next;
+                // A share that came back just as its channel was taken off the list is in no list.
+                self.audited(shares, now);
+            }
+            Err(error) => self.tell(News::NotYet("the store's keys are not scrubbed yet", error)),
+        }
+    }
+
+    /// Has dead nodes' visitors swept out of a channel.
+    fn sweep(&mut self, name: &Arc<str>) {
+        let job = self.reapers.sweep(name, self.rules.stands(name));
+        self.effects.extend(job.map(Effect::Run));
     }
 
     /// The store refused a step: that is its matter, and no channel's. Nobody is sent away, and it is
@@ -190,7 +209,7 @@ impl State {
         // In a cluster, it is one shard that refuses, and the others go on.
         let sharded = self.lease.sharded;
         if channel.refused(now, jitter, !denied && !sharded) {
-            self.refusing += 1;
+            self.beat.refusing += 1;
         }
         if denied {
             return self.tell(News::Denied(name.clone(), why));
@@ -199,21 +218,23 @@ impl State {
         if sharded {
             return self.shard_away(name, now);
         }
-        self.refusal = why;
+        self.beat.refusal = why;
         self.tell_standing();
     }
 
     /// The store has answered a step.
     fn step_allowed(&mut self, name: &Arc<str>) {
         if self.channels.get_mut(name).is_some_and(ChannelState::answered) {
-            self.refusing -= 1;
+            self.beat.refusing -= 1;
             self.tell_standing();
         }
     }
 
     fn stepped(&mut self, name: &Arc<str>, job: &StepJob, result: Result<ScriptReply, Error>, now: Instant) {
         let current = job.id == self.lease.id;
-        self.saw(job, now);
+        if self.lease.sharded {
+            self.strangers.saw(&job.seen, now);
+        }
         let Some(channel) = self.channels.get_mut(name) else { return };
         channel.busy = false;
         let reply = match result {
@@ -271,10 +292,13 @@ impl State {
             Visit::Sweep => self.sweep(name),
         }
         match reply {
-            ScriptReply::Members(roll) => self.with(name, |channel| channel.rolled(roll, now)),
+            ScriptReply::Members(roll) => self.with(name, |channel| {
+                channel.roster.read(&roll, now);
+                channel.compare_lists(now);
+            }),
             ScriptReply::Total { total, changed, dying, list, .. } => {
                 if job.step == Step::Repair {
-                    self.with(name, |channel| channel.found_list(list));
+                    self.with(name, |channel| channel.roster.found(list));
                 }
                 if job.step == Step::Repair && changed {
                     self.tell(News::Repaired(name.clone(), total));
@@ -352,22 +376,6 @@ impl State {
     fn with(&mut self, name: &Arc<str>, change: impl FnOnce(&mut ChannelState)) {
         if let Some(channel) = self.channels.get_mut(name) {
             change(channel);
-        }
-    }
-}
-
-impl ChannelState {
-    /// The store has taken what a step brought.
-    fn confirmed(&mut self, job: &StepJob) {
-        if job.list {
-            self.listed = Listed::Yes;
-        }
-        if job.step == Step::State {
-            self.stated = Some(job.number);
-        }
-        if matches!(job.step, Step::State | Step::Visit) {
-            self.ours = self.has_share();
-            self.olds.retain(|old| !job.olds.contains(old));
         }
     }
 }
