@@ -24,7 +24,7 @@ mod leftovers;
 mod looks;
 mod mark;
 mod member;
-mod members_read;
+pub mod members_read;
 mod owner;
 mod reapers;
 mod report;

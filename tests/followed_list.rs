@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use headcount::backplane::{Error, Keys};
 use headcount::config::channels::MembersRule;
 use headcount::presence::Listing;
+use headcount::presence::members_read::members_at;
 use headcount::presence::roster::Roster;
 use headcount::presence::scripts::{self, Scripts};
 use redis::aio::PubSub;
@@ -65,7 +66,7 @@ impl Follower {
             self.roster.begin();
             let rule = MembersRule { most: self.roster.most(), ..self.rule };
             // The channel's keys have no prefix here, unlike a node's.
-            let roll = self.scripts.members_at(KEYS[5], rule.most).await.unwrap();
+            let roll = members_at(&self.scripts, KEYS[5], rule.most).await.unwrap();
             self.roster.read(roll, self.now, HOLD);
         }
         self.listing = self.roster.take_news().unwrap_or_else(|| self.listing.clone());
