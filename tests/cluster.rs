@@ -241,6 +241,17 @@ async fn a_slot_that_moves_under_load_loses_nothing_silently() {
             drop(scene.clients.remove(0));
             scene.join(node).await;
         }
+        if channel != scene.news[0] {
+            // Whoever comes now is stated where the keys are already.
+            scene.cluster.move_keys(slot, from, to).await;
+            let before = scene.metric("headcount_store_asked_total").await;
+            scene.join(0).await;
+            eventually("an ASK", SOON, || async {
+                if scene.metric("headcount_store_asked_total").await > before { Ok(()) } else { Err("none".into()) }
+            })
+            .await;
+            drop(scene.clients.remove(0));
+        }
         scene.cluster.end_move(slot, from, to).await;
         drop(scene.clients.remove(0));
         scene.join(1).await;

@@ -218,9 +218,9 @@ impl Cluster {
         self.servers[from].must::<Value>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await;
     }
 
-    /// Moves the keys of a slot, and ends the move.
-    pub async fn end_move(&self, slot: u16, from: usize, to: usize) {
-        let (text, to_id, port) = (slot.to_string(), self.id(to).await, self.servers[to].port.to_string());
+    /// Moves the keys of a slot. From then on its owner answers ASK, until the move ends.
+    pub async fn move_keys(&self, slot: u16, from: usize, to: usize) {
+        let (text, port) = (slot.to_string(), self.servers[to].port.to_string());
         loop {
             let keys: Vec<String> = self.servers[from].must(&["CLUSTER", "GETKEYSINSLOT", &text, "100"]).await;
             if keys.is_empty() {
@@ -231,6 +231,12 @@ impl Cluster {
                 ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"].into_iter().chain(keys).collect();
             self.servers[from].must::<Value>(&command).await;
         }
+    }
+
+    /// Moves what is left of a slot's keys, and ends the move.
+    pub async fn end_move(&self, slot: u16, from: usize, to: usize) {
+        self.move_keys(slot, from, to).await;
+        let (text, to_id) = (slot.to_string(), self.id(to).await);
         for place in [to, from] {
             self.servers[place].must::<Value>(&["CLUSTER", "SETSLOT", &text, "NODE", &to_id]).await;
         }
