@@ -22,6 +22,10 @@ pub struct Server {
 }
 
 impl Server {
+    pub fn of(child: Child, port: u16) -> Self {
+        Self { child, port, folder: None }
+    }
+
     pub fn cpu(&self) -> Result<f64> {
         cpu(self.child.id())
     }
@@ -149,7 +153,8 @@ fn first_line(core: Core, command: &mut Command) -> Result<(Child, String)> {
     Ok((child, line))
 }
 
-fn listening(server: Server) -> Result<Server> {
+/// Waits until it listens.
+pub fn listening(server: Server) -> Result<Server> {
     let start = Instant::now();
     while TcpStream::connect(("127.0.0.1", server.port)).is_err() {
         if start.elapsed() > PATIENCE {
@@ -160,6 +165,6 @@ fn listening(server: Server) -> Result<Server> {
     Ok(server)
 }
 
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 pub use board::place_json;
 pub use handle::Boards;
-pub use state::{FOLLOWED, News};
+pub use state::{FOLLOWED, News, NoReading};
 use task::Task;
 pub use trending::Trending;
 

@@ -9,6 +9,7 @@ mod peers;
 mod slow;
 mod store;
 mod storm;
+mod tls;
 mod tokens;
 mod trio;
 mod workers;
@@ -27,6 +28,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("storm", storm::join_storm),
     ("tokens", tokens::tokens),
     ("store", store::against_redis),
+    ("tls", tls::script_round_trips),
     ("slow", slow::one_that_never_reads),
     ("hostile", hostile::one_stranger),
     ("channels", channels::many_channels),

@@ -9,7 +9,7 @@ use super::connect::{Connector, Credentials};
 use super::error::Error;
 use super::line::{Line, Link, convert};
 use super::shards::Shards;
-use super::topology::Topology;
+use super::topology::{Away, Topology};
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -62,6 +62,19 @@ impl Client {
     /// Whether the keys are spread over several servers, each with a clock of its own.
     pub fn is_sharded(&self) -> bool {
         matches!(self.way, Way::Many(_))
+    }
+
+    /// Follows which primaries of a cluster are out of reach; None where the store is one server.
+    pub fn away(&self) -> Option<watch::Receiver<Away>> {
+        match &self.way {
+            Way::One(_) => None,
+            Way::Many(shards) => Some(shards.away()),
+        }
+    }
+
+    /// Whether the primary of a cluster that has this key is out of reach, while others may not be.
+    pub fn is_away(&self, key: &[u8]) -> bool {
+        matches!(&self.way, Way::Many(shards) if shards.is_away(key))
     }
 
     /// In a cluster: tells one connection to the primary that has this key from the next one. Otherwise

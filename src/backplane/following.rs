@@ -18,8 +18,10 @@ use crate::log::Throttle;
 
 /// Channels in one SUBSCRIBE.
 const BATCH: usize = 512;
-/// Between two checks that the connection is alive.
-const CHECK: Duration = Duration::from_secs(1);
+/// Between two checks that the connection is alive: a stall is to be noticed within the response timeout and a second.
+const CHECK: Duration = Duration::from_millis(500);
+/// How long a connection has to last before the next one may be tried at once.
+const STABLE: Duration = Duration::from_secs(1);
 
 /// Connects, follows what is wanted, and connects again. Runs until it is dropped.
 pub(super) async fn keep_up(feed: Arc<Feed>) {
@@ -34,7 +36,7 @@ pub(super) async fn keep_up(feed: Arc<Feed>) {
                 let ended = Following::new(&feed, connection).follow(closed_by.take(), &mut process).await;
                 feed.metrics.store_lost.inc();
                 // One that is closed at once is no success, whatever was said on it.
-                if start.elapsed() >= CHECK {
+                if start.elapsed() >= STABLE {
                     backoff.reset();
                 }
                 FeedState::Down(match ended {

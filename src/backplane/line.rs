@@ -4,6 +4,7 @@
 //! late answer must not be taken for another's, and a store that stalls is a store that is away. An
 //! answer of any kind, also an error, leaves it up.
 
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use super::error::Error;
 use super::peer::{Peer, eviction};
 use crate::metrics::Metrics;
 
+/// Between two checks that a connection is alive on which nothing else was answered.
+const CHECK: Duration = Duration::from_millis(400);
 /// How long a connection has to last before the next one may be tried at once.
 const STABLE: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,8 @@ struct Current {
     epoch: u64,
     /// It gave an answer that was of use to somebody.
     useful: bool,
+    /// It gave any answer since the last check.
+    heard: bool,
 }
 
 impl Line {
@@ -100,6 +105,7 @@ impl Line {
                     while shared.has(epoch) {
                         tokio::select! {
                             () = shared.broken.notified() => {}
+                            () = self.check() => {}
                             why = shared.connector.moved(server.as_ref()) => shared.give_up(epoch, Link::Down(why)),
                         }
                     }
@@ -163,6 +169,18 @@ impl Line {
         self.shared.lock().epoch
     }
 
+    /// Sees that the connection answers, until it does not. Where little is sent, a stall would go unnoticed.
+    async fn check(&self) {
+        loop {
+            sleep(CHECK).await;
+            if !mem::take(&mut self.shared.lock().heard)
+                && let Err(Error::Down | Error::Lost(_)) = self.raw(&redis::cmd("PING")).await
+            {
+                return;
+            }
+        }
+    }
+
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         self.raw(command).await.and_then(convert)
     }
@@ -181,7 +199,7 @@ impl Shared {
 
     fn begin(&self, connection: Connection) -> u64 {
         let mut current = self.lock();
-        *current = Current { connection: Some(connection), epoch: current.epoch + 1, useful: false };
+        *current = Current { connection: Some(connection), epoch: current.epoch + 1, useful: false, heard: true };
         current.epoch
     }
 
@@ -204,9 +222,13 @@ impl Shared {
     /// Tells an answer from a broken connection, and has the latter replaced once.
     fn judge(&self, epoch: u64, answer: Result<RedisResult<Value>, Elapsed>) -> Result<Value, Error> {
         let why = match answer.map(|answer| answer.map_err(|error| Error::of(&error))) {
-            Ok(Ok(value)) => return Ok(value),
+            Ok(Ok(value)) => {
+                self.lock().heard = true;
+                return Ok(value);
+            }
             Ok(Err(Error::Lost(why))) => why,
             Ok(Err(answered)) => {
+                self.lock().heard = true;
                 if self.connector.is_no_primary(&answered) {
                     self.give_up(epoch, Link::Refused(answered.reason()));
                 }

@@ -4,7 +4,7 @@
 //! deadline. What a cluster answers while it is of no use (see [`Redirect`]) is told as a
 //! store that is out of reach, because for the keys concerned it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::connect::{Connector, Failure};
 use super::error::Error;
 use super::line::{Line, Link};
 use super::slots::{slot, slot_of};
-use super::topology::{Redirect, Topology, View};
+use super::topology::{Away, Redirect, Topology, View};
 use crate::config::StoreServer as Server;
 use crate::metrics::Metrics;
 
@@ -42,6 +42,8 @@ struct Shared {
     lines: Mutex<HashMap<Server, Running>>,
     topology: watch::Sender<Arc<Topology>>,
     link: watch::Sender<Link>,
+    /// The primaries that are out of reach.
+    away: watch::Sender<Away>,
     /// Rung when the topology may be another by now.
     doubt: Notify,
     /// Rung when the state of a connection has changed.
@@ -68,6 +70,7 @@ impl Shards {
             lines: Mutex::default(),
             topology: watch::Sender::default(),
             link: watch::Sender::new(Link::Down(String::new())),
+            away: watch::Sender::default(),
             doubt: Notify::new(),
             changed: Arc::new(Notify::new()),
             metrics,
@@ -81,6 +84,16 @@ impl Shards {
 
     pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
         self.shared.topology.subscribe()
+    }
+
+    /// Follows which primaries are out of reach.
+    pub fn away(&self) -> watch::Receiver<Away> {
+        self.shared.away.subscribe()
+    }
+
+    /// Whether the owner of a key's slot is out of reach.
+    pub fn is_away(&self, key: &[u8]) -> bool {
+        self.shared.owner(slot(key)).is_some_and(|owner| self.shared.away.borrow().contains(&owner))
     }
 
     /// Who owns a key's slot, and over which of its connections it is reached.
@@ -273,10 +286,29 @@ impl Shared {
         self.lines().values().any(|running| !matches!(*running.line.link().borrow(), Link::Up(_)))
     }
 
-    /// Says how the connections are as a whole: the best of them.
+    /// Says how the connections are: which are of no use, and the best of them for the whole.
     fn say_how_it_is(&self) {
-        let links: Vec<Link> = self.lines().values().map(|running| running.line.link().borrow().clone()).collect();
-        let best = links.into_iter().max_by_key(|link| match link {
+        let links: Vec<(Server, Link)> = {
+            let lines = self.lines();
+            lines.iter().map(|(server, running)| (server.clone(), running.line.link().borrow().clone())).collect()
+        };
+        // Of one that was never tried, nothing is known.
+        let is_away = |link: &Link| match link {
+            Link::Up(_) => false,
+            Link::Refused(_) => true,
+            Link::Down(why) => !why.is_empty(),
+        };
+        let away: HashSet<Server> =
+            links.iter().filter(|(_, link)| is_away(link)).map(|(server, _)| server.clone()).collect();
+        self.away.send_if_modified(|before| {
+            let news = **before != away;
+            if news {
+                *before = Arc::new(away);
+            }
+            news
+        });
+        let links = links.into_iter().map(|(_, link)| link);
+        let best = links.max_by_key(|link| match link {
             Link::Up(_) => 3,
             Link::Refused(_) => 2,
             Link::Down(why) => usize::from(!why.is_empty()),

@@ -5,12 +5,17 @@
 //! is another's: of a slot that moves, the two concerned know first. One that is cut off from the others
 //! and has an old view misleads nobody that way.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use redis::Value;
 
 use super::slots::SLOTS;
 use crate::config::StoreServer as Server;
+
+/// The primaries that are out of reach.
+pub type Away = Arc<HashSet<Server>>;
 
 /// Stands for a slot that nobody owns.
 const NOBODY: u16 = u16::MAX;

@@ -22,7 +22,7 @@ use super::error::Error;
 
 /// Between two checks that the connection is alive: without them, a store that fell silent is one where
 /// nothing changes.
-const CHECK: Duration = Duration::from_secs(1);
+const CHECK: Duration = Duration::from_millis(500);
 /// A connection that lasted this long was a success.
 const STABLE: Duration = Duration::from_secs(5);
 /// Keys that may wait to be told of one by one; beyond, every key may have changed.
@@ -210,6 +210,8 @@ impl Shared {
         let mut current = lock(&self.current);
         if current.as_ref().is_some_and(|current| current.epoch == epoch) {
             *current = None;
+            // Nothing will be told of what was read on it.
+            self.mailbox.put(|news| news.all = true);
             tracing::debug!(store = &*self.connector.shown, why, "the connection for boards is lost");
             self.broken.notify_one();
         }

@@ -71,20 +71,19 @@ impl Trackers {
         self.mailbox.take().await
     }
 
+    /// Whether the keys are spread over several servers, of which each may be away by itself.
+    pub fn is_sharded(&self) -> bool {
+        matches!(self.way, Way::Many(_))
+    }
+
     /// Runs the script over one key, of whose next change there will be news.
     ///
     /// # Errors
     /// See [`Error`]; after [`Error::Lost`] there will be a new connection.
     pub async fn read(&self, key: &str, args: &[Vec<u8>]) -> Result<Value, Error> {
-        let tracker = match &self.way {
-            Way::One(tracker) => return tracker.read(key, args).await,
-            Way::Many(cluster) => cluster.tracker(key),
-        };
-        let away = || Error::Refused("the part of the store that has the key is out of reach".to_owned());
-        match tracker.ok_or_else(away)?.read(key, args).await {
-            // The others go on.
-            Err(Error::Down | Error::Lost(_)) => Err(away()),
-            answer => answer,
+        match &self.way {
+            Way::One(tracker) => tracker.read(key, args).await,
+            Way::Many(cluster) => cluster.tracker(key).ok_or(Error::Down)?.read(key, args).await,
         }
     }
 

@@ -16,8 +16,10 @@ use crate::memory;
 pub const FOLLOWED: usize = 1000;
 /// Between two reads of a board that nothing is said to have changed.
 const HEAL: Duration = Duration::from_secs(10);
-/// Before the next attempt, after the store refused a read.
+/// Before the next attempt, after the store refused a read, or the part of it that has the board was away.
 const REFUSED: Duration = Duration::from_secs(1);
+/// Before the next attempt, while a slot moves.
+const MOVING: Duration = Duration::from_millis(100);
 
 /// What is to be read of one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,20 +37,29 @@ pub enum Outcome {
     Refused(String),
     /// Nobody knows. The connection is gone; a new one reads everything.
     Lost,
+    /// In a cluster: the part of the store that has it is out of reach. The next attempt waits a little.
+    Away,
+    /// In a cluster: its slot is on the move. The next attempt waits a little.
+    Moving,
 }
 
 /// What is to be told to this node's clients of one board. Later news of it replace earlier ones.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct News {
-    /// The board, if its top or its size changed; the error is that the key is no ordered set.
-    pub board: Option<Result<Arc<Board>, NotAnOrderedSet>>,
+    /// The board, if its top or its size changed, or why there is none.
+    pub board: Option<Result<Arc<Board>, NoReading>>,
     /// Followed members whose place changed.
     pub places: BTreeMap<Member, Option<Place>>,
 }
 
-/// The channel's key holds something else.
+/// Why there is no board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAnOrderedSet;
+pub enum NoReading {
+    /// The channel's key holds something else.
+    NotAnOrderedSet,
+    /// In a cluster: the part of the store that has it is out of reach.
+    Away,
+}
 
 #[derive(Debug)]
 struct Wanted {
@@ -63,7 +74,7 @@ struct Wanted {
     heal: Instant,
     /// When it is in the agenda.
     due: Instant,
-    last: Option<Result<Arc<Board>, NotAnOrderedSet>>,
+    last: Option<Result<Arc<Board>, NoReading>>,
 }
 
 /// See the module.
@@ -197,6 +208,17 @@ impl State {
                 board.dirty = true;
                 None
             }
+            Outcome::Moving => {
+                (board.dirty, board.not_before) = (true, now + MOVING);
+                None
+            }
+            Outcome::Away => {
+                (board.dirty, board.not_before) = (true, now + REFUSED);
+                let away = Some(Err(NoReading::Away));
+                let news = board.last != away;
+                board.last = away.clone();
+                news.then(|| News { board: away, ..News::default() })
+            }
         };
         self.schedule(&query.name);
         news
@@ -221,7 +243,7 @@ fn news(board: &mut Wanted, asked: &[Member], reading: Reading) -> Option<News> 
     let mut news = News::default();
     let (current, places) = match reading {
         Reading::Board(read, places) => (Ok(Arc::new(read)), places),
-        Reading::NotAnOrderedSet => (Err(NotAnOrderedSet), vec![None; asked.len()]),
+        Reading::NotAnOrderedSet => (Err(NoReading::NotAnOrderedSet), vec![None; asked.len()]),
     };
     if board.last.as_ref() != Some(&current) {
         board.last = Some(current.clone());
@@ -266,6 +288,19 @@ mod tests {
         assert_eq!(state.begin(now), None, "not before the next pace tick");
         let query = state.begin(now + PACE).unwrap();
         assert_eq!(state.end(&query, board(1), now + PACE), None, "nothing is new");
+    }
+
+    #[test]
+    fn a_board_whose_part_of_the_store_is_away_is_told_so_once_and_tried_again() {
+        let (mut state, start) = wanted(true);
+        let mut read = |second: u64, outcome| {
+            let now = start + Duration::from_secs(second);
+            let query = state.begin(now).unwrap();
+            state.end(&query, outcome, now).and_then(|news| news.board)
+        };
+        assert!(matches!(read(0, Outcome::Away), Some(Err(NoReading::Away))));
+        assert_eq!(read(1, Outcome::Away), None, "that is told already");
+        assert!(matches!(read(2, board(1)), Some(Ok(_))));
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl Task {
             let (tracker, key) = (self.tracker.clone(), self.keys.total(&query.name));
             self.metrics.board_reads.inc();
             self.reads.spawn(async move {
-                let outcome = outcome(tracker.read(&key, &arguments(&query)).await);
+                let reply = tracker.read(&key, &arguments(&query)).await;
+                let outcome = outcome(reply, tracker.is_sharded());
                 (query, outcome)
             });
         }
@@ -91,6 +92,8 @@ impl Task {
     fn judge(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Lost => self.connected = false,
+            // That is told channel by channel.
+            Outcome::Away | Outcome::Moving => {}
             Outcome::Read(_) => {
                 if mem::take(&mut self.refused) {
                     tracing::info!("boards can be read again");
@@ -128,11 +131,17 @@ fn arguments(query: &Query) -> Vec<Vec<u8>> {
     arguments
 }
 
-fn outcome(reply: Result<redis::Value, Error>) -> Outcome {
+fn outcome(reply: Result<redis::Value, Error>, sharded: bool) -> Outcome {
     match reply {
         Ok(reply) => Reading::parse(reply)
             .map_or_else(|| Outcome::Refused("its reply is not what the script returns".to_owned()), Outcome::Read),
+        // The other parts go on.
+        Err(Error::Down | Error::Lost(_)) if sharded => Outcome::Away,
         Err(Error::Down | Error::Lost(_)) => Outcome::Lost,
-        Err(error) => Outcome::Refused(error.to_string()),
+        Err(error) => match error.reason().split(' ').next().filter(|_| sharded) {
+            Some("CLUSTERDOWN" | "LOADING" | "MASTERDOWN") => Outcome::Away,
+            Some("MOVED" | "ASK" | "TRYAGAIN") => Outcome::Moving,
+            _ => Outcome::Refused(error.to_string()),
+        },
     }
 }

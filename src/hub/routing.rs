@@ -238,10 +238,15 @@ impl Router {
             let fits = |value: &ChannelValue| matches!(value, ChannelValue::Board(json) if json.len() < max_frame / 2);
             let why = match &shown {
                 Some(Ok(value)) if !fits(value) => Some(NoBoard::TooLarge),
-                Some(Err(_)) => Some(NoBoard::NotAnOrderedSet),
+                Some(Err(boards::NoReading::NotAnOrderedSet)) => Some(NoBoard::NotAnOrderedSet),
+                Some(Err(boards::NoReading::Away)) => Some(NoBoard::Away),
                 _ => None,
             };
             let board = match (shown, why) {
+                (Some(_), Some(NoBoard::Away)) => {
+                    let news = entry.degrade(&self.metrics);
+                    news.then(|| Delivery::NoBoard { channel: channel.clone(), why: NoBoard::Away })
+                }
                 (Some(_), Some(why)) => {
                     (entry.live, entry.value, entry.no_board) = (false, None, Some(why));
                     Some(Delivery::NoBoard { channel: channel.clone(), why })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
+use tokio::sync::watch;
 
 use super::belief::Belief;
 use super::lease::NodeId;
@@ -10,6 +11,7 @@ use super::owner;
 use super::roster::Roll;
 use super::roster_news::Head;
 use super::sources::{Script, Sources};
+use crate::backplane::topology::Away;
 use crate::backplane::{Client, Error, Keys, Tenure};
 use crate::config::channels::MembersRule;
 
@@ -299,6 +301,16 @@ pub(super) fn bounds(members: Option<MembersRule>) -> (Vec<u8>, Vec<u8>) {
 }
 
 impl Scripts<Client> {
+    /// See [`Client::away`].
+    pub fn away(&self) -> Option<watch::Receiver<Away>> {
+        self.store.away()
+    }
+
+    /// Whether the part of the store that has a channel is out of reach.
+    pub fn is_away(&self, channel: &str) -> bool {
+        self.store.is_away(self.keys.total(channel).as_bytes())
+    }
+
     /// With whom the leases are, and over which connection.
     pub fn tenure(&self) -> Tenure {
         self.store.tenure(self.keys.nodes().as_bytes())

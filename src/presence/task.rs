@@ -3,6 +3,7 @@
 //! What takes time runs as a job beside the loop, a bounded number at once and one a channel, and
 //! comes back as an outcome. The loop alone holds the state, which alone decides.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use super::lease::NodeId;
 use super::report::Report;
 use super::scripts::Scripts;
 use super::state::State;
+use crate::backplane::topology::Away;
 use crate::backplane::{Client, Link, Tenure};
 use crate::config::{self, Rules};
 use crate::metrics::Metrics;
@@ -26,6 +28,8 @@ pub struct Task {
     presence: Presence,
     context: Context<Client>,
     link: watch::Receiver<Link>,
+    /// Which shards are out of reach; None where the store is one server.
+    away: Option<watch::Receiver<Away>>,
     /// With whom the leases are.
     tenure: Tenure,
     state: State,
@@ -47,11 +51,13 @@ impl Task {
         if scripts.sharded {
             state = state.over_shards();
         }
+        let away = scripts.away();
         let context = Context { scripts, config, rules };
         Self {
             presence,
             context,
             link,
+            away,
             tenure: Tenure::default(),
             state,
             report: Report::new(metrics),
@@ -77,6 +83,10 @@ impl Task {
                     }
                     Err(_) => return,
                 },
+                () = changed(&mut self.away) => {
+                    let scripts = &self.context.scripts;
+                    self.state.shards_changed(|channel| scripts.is_away(channel), Instant::now());
+                }
                 () = sleep_until(wake.into()) => {}
             }
             let now = Instant::now();
@@ -132,5 +142,13 @@ impl Task {
             }
         }
         false
+    }
+}
+
+/// Waits for a change, for ever where there is nothing that could.
+async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
+    let Some(receiver) = watched else { return pending().await };
+    if receiver.changed().await.is_err() {
+        pending().await
     }
 }

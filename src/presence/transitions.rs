@@ -171,6 +171,16 @@ impl State {
         }
     }
 
+    /// In a cluster: other shards are out of reach than before. What is on them is read as soon as they are back.
+    pub fn shards_changed(&mut self, is_away: impl Fn(&str) -> bool, now: Instant) {
+        let names: Vec<Arc<str>> = self.channels.keys().filter(|name| is_away(name)).cloned().collect();
+        for name in names {
+            self.with(&name, |channel| channel.unread |= channel.live);
+            self.shard_away(&name, now);
+            self.look_at(name, now);
+        }
+    }
+
     /// The store has a share of this node on these channels, or says so.
     fn audited(&mut self, names: Vec<String>, now: Instant) {
         let (every, random) = (self.config.repair, &mut self.random);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use redis::{FromRedisValue, Value};
 
 use super::eventually;
-use super::servers::Server;
+use super::link::{Kind, Link, Mode};
+use super::servers::{Ports, Server};
 
 /// How many slots there are.
 const SLOTS: u32 = 16_384;
@@ -15,6 +16,8 @@ const AGREED: Duration = Duration::from_secs(20);
 /// Servers 0, 1, … are the primaries at first, and those after them their replicas.
 pub struct Cluster {
     pub servers: Vec<Server>,
+    /// The ways to each server, where they are links: its clients', and that of the cluster's bus.
+    pub links: Vec<(Link, Link)>,
     primaries: usize,
     arguments: Vec<String>,
 }
@@ -29,10 +32,27 @@ impl Cluster {
     pub async fn start_with(primaries: usize, replicas: usize, arguments: &[&str]) -> Cluster {
         let mut servers = Vec::new();
         for _ in 0..primaries * (1 + replicas) {
-            servers.push(Server::of_cluster(arguments).await);
+            servers.push(Server::of_cluster(Ports::choose(), arguments).await);
         }
+        Cluster::form(servers, Vec::new(), primaries, arguments).await
+    }
+
+    /// The same, where each server is reached over links, by its clients as by the other servers.
+    pub async fn start_linked(primaries: usize, replicas: usize, arguments: &[&str]) -> Cluster {
+        let (mut servers, mut links) = (Vec::new(), Vec::new());
+        for _ in 0..primaries * (1 + replicas) {
+            let ports = Ports::choose();
+            let (clients, bus) = (Link::to(ports.own).await, Link::to(ports.bus).await);
+            let announced = Ports { announced: clients.port(), announced_bus: bus.port(), ..ports };
+            servers.push(Server::of_cluster(announced, arguments).await);
+            links.push((clients, bus));
+        }
+        Cluster::form(servers, links, primaries, arguments).await
+    }
+
+    async fn form(servers: Vec<Server>, links: Vec<(Link, Link)>, primaries: usize, arguments: &[&str]) -> Cluster {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let cluster = Cluster { servers, primaries, arguments };
+        let cluster = Cluster { servers, links, primaries, arguments };
         for place in 0..primaries {
             let share = |place: usize| (SLOTS as usize * place / primaries).to_string();
             let last = (SLOTS as usize * (place + 1) / primaries - 1).to_string();
@@ -97,7 +117,7 @@ impl Cluster {
     /// One more primary, which has no slots yet. Returns its place.
     pub async fn grow(&mut self) -> usize {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        let server = Server::of_cluster(&arguments).await;
+        let server = Server::of_cluster(Ports::choose(), &arguments).await;
         self.meet(&server).await;
         self.servers.push(server);
         self.agrees().await;
@@ -107,7 +127,7 @@ impl Cluster {
     /// The address as the configuration takes it: two of the servers.
     pub fn url(&self) -> String {
         let seeds: Vec<String> =
-            self.servers[..2.min(self.primaries)].iter().map(|one| format!("127.0.0.1:{}", one.port)).collect();
+            self.servers[..2.min(self.primaries)].iter().map(|one| format!("127.0.0.1:{}", one.announced)).collect();
         format!("redis+cluster://{}", seeds.join(","))
     }
 
@@ -123,7 +143,7 @@ impl Cluster {
                     && (*first..=*last).contains(&i64::from(slot))
                     && let Some(Value::Int(port)) = primary.get(1)
                 {
-                    let found = self.servers.iter().position(|one| i64::from(one.port) == *port);
+                    let found = self.servers.iter().position(|one| i64::from(one.announced) == *port);
                     return found.ok_or_else(|| format!("port {port} is no server's"));
                 }
             }
@@ -197,6 +217,19 @@ impl Cluster {
             server.revive().await;
         }
         self.agrees().await;
+    }
+
+    /// Cuts the bus, or has it carry again. What clients say and hear is carried all the time.
+    pub fn set_bus(&self, mode: Mode) {
+        self.links.iter().for_each(|(_, bus)| bus.set(mode));
+    }
+
+    /// Cuts one server off the bus.
+    pub async fn isolate(&self, place: usize) {
+        let id = self.id(place).await.into_bytes().try_into().unwrap();
+        for (other, (_, bus)) in self.links.iter().enumerate() {
+            bus.set_for(if other == place { Kind::Any } else { Kind::Of(id) }, Mode::Cut);
+        }
     }
 
     /// A replica of the server at this place.

@@ -7,10 +7,10 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::damage::{self, Key};
-use super::link::Mode;
 use super::store::{Brand, ask};
 use super::visitor::{Exit, Visitor};
 use super::world::{EXACT, NODES, PATTERN, World};
+use crate::support::link::Mode;
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

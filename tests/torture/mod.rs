@@ -14,7 +14,6 @@
 
 mod damage;
 mod faults;
-mod link;
 mod noise;
 mod rogue;
 mod store;

@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use super::link::{Link, Mode};
 use super::store::{Brand, Store};
 use super::visitor::{Exit, Visitor};
+use crate::support::link::{Link, Mode};
 use crate::support::node::Node;
 use crate::support::redis::free_port;
 use crate::support::{SOON, same};
