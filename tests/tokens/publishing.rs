@@ -207,3 +207,32 @@ async fn while_the_store_is_away_a_message_is_refused_and_nothing_hangs() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_messages_is_refused_when_the_store_stalls_and_later_ones_get_through() {
+    const ROW: u64 = 8;
+    let _place = beside_others().await;
+    let (redis, auth) = (Redis::start().await, Auth::new());
+    let node = auth.node(&redis.url()).start().await;
+    node.ready().await;
+    let client = open(&node, "channel=lobby", &token_of("ann", "news:*")).await.unwrap();
+    let before = client.messages().len();
+    redis.pause().await;
+    for number in 0..ROW {
+        client.send(json!({ "publish": { "channel": format!("news:{}", number % 2), "data": number } })).await;
+    }
+    // The first of each channel waits for redis.response_timeout, and nobody after it waits again.
+    let refused = client
+        .until("a refusal of each", Duration::from_secs(3), |all| {
+            let codes = all[before..].iter().filter_map(|object| object["error"]["code"].as_str());
+            let refused = codes.filter(|code| *code == "unavailable").count() as u64;
+            (refused == ROW).then_some(refused)
+        })
+        .await;
+    assert_eq!(refused, ROW);
+    redis.resume().await;
+    eventually("a message gets through", SOON, || async {
+        same("published", publish(&client, "news:1", json!({})).await["published"].clone(), json!("news:1"))
+    })
+    .await;
+}
