@@ -15,8 +15,17 @@ pub struct Crowd {
 impl Crowd {
     /// A load process without clients.
     pub fn new() -> Result<Self> {
+        Self::in_role(&["load"])
+    }
+
+    /// A load process whose clients poll an endpoint about so many boards.
+    pub fn polling(port: u16, clients: usize, boards: usize) -> Result<Self> {
+        Self::in_role(&["polling", &port.to_string(), &clients.to_string(), &boards.to_string()])
+    }
+
+    fn in_role(role: &[&str]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["role", "load"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("role").args(role).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = spawn_on(Core::Load, &mut command)?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else { return Err("no pipes".into()) };
         Ok(Self { child, to, from: BufReader::new(from) })

@@ -16,6 +16,7 @@ mod load;
 mod machine;
 mod measures;
 mod plot;
+mod polling;
 mod publisher;
 mod report;
 mod resp;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
         [role, what, kind, port] if role == "role" && what == "hostile" => {
             port.parse().map_err(Into::into).and_then(|port| hostile::run(kind, port))
         }
+        [role, what, port, clients, boards] if role == "role" && what == "polling" => {
+            polling_load(port, clients, boards)
+        }
         _ => measure(&arguments),
     };
     match result {
@@ -61,6 +65,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn polling_load(port: &str, clients: &str, boards: &str) -> Result<()> {
+    polling::run(port.parse()?, clients.parse()?, boards.parse()?)
 }
 
 fn measure(arguments: &[String]) -> Result<()> {

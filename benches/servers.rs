@@ -139,6 +139,18 @@ pub fn article(redis: u16) -> Result<Option<Server>> {
     Ok(Some(Server { child, port: line.trim().parse()?, folder: None }))
 }
 
+/// An endpoint that is polled about boards; None as above.
+pub fn polling(redis: u16) -> Result<Option<Server>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/article");
+    if !folder.join("node_modules").exists() || crate::machine::version("node", "--version").is_none() {
+        return Ok(None);
+    }
+    let mut command = Command::new("node");
+    command.current_dir(folder).args(["../../benches/polling.mjs", &format!("redis://127.0.0.1:{redis}")]);
+    let (child, line) = first_line(Core::Server, &mut command)?;
+    Ok(Some(Server { child, port: line.trim().parse()?, folder: None }))
+}
+
 fn first_line(core: Core, command: &mut Command) -> Result<(Child, String)> {
     let mut child = spawn_on(core, command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let mut line = String::new();

@@ -1,5 +1,6 @@
 //! One module a measure. Each adds rows to the report.
 
+mod boards;
 mod channels;
 mod fanout;
 mod hostile;
@@ -32,6 +33,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("slow", slow::one_that_never_reads),
     ("hostile", hostile::one_stranger),
     ("channels", channels::many_channels),
+    ("boards", boards::boards),
     ("nodes", nodes::six_nodes),
     ("peers", peers::peers),
 ];
