@@ -57,6 +57,9 @@ pub struct Tracking {
     pub reader: Option<ClientId>,
     /// The client whose command runs.
     pub writer: Option<ClientId>,
+    /// The keys that the running script was called with, and whether they are remembered since the last change of
+    /// one that was.
+    script: Option<(Vec<SmallBytes>, bool)>,
     /// How many clients track.
     pub clients: usize,
     /// How many keys may be remembered; 0 is no limit.
@@ -74,9 +77,34 @@ pub struct Tracking {
 }
 
 impl Tracking {
+    /// A script runs from now on. Whatever it reads, its caller is remembered with the keys that it was called
+    /// with, and with no others.
+    pub fn begin_script(&mut self, keys: &[&[u8]]) {
+        if self.reader.is_some() {
+            self.script = Some((keys.iter().map(|key| SmallBytes::new(key)).collect(), false));
+        }
+    }
+
+    /// The script has ended.
+    pub fn end_script(&mut self) {
+        self.script = None;
+    }
+
     /// Remembers the running command's client with the keys that it reads.
     pub fn read(&mut self, keys: &[&[u8]]) {
         let Some(reader) = self.reader else { return };
+        match self.script.take() {
+            None => self.remember(reader, keys),
+            Some((keys, true)) => self.script = Some((keys, true)),
+            Some((keys, false)) => {
+                let names: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
+                self.remember(reader, &names);
+                self.script = Some((keys, true));
+            }
+        }
+    }
+
+    fn remember(&mut self, reader: ClientId, keys: &[&[u8]]) {
         for &key in keys {
             if !self.readers.contains_key(key) {
                 self.bytes += key.len() + KEY;
@@ -204,6 +232,9 @@ impl Tracking {
 
     fn invalidate(&mut self, at: usize) {
         let Some((key, readers)) = self.readers.swap_remove_index(at) else { return };
+        if let Some((_, remembered)) = &mut self.script {
+            *remembered = false;
+        }
         let taken = key.len() + KEY + readers.len() * READER;
         self.items -= readers.len();
         self.bytes -= taken;
@@ -222,6 +253,9 @@ impl Tracking {
     fn forget_keys(&mut self) {
         (self.items, self.bytes) = (0, 0);
         self.readers = IndexMap::new();
+        if let Some((_, remembered)) = &mut self.script {
+            *remembered = false;
+        }
     }
 }
 

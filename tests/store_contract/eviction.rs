@@ -116,6 +116,30 @@ fn without_a_policy_nothing_goes() {
 }
 
 #[test]
+fn a_full_store_queues_nothing_and_discards_a_transaction_that_may_take_memory() {
+    let mut store = Store::open("noeviction");
+    store.call("SET key value");
+    let (client, other) = (store.client, store.core.connect(Endpoints::in_process()).unwrap());
+    let limit = |store: &mut Store, bytes: usize| {
+        store.client = other;
+        store.call(&format!("CONFIG SET maxmemory {bytes}"));
+        store.client = client;
+    };
+    for (queued, outcome) in [("GET key", "*1\r\n$5\r\nvalue\r\n"), ("SET key other", "-EXECABORT")] {
+        limit(&mut store, 0);
+        store.call("MULTI");
+        assert_eq!(store.call(queued), "+QUEUED\r\n");
+        limit(&mut store, 1);
+        let reply = store.call("EXEC");
+        assert!(reply.starts_with(outcome) && reply.contains("OOM") == outcome.starts_with('-'), "{queued}: {reply}");
+    }
+    store.call("MULTI");
+    assert!(store.call("GET key").starts_with("-OOM"));
+    assert!(store.call("EXEC").starts_with("-EXECABORT"));
+    assert_eq!(store.call("GET key"), "$5\r\nvalue\r\n");
+}
+
+#[test]
 fn a_limit_that_is_lowered_by_much_is_reached_step_by_step() {
     let mut store = Store::open("allkeys-random");
     store.call("CONFIG SET maxmemory 0");

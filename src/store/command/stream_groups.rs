@@ -91,6 +91,8 @@ pub fn xgroup(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         "create" | "setid" => {
             let id = match args[4] {
                 b"$" => stream.map_or(Id::MIN, |stream| stream.entries.last),
+                // As in Redis, only one of the two takes `-` and `+`.
+                text if name == "setid" => Id::parse(text, 0)?,
                 text => Id::parse_strict(text, 0)?,
             };
             set(keys, args, id, &options, name == "create")?;

@@ -3,9 +3,12 @@
 //! A blocked client keeps its command. When one of its keys gets something of the type that it waits
 //! for, the command runs again; if there is still nothing for it, the client keeps its turn.
 
-use super::Server;
+use std::time::Instant;
+
+use super::call::note_time;
 use super::client::Blocked;
 use super::waiting::Place;
+use super::{Row, Server};
 use crate::store::command;
 use crate::store::error::{Block, CommandError};
 use crate::store::pubsub::Slot;
@@ -115,10 +118,11 @@ fn try_again(server: &mut Server, slot: Slot) {
     server.data.keys.selected = client.db;
     server.data.keys.tracking.reader = None;
     let args: ArgList = blocked.args.iter().map(|arg| &**arg).collect();
-    let outcome = match command::find(args[0]) {
-        Some(command) => command.call(&mut server.data, &args, &mut out),
-        None => Ok(()),
-    };
+    let (command, started) = (command::find(args[0]), server.watches_time().then(Instant::now));
+    let outcome = command.map_or(Ok(()), |command| command.call(&mut server.data, &args, &mut out));
+    if let (Some(command), Some(started), Ok(()) | Err(CommandError::Error(_))) = (command, started, &outcome) {
+        note_time(server, slot, Row::Data(command), &args, started.elapsed());
+    }
     drop(args);
     server.data.keys.journal.commit();
     let Some(client) = server.clients.get_mut(slot) else {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Row, Server, monitors, tracking};
 use crate::store::args::is;
 use crate::store::command::{Flags, ping_subscriber};
-use crate::store::error::Outcome;
+use crate::store::error::{CommandError, Outcome};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
@@ -29,7 +29,7 @@ fn is_for_administrators(row: Row, args: &Args) -> bool {
 }
 
 /// Notes how long a command took, if that is long.
-fn note_time(server: &mut Server, slot: Slot, row: Row, args: &Args, took: Duration) {
+pub(super) fn note_time(server: &mut Server, slot: Slot, row: Row, args: &Args, took: Duration) {
     if let Some(client) = server.clients.get(slot) {
         server.slow.note(row.spec(), args, took, server.data.keys.now / 1000, &server.settings, client);
     }
@@ -52,7 +52,8 @@ pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Re
         Row::Server(command) => (command.run)(server, slot, args, out),
         Row::Data(command) => command.call(&mut server.data, args, out),
     };
-    if let Some(started) = started {
+    // One that waits is noted once it is served.
+    if let Some(started) = started.filter(|_| !matches!(outcome, Err(CommandError::Block(_)))) {
         note_time(server, slot, row, args, started.elapsed());
     }
     if server.data.keys.selected != db

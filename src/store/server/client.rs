@@ -42,6 +42,8 @@ pub struct Transaction {
     pub queue: Vec<Vec<SmallBytes>>,
     /// What the queue takes.
     pub bytes: usize,
+    /// Whether one of them may take memory.
+    pub takes_memory: bool,
     /// Whether one of them was refused, which spoils the whole.
     pub failed: bool,
 }

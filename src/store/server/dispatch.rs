@@ -1,7 +1,7 @@
 //! From an argument list to a reply: the ladder of guards, then the command.
 
 use super::call::call;
-use super::client::{ReplyMode, Transaction};
+use super::client::{Client, ReplyMode, Transaction};
 use super::delivery::{Own, deliver};
 use super::{Row, Server, blocking, monitors, refused, room, table, tracking, watches};
 use crate::store::args::is;
@@ -40,6 +40,7 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     if let Some(transaction) = &mut client.transaction
         && !command.spec().flags.has(Flags::IN_MULTI)
     {
+        transaction.takes_memory |= command.spec().flags.has(Flags::DENY_OOM);
         enqueue(transaction, args, server.settings.max_query_buffer, out);
     } else {
         mark = run(server, slot, command, args, out);
@@ -127,7 +128,7 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
     if client.must_authenticate(&server.settings) && !command.spec().flags.has(Flags::NO_AUTH) {
         return Err(NOAUTH);
     }
-    if command.spec().flags.has(Flags::DENY_OOM) && server.is_out_of_memory(slot, &[]) {
+    if takes_memory(client, command) && server.is_out_of_memory(slot, &[]) {
         return Err(OOM);
     }
     if command.spec().flags.has(Flags::WRITE)
@@ -149,6 +150,17 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
         return Err(CommandError::new("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
+}
+
+/// Whether a command is refused when memory is short: one that may take some, one that is only queued, and a
+/// transaction with such a one in it.
+fn takes_memory(client: &Client, command: Row) -> bool {
+    let flags = command.spec().flags;
+    let in_transaction = client.transaction.as_ref().is_some_and(|transaction| match flags.has(Flags::IN_MULTI) {
+        true => command.spec().name == "exec" && transaction.takes_memory,
+        false => true,
+    });
+    flags.has(Flags::DENY_OOM) || in_transaction
 }
 
 /// The one subcommand that ends a script; its siblings have to wait like all others.

@@ -77,7 +77,8 @@ fn client_lines(server: &Server) -> Vec<(String, String)> {
         "connected_clients" = server.clients.len(),
         "cluster_connections" = 0,
         "maxclients" = server.settings.max_clients,
-        "blocked_clients" = server.waiting.len(),
+        // As in Redis, those whose command a pause holds back are among them.
+        "blocked_clients" = server.waiting.len() + server.clients.iter().filter(|(_, client)| client.paused).count(),
         "tracking_clients" = server.trackers.len(),
     }
 }

@@ -126,10 +126,12 @@ fn run(
     let mut vm = server.vm.take().ok_or(NOSCRIPT)?;
     let db = server.data.keys.selected;
     let mut data = std::mem::take(&mut server.data);
+    data.keys.tracking.begin_script(keys);
     server.data.keys.set_time(data.keys.time());
     let outcome = HOST.set(server, || vm.run(name, &mut data, permission, keys, argv, out));
     server.data = data;
     server.data.keys.selected = db;
+    server.data.keys.tracking.end_script();
     if server.busy.take().is_some() {
         watches::catch_up(server, vm.has_written());
         server.schedule(slot);
