@@ -66,6 +66,7 @@ mod small_bytes;
 mod store_error;
 mod stream;
 mod tracking;
+mod undo;
 mod value;
 mod zset;
 

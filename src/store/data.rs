@@ -17,12 +17,32 @@ pub struct Data {
     pub pubsub: PubSub,
     /// What a script runs, database and arguments, if somebody looks on.
     pub seen: Option<Vec<(usize, Vec<SmallBytes>)>>,
+    /// How many messages there were to be delivered before the running script, and their bytes.
+    published: (usize, usize),
 }
 
 impl Data {
     /// An empty store.
     pub fn new() -> Self {
-        Self { keys: Keyspace::new(), pubsub: PubSub::default(), seen: None }
+        Self { keys: Keyspace::new(), ..Self::default() }
+    }
+
+    /// Begins to note what a script does.
+    pub fn begin_script(&mut self) {
+        self.published = (self.pubsub.outbox.len(), self.pubsub.outgoing);
+        self.keys.begin_script();
+    }
+
+    /// Keeps what the script has done.
+    pub fn keep_changes(&mut self) {
+        self.keys.keep_changes();
+    }
+
+    /// Takes back what the script has done: what it has changed is as before, and nobody will be told of it.
+    pub fn undo_changes(&mut self) {
+        self.keys.undo_changes();
+        self.pubsub.outbox.truncate(self.published.0);
+        self.pubsub.outgoing = self.published.1;
     }
 
     /// Publishes what has happened to keys.
@@ -53,3 +73,7 @@ impl Data {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;

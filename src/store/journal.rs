@@ -43,7 +43,27 @@ pub struct Journal {
     overridden: bool,
 }
 
+/// What a script or transaction had noted by some point.
+#[derive(Debug, Default)]
+pub struct Mark {
+    unit: usize,
+    commands: usize,
+    db: Option<usize>,
+}
+
 impl Journal {
+    /// What belongs together and is not yet ready, by now.
+    pub fn mark(&self) -> Mark {
+        Mark { unit: self.unit.len(), commands: self.commands, db: self.unit_db }
+    }
+
+    /// Forgets what was noted since.
+    pub fn undo(&mut self, mark: &Mark) {
+        self.unit.truncate(mark.unit);
+        (self.commands, self.unit_db) = (mark.commands, mark.db);
+        self.overridden = false;
+    }
+
     /// Notes a command that has changed something, unless its body has already said what.
     pub fn record(&mut self, db: usize, args: &Args) {
         if self.enabled && !std::mem::take(&mut self.overridden) {

@@ -23,6 +23,8 @@ mod edit;
 mod evicting;
 mod limits;
 mod snapshot;
+mod undo;
+mod undoing;
 mod watchers;
 
 pub use edit::Edit;
@@ -31,6 +33,7 @@ pub use limits::Limits;
 
 use db::{Db, Item, SLOT};
 use snapshot::Snapshot;
+use undo::{Step, Undo};
 
 /// How many databases there are to `SELECT`.
 pub const DATABASES: usize = 16;
@@ -76,6 +79,8 @@ pub struct Keyspace {
     pub limits: Limits,
     /// Whether the running command may change keys.
     pub writing: bool,
+    /// What the running script has changed.
+    undo: Undo,
 }
 
 impl Keyspace {
@@ -140,15 +145,6 @@ impl Keyspace {
         }
     }
 
-    /// The value of a key, to be changed.
-    pub fn edit(&mut self, key: &[u8]) -> Option<Edit<'_, Value>> {
-        let index = self.find(key)?;
-        self.touch_usage(index);
-        self.preserve(self.selected, index);
-        let item = self.dbs[self.selected].items.get_index_mut(index)?.1;
-        Some(Edit::new(&mut self.used, &mut item.value, Value::footprint))
-    }
-
     /// The value of a key as a collection of one type, to be changed.
     pub fn write<T: Collection>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, CommandError> {
         let Some(index) = self.find(key) else {
@@ -160,7 +156,8 @@ impl Keyspace {
             return Ok(None);
         };
         let value = T::of_mut(&mut item.value).ok_or(WRONGTYPE)?;
-        Ok(Some(Edit::new(&mut self.used, value, T::footprint)))
+        let undo = Some(&mut self.undo).filter(|undo| undo.on);
+        Ok(Some(Edit::collection(&mut self.used, value, undo, (self.selected, index))))
     }
 
     /// As [`Self::write`], with an empty collection put there if the key is missing.
@@ -184,9 +181,11 @@ impl Keyspace {
                 let old = std::mem::replace(&mut item.value, value);
                 let expired = std::mem::take(&mut item.expires);
                 self.used -= old.footprint();
-                self.trash.throw(old);
+                self.replaced((self.selected, index), old);
                 if expired != 0 {
                     self.dbs[self.selected].expiring.remove(&(expired, SmallBytes::new(key)));
+                    let place = (self.selected, index);
+                    self.note(|| Step::SetExpiry(place, expired));
                 }
             }
             None => {
@@ -195,6 +194,8 @@ impl Keyspace {
                 let usage = Usage::new(self.policy, self.now);
                 let item = Item { value, expires: 0, epoch: self.snapshot.epoch, usage };
                 self.dbs[self.selected].items.insert(name, item);
+                let db = self.selected;
+                self.note(|| Step::PopKey(db));
                 self.tell(Classes::NEW, "new", key);
             }
         }
@@ -211,7 +212,7 @@ impl Keyspace {
         let Some(value) = self.remove(key) else {
             return false;
         };
-        self.trash.throw(value);
+        self.discard(value);
         self.changed_by(Classes::GENERIC, "del", key);
         true
     }
@@ -219,7 +220,8 @@ impl Keyspace {
     /// Removes a key whose collection has become empty; returns whether it has.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = self.find(key).is_some_and(|index| self.db().items[index].value.elements() == 0);
-        empty && self.remove(key).is_some()
+        let removed = if empty { self.remove(key) } else { None };
+        removed.map(|value| self.discard(value)).is_some()
     }
 
     /// When the key ends: `None` if it is missing, `Some(0)` if never.
@@ -240,6 +242,8 @@ impl Keyspace {
         if at != 0 {
             db.expiring.insert((at, SmallBytes::new(key)));
         }
+        let place = (self.selected, index);
+        self.note(|| Step::SetExpiry(place, old));
     }
 
     /// Notes that a command has changed a key of the selected database.
@@ -332,7 +336,7 @@ impl Keyspace {
         };
         let key = key.clone();
         let value = self.take(db, index);
-        self.trash.throw(value);
+        self.discard(value);
         self.touch(db, &key);
         self.events.note(Classes::EXPIRED, "expired", db, &key);
         self.expired += 1;
@@ -348,20 +352,26 @@ impl Keyspace {
     fn touch(&mut self, db: usize, key: &[u8]) {
         self.version += 1;
         self.tracking.changed(key);
-        self.dbs[db].watchers.touch(key, self.version);
+        if let Some(before) = self.dbs[db].watchers.touch(key, self.version) {
+            self.note(|| Step::SetVersion(db, SmallBytes::new(key), before));
+        }
     }
 
     fn take(&mut self, db: usize, index: usize) -> Value {
         self.preserve(db, index);
+        let place = (db, index);
         let db = &mut self.dbs[db];
-        let Some((key, item)) = db.items.swap_remove_index(index) else {
+        let Some((key, mut item)) = db.items.swap_remove_index(index) else {
             return Value::Int(0);
         };
         self.used -= SLOT + key.heap_size() + item.value.footprint();
+        let value = std::mem::replace(&mut item.value, Value::Int(0));
+        let end = (item.expires, key);
         if item.expires != 0 {
-            db.expiring.remove(&(item.expires, key));
+            db.expiring.remove(&end);
         }
-        item.value
+        self.note(|| Step::PutKey(place, end.1, item, false));
+        value
     }
 }
 

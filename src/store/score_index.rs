@@ -96,11 +96,23 @@ impl ScoreIndex {
 
     /// Notes that `name` now stands at another position of the table.
     pub fn moved(&mut self, members: &Members, score: f64, name: &[u8], position: u32) {
-        let rank = {
-            let before = &mut |s: f64, m: &[u8]| order((s, m), (score, name)) == Ordering::Less;
-            self.locate(members, before)
-        };
-        self.chunks[rank.0].positions[rank.1] = position;
+        let (chunk, offset) = self.find(members, score, name);
+        self.chunks[chunk].positions[offset] = position;
+    }
+
+    /// Notes that two members are about to change their places in the table.
+    pub fn exchange(&mut self, members: &Members, one: u32, other: u32) {
+        // Both are looked for before either is changed, while the table and the order agree.
+        let [(chunk, offset), (other_chunk, other_offset)] = [one, other].map(|position| {
+            let score = members.get_index(position as usize).map_or(0.0, |(_, score)| *score);
+            self.find(members, score, member(members, position))
+        });
+        self.chunks[chunk].positions[offset] = other;
+        self.chunks[other_chunk].positions[other_offset] = one;
+    }
+
+    fn find(&self, members: &Members, score: f64, name: &[u8]) -> (usize, usize) {
+        self.locate(members, &mut |s, m| order((s, m), (score, name)) == Ordering::Less)
     }
 
     /// Member positions from `rank` on, in order.

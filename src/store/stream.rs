@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use super::small_bytes::SmallBytes;
+use super::undo::{Changes, Recorder};
 
+mod changes;
 mod entries;
 mod group;
 mod id;
 mod node;
 mod radix;
+
+use changes::EntriesChange;
+use group::GroupChange;
 
 pub use entries::{Bound, Entries, Trim};
 pub use group::{Consumer, Group, Pending};
@@ -26,6 +31,20 @@ pub struct Stream {
     pub entries: Entries,
     groups: BTreeMap<SmallBytes, Group>,
     heap: usize,
+    changes: Recorder<StreamChange>,
+}
+
+/// What takes a change of a stream back.
+#[derive(Debug)]
+pub enum StreamChange {
+    /// Takes out a group.
+    TakeGroup(SmallBytes),
+    /// Puts a group back.
+    PutGroup(SmallBytes, Box<Group>),
+    /// Takes back what has changed in a group: how far it had read, and its own changes.
+    Group(SmallBytes, Id, Option<u64>, Box<Changes<GroupChange>>),
+    /// Takes back what has changed in the entries, which knows nothing of the groups.
+    Entries(Box<Changes<EntriesChange>>),
 }
 
 impl Stream {
@@ -54,6 +73,7 @@ impl Stream {
         }
         let name = SmallBytes::new(name);
         self.heap += SLOT + name.heap_size() + group.footprint();
+        self.changes.note(|| (StreamChange::TakeGroup(name.clone()), name.heap_size()));
         self.groups.insert(name, group);
         true
     }
@@ -61,7 +81,9 @@ impl Stream {
     /// Removes a group; returns whether it was there.
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
         let Some((name, group)) = self.groups.remove_entry(name) else { return false };
-        self.heap -= SLOT + name.heap_size() + group.footprint();
+        let freed = SLOT + name.heap_size() + group.footprint();
+        self.heap -= freed;
+        self.changes.note(|| (StreamChange::PutGroup(name, Box::new(group)), freed));
         true
     }
 
@@ -69,9 +91,49 @@ impl Stream {
     pub fn with_group<T>(&mut self, name: &[u8], change: impl FnOnce(&mut Group, &Entries) -> T) -> Option<T> {
         let group = self.groups.get_mut(name)?;
         self.heap -= group.footprint();
+        let (last, read) = (group.last, group.read);
+        if self.changes.is_on() {
+            group.changes.start(Box::default());
+        }
         let outcome = change(group, &self.entries);
         self.heap += group.footprint();
+        if let Some(changes) = group.changes.stop() {
+            let (name, held) = (SmallBytes::new(name), changes.size());
+            self.changes.note(|| (StreamChange::Group(name, last, read, changes), held));
+        }
         Some(outcome)
+    }
+
+    /// Takes the last change back that there was.
+    pub fn undo(&mut self, change: StreamChange) {
+        match change {
+            StreamChange::TakeGroup(name) => drop(self.remove_group(&name)),
+            StreamChange::PutGroup(name, group) => drop(self.add_group(&name, *group)),
+            StreamChange::Group(name, last, read, changes) => {
+                self.with_group(&name, |group, _| {
+                    changes.list.into_iter().rev().for_each(|change| group.undo(change));
+                    (group.last, group.read) = (last, read);
+                });
+            }
+            StreamChange::Entries(changes) => {
+                changes.list.into_iter().rev().for_each(|change| self.entries.undo(change));
+            }
+        }
+    }
+
+    /// Notes changes from here on, behind those that there are.
+    pub fn start_noting(&mut self, changes: Box<Changes<StreamChange>>) {
+        self.changes.start(changes);
+        self.entries.changes.start(Box::default());
+        self.entries.note_counters();
+    }
+
+    /// Notes no more; the changes, if any were to be noted.
+    pub fn stop_noting(&mut self) -> Option<Box<Changes<StreamChange>>> {
+        let entries = self.entries.changes.stop()?;
+        let held = entries.size();
+        self.changes.note(|| (StreamChange::Entries(entries), held));
+        self.changes.stop()
     }
 
     /// An estimate of the bytes that it takes.

@@ -12,6 +12,11 @@ use indexmap::IndexMap;
 
 use super::small_bytes::SmallBytes;
 
+mod noted;
+mod undoing;
+
+use noted::Noted;
+
 /// The number by which clients know each other.
 pub type ClientId = u64;
 
@@ -74,6 +79,8 @@ pub struct Tracking {
     stirred: BTreeSet<SmallBytes>,
     notices: Vec<Notice>,
     told: usize,
+    /// What the running script has changed here.
+    noted: Noted,
 }
 
 impl Tracking {
@@ -221,9 +228,11 @@ impl Tracking {
             if prefix.bytes > MOST_TOLD {
                 continue;
             }
-            if prefix.keys.insert(SmallBytes::new(key), self.writer).is_none() {
+            let before = prefix.keys.insert(SmallBytes::new(key), self.writer);
+            if before.is_none() {
                 prefix.bytes += key.len() + KEY;
             }
+            self.noted.note_stirred(head, key, before);
             if prefix.bytes > MOST_TOLD {
                 prefix.keys.clear();
             }
@@ -252,7 +261,8 @@ impl Tracking {
 
     fn forget_keys(&mut self) {
         (self.items, self.bytes) = (0, 0);
-        self.readers = IndexMap::new();
+        let readers = std::mem::take(&mut self.readers);
+        self.noted.keep_readers(readers);
         if let Some((_, remembered)) = &mut self.script {
             *remembered = false;
         }

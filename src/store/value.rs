@@ -4,15 +4,22 @@
 //! (`OBJECT ENCODING`), and about how many bytes it takes.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
-use std::ops::Range;
-
-use indexmap::{IndexMap, IndexSet};
 
 use super::number::parse_int;
 use super::small_bytes::SmallBytes;
 use super::stream::Stream;
+use super::undo::Changes;
 use super::zset::Zset;
+
+mod hash;
+mod list;
+mod logs;
+mod set;
+
+pub use hash::Hash;
+pub use list::List;
+pub use logs::{Kind, Logs};
+pub use set::Set;
 
 /// The value of a key.
 #[derive(Debug, Clone)]
@@ -74,9 +81,9 @@ impl Value {
             Self::Text(bytes) if bytes.len() <= 44 => "embstr",
             Self::Text(_) | Self::Growing(_) => "raw",
             Self::List(_) => "quicklist",
-            Self::Hash(hash) if hash.outgrown => "hashtable",
+            Self::Hash(hash) if !hash.is_compact() => "hashtable",
             Self::Hash(_) => "listpack",
-            Self::Set(set) if set.outgrown => "hashtable",
+            Self::Set(set) if !set.is_compact() => "hashtable",
             Self::Set(_) => "intset",
             Self::Zset(zset) => zset.encoding(),
             Self::Stream(_) => "stream",
@@ -112,6 +119,8 @@ impl Value {
 
 /// A collection type, so that lookups can be written once for all of them.
 pub trait Collection: Default {
+    /// Which one it is.
+    const KIND: Kind;
     /// Wraps the collection as a value.
     fn into_value(self) -> Value;
     /// The collection, if the value is of this type.
@@ -120,11 +129,28 @@ pub trait Collection: Default {
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     /// See [`Value::footprint`].
     fn footprint(&self) -> usize;
+    /// Has it note its changes behind those that there are; says how many these are.
+    fn start_noting(&mut self, logs: &mut Logs) -> usize;
+    /// Has it note no more; says how many changes there are now.
+    fn stop_noting(&mut self, logs: &mut Logs) -> usize;
+    /// Takes back the last changes.
+    fn undo(&mut self, logs: &mut Logs, count: usize);
+}
+
+fn take<C>(log: &mut Option<Box<Changes<C>>>) -> (usize, Box<Changes<C>>) {
+    let changes = log.take().unwrap_or_default();
+    (changes.list.len(), changes)
 }
 
 macro_rules! collection {
-    ($type:ident) => {
+    ($type:ident, $log:ident) => {
+        collection!($type, $log, |value: &mut $type, changes| value.changes.start(changes), |value: &mut $type| value
+            .changes
+            .stop());
+    };
+    ($type:ident, $log:ident, $start:expr, $stop:expr) => {
         impl Collection for $type {
+            const KIND: Kind = Kind::$type;
             fn into_value(self) -> Value {
                 Value::$type(Box::new(self))
             }
@@ -137,225 +163,31 @@ macro_rules! collection {
             fn footprint(&self) -> usize {
                 $type::footprint(self)
             }
+            fn start_noting(&mut self, logs: &mut Logs) -> usize {
+                let (before, changes) = take(&mut logs.$log);
+                ($start)(self, changes);
+                before
+            }
+            fn stop_noting(&mut self, logs: &mut Logs) -> usize {
+                logs.$log = ($stop)(self);
+                logs.$log.as_ref().map_or(0, |changes| changes.list.len())
+            }
+            fn undo(&mut self, logs: &mut Logs, count: usize) {
+                for _ in 0..count {
+                    if let Some(change) = logs.$log.as_mut().and_then(|changes| changes.list.pop()) {
+                        $type::undo(self, change);
+                    }
+                }
+            }
         }
     };
 }
 
-collection!(List);
-collection!(Hash);
-collection!(Set);
-collection!(Zset);
-collection!(Stream);
-
-/// A sequence of strings with two ends.
-#[derive(Debug, Default, Clone)]
-pub struct List {
-    /// The elements, read and written by position.
-    pub items: VecDeque<SmallBytes>,
-    heap: usize,
-}
-
-impl List {
-    /// The number of elements.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Adds an element in front or at the end.
-    pub fn push(&mut self, front: bool, item: SmallBytes) {
-        self.heap += item.heap_size();
-        if front {
-            self.items.push_front(item);
-        } else {
-            self.items.push_back(item);
-        }
-    }
-
-    /// Takes the first or the last element.
-    pub fn pop(&mut self, front: bool) -> Option<SmallBytes> {
-        let item = if front { self.items.pop_front() } else { self.items.pop_back() }?;
-        self.heap -= item.heap_size();
-        Some(item)
-    }
-
-    /// Replaces the element at a position, which must be there.
-    pub fn set(&mut self, index: usize, item: SmallBytes) {
-        self.heap = self.heap + item.heap_size() - self.items[index].heap_size();
-        self.items[index] = item;
-    }
-
-    /// Puts an element in front of a position.
-    pub fn insert(&mut self, index: usize, item: SmallBytes) {
-        self.heap += item.heap_size();
-        self.items.insert(index, item);
-    }
-
-    /// Keeps the elements of a range alone.
-    pub fn trim(&mut self, range: Range<usize>) {
-        let outside = self.items.range(range.end..).chain(self.items.range(..range.start));
-        self.heap -= outside.map(SmallBytes::heap_size).sum::<usize>();
-        self.items.truncate(range.end);
-        self.items.drain(..range.start);
-    }
-
-    /// Removes up to `left` elements that equal `wanted`, from the front or from the end.
-    pub fn remove_equal(&mut self, wanted: &[u8], mut left: u64, front: bool) -> usize {
-        let (before, mut freed) = (self.items.len(), 0);
-        let keep = |item: &SmallBytes| {
-            let hit = left > 0 && **item == *wanted;
-            left -= u64::from(hit);
-            freed += if hit { item.heap_size() } else { 0 };
-            !hit
-        };
-        if front {
-            self.items.retain(keep);
-        } else {
-            self.items.make_contiguous().reverse();
-            self.items.retain(keep);
-            self.items.make_contiguous().reverse();
-        }
-        self.heap -= freed;
-        before - self.items.len()
-    }
-
-    fn footprint(&self) -> usize {
-        64 + self.items.capacity() * 24 + self.heap
-    }
-}
-
-/// Fields with values, in the order of their first insertion until one is removed.
-#[derive(Debug, Default, Clone)]
-pub struct Hash {
-    fields: IndexMap<SmallBytes, SmallBytes>,
-    heap: usize,
-    outgrown: bool,
-}
-
-impl Hash {
-    /// The number of fields.
-    pub fn len(&self) -> usize {
-        self.fields.len()
-    }
-
-    /// The value of a field.
-    pub fn get(&self, field: &[u8]) -> Option<&[u8]> {
-        self.fields.get(field).map(|value| &**value)
-    }
-
-    /// A field by its position, which stays as long as nothing is removed.
-    pub fn at(&self, position: usize) -> Option<(&[u8], &[u8])> {
-        self.fields.get_index(position).map(|(field, value)| (&**field, &**value))
-    }
-
-    /// All fields with their values.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.fields.iter().map(|(field, value)| (&**field, &**value))
-    }
-
-    /// Sets a field; returns whether it is new.
-    pub fn insert(&mut self, field: &[u8], value: &[u8]) -> bool {
-        let value = SmallBytes::new(value);
-        self.heap += value.heap_size();
-        self.outgrown |= value.len() > 64 || field.len() > 64;
-        if let Some(slot) = self.fields.get_mut(field) {
-            self.heap -= slot.heap_size();
-            *slot = value;
-            return false;
-        }
-        let field = SmallBytes::new(field);
-        self.heap += field.heap_size();
-        self.fields.insert(field, value);
-        self.outgrown |= self.fields.len() > 512;
-        true
-    }
-
-    /// Takes a field out; returns whether it was there. A small hash keeps its order.
-    pub fn remove(&mut self, field: &[u8]) -> bool {
-        let removed =
-            if self.outgrown { self.fields.swap_remove_entry(field) } else { self.fields.shift_remove_entry(field) };
-        if let Some((field, value)) = &removed {
-            self.heap -= field.heap_size() + value.heap_size();
-        }
-        removed.is_some()
-    }
-
-    /// Whether Redis would keep it in one block, which one `HSCAN` call returns whole.
-    pub fn is_compact(&self) -> bool {
-        !self.outgrown
-    }
-
-    fn footprint(&self) -> usize {
-        120 + self.fields.len() * 70 + self.heap
-    }
-}
-
-/// Strings, each once.
-#[derive(Debug, Default, Clone)]
-pub struct Set {
-    members: IndexSet<SmallBytes>,
-    heap: usize,
-    outgrown: bool,
-}
-
-impl Set {
-    /// The number of members.
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether this is a member.
-    pub fn contains(&self, member: &[u8]) -> bool {
-        self.members.contains(member)
-    }
-
-    /// A member by its position, which stays as long as nothing is removed.
-    pub fn at(&self, position: usize) -> Option<&[u8]> {
-        self.members.get_index(position).map(|member| &**member)
-    }
-
-    /// All members.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.members.iter().map(|member| &**member)
-    }
-
-    /// Adds a member; returns whether it is new.
-    pub fn insert(&mut self, member: &[u8]) -> bool {
-        if self.members.contains(member) {
-            return false;
-        }
-        self.outgrown |= self.members.len() >= 512 || parse_int(member).is_none();
-        let member = SmallBytes::new(member);
-        self.heap += member.heap_size();
-        self.members.insert(member)
-    }
-
-    /// Takes a member out; returns whether it was there.
-    pub fn remove(&mut self, member: &[u8]) -> bool {
-        match self.members.swap_take(member) {
-            Some(member) => {
-                self.heap -= member.heap_size();
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Takes the member at a position out.
-    pub fn remove_at(&mut self, position: usize) -> Option<SmallBytes> {
-        let member = self.members.swap_remove_index(position)?;
-        self.heap -= member.heap_size();
-        Some(member)
-    }
-
-    /// Whether Redis would keep it in one block, which one `SSCAN` call returns whole.
-    pub fn is_compact(&self) -> bool {
-        !self.outgrown
-    }
-
-    fn footprint(&self) -> usize {
-        120 + self.members.len() * 45 + self.heap
-    }
-}
+collection!(List, list);
+collection!(Hash, hash);
+collection!(Set, set);
+collection!(Zset, zset);
+collection!(Stream, stream, Stream::start_noting, Stream::stop_noting);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::score_index::{Members, ScoreIndex};
 use super::small_bytes::SmallBytes;
+use super::undo::Recorder;
 
 /// Up to this many members Redis would use its compact form, which `OBJECT ENCODING` tells.
 const COMPACT_LEN: usize = 128;
@@ -19,6 +20,19 @@ pub struct Zset {
     ranks: ScoreIndex,
     heap: usize,
     outgrown: bool,
+    /// What takes its changes back.
+    pub changes: Recorder<ZsetChange>,
+}
+
+/// What takes a change of a sorted set back.
+#[derive(Debug)]
+pub enum ZsetChange {
+    /// Takes out the member at the last position. Whether the set had outgrown its compact form.
+    Pop(bool),
+    /// Gives the member at a position its score.
+    Score(usize, f64),
+    /// Puts a member back at a position; what is there now goes to the last.
+    PutBack(usize, SmallBytes, f64),
 }
 
 impl Zset {
@@ -47,14 +61,17 @@ impl Zset {
                 self.ranks.remove(&self.members, old, member);
                 self.members[position] = score;
                 self.ranks.insert(&self.members, score, position as u32);
+                self.changes.note(|| (ZsetChange::Score(position, old), 0));
             }
             return Some(old);
         }
+        let had_outgrown = self.outgrown;
         let name = SmallBytes::new(member);
         self.heap += name.heap_size();
         let (position, _) = self.members.insert_full(name, score);
         self.ranks.insert(&self.members, score, position as u32);
         self.outgrown |= member.len() > COMPACT_MEMBER || self.members.len() > COMPACT_LEN;
+        self.changes.note(|| (ZsetChange::Pop(had_outgrown), 0));
         None
     }
 
@@ -70,9 +87,39 @@ impl Zset {
             self.ranks.moved(&self.members, *score, name, position as u32);
         }
         if let Some((name, _)) = self.members.swap_remove_index(position) {
-            self.heap -= name.heap_size();
+            let freed = name.heap_size();
+            self.heap -= freed;
+            self.changes.note(|| (ZsetChange::PutBack(position, name, score), freed));
         }
         Some(score)
+    }
+
+    /// Takes the last change back that there was.
+    pub fn undo(&mut self, change: ZsetChange) {
+        match change {
+            ZsetChange::Pop(outgrown) => {
+                if let Some((name, score)) = self.members.last() {
+                    self.heap -= name.heap_size();
+                    self.ranks.remove(&self.members, *score, name);
+                    self.members.pop();
+                }
+                self.outgrown = outgrown;
+            }
+            ZsetChange::Score(position, old) => {
+                if let Some((name, score)) = self.members.get_index(position) {
+                    self.ranks.remove(&self.members, *score, name);
+                    self.members[position] = old;
+                    self.ranks.insert(&self.members, old, position as u32);
+                }
+            }
+            ZsetChange::PutBack(position, name, score) => {
+                self.heap += name.heap_size();
+                let (last, _) = self.members.insert_full(name, score);
+                self.ranks.insert(&self.members, score, last as u32);
+                self.ranks.exchange(&self.members, position as u32, last as u32);
+                self.members.swap_indices(position, last);
+            }
+        }
     }
 
     /// The number of members before this one.

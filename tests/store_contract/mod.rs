@@ -27,6 +27,7 @@ mod scripts_at_random;
 mod servers;
 mod slow;
 mod turns;
+mod undone;
 mod unmodified;
 mod wire;
 

@@ -67,6 +67,6 @@ section! {
     /// with SCRIPT KILL. While a script runs, nothing is counted and no message arrives.
     busy_after = "5s": Duration(1, HOUR), restart;
 
-    /// How long a Lua script may run at all.
+    /// How long a Lua script may run at all. One that takes longer is ended, and what it wrote is undone.
     script_time = "10s": Duration(1, HOUR), restart;
 }

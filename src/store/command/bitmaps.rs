@@ -1,5 +1,7 @@
 //! Strings as rows of bits.
 
+use std::ops::Range;
+
 use crate::store::args::{int, is};
 use crate::store::bits::{self, Overflow};
 use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX, WRONGTYPE};
@@ -35,10 +37,11 @@ fn length(keys: &mut Keyspace, key: &[u8]) -> Result<usize, CommandError> {
 }
 
 /// Changes a string in place that has at least this many bytes.
-fn change(keys: &mut Keyspace, key: &[u8], least: usize, change: impl FnOnce(&mut [u8])) -> Outcome {
+fn change(keys: &mut Keyspace, key: &[u8], ranges: &[Range<usize>], change: impl FnOnce(&mut [u8])) -> Outcome {
+    let least = ranges.iter().map(|range| range.end).max().unwrap_or(0);
     let before = length(keys, key)?;
     keys.check_growth(least, least.saturating_sub(before))?;
-    grow(keys, "setbit", key, |bytes| {
+    grow(keys, "setbit", key, ranges, |bytes| {
         if bytes.len() < least {
             bytes.resize(least, 0);
         }
@@ -63,10 +66,10 @@ pub fn setbit(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         old
     };
     let is_there = keys.contains(args[1]);
-    let old = match edit(keys, args[1], set) {
+    let old = match edit(keys, args[1], &[at / 8..end], set) {
         Some(old) => old,
         None => {
-            grow(keys, "setbit", args[1], |bytes| {
+            grow(keys, "setbit", args[1], &[], |bytes| {
                 set(bytes);
             })?;
             0
@@ -270,10 +273,12 @@ fn steps(keys: &Keyspace, args: &Args, read_only: bool) -> Result<Vec<Step>, Com
 pub fn bitfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let steps = steps(keys, args, false)?;
     let written = steps.iter().filter(|step| !matches!(step.what, What::Get));
-    let Some(highest) = written.map(|step| (step.at + step.width as usize - 1) / 8 + 1).max() else {
+    let ranges: Vec<Range<usize>> =
+        written.map(|step| step.at / 8..(step.at + step.width as usize - 1) / 8 + 1).collect();
+    if ranges.is_empty() {
         return read(keys, args[1], &steps, out);
-    };
-    change(keys, args[1], highest, |bytes| {
+    }
+    change(keys, args[1], &ranges, |bytes| {
         out.array(steps.len());
         for step in &steps {
             let Step { at, width, signed, overflow, .. } = *step;

@@ -38,14 +38,15 @@ pub fn decrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 fn add(keys: &mut Keyspace, key: &[u8], step: i64, out: &mut Reply) -> Outcome {
     let mut sum = step;
-    if let Some(mut value) = keys.edit(key) {
-        let old = match &*value {
+    let is_there = keys.update(key, |value| {
+        let old = match value {
             Value::Int(number) => *number,
             other => parse_int(&other.as_string().ok_or(WRONGTYPE)?).ok_or(NOT_AN_INTEGER)?,
         };
         sum = old.checked_add(step).ok_or(OVERFLOW)?;
-        *value = Value::Int(sum);
-    } else {
+        Ok(Value::Int(sum))
+    })?;
+    if !is_there {
         keys.insert(key, Value::Int(step));
     }
     keys.changed_by(Classes::STRING, "incrby", key);
@@ -61,9 +62,7 @@ pub fn incrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         decimal::Problem::Infinite => NAN_OR_INFINITY,
     })?;
     let text = Value::Text(SmallBytes::new(sum.as_bytes()));
-    if let Some(mut value) = keys.edit(args[1]) {
-        *value = text;
-    } else {
+    if !keys.update(args[1], |_| Ok(text.clone()))? {
         keys.insert(args[1], text);
     }
     keys.changed_by(Classes::STRING, "incrbyfloat", args[1]);

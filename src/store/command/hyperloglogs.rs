@@ -11,6 +11,9 @@ use crate::store::value::Value;
 use super::in_place::edit;
 use super::strings::grow;
 
+/// No HyperLogLog is longer, in bytes.
+const LONGEST: usize = 16 << 10;
+
 fn error(problem: Problem) -> CommandError {
     CommandError::new(match problem {
         Problem::NotOne => "WRONGTYPE Key is not a valid HyperLogLog string value.",
@@ -40,7 +43,7 @@ fn create(keys: &mut Keyspace, key: &[u8]) -> Result<bool, CommandError> {
 pub fn pfadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let is_new = create(keys, args[1])?;
     let mut changed = false;
-    let outcome = edit(keys, args[1], |bytes| {
+    let outcome = edit(keys, args[1], &[0..LONGEST], |bytes| {
         args[2..].iter().try_for_each(|element| {
             changed |= hyperloglog::add(bytes, element)?;
             Ok(())
@@ -60,7 +63,7 @@ pub fn pfcount(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         let known = with(keys, key, hyperloglog::known)?;
         if known == Some(None) {
             with(keys, key, |bytes| hyperloglog::merge(bytes, &mut registers))?.transpose().map_err(error)?;
-            edit(keys, key, |bytes| hyperloglog::note(bytes, hyperloglog::estimate(&registers)));
+            edit(keys, key, &[0..LONGEST], |bytes| hyperloglog::note(bytes, hyperloglog::estimate(&registers)));
         }
         let known = with(keys, key, hyperloglog::known)?.flatten();
         out.int(known.unwrap_or(0) as i64);
@@ -91,7 +94,7 @@ pub fn pfmerge(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         hyperloglog::set(&mut bytes, at, *count).map_err(error)?;
     }
     hyperloglog::make_stale(&mut bytes);
-    grow(keys, "pfadd", args[1], |old| *old = bytes)?;
+    grow(keys, "pfadd", args[1], &[0..LONGEST], |old| *old = bytes)?;
     out.ok();
     Ok(())
 }

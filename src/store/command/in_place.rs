@@ -1,11 +1,19 @@
 //! Strings that are changed in place.
 
+use std::ops::Range;
+
 use crate::store::keyspace::Keyspace;
 use crate::store::value::Value;
 
-/// Lends the string at a key, if there is one, to be changed; nobody is told of a change.
-pub fn edit<T>(keys: &mut Keyspace, key: &[u8], change: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
-    let mut value = keys.edit(key)?;
+/// Lends the string at a key, if there is one, to be changed in these ranges of its bytes or made longer; nobody
+/// is told of a change.
+pub fn edit<T>(
+    keys: &mut Keyspace,
+    key: &[u8],
+    ranges: &[Range<usize>],
+    change: impl FnOnce(&mut Vec<u8>) -> T,
+) -> Option<T> {
+    let mut value = keys.edit(key, ranges)?;
     if !matches!(*value, Value::Growing(_)) {
         let bytes = value.as_string()?.into_owned();
         *value = Value::Growing(Box::new(bytes));

@@ -202,7 +202,7 @@ impl Command<Run> {
     pub fn call(&self, data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
         let (changes, db) = (data.keys.changes, data.keys.selected);
         let writing = self.spec.flags.has(Flags::WRITE);
-        if writing && data.keys.journal.is_full() {
+        if writing && (data.keys.journal.is_full() || data.keys.is_script_full()) {
             return Err(CommandError::new("OOM one script or transaction may not change so much"));
         }
         data.keys.writing = writing;

@@ -1,5 +1,7 @@
 //! Strings.
 
+use std::ops::Range;
+
 use crate::store::args::{Cursor, int, is, positions};
 use crate::store::error::{CommandError, Outcome, SYNTAX, WRONGTYPE};
 use crate::store::keyspace::Keyspace;
@@ -9,6 +11,7 @@ use crate::store::resp::Args;
 use crate::store::value::Value;
 
 use super::expiry::{Unit, deadline};
+use super::in_place::edit;
 
 /// Appends the string at a key, or null.
 fn reply_string(keys: &mut Keyspace, key: &[u8], out: &mut Reply) -> Outcome {
@@ -255,31 +258,27 @@ pub fn strlen(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// Changes the bytes of a string in place; says how many there are then.
+/// Changes a string in these ranges of its bytes, or makes it longer; says how many bytes there are then.
 pub fn grow(
     keys: &mut Keyspace,
     event: &'static str,
     key: &[u8],
+    ranges: &[Range<usize>],
     change: impl FnOnce(&mut Vec<u8>),
 ) -> Result<usize, CommandError> {
-    let Some(mut value) = keys.edit(key) else {
+    let length = if keys.contains(key) {
+        edit(keys, key, ranges, |bytes| {
+            change(bytes);
+            bytes.len()
+        })
+        .ok_or(WRONGTYPE)?
+    } else {
         let mut bytes = Vec::new();
         change(&mut bytes);
         let length = bytes.len();
         keys.insert(key, Value::Growing(Box::new(bytes)));
-        keys.changed_by(Classes::STRING, event, key);
-        return Ok(length);
+        length
     };
-    if !matches!(*value, Value::Growing(_)) {
-        let bytes = value.as_string().ok_or(WRONGTYPE)?.into_owned();
-        *value = Value::Growing(Box::new(bytes));
-    }
-    let mut length = 0;
-    if let Value::Growing(bytes) = &mut *value {
-        change(bytes);
-        length = bytes.len();
-    }
-    drop(value);
     keys.changed_by(Classes::STRING, event, key);
     Ok(length)
 }
@@ -291,7 +290,7 @@ pub fn append(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         Some(value) => {
             let length = value.as_string().ok_or(WRONGTYPE)?.len() + tail.len();
             keys.check_growth(length, tail.len())?;
-            let length = grow(keys, "append", key, |bytes| bytes.extend_from_slice(tail))?;
+            let length = grow(keys, "append", key, &[length..length], |bytes| bytes.extend_from_slice(tail))?;
             out.len(length);
             return Ok(());
         }
@@ -313,7 +312,8 @@ pub fn setrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     }
     let end = offset.saturating_add(patch.len());
     keys.check_growth(end, end.saturating_sub(length))?;
-    let length = grow(keys, "setrange", key, |bytes| {
+    let patched = offset..offset + patch.len();
+    let length = grow(keys, "setrange", key, &[patched], |bytes| {
         let end = offset + patch.len();
         if bytes.len() < end {
             bytes.resize(end, 0);

@@ -1,9 +1,17 @@
 //! Databases as a whole: their sizes, emptying and exchanging them, what expires, and saving all of
 //! them for a rewrite of the log.
 
+use indexmap::IndexMap;
+
+use super::undo::{Flushed, Step};
 use super::{DATABASES, Item, Keyspace, SLOT};
 use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
+
+/// What keys take with their values.
+fn size(items: &IndexMap<SmallBytes, Item>) -> usize {
+    items.iter().map(|(key, item)| SLOT + key.heap_size() + item.value.footprint()).sum()
+}
 
 impl Keyspace {
     /// The number of keys in the selected database, expired ones that are not yet removed included.
@@ -22,25 +30,61 @@ impl Keyspace {
         Some((key, &item.value, item.expires != 0 && item.expires <= self.now))
     }
 
+    /// What all keys take with their values, counted anew.
+    #[cfg(test)]
+    pub fn counted(&self) -> usize {
+        self.dbs.iter().map(|db| size(&db.items)).sum()
+    }
+
     /// Removes everything from one database or from all.
     pub fn flush(&mut self, all: bool) {
         let range = if all { 0..DATABASES } else { self.selected..self.selected + 1 };
         for index in range {
-            self.snapshot.forget(index);
-            let db = std::mem::take(&mut self.dbs[index].items);
-            self.dbs[index].expiring.clear();
+            let begun = self.snapshot.forget(index);
+            let items = std::mem::take(&mut self.dbs[index].items);
+            let expiring = std::mem::take(&mut self.dbs[index].expiring);
             self.version += 1;
-            self.dbs[index].watchers.touch_all(self.version, |key| db.contains_key(key));
-            let size = |(key, item): (&SmallBytes, &Item)| SLOT + key.heap_size() + item.value.footprint();
-            self.used -= db.iter().map(size).sum::<usize>();
-            self.trash.throw_all(db.into_iter().map(|(key, item)| (key, item.value)).collect());
+            let touched = self.dbs[index].watchers.touch_all(self.version, |key| items.contains_key(key));
+            self.note_versions(index, touched);
+            self.used -= size(&items);
+            if self.undo.on {
+                self.note(|| Step::Unflush(index, Box::new(Flushed { items, expiring, begun })));
+            } else {
+                self.trash.throw_all(items.into_iter().map(|(key, item)| (key, item.value)).collect());
+            }
         }
         self.tracking.flushed();
         self.changes += 1;
     }
 
+    /// Puts back what was removed.
+    pub(super) fn unflush(&mut self, index: usize, Flushed { items, expiring, begun }: Flushed) {
+        self.used += size(&items);
+        (self.dbs[index].items, self.dbs[index].expiring) = (items, expiring);
+        self.snapshot.remember(begun);
+    }
+
+    fn note_versions(&mut self, db: usize, touched: Vec<(SmallBytes, u64)>) {
+        for (key, version) in touched {
+            self.note(|| Step::SetVersion(db, key, version));
+        }
+    }
+
     /// Exchanges two databases; watchers and waiters stay with their numbers.
     pub fn swap(&mut self, one: usize, other: usize) {
+        self.exchange(one, other);
+        self.note(|| Step::Swap(one, other));
+        for index in [one, other] {
+            self.version += 1;
+            let watchers = &mut self.dbs[index].watchers;
+            let touched = watchers.touch_all(self.version, |_| true);
+            self.ready.extend(watchers.awaited().map(|key| (index, key.clone())));
+            self.note_versions(index, touched);
+        }
+        self.changes += 1;
+    }
+
+    pub(super) fn exchange(&mut self, one: usize, other: usize) {
         self.snapshot.finish_begun(&mut self.dbs, &mut self.journal);
         self.dbs.swap(one, other);
         self.snapshot.start_over(&self.dbs);
@@ -49,13 +93,6 @@ impl Keyspace {
             let (head, tail) = self.dbs.split_at_mut(high);
             std::mem::swap(&mut head[low].watchers, &mut tail[0].watchers);
         }
-        for index in [one, other] {
-            self.version += 1;
-            let watchers = &mut self.dbs[index].watchers;
-            watchers.touch_all(self.version, |_| true);
-            self.ready.extend(watchers.awaited().map(|key| (index, key.clone())));
-        }
-        self.changes += 1;
     }
 
     /// Removes up to `limit` keys whose time is up.

@@ -2,22 +2,55 @@
 
 use std::ops::{Deref, DerefMut};
 
+use super::undo::{Place, Undo};
+use crate::store::value::{Collection, Value};
+
 /// A value under change; when it is dropped, the memory count is right again.
 pub struct Edit<'a, T> {
     used: &'a mut usize,
     value: &'a mut T,
     footprint: fn(&T) -> usize,
+    noted: Option<Noted<'a, T>>,
 }
 
-impl<'a, T> Edit<'a, T> {
-    pub(super) fn new(used: &'a mut usize, value: &'a mut T, footprint: fn(&T) -> usize) -> Self {
-        *used -= footprint(value);
-        Self { used, value, footprint }
+/// What is done at the end with the changes that the value has noted.
+struct Noted<'a, T> {
+    undo: &'a mut Undo,
+    place: Place,
+    before: usize,
+    end: fn(&mut T, &mut Undo, Place, usize),
+}
+
+impl<'a> Edit<'a, Value> {
+    /// A string under change. What takes that back is noted by the caller.
+    pub(super) fn string(used: &'a mut usize, value: &'a mut Value) -> Self {
+        *used -= value.footprint();
+        Self { used, value, footprint: Value::footprint, noted: None }
     }
+}
+
+impl<'a, T: Collection> Edit<'a, T> {
+    /// A collection under change, which is noted if that is wanted.
+    pub(super) fn collection(used: &'a mut usize, value: &'a mut T, undo: Option<&'a mut Undo>, place: Place) -> Self {
+        *used -= T::footprint(value);
+        let noted = undo.map(|undo| {
+            let before = value.start_noting(&mut undo.logs);
+            Noted { undo, place, before, end: end::<T> }
+        });
+        Self { used, value, footprint: T::footprint, noted }
+    }
+}
+
+fn end<T: Collection>(value: &mut T, undo: &mut Undo, place: Place, before: usize) {
+    let count = value.stop_noting(&mut undo.logs) - before;
+    undo.note_changes(place, T::KIND, count);
 }
 
 impl<T> Drop for Edit<'_, T> {
     fn drop(&mut self) {
+        if let Some(Noted { undo, place, before, end }) = &mut self.noted {
+            end(self.value, undo, *place, *before);
+        }
         *self.used += (self.footprint)(self.value);
     }
 }

@@ -32,8 +32,9 @@ struct Progress {
     begun: Option<Begun>,
 }
 
+/// A value of which a part is saved.
 #[derive(Debug)]
-struct Begun {
+pub struct Begun {
     db: usize,
     key: SmallBytes,
     done: Position,
@@ -81,11 +82,16 @@ impl Snapshot {
     }
 
     /// Forgets a value that is saved in part, because its whole database goes.
-    pub fn forget(&mut self, db: usize) {
+    pub fn forget(&mut self, db: usize) -> Option<Begun> {
+        self.progress.as_mut()?.begun.take_if(|begun| begun.db == db)
+    }
+
+    /// Goes on with such a value, because its database is back.
+    pub fn remember(&mut self, begun: Option<Begun>) {
         if let Some(progress) = &mut self.progress
-            && progress.begun.as_ref().is_some_and(|begun| begun.db == db)
+            && begun.is_some()
         {
-            progress.begun = None;
+            progress.begun = begun;
         }
     }
 

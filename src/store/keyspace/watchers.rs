@@ -38,21 +38,24 @@ impl Watchers {
         changed
     }
 
-    /// Notes that a key was changed in this version.
-    pub fn touch(&mut self, key: &[u8], version: u64) {
-        if !self.watched.is_empty()
-            && let Some(watch) = self.watched.get_mut(key)
-        {
-            watch.version = version;
+    /// Notes that a key was changed in this version; says which one it had, if somebody watches it.
+    pub fn touch(&mut self, key: &[u8], version: u64) -> Option<u64> {
+        if self.watched.is_empty() {
+            return None;
         }
+        self.watched.get_mut(key).map(|watch| std::mem::replace(&mut watch.version, version))
     }
 
-    /// Notes that all watched keys that existed were changed in this version.
-    pub fn touch_all(&mut self, version: u64, existed: impl Fn(&[u8]) -> bool) {
-        for (key, watch) in &mut self.watched {
-            if existed(key) {
-                watch.version = version;
-            }
+    /// Notes that all watched keys that existed were changed in this version; says which ones they had.
+    pub fn touch_all(&mut self, version: u64, existed: impl Fn(&[u8]) -> bool) -> Vec<(SmallBytes, u64)> {
+        let touched = self.watched.iter_mut().filter(|(key, _)| existed(key));
+        touched.map(|(key, watch)| (key.clone(), std::mem::replace(&mut watch.version, version))).collect()
+    }
+
+    /// Takes back that a key was changed.
+    pub fn set_version(&mut self, key: &[u8], version: u64) {
+        if let Some(watch) = self.watched.get_mut(key) {
+            watch.version = version;
         }
     }
 

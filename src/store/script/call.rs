@@ -17,8 +17,8 @@ const SPREADING: [&str; 2] = ["publish", "spublish"];
 
 /// Runs a command for a script; the inner error is Redis's, the outer one the engine's.
 pub fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Result<Value, String>> {
-    if let Some(ended) = shared.ended.get() {
-        return Ok(Err(ended.text().to_owned()));
+    if let Some(ended) = shared.why_ended() {
+        return Ok(Err(ended.to_owned()));
     }
     let mut session = shared.session.borrow_mut();
     let Some(session) = session.as_mut() else {

@@ -27,7 +27,7 @@ impl<'a> Builder<'a> {
         if self.steps.is_multiple_of(LOOK_EVERY)
             && let Some(ended) = self.state.look()
         {
-            return Err(ended.text().to_owned());
+            return Err(ended.to_owned());
         }
         if self.text.len() + bytes > self.state.memory.get() {
             return Err("not enough memory".to_owned());

@@ -39,7 +39,7 @@ impl Writer<'_> {
         if self.written.is_multiple_of(LOOK_EVERY)
             && let Some(ended) = self.state.look()
         {
-            return Err(CommandError::new(ended.text()));
+            return Err(CommandError::new(ended));
         }
         if self.out.buf.len() > self.end {
             return Err(CommandError::new("ERR the script's reply is larger than a reply may be"));

@@ -70,11 +70,15 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// What the script's caller is told.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::OutOfTime => "ERR Script ended: it ran for longer than script-time-limit allows.",
-            Self::Killed => "ERR Script killed by user with SCRIPT KILL...",
+    /// What the script's caller is told. `written`: whether there was something to be undone.
+    fn text(self, written: bool) -> &'static str {
+        match (self, written) {
+            (Self::OutOfTime, false) => "ERR Script ended: it ran for longer than script-time-limit allows.",
+            (Self::OutOfTime, true) => {
+                "ERR Script ended: it ran for longer than script-time-limit allows. What it wrote was undone."
+            }
+            (Self::Killed, false) => "ERR Script killed by user with SCRIPT KILL...",
+            (Self::Killed, true) => "ERR Script ended: the store stops. What it wrote was undone.",
         }
     }
 }
@@ -158,9 +162,14 @@ impl State {
         self.session.borrow_mut().take()
     }
 
-    /// Looks at the clock, and lets others have their turn if the script takes long. Returns whether it
-    /// has to end.
-    pub fn look(&self) -> Option<Ended> {
+    /// Why the script has to end, if it has.
+    pub fn why_ended(&self) -> Option<&'static str> {
+        self.ended.get().map(|ended| ended.text(self.has_written.get()))
+    }
+
+    /// Looks at the clock, and lets others have their turn if the script takes long. Returns why it has to
+    /// end, if it has.
+    pub fn look(&self) -> Option<&'static str> {
         if self.ended.get().is_none() {
             let now = Instant::now();
             if self.until.get().is_some_and(|until| now >= until) {
@@ -172,6 +181,6 @@ impl State {
                 self.ended.set(Some(Ended::Killed));
             }
         }
-        self.ended.get()
+        self.why_ended()
     }
 }

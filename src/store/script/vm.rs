@@ -47,7 +47,7 @@ impl Vm {
             if watched.ended_line.get().is_none() {
                 watched.ended_line.set(position(lua));
             }
-            Err(mlua::Error::RuntimeError(ended.text().to_owned()))
+            Err(mlua::Error::RuntimeError(ended.to_owned()))
         })?;
         let mut vm = Self { lua, state, run, compiled: HashMap::new(), memory: 0, exhausted: false };
         vm.set_limits(options);
@@ -105,6 +105,11 @@ impl Vm {
         self.state.has_written.get()
     }
 
+    /// Whether the script that ran last was ended before its end.
+    pub fn was_ended(&self) -> bool {
+        self.state.ended.get().is_some()
+    }
+
     /// Runs a script that [`Self::compile`] has accepted.
     pub fn run(
         &mut self,
@@ -132,9 +137,9 @@ impl Vm {
                 Err(CommandError::new(format!("ERR {error} script: {}", String::from_utf8_lossy(name))))
             }
         };
-        if let Some(ended) = self.state.ended.get() {
+        if let Some(ended) = self.state.why_ended() {
             let line = self.state.ended_line.get();
-            outcome = Err(located(ended.text(), name, line));
+            outcome = Err(located(ended, name, line));
         }
         if let Some(session) = self.state.finish() {
             *data = session.data;

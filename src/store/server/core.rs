@@ -93,10 +93,10 @@ impl Core {
         self.server.serve_meanwhile = Some(Rc::new(move |server| serve(Self::around(server))));
     }
 
-    /// Ends the running script, if it takes long and has written nothing.
+    /// Ends the running script, if it takes long. What it has written is undone.
     pub fn end_script(&mut self) {
         if let Some(busy) = &mut self.server.busy {
-            busy.ending |= !busy.has_written;
+            busy.ending = true;
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::store::resp::Args;
+use crate::store::undo::Recorder;
 
+use super::changes::{Counters, EntriesChange, as_it_is, put_back};
 use super::id::Id;
 use super::node::{Entry, Node};
 use super::radix;
@@ -22,6 +24,8 @@ pub struct Entries {
     /// How many entries were ever added.
     pub added: u64,
     heap: usize,
+    /// What takes its changes back.
+    pub changes: Recorder<EntriesChange>,
 }
 
 /// How far a stream is to be trimmed.
@@ -77,6 +81,9 @@ impl Entries {
             let node = Node::new(id, fields);
             self.heap += node.heap();
             self.nodes.push_back(node);
+            self.changes.note(|| (EntriesChange::PopNode, 0));
+        } else if let Some(node) = self.nodes.back() {
+            self.changes.note(|| as_it_is(self.nodes.len() - 1, node));
         }
         if let Some(node) = self.nodes.back_mut() {
             self.heap -= node.heap();
@@ -141,8 +148,11 @@ impl Entries {
         };
         self.heap -= node.heap();
         if node.live() <= 1 {
-            self.nodes.remove(at);
+            if let Some(node) = self.nodes.remove(at) {
+                self.changes.note(|| put_back(at, node));
+            }
         } else {
+            self.changes.note(|| as_it_is(at, node));
             node.delete(place);
             self.heap += node.heap();
         }
@@ -171,11 +181,14 @@ impl Entries {
             };
             if whole {
                 self.heap -= node.heap();
-                self.nodes.pop_front();
+                if let Some(node) = self.nodes.pop_front() {
+                    self.changes.note(|| put_back(0, node));
+                }
                 self.len -= live;
                 continue;
             }
             if !trim.whole_nodes {
+                self.changes.note(|| as_it_is(0, node));
                 self.heap -= node.heap();
                 self.len -= trim_node(node, trim.bound, self.len);
                 self.heap += node.heap();
@@ -208,6 +221,33 @@ impl Entries {
             std::cmp::Ordering::Less => Some(self.added - self.len.min(self.added)),
             std::cmp::Ordering::Equal => Some(self.added - self.len.min(self.added) + 1),
             std::cmp::Ordering::Greater => None,
+        }
+    }
+
+    /// Notes the counters, if changes are noted, before anything else changes.
+    pub fn note_counters(&mut self) {
+        let &mut Self { len, added, last, first, max_deleted, .. } = self;
+        self.changes.note(|| (EntriesChange::Counters(Counters { len, added, last, first, max_deleted }), 0));
+    }
+
+    /// Takes the last change back that there was.
+    pub fn undo(&mut self, change: EntriesChange) {
+        match change {
+            EntriesChange::Counters(Counters { len, added, last, first, max_deleted }) => {
+                (self.len, self.added, self.last) = (len, added, last);
+                (self.first, self.max_deleted) = (first, max_deleted);
+            }
+            EntriesChange::Node(at, old) => {
+                if let Some(node) = self.nodes.get_mut(at) {
+                    self.heap = self.heap + old.heap() - node.heap();
+                    *node = old;
+                }
+            }
+            EntriesChange::PopNode => self.heap -= self.nodes.pop_back().map_or(0, |node| node.heap()),
+            EntriesChange::PutNode(at, node) => {
+                self.heap += node.heap();
+                self.nodes.insert(at, node);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use slab::Slab;
 
 use crate::store::small_bytes::SmallBytes;
+use crate::store::undo::Recorder;
 
 use super::entries::Entries;
 use super::id::Id;
@@ -47,6 +48,23 @@ pub struct Group {
     names: BTreeMap<SmallBytes, usize>,
     consumers: Slab<Consumer>,
     heap: usize,
+    /// What takes its changes back, but for how far it has read.
+    pub changes: Recorder<GroupChange>,
+}
+
+/// What takes a change of a group back.
+#[derive(Debug)]
+pub enum GroupChange {
+    /// Takes out a consumer that has nothing pending.
+    TakeConsumer(SmallBytes),
+    /// Puts a consumer back with what it had pending.
+    PutConsumer(Box<Consumer>, Vec<(Id, Pending)>),
+    /// Sets when a consumer was seen.
+    See(usize, u64),
+    /// Gives an entry back to the consumer that had it.
+    Give(Id, Pending),
+    /// Takes an entry out of what is pending.
+    Forget(Id),
 }
 
 impl Group {
@@ -88,6 +106,7 @@ impl Group {
         let name = SmallBytes::new(name);
         self.heap += CONSUMER + 2 * name.heap_size();
         let number = self.consumers.insert(Consumer { name: name.clone(), seen: now, pending: BTreeSet::new() });
+        self.changes.note(|| (GroupChange::TakeConsumer(name.clone()), name.heap_size()));
         self.names.insert(name, number);
         Some(number)
     }
@@ -97,16 +116,19 @@ impl Group {
         let number = self.names.remove(name)?;
         let consumer = self.consumers.try_remove(number)?;
         self.heap -= CONSUMER + 2 * consumer.name.heap_size();
-        for id in &consumer.pending {
-            self.pending.remove(id);
-        }
-        Some(consumer.pending.len())
+        let had = consumer.pending.iter().filter_map(|id| self.pending.remove_entry(id));
+        let pending: Vec<(Id, Pending)> = had.collect();
+        let count = pending.len();
+        let held = CONSUMER + count * PENDING;
+        self.changes.note(|| (GroupChange::PutConsumer(Box::new(consumer), pending), held));
+        Some(count)
     }
 
     /// Notes that a consumer has asked for something.
     pub fn see(&mut self, number: usize, now: u64) {
         if let Some(consumer) = self.consumers.get_mut(number) {
-            consumer.seen = now;
+            let before = std::mem::replace(&mut consumer.seen, now);
+            self.changes.note(|| (GroupChange::See(number, before), 0));
         }
     }
 
@@ -140,6 +162,7 @@ impl Group {
     /// Gives an entry to a consumer, whoever had it.
     pub fn give(&mut self, id: Id, pending: Pending) {
         let old = self.pending.insert(id, pending);
+        self.changes.note(|| (old.map_or(GroupChange::Forget(id), |old| GroupChange::Give(id, old)), 0));
         if let Some(old) = old
             && old.consumer != pending.consumer
             && let Some(consumer) = self.consumers.get_mut(old.consumer)
@@ -159,6 +182,25 @@ impl Group {
         if let Some(consumer) = self.consumers.get_mut(pending.consumer) {
             consumer.pending.remove(&id);
         }
+        self.changes.note(|| (GroupChange::Give(id, pending), 0));
         true
+    }
+
+    /// Takes the last change back that there was.
+    pub fn undo(&mut self, change: GroupChange) {
+        match change {
+            GroupChange::TakeConsumer(name) => drop(self.remove_consumer(&name)),
+            GroupChange::PutConsumer(consumer, pending) => {
+                self.heap += CONSUMER + 2 * consumer.name.heap_size();
+                let name = consumer.name.clone();
+                // A slab fills the gap that came last, so the number is the one that it had.
+                let number = self.consumers.insert(*consumer);
+                self.names.insert(name, number);
+                self.pending.extend(pending);
+            }
+            GroupChange::See(number, before) => self.see(number, before),
+            GroupChange::Give(id, pending) => self.give(id, pending),
+            GroupChange::Forget(id) => drop(self.forget(id)),
+        }
     }
 }

@@ -128,12 +128,22 @@ fn run(
     let mut data = std::mem::take(&mut server.data);
     data.keys.tracking.begin_script(keys);
     server.data.keys.set_time(data.keys.time());
+    if !read_only {
+        data.begin_script();
+    }
     let outcome = HOST.set(server, || vm.run(name, &mut data, permission, keys, argv, out));
+    let undone = vm.was_ended() && vm.has_written();
+    if undone {
+        tracing::warn!("a script was ended before its end; what it had written was undone");
+        data.undo_changes();
+    } else if !read_only {
+        data.keep_changes();
+    }
     server.data = data;
     server.data.keys.selected = db;
     server.data.keys.tracking.end_script();
     if server.busy.take().is_some() {
-        watches::catch_up(server, vm.has_written());
+        watches::catch_up(server, vm.has_written() && !undone);
         server.schedule(slot);
         tracing::info!("the script that kept the store busy has finished");
     }

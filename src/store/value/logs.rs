@@ -1,0 +1,73 @@
+//! What takes changes back, by the type of the value.
+
+use super::hash::HashChange;
+use super::list::ListChange;
+use super::set::SetChange;
+use crate::store::stream::StreamChange;
+use crate::store::undo::Changes;
+use crate::store::zset::ZsetChange;
+
+/// The type of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A list.
+    List,
+    /// A hash.
+    Hash,
+    /// A set.
+    Set,
+    /// A sorted set.
+    Zset,
+    /// A stream.
+    Stream,
+}
+
+/// The changes of all collections of each type, the last at the end. A collection has those of its type while
+/// it is under change.
+#[derive(Debug, Default)]
+pub struct Logs {
+    /// Those of lists.
+    pub list: Option<Box<Changes<ListChange>>>,
+    /// Those of hashes.
+    pub hash: Option<Box<Changes<HashChange>>>,
+    /// Those of sets.
+    pub set: Option<Box<Changes<SetChange>>>,
+    /// Those of sorted sets.
+    pub zset: Option<Box<Changes<ZsetChange>>>,
+    /// Those of streams.
+    pub stream: Option<Box<Changes<StreamChange>>>,
+}
+
+/// This much room is kept for the next changes.
+const KEPT: usize = 64;
+
+fn clear<C>(changes: &mut Option<Box<Changes<C>>>) {
+    match changes {
+        Some(changes) if changes.list.capacity() <= KEPT => {
+            changes.list.clear();
+            changes.bytes = 0;
+        }
+        changes => *changes = None,
+    }
+}
+
+impl Logs {
+    /// Forgets all changes.
+    pub fn clear(&mut self) {
+        clear(&mut self.list);
+        clear(&mut self.hash);
+        clear(&mut self.set);
+        clear(&mut self.zset);
+        clear(&mut self.stream);
+    }
+
+    /// About how many bytes they take.
+    pub fn size(&self) -> usize {
+        let Self { list, hash, set, zset, stream } = self;
+        list.as_ref().map_or(0, |changes| changes.size())
+            + hash.as_ref().map_or(0, |changes| changes.size())
+            + set.as_ref().map_or(0, |changes| changes.size())
+            + zset.as_ref().map_or(0, |changes| changes.size())
+            + stream.as_ref().map_or(0, |changes| changes.size())
+    }
+}
