@@ -20,7 +20,7 @@ const TEMPLATES: &[&str] = &[
     "SET k v", "SET k v PX 50", "SET k v KEEPTTL", "GETSET k v", "SETNX k v", "MSET k v k v", "APPEND k v",
     "SETRANGE k n v", "SETBIT k n 1", "BITFIELD k SET u8 n 200 INCRBY i16 9 n OVERFLOW FAIL SET u4 70 3",
     "BITOP XOR k k k", "INCRBY k n", "DECR k", "INCRBYFLOAT k 1.5", "GETDEL k", "GETEX k PX 70", "PFADD k v v",
-    "PFMERGE k k k", "PFCOUNT k",
+    "PFMERGE k k k", "PFCOUNT k", "PFADD p v v v", "PFADD p v", "SETRANGE p 99 v",
     "DEL k", "UNLINK k k", "RENAME k k", "RENAMENX k k", "COPY k k REPLACE", "COPY k k DB 1", "MOVE k 1",
     "EXPIRE k 100", "PEXPIRE k 3", "PEXPIREAT k 1", "PERSIST k", "SELECT 0", "SELECT 1", "SWAPDB 0 1", "FLUSHDB", "FLUSHALL",
     "LPUSH k v v", "RPUSH k v v v", "LPUSHX k v", "LPOP k", "LPOP k n", "RPOP k n", "LSET k n v", "LSET k -1 v",

@@ -1,6 +1,7 @@
 //! Strings as rows of bits.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use crate::store::args::{int, is};
 use crate::store::bits::{self, Overflow};
@@ -66,7 +67,7 @@ pub fn setbit(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         old
     };
     let is_there = keys.contains(args[1]);
-    let old = match edit(keys, args[1], &[at / 8..end], set) {
+    let old = match edit(keys, args[1], from_ref(&(at / 8..end)), set) {
         Some(old) => old,
         None => {
             grow(keys, "setbit", args[1], &[], |bytes| {

@@ -1,5 +1,8 @@
 //! Counting different elements without keeping them.
 
+use std::ops::Range;
+use std::slice::from_ref;
+
 use crate::store::error::{CommandError, Outcome, WRONGTYPE};
 use crate::store::hyperloglog::{self, Problem, REGISTERS};
 use crate::store::keyspace::Keyspace;
@@ -11,8 +14,8 @@ use crate::store::value::Value;
 use super::in_place::edit;
 use super::strings::grow;
 
-/// No HyperLogLog is longer, in bytes.
-const LONGEST: usize = 16 << 10;
+/// All bytes of a HyperLogLog, and more than the longest has.
+const WHOLE: Range<usize> = 0..16 << 10;
 
 fn error(problem: Problem) -> CommandError {
     CommandError::new(match problem {
@@ -43,7 +46,7 @@ fn create(keys: &mut Keyspace, key: &[u8]) -> Result<bool, CommandError> {
 pub fn pfadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let is_new = create(keys, args[1])?;
     let mut changed = false;
-    let outcome = edit(keys, args[1], &[0..LONGEST], |bytes| {
+    let outcome = edit(keys, args[1], from_ref(&WHOLE), |bytes| {
         args[2..].iter().try_for_each(|element| {
             changed |= hyperloglog::add(bytes, element)?;
             Ok(())
@@ -63,7 +66,7 @@ pub fn pfcount(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         let known = with(keys, key, hyperloglog::known)?;
         if known == Some(None) {
             with(keys, key, |bytes| hyperloglog::merge(bytes, &mut registers))?.transpose().map_err(error)?;
-            edit(keys, key, &[0..LONGEST], |bytes| hyperloglog::note(bytes, hyperloglog::estimate(&registers)));
+            edit(keys, key, from_ref(&WHOLE), |bytes| hyperloglog::note(bytes, hyperloglog::estimate(&registers)));
         }
         let known = with(keys, key, hyperloglog::known)?.flatten();
         out.int(known.unwrap_or(0) as i64);
@@ -94,7 +97,7 @@ pub fn pfmerge(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         hyperloglog::set(&mut bytes, at, *count).map_err(error)?;
     }
     hyperloglog::make_stale(&mut bytes);
-    grow(keys, "pfadd", args[1], &[0..LONGEST], |old| *old = bytes)?;
+    grow(keys, "pfadd", args[1], from_ref(&WHOLE), |old| *old = bytes)?;
     out.ok();
     Ok(())
 }

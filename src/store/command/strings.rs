@@ -1,6 +1,7 @@
 //! Strings.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use crate::store::args::{Cursor, int, is, positions};
 use crate::store::error::{CommandError, Outcome, SYNTAX, WRONGTYPE};
@@ -290,7 +291,7 @@ pub fn append(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         Some(value) => {
             let length = value.as_string().ok_or(WRONGTYPE)?.len() + tail.len();
             keys.check_growth(length, tail.len())?;
-            let length = grow(keys, "append", key, &[length..length], |bytes| bytes.extend_from_slice(tail))?;
+            let length = grow(keys, "append", key, from_ref(&(length..length)), |bytes| bytes.extend_from_slice(tail))?;
             out.len(length);
             return Ok(());
         }
@@ -313,7 +314,7 @@ pub fn setrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let end = offset.saturating_add(patch.len());
     keys.check_growth(end, end.saturating_sub(length))?;
     let patched = offset..offset + patch.len();
-    let length = grow(keys, "setrange", key, &[patched], |bytes| {
+    let length = grow(keys, "setrange", key, from_ref(&patched), |bytes| {
         let end = offset + patch.len();
         if bytes.len() < end {
             bytes.resize(end, 0);

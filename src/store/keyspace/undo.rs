@@ -5,7 +5,7 @@
 //! it is noted or not. The steps are taken from the last to the first, each on the databases as the change has
 //! left them; that is why positions in tables are enough to say what is meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 use indexmap::IndexMap;
@@ -53,6 +53,8 @@ pub struct Flushed {
     pub begun: Option<Begun>,
 }
 
+/// A string that is longer than this is noted whole only once, in bytes.
+const SHORT: usize = 64;
 /// Room that is kept for the next script's steps.
 const KEPT: usize = 64;
 /// A script may not have changed more than this, in bytes, beside what it has removed.
@@ -77,6 +79,8 @@ pub struct Undo {
     /// Where other things stood when the script began.
     pub before: Before,
     steps: Vec<Step>,
+    /// The strings that are noted whole since keys have last changed places: what becomes of them is noted.
+    whole: HashSet<Place>,
     bytes: usize,
     used: usize,
 }
@@ -90,6 +94,9 @@ impl Undo {
 
     /// Notes what takes a change back, and about how many bytes it holds beside its own size.
     pub fn note(&mut self, step: Step, held: usize) {
+        if !self.whole.is_empty() && !matches!(step, Step::SetBytes(..) | Step::SetExpiry(..) | Step::SetVersion(..)) {
+            self.whole.clear();
+        }
         self.steps.push(step);
         self.bytes += held;
     }
@@ -112,7 +119,11 @@ impl Undo {
         };
         for range in ranges {
             let at = range.start.min(bytes.len());
-            let old = bytes[at..range.end.clamp(at, bytes.len())].to_vec();
+            let old = &bytes[at..range.end.clamp(at, bytes.len())];
+            if old.len() > SHORT && old.len() == bytes.len() && !self.whole.insert(place) {
+                continue;
+            }
+            let old = old.to_vec();
             let held = old.len();
             self.note(Step::SetBytes(place, bytes.len(), at, old), held);
         }
@@ -140,6 +151,7 @@ impl Undo {
     pub fn end(&mut self) -> Vec<Step> {
         self.on = false;
         self.bytes = 0;
+        self.whole.clear();
         std::mem::take(&mut self.steps)
     }
 
