@@ -2,7 +2,7 @@
 //!
 //! `Data` is handed as a whole to the script that runs.
 
-use super::keyspace::Keyspace;
+use super::keyspace::{Keyspace, begin_script, keep_changes, undo_changes};
 use super::keyspace_events::Classes;
 use super::pubsub::{Kind, PubSub};
 use super::resp::Args;
@@ -30,17 +30,17 @@ impl Data {
     /// Begins to note what a script does.
     pub fn begin_script(&mut self) {
         self.published = (self.pubsub.outbox.len(), self.pubsub.outgoing);
-        self.keys.begin_script();
+        begin_script(&mut self.keys);
     }
 
     /// Keeps what the script has done.
     pub fn keep_changes(&mut self) {
-        self.keys.keep_changes();
+        keep_changes(&mut self.keys);
     }
 
     /// Takes back what the script has done: what it has changed is as before, and nobody will be told of it.
     pub fn undo_changes(&mut self) {
-        self.keys.undo_changes();
+        undo_changes(&mut self.keys);
         self.pubsub.outbox.truncate(self.published.0);
         self.pubsub.outgoing = self.published.1;
     }

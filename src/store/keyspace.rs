@@ -7,6 +7,8 @@
 //! what a running rewrite of the log has yet to save. A command that has changed a key says so with
 //! [`Keyspace::changed`], which wakes watchers and blocked clients.
 
+use std::ops::Range;
+
 use super::clock::Time;
 use super::error::{CommandError, WRONGTYPE};
 use super::eviction::{Policy, Usage};
@@ -30,6 +32,7 @@ mod watchers;
 pub use edit::Edit;
 pub use evicting::evict_one;
 pub use limits::Limits;
+pub use undoing::{begin_script, keep_changes, undo_changes};
 
 use db::{Db, Item, SLOT};
 use snapshot::Snapshot;
@@ -145,6 +148,41 @@ impl Keyspace {
         }
     }
 
+    /// Replaces the value of a key by what is made of it; it ends when it did. Says whether the key is there.
+    pub fn update(
+        &mut self,
+        key: &[u8],
+        make: impl FnOnce(&Value) -> Result<Value, CommandError>,
+    ) -> Result<bool, CommandError> {
+        let Some(index) = self.find(key) else { return Ok(false) };
+        self.touch_usage(index);
+        self.preserve(self.selected, index);
+        let Some((_, item)) = self.dbs[self.selected].items.get_index_mut(index) else { return Ok(false) };
+        let value = make(&item.value)?;
+        let new = value.footprint();
+        let old = std::mem::replace(&mut item.value, value);
+        self.used = self.used + new - old.footprint();
+        self.undo.replaced((self.selected, index), old, &mut self.trash);
+        Ok(true)
+    }
+
+    /// The string at a key, to be changed in these ranges of its bytes or made longer.
+    pub fn edit(&mut self, key: &[u8], ranges: &[Range<usize>]) -> Option<Edit<'_, Value>> {
+        let index = self.find(key)?;
+        self.touch_usage(index);
+        self.preserve(self.selected, index);
+        let item = self.dbs[self.selected].items.get_index_mut(index)?.1;
+        if self.undo.on {
+            self.undo.note_string((self.selected, index), &item.value, ranges);
+        }
+        Some(Edit::string(&mut self.used, &mut item.value))
+    }
+
+    /// Whether a script has changed so much that it must change no more.
+    pub fn is_script_full(&self) -> bool {
+        self.undo.is_full(self.used)
+    }
+
     /// The value of a key as a collection of one type, to be changed.
     pub fn write<T: Collection>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, CommandError> {
         let Some(index) = self.find(key) else {
@@ -181,11 +219,11 @@ impl Keyspace {
                 let old = std::mem::replace(&mut item.value, value);
                 let expired = std::mem::take(&mut item.expires);
                 self.used -= old.footprint();
-                self.replaced((self.selected, index), old);
+                self.undo.replaced((self.selected, index), old, &mut self.trash);
                 if expired != 0 {
                     self.dbs[self.selected].expiring.remove(&(expired, SmallBytes::new(key)));
                     let place = (self.selected, index);
-                    self.note(|| Step::SetExpiry(place, expired));
+                    self.undo.note(|| Step::SetExpiry(place, expired));
                 }
             }
             None => {
@@ -195,7 +233,7 @@ impl Keyspace {
                 let item = Item { value, expires: 0, epoch: self.snapshot.epoch, usage };
                 self.dbs[self.selected].items.insert(name, item);
                 let db = self.selected;
-                self.note(|| Step::PopKey(db));
+                self.undo.note(|| Step::PopKey(db));
                 self.tell(Classes::NEW, "new", key);
             }
         }
@@ -212,7 +250,7 @@ impl Keyspace {
         let Some(value) = self.remove(key) else {
             return false;
         };
-        self.discard(value);
+        self.undo.discard(value, &mut self.trash);
         self.changed_by(Classes::GENERIC, "del", key);
         true
     }
@@ -221,29 +259,7 @@ impl Keyspace {
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = self.find(key).is_some_and(|index| self.db().items[index].value.elements() == 0);
         let removed = if empty { self.remove(key) } else { None };
-        removed.map(|value| self.discard(value)).is_some()
-    }
-
-    /// When the key ends: `None` if it is missing, `Some(0)` if never.
-    pub fn expiry(&mut self, key: &[u8]) -> Option<u64> {
-        let index = self.find(key)?;
-        Some(self.db().items[index].expires)
-    }
-
-    /// Sets when the key ends, 0 for never; the key must be there.
-    pub fn set_expiry(&mut self, key: &[u8], at: u64) {
-        let Some(index) = self.find(key) else { return };
-        self.preserve(self.selected, index);
-        let db = &mut self.dbs[self.selected];
-        let old = std::mem::replace(&mut db.items[index].expires, at);
-        if old != 0 {
-            db.expiring.remove(&(old, SmallBytes::new(key)));
-        }
-        if at != 0 {
-            db.expiring.insert((at, SmallBytes::new(key)));
-        }
-        let place = (self.selected, index);
-        self.note(|| Step::SetExpiry(place, old));
+        removed.map(|value| self.undo.discard(value, &mut self.trash)).is_some()
     }
 
     /// Notes that a command has changed a key of the selected database.
@@ -336,7 +352,7 @@ impl Keyspace {
         };
         let key = key.clone();
         let value = self.take(db, index);
-        self.discard(value);
+        self.undo.discard(value, &mut self.trash);
         self.touch(db, &key);
         self.events.note(Classes::EXPIRED, "expired", db, &key);
         self.expired += 1;
@@ -353,7 +369,7 @@ impl Keyspace {
         self.version += 1;
         self.tracking.changed(key);
         if let Some(before) = self.dbs[db].watchers.touch(key, self.version) {
-            self.note(|| Step::SetVersion(db, SmallBytes::new(key), before));
+            self.undo.note(|| Step::SetVersion(db, SmallBytes::new(key), before));
         }
     }
 
@@ -370,7 +386,7 @@ impl Keyspace {
         if item.expires != 0 {
             db.expiring.remove(&end);
         }
-        self.note(|| Step::PutKey(place, end.1, item, false));
+        self.undo.note(|| Step::PutKey(place, end.1, item, false));
         value
     }
 }

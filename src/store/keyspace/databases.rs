@@ -48,7 +48,7 @@ impl Keyspace {
             self.note_versions(index, touched);
             self.used -= size(&items);
             if self.undo.on {
-                self.note(|| Step::Unflush(index, Box::new(Flushed { items, expiring, begun })));
+                self.undo.note(|| Step::Unflush(index, Box::new(Flushed { items, expiring, begun })));
             } else {
                 self.trash.throw_all(items.into_iter().map(|(key, item)| (key, item.value)).collect());
             }
@@ -66,14 +66,14 @@ impl Keyspace {
 
     fn note_versions(&mut self, db: usize, touched: Vec<(SmallBytes, u64)>) {
         for (key, version) in touched {
-            self.note(|| Step::SetVersion(db, key, version));
+            self.undo.note(|| Step::SetVersion(db, key, version));
         }
     }
 
     /// Exchanges two databases; watchers and waiters stay with their numbers.
     pub fn swap(&mut self, one: usize, other: usize) {
         self.exchange(one, other);
-        self.note(|| Step::Swap(one, other));
+        self.undo.note(|| Step::Swap(one, other));
         for index in [one, other] {
             self.version += 1;
             let watchers = &mut self.dbs[index].watchers;
@@ -93,6 +93,28 @@ impl Keyspace {
             let (head, tail) = self.dbs.split_at_mut(high);
             std::mem::swap(&mut head[low].watchers, &mut tail[0].watchers);
         }
+    }
+
+    /// When the key ends: `None` if it is missing, `Some(0)` if never.
+    pub fn expiry(&mut self, key: &[u8]) -> Option<u64> {
+        let index = self.find(key)?;
+        Some(self.db().items[index].expires)
+    }
+
+    /// Sets when the key ends, 0 for never; the key must be there.
+    pub fn set_expiry(&mut self, key: &[u8], at: u64) {
+        let Some(index) = self.find(key) else { return };
+        self.preserve(self.selected, index);
+        let db = &mut self.dbs[self.selected];
+        let old = std::mem::replace(&mut db.items[index].expires, at);
+        if old != 0 {
+            db.expiring.remove(&(old, SmallBytes::new(key)));
+        }
+        if at != 0 {
+            db.expiring.insert((at, SmallBytes::new(key)));
+        }
+        let place = (self.selected, index);
+        self.undo.note(|| Step::SetExpiry(place, old));
     }
 
     /// Removes up to `limit` keys whose time is up.

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use super::db::{Db, Item, SLOT};
 use super::snapshot::Begun;
 use crate::store::journal::Mark;
+use crate::store::lazyfree::LazyFree;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::stream::Stream;
 use crate::store::value::{Collection, Hash, Kind, List, Logs, Set, Value};
@@ -92,8 +93,15 @@ impl Undo {
         self.used = used;
     }
 
-    /// Notes what takes a change back, and about how many bytes it holds beside its own size.
-    pub fn note(&mut self, step: Step, held: usize) {
+    /// Notes what takes a change back, if changes are noted.
+    pub fn note(&mut self, step: impl FnOnce() -> Step) {
+        if self.on {
+            self.add(step(), 0);
+        }
+    }
+
+    /// Adds a step, and about how many bytes it holds beside its own size.
+    fn add(&mut self, step: Step, held: usize) {
         if !self.whole.is_empty() && !matches!(step, Step::SetBytes(..) | Step::SetExpiry(..) | Step::SetVersion(..)) {
             self.whole.clear();
         }
@@ -113,7 +121,7 @@ impl Undo {
         let Value::Growing(bytes) = value else {
             // It becomes another value, or is no string and stays what it is.
             if matches!(value, Value::Int(_) | Value::Text(_)) {
-                self.note(Step::SetValue(place, value.clone()), value.footprint());
+                self.add(Step::SetValue(place, value.clone()), value.footprint());
             }
             return;
         };
@@ -125,26 +133,37 @@ impl Undo {
             }
             let old = old.to_vec();
             let held = old.len();
-            self.note(Step::SetBytes(place, bytes.len(), at, old), held);
+            self.add(Step::SetBytes(place, bytes.len(), at, old), held);
         }
     }
 
-    /// Keeps a value that was taken out for the step that puts it back; or gives it back, to be dropped.
-    pub fn keep(&mut self, value: Value) -> Option<Value> {
-        if !self.on {
-            return Some(value);
+    /// Lets go of a value in whose place there is another now.
+    pub fn replaced(&mut self, place: Place, old: Value, trash: &mut LazyFree) {
+        if self.on {
+            let held = old.footprint();
+            self.add(Step::SetValue(place, old), held);
+        } else {
+            trash.throw(old);
         }
-        let Some(Step::PutKey(_, _, item, is_here @ false)) = self.steps.last_mut() else { return Some(value) };
-        self.bytes += value.footprint();
-        (item.value, *is_here) = (value, true);
-        None
+    }
+
+    /// Lets go of a value that was just taken out. It is kept with the step that puts its key back, if there is
+    /// one.
+    pub fn discard(&mut self, value: Value, trash: &mut LazyFree) {
+        match self.steps.last_mut() {
+            Some(Step::PutKey(_, _, item, is_here @ false)) if self.on => {
+                self.bytes += value.footprint();
+                (item.value, *is_here) = (value, true);
+            }
+            _ => trash.throw(value),
+        }
     }
 
     /// Whether so much was changed that the script must change no more. What it has removed does not count, for
     /// it was there before. `used`: the memory that keys and values take now.
     pub fn is_full(&self, used: usize) -> bool {
-        let held = self.steps.len() * size_of::<Step>() + self.bytes + self.logs.size();
-        self.on && held > MOST + self.used.saturating_sub(used)
+        let held = || self.steps.len() * size_of::<Step>() + self.bytes + self.logs.size();
+        self.on && held() > MOST + self.used.saturating_sub(used)
     }
 
     /// Notes no more; the steps, if they are to be taken, and else what is to be dropped.
@@ -173,7 +192,7 @@ fn undo_in<T: Collection>(value: &mut Value, logs: &mut Logs, count: usize) {
 }
 
 /// Takes back changes of the collection under a key.
-pub fn undo_changes(value: &mut Value, kind: Kind, logs: &mut Logs, count: usize) {
+pub fn undo_collection(value: &mut Value, kind: Kind, logs: &mut Logs, count: usize) {
     match kind {
         Kind::List => undo_in::<List>(value, logs, count),
         Kind::Hash => undo_in::<Hash>(value, logs, count),
