@@ -3,6 +3,7 @@
 //! After every reconnect, all wanted channels are subscribed anew. If the store cuts a connection that is
 //! not read for long, that is logged as an error; what follows is the same as with any lost subscription.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(super) async fn keep_up(feed: Arc<Feed>) {
 struct Following<'a> {
     feed: &'a Feed,
     connection: Connection,
+    /// The store closed the connection before this one and ran on. Why shows when it is asked to subscribe again.
+    cut: bool,
     /// The store refuses subscriptions for a reason of its own.
     refused: bool,
     /// When what was refused or denied is tried again.
@@ -75,7 +78,7 @@ struct Following<'a> {
 
 impl<'a> Following<'a> {
     fn new(feed: &'a Feed, connection: Connection) -> Self {
-        Self { feed, connection, refused: false, again: None, backoff: Backoff::to_ask_again() }
+        Self { feed, connection, cut: false, refused: false, again: None, backoff: Backoff::to_ask_again() }
     }
 
     /// Tells the connection what changed until it ends. `process` becomes the one that it is with.
@@ -86,9 +89,7 @@ impl<'a> Following<'a> {
             Ok(process) => process,
             Err(ended) => return ended,
         };
-        if Process::cut_off(closed_by.as_ref(), process.as_ref()) {
-            self.log_cut();
-        }
+        self.cut = Process::cut_off(closed_by.as_ref(), process.as_ref());
         let (feed, server) = (self.feed, self.connection.server.clone());
         let steps = async {
             loop {
@@ -184,11 +185,14 @@ impl<'a> Following<'a> {
 
     /// Subscribes to these. Where the store allows only some of them, the others are found by halving.
     async fn subscribe(&mut self, channels: Vec<String>) -> Result<(), Ended> {
-        let mut parts = vec![channels];
+        let (mut parts, mut denied) = (vec![channels], Vec::new());
         while let Some(mut part) = parts.pop() {
             let subscribed = self.connection.commands.subscribe(&part);
             let Err(error) = self.feed.patiently(subscribed).await? else {
                 self.refused = false;
+                if mem::take(&mut self.cut) {
+                    self.log_cut();
+                }
                 continue;
             };
             if !is_of_a_channel(&error) {
@@ -198,13 +202,22 @@ impl<'a> Following<'a> {
                 return Ok(());
             }
             if part.len() == 1 {
-                part.iter().for_each(|channel| self.deny(channel, &error));
+                // A right that was taken is why the connection before this one was closed.
+                self.cut = false;
+                part.iter().for_each(|channel| self.deny(channel));
+                denied.extend(part.pop().map(|channel| (channel, error)));
             } else {
                 parts.push(part.split_off(part.len() / 2));
                 parts.push(part);
             }
         }
-        self.refuse_if_all_are_denied();
+        if self.feed.wishes().all_are_denied() {
+            // With not one channel that is allowed, it is the store that refuses.
+            let why = "NOPERM it lets this server subscribe to none of its channels";
+            self.feed.say(FeedState::Refused(why.to_owned()));
+        } else if let Some((channel, error)) = denied.first() {
+            log_denied(channel, error);
+        }
         Ok(())
     }
 
@@ -219,27 +232,10 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
-    fn deny(&mut self, channel: &str, error: &Error) {
-        static SAID: Throttle = Throttle::new();
+    fn deny(&mut self, channel: &str) {
         self.feed.metrics.refused.inc();
         self.feed.wishes().deny(channel);
         self.ask_again();
-        if let Some(left_out) = SAID.pass() {
-            tracing::error!(
-                channel,
-                %error,
-                left_out,
-                "the store does not let this server subscribe to a channel: allow it in the user's ACL (&pattern)"
-            );
-        }
-    }
-
-    /// With not one channel that is allowed, it is the store that refuses.
-    fn refuse_if_all_are_denied(&mut self) {
-        if self.feed.wishes().all_are_denied() {
-            self.feed
-                .say(FeedState::Refused("NOPERM it lets this server subscribe to none of its channels".to_owned()));
-        }
     }
 
     /// The store takes no subscription for now. If none is live, nothing arrives.
@@ -257,6 +253,18 @@ impl<'a> Following<'a> {
         if self.again.is_none() {
             self.again = Some(Instant::now() + self.backoff.pause());
         }
+    }
+}
+
+fn log_denied(channel: &str, error: &Error) {
+    static SAID: Throttle = Throttle::new();
+    if let Some(left_out) = SAID.pass() {
+        tracing::error!(
+            channel,
+            %error,
+            left_out,
+            "the store does not let this server subscribe to a channel: allow it in the user's ACL (&pattern)"
+        );
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The store is live when it accepted the last heartbeat and acknowledges subscriptions. One that
 //! answers but refuses either is a state of its own. However often that changes, it is told at most
-//! once a second, and only what it is by then.
+//! once a second, and only what it is by then. A connection that breaks is not told of before it could be made
+//! again: a store that takes it, or refuses it, is not out of reach.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use crate::presence::Heartbeat;
 
 /// Between two changes that are told.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long a connection may be gone before that is told.
+const BLINK: Duration = Duration::from_millis(250);
 
 /// How this node stands with its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct StoreWatch {
     pub(super) subscription: Subscription,
     told: Option<(StoreState, String)>,
     told_at: Option<Instant>,
+    /// Since when it has been out of reach.
+    gone: Option<Instant>,
 }
 
 impl Default for StoreWatch {
@@ -64,6 +69,7 @@ impl Default for StoreWatch {
             subscription: Subscription::default(),
             told: None,
             told_at: None,
+            gone: None,
         }
     }
 }
@@ -81,10 +87,16 @@ impl StoreWatch {
     }
 
     /// When [`StoreWatch::news`] has something, as things stand.
-    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let (state, why) = self.state()?;
+    pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
+        let Some((state, why)) = self.state() else {
+            self.gone = None;
+            return None;
+        };
+        self.gone = (state == StoreState::Degraded).then(|| self.gone.unwrap_or(now));
         let news = self.told.as_ref().is_none_or(|(told, of)| *told != state || of != reason(state, &why));
-        news.then(|| self.told_at.map_or(now, |at| at + PERIOD))
+        // At its start, a node has nothing to tell but that.
+        let blinks = self.gone.filter(|_| self.told.is_some()).map(|since| since + BLINK);
+        news.then(|| self.told_at.map_or(now, |at| at + PERIOD).max(blinks.unwrap_or(now)))
     }
 
     /// How things stand; None while an answer is awaited that will tell.
@@ -168,6 +180,24 @@ mod tests {
         let end = start + Duration::from_secs(9);
         assert!(watch.news(end).is_none_or(|change| change.now == StoreState::Live));
         assert_eq!(watch.due(end), None);
+    }
+
+    #[test]
+    fn a_store_that_is_back_at_once_or_refuses_was_not_out_of_reach() {
+        let (mut watch, start) = (live(), Instant::now());
+        assert!(watch.news(start).is_some());
+        let at = |millis: u64| start + Duration::from_millis(5_000 + millis);
+        watch.subscription = Subscription::Down("it closed the connection".to_owned());
+        assert_eq!((watch.news(at(0)), watch.due(at(0))), (None, Some(at(250))));
+        watch.subscription = Subscription::Up;
+        assert_eq!((watch.news(at(200)), watch.due(at(200))), (None, None));
+        watch.subscription = Subscription::Down("it closed the connection".to_owned());
+        assert_eq!(watch.news(at(300)), None);
+        watch.subscription = Subscription::Refused("NOPERM no".to_owned());
+        assert_eq!(watch.news(at(400)).map(|change| change.now), Some(StoreState::Refused));
+        watch.link = Link::Down("it is gone".to_owned());
+        assert_eq!(watch.news(at(2_000)), None);
+        assert_eq!(watch.news(at(2_250)).map(|change| change.now), Some(StoreState::Degraded));
     }
 
     #[test]

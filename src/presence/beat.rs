@@ -16,6 +16,8 @@ pub struct Beat {
     pub next: Instant,
     /// How often in a row the store has refused it.
     refusals: u32,
+    /// Why the store takes nothing but heartbeats and withdrawals, if that is so.
+    full: Option<String>,
     /// Channels whose last step the store refused for a reason of its own.
     pub refusing: usize,
     /// What it said.
@@ -25,12 +27,12 @@ pub struct Beat {
 impl Beat {
     /// The first one is due now.
     pub fn new(now: Instant) -> Self {
-        Self { under_way: false, next: now, refusals: 0, refusing: 0, refusal: String::new() }
+        Self { under_way: false, next: now, refusals: 0, full: None, refusing: 0, refusal: String::new() }
     }
 
-    /// The store took it.
-    pub fn accepted(&mut self) {
-        self.refusals = 0;
+    /// The store took it; and why it would take nothing else, if that is so.
+    pub fn accepted(&mut self, full: Option<String>) {
+        (self.refusals, self.full) = (0, full);
     }
 
     /// The store refused it: it is asked again, later each time, but at least once a second. `jitter` is less
@@ -45,10 +47,10 @@ impl Beat {
     /// Whether the store lets this node count: it takes heartbeats, and refuses no step for a reason of its
     /// own. One that is full, say, takes only heartbeats and withdrawals.
     pub fn standing(&self) -> Heartbeat {
-        if self.refusals > 0 || self.refusing > 0 {
-            Heartbeat::Refused(self.refusal.clone())
-        } else {
-            Heartbeat::Accepted
+        match &self.full {
+            _ if self.refusals > 0 || self.refusing > 0 => Heartbeat::Refused(self.refusal.clone()),
+            Some(why) => Heartbeat::Refused(why.clone()),
+            None => Heartbeat::Accepted,
         }
     }
 }

@@ -89,8 +89,8 @@ pub enum ScriptReply {
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeartbeatReply {
-    /// The lease's new end, and the nodes whose lease ended long enough ago.
-    Held(i64, Vec<NodeId>),
+    /// The lease's new end, the nodes whose lease ended long enough ago, and why nothing may be added, if that is so.
+    Held(i64, Vec<NodeId>, Option<String>),
     /// The lease has ended; this id is spent.
     Gone,
 }
@@ -115,9 +115,10 @@ impl<S: Store> Scripts<S> {
     pub async fn heartbeat(&self, id: &NodeId, length: u64, grace: u64, take: bool) -> Result<HeartbeatReply, Error> {
         let arguments = [id.as_bytes(), &decimal(length), &decimal(grace), flag(take)];
         let reply = self.run(&self.sources.heartbeat, &[self.keys.nodes().as_bytes()], &arguments).await?;
-        let (word, end, dead): (String, i64, Vec<Vec<u8>>) = read(reply)?;
+        let (word, end, dead, refusal): (String, i64, Vec<Vec<u8>>, String) = read(reply)?;
+        let dead = dead.iter().map(|id| NodeId::of(id)).collect();
         Ok(match word.as_str() {
-            "ok" => HeartbeatReply::Held(end, dead.iter().map(|id| NodeId::of(id)).collect()),
+            "ok" => HeartbeatReply::Held(end, dead, Some(refusal).filter(|why| !why.is_empty())),
             _ => HeartbeatReply::Gone,
         })
     }

@@ -40,7 +40,7 @@ pub struct State {
     pub(super) strangers: Strangers,
     pub(super) beat: Beat,
     up: bool,
-    subscribed: bool,
+    pub(super) subscribed: bool,
     staying: bool,
     pub(super) closing: bool,
     leaving: bool,

@@ -103,12 +103,13 @@ impl State {
             return;
         }
         match result {
-            Ok(HeartbeatReply::Held(end, dead)) => {
+            Ok(HeartbeatReply::Held(end, dead, full)) => {
                 if !self.lease.held {
                     self.tell(News::Held(id.clone()));
                 }
                 (self.lease.end, self.lease.held, self.lease.proven) = (Some(end), true, true);
-                self.beat.accepted();
+                // In a cluster, it is one shard that is full, and its channels are told.
+                self.beat.accepted(full.filter(|_| !self.lease.sharded));
                 self.tell_standing();
                 if taken {
                     self.look_at_all(now);
@@ -222,7 +223,9 @@ impl State {
             self.beat.refusing += 1;
         }
         if denied {
-            return self.tell(News::Denied(name.clone(), why));
+            // Where it may not even subscribe, that is told already, of the node as a whole.
+            let told = if self.subscribed { News::Denied(name.clone(), why) } else { News::Refused };
+            return self.tell(told);
         }
         self.tell(News::Refused);
         if sharded {

@@ -181,6 +181,15 @@ impl Redis {
         self.answers().await;
     }
 
+    /// Starts the server again after a kill, and does not wait for it.
+    pub async fn starts_again(&mut self) {
+        match &mut self.server {
+            Server::Container(container) => container.start().await.unwrap(),
+            Server::Process(process) | Server::Embedded(process) => process.revive(),
+            Server::Watched(_) | Server::Cluster(_) => panic!("see revive"),
+        }
+    }
+
     /// Freezes the server: its port is open and nothing answers.
     pub async fn pause(&self) {
         match &self.server {
