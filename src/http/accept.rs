@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::connection::open;
 use super::context::App;
 use super::places::Arrived;
-use crate::net::listener::Listener;
+use crate::net::listener::{Listener, is_the_peers};
 use crate::session::NewClient;
 
 /// The shortest time between two complaints that no connection can be accepted.
@@ -37,6 +37,7 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
+            Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
                     complained = Some(Instant::now());

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -18,6 +19,21 @@ use crate::config::{Listen, Place};
 const MODE: u32 = 0o660;
 /// How long what was written to a connection may wait for its other end.
 const UNREAD: Duration = Duration::from_secs(10);
+
+/// What accept(2) says of a connection that was broken before it was taken.
+const PEERS: [Errno; 10] = [
+    Errno::CONNABORTED,
+    Errno::PROTO,
+    Errno::NETDOWN,
+    Errno::NOPROTOOPT,
+    Errno::HOSTDOWN,
+    Errno::NONET,
+    Errno::HOSTUNREACH,
+    Errno::OPNOTSUPP,
+    Errno::NETUNREACH,
+    // A firewall's rule forbids it.
+    Errno::PERM,
+];
 
 /// A socket that listens.
 pub struct Listener {
@@ -118,6 +134,13 @@ impl Listener {
     }
 }
 
+/// Whether accept(2) failed because of the connection that was to be taken, and not for want of anything
+/// here. The next one can be taken at once; to pause would let one peer hold up all others.
+pub fn is_the_peers(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| PEERS.contains(&errno))
+}
+
 fn real(at: &Listen, kind: &Kind) -> Listen {
     match kind {
         Kind::Tcp(listener) => {
@@ -161,4 +184,20 @@ fn unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
     socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
     UnixListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_has_broken_is_no_reason_to_pause() {
+        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::HOSTUNREACH] {
+            assert!(is_the_peers(&errno.into()), "{errno:?}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL] {
+            assert!(!is_the_peers(&errno.into()), "{errno:?}");
+        }
+        assert!(!is_the_peers(&io::Error::other("no number")));
+    }
 }

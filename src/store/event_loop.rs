@@ -23,6 +23,7 @@ use scoped_tls_hkt::scoped_thread_local;
 use super::clock::Time;
 use super::pubsub::Slot;
 use super::server::{Core, Endpoints};
+use crate::net::listener::is_the_peers;
 use crate::pulse::Pulse;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -32,6 +33,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 const READ: usize = 64 * 1024;
 /// This many reads in a row, then it is the others' turn.
 const READS: usize = 16;
+/// Connections taken in a row, then it is the others' turn.
+const ACCEPTS: usize = 256;
 /// The longest wait, so that whoever watches the loop sees that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
 /// How soon to try again to take a connection, when the system would not let us.
@@ -116,9 +119,7 @@ impl EventLoop {
             }
             self.now = now();
             core.set_time(self.now);
-            if self.accept_at.is_some_and(|at| at <= self.now) {
-                self.accept(core);
-            }
+            self.accept_on(core);
             self.read_on(core);
             self.take(core, &events);
             LOOP.set(self, || core.end_round());
@@ -180,6 +181,7 @@ impl EventLoop {
             tracing::debug!(%error, "cannot serve clients while a script runs");
         }
         self.now = now();
+        self.accept_on(core);
         self.read_on(core);
         self.take(core, &events);
         self.serve_scheduled(core);
@@ -195,9 +197,16 @@ impl EventLoop {
         Some(pause.min(BEAT))
     }
 
+    /// Takes more connections, if some may be waiting and it is time.
+    fn accept_on(&mut self, core: &mut Core) {
+        if self.accept_at.is_some_and(|at| at <= self.now) {
+            self.accept(core);
+        }
+    }
+
     fn accept(&mut self, core: &mut Core) {
         self.accept_at = None;
-        loop {
+        for _ in 0..ACCEPTS {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
                     if let Err(error) = self.welcome(core, socket, peer) {
@@ -205,7 +214,7 @@ impl EventLoop {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the store cannot accept connections at the moment");
                     self.accept_at = Some(Time::from_millis(self.now.millis() + ACCEPT_AGAIN.as_millis() as u64));
@@ -213,6 +222,8 @@ impl EventLoop {
                 }
             }
         }
+        // Those who are here have their turn before more are taken, which are not told of again.
+        self.accept_at = Some(self.now);
     }
 
     fn welcome(&mut self, core: &mut Core, mut socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
