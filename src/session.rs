@@ -19,6 +19,7 @@ mod outbound;
 mod poller;
 mod publishing;
 mod request;
+mod rest;
 mod token_bucket;
 mod tokens;
 mod worker;

@@ -13,7 +13,7 @@ use crate::support::http::{read_reply, request};
 use crate::support::node::Node;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
-use crate::support::wire::UPGRADE;
+use crate::support::wire::{FINAL, TEXT, UPGRADE, masked};
 use crate::support::{SOON, alone, beside_others, eventually, same};
 
 /// Opens connections until one is not served any more. Returns those that are open.
@@ -141,6 +141,27 @@ async fn channels_have_bounds_for_a_node_and_for_an_address() {
     })
     .await;
     assert!(full["message"].as_str().unwrap().contains("limits.channels"), "{full}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_too_often_is_not_read_for_a_while() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).among_strangers().set("LIMITS__JOINS_PER_SECOND", "1").start().await;
+    node.ready().await;
+    let (mut flood, mut calm) = (Raw::open(&node, "watch=public:x").await, Raw::open(&node, "watch=public:x").await);
+    let names: Vec<String> = (0..20).map(|n| format!("public:{n}")).collect();
+    let message = json!({ "subscribe": names }).to_string();
+    flood.send(&masked(FINAL | TEXT, message.as_bytes()).repeat(30)).await;
+    assert_eq!(next_error(&mut flood).await["code"], "rate_limited");
+    // Read on, it would have got an answer in each of these turns.
+    for _ in 0..60 {
+        calm.text("{}").await;
+        assert_eq!(next_error(&mut calm).await["code"], "bad_request");
+    }
+    let answered = node.metric("headcount_limited_total{limit=\"Joins\"}").await.unwrap();
+    assert!(answered < 20, "{answered} of 30 were answered");
+    assert_eq!(next_error(&mut flood).await["code"], "rate_limited", "it is read again");
 }
 
 async fn next_error(raw: &mut Raw) -> Value {

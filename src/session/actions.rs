@@ -9,7 +9,7 @@ use super::keepalive::Key;
 use super::machine::Action;
 use super::request::{Request, short};
 use super::worker::Worker;
-use super::{NewClient, publishing, tokens};
+use super::{NewClient, publishing, rest, tokens};
 use crate::hub::wire;
 use crate::hub::{CloseReason, JoinError, SocketId};
 use crate::metrics::{Limit, Reason};
@@ -21,6 +21,8 @@ struct Refusals<'a> {
     first: Option<(&'static str, &'a str, String)>,
     /// Codes and channels of the others.
     also: Vec<(&'static str, &'a str)>,
+    /// One of them is that the client asks too often.
+    too_often: bool,
 }
 
 impl<'a> Refusals<'a> {
@@ -134,12 +136,16 @@ impl Worker {
                     self.shard.join(id, name, watch, request.reconnect, member, may_open)
                 });
                 if let Err(error) = joined {
+                    refusals.too_often |= matches!(error, JoinError::TooOften(_));
                     refusals.add(code(&error), name, error);
                 }
             }
         }
         if let Some(slot) = self.slot(id) {
             slot.seat.permit = permit;
+        }
+        if refusals.too_often {
+            rest::begin(self, id);
         }
         if let Some(frame) = refusals.frame() {
             self.shard.send(id, frame);

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::order::Order;
 use super::worker::Worker;
-use super::{NewClient, orders, publishing, tokens};
+use super::{NewClient, orders, publishing, rest, tokens};
 use crate::hub::queue::Receiver;
 use crate::pulse::Pulse;
 
@@ -56,6 +56,7 @@ pub async fn run(
         let now = Instant::now();
         worker.now = worker.clock.look(now);
         worker.turn_ends = now + TURN;
+        rest::end_due(&mut worker);
         worker.handle(&events, &mut buffer);
         if worker.deadlines.any_due(worker.now) {
             // Whoever has answered by now is read before anybody is judged.

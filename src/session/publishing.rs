@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::keepalive::Key;
 use super::outbound::Published;
 use super::request::{Publish, short};
+use super::rest;
 use super::worker::Worker;
 use crate::hub::{PublishError, SocketId, rights, wire};
 
@@ -16,7 +17,12 @@ pub(super) fn publish(worker: &mut Worker, id: SocketId, publish: &Publish) {
         .and_then(|()| worker.outbound.publisher.publish(rights::grant(&worker.shard, id), &channel, &publish.data));
     match sent {
         Ok(answer) => drop(tokio::spawn(pass_on(key, channel, answer, worker.outbound.answers.clone()))),
-        Err(why) => worker.shard.send(id, refusal(&channel, &why)),
+        Err(why) => {
+            if why == PublishError::TooOften {
+                rest::begin(worker, id);
+            }
+            worker.shard.send(id, refusal(&channel, &why));
+        }
     }
 }
 

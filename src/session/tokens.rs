@@ -5,6 +5,7 @@
 
 use super::close_code;
 use super::expiries::Expiry;
+use super::rest;
 use super::worker::Worker;
 use crate::auth::{Grant, now_ms};
 use crate::hub::{SocketId, rights, wire};
@@ -35,6 +36,7 @@ pub(super) fn show(worker: &mut Worker, id: SocketId, token: &str) {
         worker.slot(id).and_then(|slot| slot.seat.permit.as_ref()).is_none_or(|permit| permit.allows(Limit::Tokens, 1));
     let refused = |code, why: &str| wire::error(code, None, why);
     let frame = if !allowed {
+        rest::begin(worker, id);
         refused("rate_limited", "this address shows more tokens than limits.tokens_per_second allows")
     } else {
         match worker.tokens.verify(token) {

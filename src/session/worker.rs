@@ -41,6 +41,8 @@ pub(super) struct Slot {
     pub expiry: Expiry,
     /// Waits in [`Worker::unread`].
     unread: bool,
+    /// Is not read for a while; waits in [`Worker::resting`].
+    pub rests: bool,
     /// Given up with the client.
     pub seat: Seat,
 }
@@ -67,6 +69,8 @@ pub struct Worker {
     pub(super) clock: Clock,
     /// Sockets that may have more to read, once everybody else had their turn.
     pub(super) unread: VecDeque<Key>,
+    /// Clients that are not read for a while, and until when.
+    pub(super) resting: VecDeque<(Duration, Key)>,
     /// When this turn has read enough.
     pub(super) turn_ends: Instant,
     generation: u32,
@@ -106,6 +110,7 @@ impl Worker {
             poller: Poller::new()?,
             clock: Clock::new(Instant::now()),
             unread: VecDeque::new(),
+            resting: VecDeque::new(),
             turn_ends: Instant::now(),
             generation: 0,
             shrink_at: None,
@@ -128,7 +133,8 @@ impl Worker {
         seat.become_client();
         self.generation = self.generation.wrapping_add(1);
         let session = Session::new(&self.limits, self.now);
-        let slot = Slot { session, generation: self.generation, expiry: Expiry::default(), unread: false, seat };
+        let (generation, expiry) = (self.generation, Expiry::default());
+        let slot = Slot { session, generation, expiry, unread: false, rests: false, seat };
         if self.slots.len() <= id as usize {
             self.slots.resize_with(id as usize + 1, || None);
         }
@@ -141,7 +147,7 @@ impl Worker {
     /// Reads a socket once: whoever sends faster than it is read keeps nobody else waiting. What is
     /// left is for the next turn. `ended`: up to the end, which is told only once.
     fn read(&mut self, id: SocketId, ended: bool, buffer: &mut [u8]) {
-        let Some(slot) = self.slot(id).filter(|slot| slot.session.listens()) else { return };
+        let Some(slot) = self.slot(id).filter(|slot| slot.session.listens() && !slot.rests) else { return };
         if slot.session.is_behind() {
             self.hear(id, &mut []);
             // Its end may be in the socket already, and was told.
@@ -221,7 +227,7 @@ impl Worker {
         while let Some((due, key)) = self.deadlines.due(self.now) {
             let (ping_at, pong_by) = (self.now + self.timing.ping, self.now + self.timing.pong);
             let Some(slot) = self.alive(key) else { continue };
-            if due == Due::Pong && slot.unread {
+            if due == Due::Pong && (slot.unread || slot.rests) {
                 // What it has said waits for its turn; it may be the answer.
                 self.deadlines.pong_by(pong_by, key);
                 continue;
