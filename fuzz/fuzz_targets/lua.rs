@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use headcount::store::{Core, Endpoints, Options, Slot, Time};
 use libfuzzer_sys::fuzz_target;
 
+#[allow(dead_code)]
 #[path = "../../tests/store_contract/extreme.rs"]
 mod extreme;
 #[path = "../../tests/store_contract/lua_grammar.rs"]

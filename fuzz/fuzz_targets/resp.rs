@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[allow(unused_imports)]
 #[path = "../../src/store/number.rs"]
 mod number;
 #[path = "../../src/store/resp.rs"]
