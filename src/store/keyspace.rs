@@ -350,10 +350,10 @@ impl Keyspace {
         let Some((key, _)) = self.dbs[db].items.get_index(index) else {
             return;
         };
-        let key = key.clone();
-        let value = self.take(db, index);
+        let (key, value) = (key.clone(), self.take(db, index));
         self.undo.discard(value, &mut self.trash);
-        self.touch(db, &key);
+        self.tracking.ended(&key);
+        self.touch_watchers(db, &key);
         self.events.note(Classes::EXPIRED, "expired", db, &key);
         self.expired += 1;
         self.journal.record_expiry(db, &key);
@@ -366,8 +366,12 @@ impl Keyspace {
 
     /// Tells those who watch a key, or have read it, that it has changed.
     fn touch(&mut self, db: usize, key: &[u8]) {
-        self.version += 1;
         self.tracking.changed(key);
+        self.touch_watchers(db, key);
+    }
+
+    fn touch_watchers(&mut self, db: usize, key: &[u8]) {
+        self.version += 1;
         if let Some(before) = self.dbs[db].watchers.touch(key, self.version) {
             self.undo.note(|| Step::SetVersion(db, SmallBytes::new(key), before));
         }

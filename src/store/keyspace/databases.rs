@@ -46,6 +46,7 @@ impl Keyspace {
             self.version += 1;
             let touched = self.dbs[index].watchers.touch_all(self.version, |key| items.contains_key(key));
             self.note_versions(index, touched);
+            self.ready.extend(self.dbs[index].watchers.awaited().map(|key| (index, key.clone())));
             self.used -= size(&items);
             if self.undo.on {
                 self.undo.note(|| Step::Unflush(index, Box::new(Flushed { items, expiring, begun })));

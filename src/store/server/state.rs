@@ -295,7 +295,7 @@ impl Server {
     /// Passes changed settings on to those that keep a copy.
     pub fn apply_settings(&mut self) {
         let memory = if self.settings.max_memory == 0 { usize::MAX } else { self.settings.max_memory };
-        self.data.keys.tracking.max_keys = self.settings.tracked_keys;
+        self.data.keys.tracking.limit(self.settings.tracked_keys);
         self.data.keys.events.wanted = self.settings.keyspace_events;
         self.data.keys.limits = Limits { string: self.settings.max_bulk, memory };
         self.data.keys.policy = self.settings.policy;

@@ -55,13 +55,13 @@ pub fn stop(server: &mut Server, slot: Slot) {
 /// reply.
 pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) -> Vec<u8> {
     server.data.keys.tracking.reader = None;
-    let writer = server.data.keys.tracking.writer.take();
+    server.data.keys.tracking.writer = None;
     let mut later = Vec::new();
     for notice in server.data.keys.tracking.take_notices() {
-        let (keys, ids) = match notice {
-            Notice::Key(key, ids) => (Some(array([&*key].into_iter())), ids),
-            Notice::Lost(ids) => (None, ids),
-            Notice::Flushed => (None, server.trackers.keys().copied().collect()),
+        let (keys, ids, writer) = match notice {
+            Notice::Key(key, ids, writer) => (Some(array([&*key].into_iter())), ids, writer),
+            Notice::Lost(ids) => (None, ids, None),
+            Notice::Flushed => (None, server.trackers.keys().copied().collect(), None),
         };
         let flushed = keys.is_none();
         for id in ids {

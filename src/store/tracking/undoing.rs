@@ -38,7 +38,7 @@ impl Tracking {
         }
         for notice in self.notices.split_off(noted.notices.min(self.notices.len())) {
             match notice {
-                Notice::Key(key, readers) => self.put_back(key, readers),
+                Notice::Key(key, readers, _) => self.put_back(key, readers),
                 Notice::Lost(_) => self.notices.push(notice),
                 Notice::Flushed => {}
             }
