@@ -151,6 +151,11 @@ impl Zset {
         self.range(0..self.len(), false)
     }
 
+    /// Gives the set the form of one that has outgrown its compact form.
+    pub fn outgrow(&mut self) {
+        self.outgrown = true;
+    }
+
     /// The name of Redis's representation of such a set.
     pub fn encoding(&self) -> &'static str {
         if self.outgrown { "skiplist" } else { "listpack" }

@@ -11,6 +11,7 @@ use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::small_bytes::SmallBytes;
 use crate::store::value::{Collection, List, Value};
+use crate::store::zset::Zset;
 
 /// Elements that one command of the log names.
 const BATCH: usize = 512;
@@ -134,7 +135,10 @@ fn elements(keys: &mut Keyspace, key: &[u8], descending: bool) -> Result<Vec<Sma
         Some(Value::List(list)) if descending => list.items.iter().rev().cloned().collect(),
         Some(Value::List(list)) => list.items.iter().cloned().collect(),
         Some(Value::Set(set)) => set.iter().map(SmallBytes::new).collect(),
-        Some(Value::Zset(zset)) => {
+        Some(Value::Zset(_)) => {
+            let Some(mut zset) = keys.write::<Zset>(key)? else { return Ok(Vec::new()) };
+            // Redis sorts its large form only, and does not go back.
+            zset.outgrow();
             zset.range(0..zset.len(), descending).map(|(member, _)| SmallBytes::new(member)).collect()
         }
         Some(_) => return Err(WRONGTYPE),
