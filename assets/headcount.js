@@ -23,8 +23,10 @@
 // counted, all tabs of a browser are one person: see visitor.js, and `data-storage="none"` there.
 
 import { DEFAULT_CHANNEL } from "./default.js";
+import { showState } from "./element.js";
 import { Link } from "./link.js";
 import { visitor } from "./visitor.js";
+import { Voice } from "./voice.js";
 
 export { DEFAULT_CHANNEL };
 
@@ -147,7 +149,7 @@ export class Headcount extends EventTarget {
   }
 }
 
-// A number that changes often must not be read out each time: it is said at once, then at most this often (ms).
+// The number is read out at most this often (ms).
 const SAY_EVERY = 30_000;
 
 const number = new Intl.NumberFormat();
@@ -158,22 +160,17 @@ class LiveCount extends HTMLElement {
 
   #client = null;
   #value = null;
-  #voice;
-  #saying = 0;
+  #voice = new Voice(SAY_EVERY);
+  #said;
 
   constructor() {
     super();
     // The visible number stays in the element itself, where the page can style and read it, hidden from
-    // screen readers; they get the shadow's calmer copy. The style is set by script, which no CSP forbids.
+    // screen readers; they get the shadow's calmer copy.
     const seen = document.createElement("span");
     seen.ariaHidden = "true";
     seen.append(document.createElement("slot"));
-    this.#voice = document.createElement("span");
-    this.#voice.setAttribute("role", "status");
-    this.#voice.setAttribute("aria-live", "polite");
-    this.#voice.style.cssText =
-      "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
-    this.attachShadow({ mode: "open" }).append(seen, this.#voice);
+    this.attachShadow({ mode: "open" }).append(seen, this.#voice.element);
   }
 
   /** The last known number, or null. */
@@ -188,17 +185,7 @@ class LiveCount extends HTMLElement {
   connectedCallback() {
     this.#client = new Headcount();
     this.#client.addEventListener("count", ({ detail }) => this.#show(detail.count));
-    let refused = false;
-    const tell = ({ name }) => {
-      if (name === "connecting") refused = false; // a new connection asks anew
-      this.setAttribute("state", refused ? "refused" : name);
-    };
-    this.#client.addEventListener("state", ({ detail }) => tell(detail));
-    this.#client.addEventListener("error", ({ detail }) => {
-      refused ||= detail.channel === this.channel;
-      tell(this.#client.state);
-    });
-    tell(this.#client.state);
+    showState(this, this.#client, this.channel);
     if (this.hasAttribute("watch")) this.#client.watch(this.channel);
     else this.#client.subscribe(this.channel);
   }
@@ -206,8 +193,7 @@ class LiveCount extends HTMLElement {
   disconnectedCallback() {
     this.#client?.close();
     this.#client = null;
-    clearTimeout(this.#saying);
-    this.#saying = 0;
+    this.#voice.stop();
   }
 
   attributeChangedCallback(name, before, after) {
@@ -224,16 +210,13 @@ class LiveCount extends HTMLElement {
     this.textContent = value === null ? "–" : number.format(value);
     // The page is told first, so that it can set a label that fits the number.
     this.dispatchEvent(new Event("count", { bubbles: true }));
-    if (!this.#saying) this.#say();
+    this.#voice.changed(() => this.#words());
   }
 
-  #say() {
-    this.#voice.textContent = [this.textContent, this.getAttribute("label")].filter(Boolean).join(" ");
-    const said = this.#value;
-    this.#saying = setTimeout(() => {
-      this.#saying = 0;
-      if (this.#value !== said) this.#say();
-    }, SAY_EVERY);
+  #words() {
+    if (this.#said === this.#value) return "";
+    this.#said = this.#value;
+    return [this.textContent, this.getAttribute("label")].filter(Boolean).join(" ");
   }
 }
 

@@ -3,11 +3,15 @@
 // In: listeners, each with a map of what it wants (channel -> "subscribe" or "watch"), one of the board
 // members that it follows (channel -> member), and an `emit(type, detail)`. Out: state, count, board,
 // place, members, message, gap and error events for the listeners concerned.
-// It knows nothing of elements, pages or how a number is shown.
+// It knows nothing of elements, pages or how a number is shown; what it opens with is in opening.js, and what
+// frames say of a channel in channels.js.
 //
 // The rule: what to ask of the server is computed from what the listeners want now, once per turn of
 // the event loop. Nothing is counted up and down, so nothing can drift, and moving an element about in
 // the document costs no frame.
+
+import { takeIn } from "./channels.js";
+import { addressOf, delayAfter, offersOf, pauseIn, tokenOf } from "./opening.js";
 
 // Every wait has a bound (milliseconds).
 const OPEN_WAIT = 10_000; // a handshake that hangs is given up
@@ -16,14 +20,6 @@ const STABLE = 10_000; // a connection that lasted this long resets the back-off
 const LINGER = 5_000; // a socket that nobody needs is kept this long: the next view may want it
 
 const PATIENCE = 5_000; // a hint that it is worth a try does not bring the next one closer than this
-
-// Back-off: the delay before a try is drawn from [ceiling / 10, ceiling], so that the clients of a server
-// that died do not come back in step. The ceiling starts at a second and doubles with each try that failed.
-// A browser does not tell a script why a handshake failed, and a full server answers it with a 503. So a
-// server that has turned us away again and again is given more and more rest.
-const FIRST = 1_000;
-const CAP = 60_000;
-const LONGEST_PAUSE = 30_000; // the longest pause that a server may ask for
 
 // After these the same client would only be turned away again: a normal end, or our own fault. A test
 // compares them with the server's table of close codes.
@@ -138,7 +134,7 @@ export class Link {
       this.#timer("open");
       next(value);
     };
-    token(this.#tokens).then(
+    tokenOf(this.#tokens).then(
       goOn((shown) => {
         const wanted = this.#wanted();
         if (wanted.size > 0) this.#open(wanted, shown);
@@ -150,7 +146,7 @@ export class Link {
   // Shows another token on the open connection. Without one, the server closes it when the old one has ended.
   #renew() {
     const socket = this.#socket;
-    token(this.#tokens).then(
+    tokenOf(this.#tokens).then(
       (shown) => this.#socket === socket && this.#send({ token: shown }),
       () => {},
     );
@@ -205,32 +201,22 @@ export class Link {
   }
 
   #open(wanted, shown) {
-    const address = new URL(this.#url);
+    const address = addressOf(this.#url, wanted, this.#everOpen);
     const before = this.#channels;
     this.#channels = new Map();
     for (const [channel, mode] of wanted) {
-      address.searchParams.append(mode === "watch" ? "watch" : "channel", channel);
       // The last number stays known over a reconnect; a refusal is forgotten, the server may think anew.
       const { count, board, members } = before.get(channel) ?? {};
       this.#channels.set(channel, { asked: mode, count, board, members });
     }
-    if (this.#everOpen) address.searchParams.set("reconnect", "1");
     this.#become({ name: "connecting" });
-    const socket = new WebSocket(address, this.#offers(shown));
+    const socket = new WebSocket(address, offersOf(this.#visitor, shown));
     this.#socket = socket;
     this.#triedAt = Date.now();
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#heard(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
     this.#timer("open", OPEN_WAIT, () => this.#lost());
-  }
-
-  // Who this is, as subprotocols: not in the address, which proxies log.
-  #offers(shown) {
-    const offers = [];
-    if (this.#visitor) offers.push(`headcount.visitor.${this.#visitor}`);
-    if (shown !== undefined) offers.push(`headcount.token.${shown}`);
-    return offers.length > 0 ? ["headcount", ...offers] : [];
   }
 
   #opened() {
@@ -244,7 +230,7 @@ export class Link {
   #closed(code, reason) {
     this.#drop();
     if (FINAL.has(code)) this.#become({ name: "closed", code, reason });
-    else this.#retry({ code, reason }, asked(reason));
+    else this.#retry({ code, reason }, pauseIn(reason));
   }
 
   // Lets go of a socket that hangs. Its close event could take minutes to come, so nobody waits for it.
@@ -265,14 +251,9 @@ export class Link {
   // `pause`: what the server asked for, drawn there for each client. It is not a failure, so the ceiling stays.
   #retry(why, pause) {
     if (this.#wanted().size === 0) return this.#become({ name: "connecting" });
-    const delay = pause ?? this.#delay();
+    const delay = pause ?? delayAfter(this.#failures++);
     this.#timer("retry", delay, () => this.#settle());
     this.#become({ name: "waiting", retryAt: Date.now() + delay, ...why });
-  }
-
-  #delay() {
-    const ceiling = Math.min(CAP, FIRST * 2 ** this.#failures++);
-    return ceiling * (0.1 + 0.9 * Math.random());
   }
 
   #hint() {
@@ -329,19 +310,7 @@ export class Link {
     }
     if (frame === null || typeof frame !== "object") return;
     if (frame.state === "live" || frame.state === "degraded") this.#become({ name: frame.state });
-    if (typeof frame.channel === "string" && "data" in frame) this.#message(frame);
-    if (typeof frame.channel === "string") {
-      this.#board(frame.channel, frame);
-      this.#place(frame);
-      this.#members(frame.channel, frame);
-    }
-    const joined = frame.subscribed ?? frame.watching;
-    if (typeof joined === "string") {
-      this.#count(joined, frame.data);
-      this.#board(joined, frame);
-      this.#members(joined, frame);
-      if (frame.gap === true) this.#emit("gap", joined, { channel: joined });
-    }
+    takeIn(this.#channels, frame, (type, channel, detail) => this.#emit(type, channel, detail));
     if (frame.token === "accepted") this.#accepted();
     if (frame.error !== null && typeof frame.error === "object") this.#refused(frame.error);
   }
@@ -352,50 +321,6 @@ export class Link {
       if (error?.code === "forbidden" || error?.code === "token_expired") this.#channels.delete(channel);
     }
     this.#settle();
-  }
-
-  #message({ channel, data, base64, count }) {
-    const payload = base64 === true && typeof data === "string" ? bytes(data) : data;
-    // Only the server can tell a count from a message that looks like one.
-    if (count === true) this.#count(channel, payload);
-    this.#emit("message", channel, { channel, data: payload, count: count === true });
-  }
-
-  #count(channel, count) {
-    const known = this.#channels.get(channel);
-    if (!known || !Number.isSafeInteger(count)) return;
-    known.count = count;
-    this.#emit("count", channel, { channel, count });
-  }
-
-  #board(channel, { board, size }) {
-    const known = this.#channels.get(channel);
-    if (!known || !Array.isArray(board)) return;
-    known.board = { channel, board, size };
-    known.error = undefined;
-    this.#emit("board", channel, known.board);
-  }
-
-  #place({ channel, member, rank, score }) {
-    const known = this.#channels.get(channel);
-    if (!known || typeof member !== "string" || rank === undefined) return;
-    known.place = { channel, member, rank, score };
-    this.#emit("place", channel, known.place);
-  }
-
-  // A whole list, null where there is none to show, or what changed. Listeners hear of both as a change.
-  #members(channel, { members, joined, left }) {
-    const known = this.#channels.get(channel);
-    if (!known || (members === undefined && !Array.isArray(joined) && !Array.isArray(left))) return;
-    const before = new Map((known.members ?? []).map((member) => [member.id, member]));
-    const now = new Map(Array.isArray(members) ? members.map((member) => [member.id, member]) : before);
-    if (members === undefined) {
-      for (const member of joined ?? []) now.set(member.id, member);
-      for (const id of left ?? []) now.delete(id);
-    }
-    known.members = members === null ? null : [...now.values()];
-    const told = known.members ? { joined: lacking(now, before), left: lacking(before, now) } : { joined: [], left: [] };
-    this.#emit("members", channel, { channel, members: known.members, ...told });
   }
 
   // `also`: further channels of the same message that were refused.
@@ -421,32 +346,5 @@ export class Link {
     for (const listener of [...this.#listeners]) {
       if (channel === undefined || listener.wants.has(channel)) listener.emit(type, detail);
     }
-  }
-}
-
-// The token of a source, which may be a promise's, and may fail.
-async function token(source) {
-  const shown = await source();
-  if (typeof shown !== "string" || shown === "") throw new TypeError("no token");
-  return shown;
-}
-
-// Those of one map that another has not.
-function lacking(one, other) {
-  return [...one.values()].filter(({ id }) => !other.has(id));
-}
-
-// The pause that a stopping server asks for: its reason ends in "in 1234 ms".
-function asked(reason) {
-  const pause = / in (\d+) ms$/.exec(reason)?.[1];
-  return pause && Math.min(Number(pause), LONGEST_PAUSE);
-}
-
-// Payloads that are neither JSON nor text travel as base64.
-function bytes(base64) {
-  try {
-    return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-  } catch {
-    return new Uint8Array();
   }
 }

@@ -9,6 +9,7 @@
 //
 // The rule it keeps: what programs wrote into the sorted set is set as text, never as markup.
 
+import { arrange, list, part, shadow, showState } from "./element.js";
 import { Headcount } from "./headcount.js";
 
 const MOVE = 300; // ms for which a row slides to its new place
@@ -33,26 +34,16 @@ class LiveBoard extends HTMLElement {
   #client = null;
   #board = null; // { board, size }, as the server told it
   #place = null; // { member, rank, score } of the followed member
-  #list;
-  #own;
-  #empty;
+  #list = list("ol");
+  #own = part("div", "own");
+  #empty = part("p", "empty");
 
   constructor() {
     super();
-    const root = this.attachShadow({ mode: "open" });
-    // Set by script: no content security policy forbids that.
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    root.adoptedStyleSheets = [sheet];
-    this.#list = element("ol", "list");
-    // Some screen readers forget that a list without markers is one.
-    this.#list.setAttribute("role", "list");
-    this.#own = element("div", "own");
-    this.#empty = element("p", "empty");
     this.#empty.textContent = "Nobody is on this board yet.";
     this.#own.hidden = true;
     this.#empty.hidden = true;
-    root.append(this.#list, this.#own, this.#empty);
+    shadow(this, STYLE, this.#list, this.#own, this.#empty);
   }
 
   /** The last known board: `{ board: [[member, score], …], size }`, or null. */
@@ -68,17 +59,12 @@ class LiveBoard extends HTMLElement {
     if (!this.channel) return;
     this.#client = new Headcount();
     const mine = ({ detail }) => detail.channel === this.channel;
-    let refused = false;
-    const tell = ({ name }) => {
-      if (name === "connecting") refused = false;
-      this.setAttribute("state", refused ? "refused" : name);
-    };
+    const allowed = showState(this, this.#client, this.channel);
     this.#client.addEventListener("board", (event) => {
       if (!mine(event)) return;
       const { board, size } = event.detail;
       this.#board = { board, size };
-      refused = false; // the key is a board again
-      tell(this.#client.state);
+      allowed(); // the key is a board again
       this.#draw();
       this.dispatchEvent(new Event("board", { bubbles: true }));
     });
@@ -87,12 +73,6 @@ class LiveBoard extends HTMLElement {
       this.#place = event.detail;
       this.#draw();
     });
-    this.#client.addEventListener("state", ({ detail }) => tell(detail));
-    this.#client.addEventListener("error", (event) => {
-      refused ||= mine(event);
-      tell(this.#client.state);
-    });
-    tell(this.#client.state);
     this.#client.watch(this.channel, { member: this.getAttribute("member") ?? undefined });
   }
 
@@ -120,24 +100,16 @@ class LiveBoard extends HTMLElement {
     const followed = this.getAttribute("member");
     const most = Number.parseInt(this.getAttribute("top") ?? "", 10);
     const rows = (this.#board?.board ?? []).slice(0, most > 0 ? most : undefined);
-    const before = new Map([...this.#list.children].map((row) => [row.dataset.key, row]));
-    const tops = new Map([...before].map(([key, row]) => [key, row.getBoundingClientRect().top]));
-    const now = rows.map(([member, score], index) => {
-      const key = JSON.stringify(member);
-      const row = before.get(key) ?? this.#row(key);
-      before.delete(key);
+    const tops = new Map([...this.#list.children].map((row) => [row, row.getBoundingClientRect().top]));
+    const now = arrange(this.#list, rows.map(([member]) => JSON.stringify(member)), rowOf);
+    now.forEach((row, index) => {
+      const [member, score] = rows[index];
       fill(row, index + 1, member, score);
       const is = member === followed;
       row.part = is ? "row followed" : "row";
       row.className = is ? "followed" : "";
       if (is) row.setAttribute("aria-current", "true");
       else row.removeAttribute("aria-current");
-      return row;
-    });
-    for (const row of before.values()) row.remove();
-    // Only rows that are not in their place are moved, so that a reader's place in the list is kept.
-    now.forEach((row, index) => {
-      if (this.#list.children[index] !== row) this.#list.insertBefore(row, this.#list.children[index] ?? null);
     });
     slide(now, tops);
     this.#drawOwn(followed, rows);
@@ -155,24 +127,16 @@ class LiveBoard extends HTMLElement {
     this.#own.part = "own followed";
     fill(this.#own, place.rank + 1, followed, place.score);
   }
-
-  #row(key) {
-    const row = element("li", "row");
-    row.dataset.key = key;
-    row.append(...cells());
-    return row;
-  }
 }
 
-function element(name, part) {
-  const made = document.createElement(name);
-  made.part = part;
-  made.className = part;
-  return made;
+function rowOf() {
+  const row = part("li", "row");
+  row.append(...cells());
+  return row;
 }
 
 function cells() {
-  return ["rank", "member", "score"].map((part) => element("span", part));
+  return ["rank", "member", "score"].map((called) => part("span", called));
 }
 
 function fill(row, rank, member, score) {
@@ -189,7 +153,7 @@ function fill(row, rank, member, score) {
 function slide(rows, tops) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   for (const row of rows) {
-    const from = tops.get(row.dataset.key);
+    const from = tops.get(row);
     if (from === undefined) continue;
     const by = from - row.getBoundingClientRect().top;
     if (by !== 0) row.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: MOVE, easing: "ease-out" });

@@ -11,7 +11,9 @@
 // The rule it keeps: what strangers call themselves is set as text, never as markup or an address, and it
 // cannot turn the text around it.
 
+import { arrange, list, part, shadow, showState } from "./element.js";
 import { Headcount } from "./headcount.js";
+import { Voice } from "./voice.js";
 
 const TOP = 24; // shown unless told otherwise
 const LONGEST = 64; // characters of a name
@@ -28,7 +30,7 @@ const STYLE = `
     font-size: .8em; font-weight: 600; color: #fff; background: hsl(var(--hue) 45% 38%); }
   .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; unicode-bidi: isolate; }
   :host([initials]) li { padding: 0; background: none; }
-  :host([initials]) .name, .voice { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  :host([initials]) .name { position: absolute; width: 1px; height: 1px; overflow: hidden;
     clip-path: inset(50%); white-space: nowrap; }
   .more { opacity: .7; padding: .15em .3em; background: none; }
   :host([state="degraded"]) ul, :host([state="waiting"]) ul { opacity: .6; }
@@ -43,27 +45,14 @@ class LiveMembers extends HTMLElement {
   #client = null;
   #members; // an array; null where there are too many; undefined while nobody knows
   #count = null;
-  #list;
-  #more;
-  #voice;
+  #list = list("ul");
+  #more = part("li", "more");
+  #voice = new Voice(SAY_EVERY);
   #news = { joined: new Map(), left: new Map() };
-  #saying = 0;
 
   constructor() {
     super();
-    const root = this.attachShadow({ mode: "open" });
-    // Set by script: no content security policy forbids that.
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    root.adoptedStyleSheets = [sheet];
-    this.#list = element("ul", "list");
-    // Some screen readers forget that a list without markers is one.
-    this.#list.setAttribute("role", "list");
-    this.#more = element("li", "more");
-    this.#voice = element("span", "voice");
-    this.#voice.setAttribute("role", "status");
-    this.#voice.setAttribute("aria-live", "polite");
-    root.append(this.#list, this.#voice);
+    shadow(this, STYLE, this.#list, this.#voice.element);
   }
 
   /** The last known list, `[{ id, info }, …]`; null if there is none, as when there are too many. */
@@ -79,11 +68,7 @@ class LiveMembers extends HTMLElement {
     if (!this.channel) return;
     this.#client = new Headcount();
     const mine = ({ detail }) => detail.channel === this.channel;
-    let refused = false;
-    const tell = ({ name }) => {
-      if (name === "connecting") refused = false;
-      this.setAttribute("state", refused ? "refused" : name);
-    };
+    showState(this, this.#client, this.channel);
     this.#client.addEventListener("members", (event) => mine(event) && this.#take(event.detail));
     this.#client.addEventListener("count", (event) => {
       if (!mine(event)) return;
@@ -92,12 +77,6 @@ class LiveMembers extends HTMLElement {
       this.#draw();
       this.dispatchEvent(new Event("members", { bubbles: true }));
     });
-    this.#client.addEventListener("state", ({ detail }) => tell(detail));
-    this.#client.addEventListener("error", (event) => {
-      refused ||= mine(event) && event.detail.code !== "not_counted";
-      tell(this.#client.state);
-    });
-    tell(this.#client.state);
     if (this.hasAttribute("watch")) this.#client.watch(this.channel);
     else this.#client.subscribe(this.channel);
   }
@@ -105,14 +84,16 @@ class LiveMembers extends HTMLElement {
   disconnectedCallback() {
     this.#client?.close();
     this.#client = null;
-    clearTimeout(this.#saying);
-    this.#saying = 0;
+    this.#voice.stop();
   }
 
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
     if (name === "channel" || name === "watch") {
-      if (name === "channel") this.#members = undefined;
+      if (name === "channel") {
+        this.#members = undefined;
+        this.#news = { joined: new Map(), left: new Map() };
+      }
       if (this.isConnected) {
         this.disconnectedCallback();
         this.connectedCallback();
@@ -130,19 +111,14 @@ class LiveMembers extends HTMLElement {
     // Somebody who came and went before that was said is not spoken of.
     for (const member of joined) if (!this.#news.left.delete(member.id)) this.#news.joined.set(member.id, member);
     for (const member of left) if (!this.#news.joined.delete(member.id)) this.#news.left.set(member.id, member);
-    if (!this.#saying) this.#say();
+    this.#voice.changed(() => this.#words());
   }
 
-  #say() {
+  // What has not been said yet.
+  #words() {
     const { joined, left } = this.#news;
-    const said = [told(joined, "joined"), told(left, "left")].filter(Boolean).join(" ");
     this.#news = { joined: new Map(), left: new Map() };
-    if (!said) return;
-    this.#voice.textContent = said;
-    this.#saying = setTimeout(() => {
-      this.#saying = 0;
-      this.#say();
-    }, SAY_EVERY);
+    return [told(joined, "joined"), told(left, "left")].filter(Boolean).join(" ");
   }
 
   #draw() {
@@ -150,39 +126,24 @@ class LiveMembers extends HTMLElement {
     const members = this.#members ?? [];
     const top = Number.parseInt(this.getAttribute("top") ?? "", 10);
     const shown = members.slice(0, top > 0 ? top : TOP);
-    const before = new Map([...this.#list.children].map((row) => [row.dataset.id, row]));
-    // Rows that are in their place stay there, so that a reader's place in the list is kept.
-    shown.forEach((member, index) => {
-      const row = before.get(member.id) ?? made(member.id);
-      before.delete(member.id);
-      fill(row, member);
-      if (this.#list.children[index] !== row) this.#list.insertBefore(row, this.#list.children[index] ?? null);
-    });
-    for (const row of before.values()) if (row !== this.#more) row.remove();
-    this.#drawMore(members.length - shown.length);
+    const more = this.#moreThan(shown.length);
+    this.#more.textContent = more;
+    const rows = arrange(this.#list, [...shown.map(({ id }) => `member ${id}`), ...(more ? ["more"] : [])], (key) =>
+      key === "more" ? this.#more : rowOf());
+    shown.forEach((member, index) => fill(rows[index], member));
   }
 
-  // How many more there are, or how many in all where there is no list.
-  #drawMore(rest) {
-    const all = this.#members === null && this.#count !== null ? `${number.format(this.#count)} people` : "";
-    const text = rest > 0 ? `+${number.format(rest)} more` : all;
-    if (!text) return this.#more.remove();
-    this.#more.textContent = text;
-    if (this.#list.lastElementChild !== this.#more) this.#list.append(this.#more);
+  // How many more there are than are shown, or how many in all where there is no list.
+  #moreThan(shown) {
+    if (this.#members === null) return this.#count === null ? "" : `${number.format(this.#count)} people`;
+    const rest = (this.#members?.length ?? 0) - shown;
+    return rest > 0 ? `+${number.format(rest)} more` : "";
   }
 }
 
-function element(name, part) {
-  const made = document.createElement(name);
-  made.part = part;
-  made.className = part;
-  return made;
-}
-
-function made(id) {
-  const row = element("li", "member");
-  row.dataset.id = id;
-  row.append(element("span", "initials"), element("bdi", "name"));
+function rowOf() {
+  const row = part("li", "member");
+  row.append(part("span", "initials"), part("bdi", "name"));
   row.firstChild.ariaHidden = "true";
   return row;
 }

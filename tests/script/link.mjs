@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { dirname, join as path } from "node:path";
 
 const [script, codes] = process.argv.slice(2);
 
@@ -43,8 +44,16 @@ globalThis.WebSocket = class {
   }
 };
 
-const source = await readFile(script, "utf8");
-const { Link } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+const { Link } = await import(await module(script));
+
+// A script with those that it imports, as one address: node takes a file for a module only by its ending.
+async function module(file) {
+  let source = await readFile(file, "utf8");
+  for (const [whole, name] of source.matchAll(/ from "\.\/([\w-]+\.js)"/g)) {
+    source = source.replace(whole, ` from "${await module(path(dirname(file), name))}"`);
+  }
+  return `data:text/javascript,${encodeURIComponent(source)}`;
+}
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -145,4 +154,22 @@ for (const [asked, made] of [[640, 640], [9_999_999, 30_000]]) {
   const counts = heard.filter(({ type }) => type === "count").map(({ count }) => count);
   assert.deepEqual(counts, [3, 7]);
   assert.deepEqual(heard.filter(({ type }) => type === "message").map(({ data }) => data), [5, 7, "8"]);
+}
+
+// A list of members is what it was told to be, and whoever goes may be followed by another of that name.
+{
+  const { heard, socket } = await join();
+  socket().opens();
+  const who = (...names) => names.map((id) => ({ id }));
+  socket().hears({ subscribed: "a", data: 2, members: who("ann", "bob") });
+  socket().hears({ channel: "a", joined: who("cid", "bob"), left: ["ann", "bob"] });
+  socket().hears({ channel: "a", members: null });
+  socket().hears({ channel: "a", members: who("dan") });
+  socket().hears({ channel: "b", joined: who("eve") });
+  const told = heard.filter(({ type }) => type === "members");
+  const names = (members) => members && members.map(({ id }) => id).sort().join(" ");
+  assert.deepEqual(
+    told.map(({ members, joined, left }) => [names(members), names(joined), names(left)]),
+    [["ann bob", "ann bob", ""], ["bob cid", "cid", "ann"], [null, "", ""], ["dan", "dan", ""]],
+  );
 }
