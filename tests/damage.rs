@@ -6,23 +6,29 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::support::client::Client;
+use crate::support::kinds::{KINDS, Kind, Kinds};
 use crate::support::node::Node;
 use crate::support::redis::Redis;
+use crate::support::tabs::Tabs;
 use crate::support::{SOON, beside_others, eventually, same, settles, stays};
 
-const COUNT: &str = "users:count";
-const PAGE: &str = "page:/here";
+/// A channel that is named exactly, and one of a pattern.
+const CHANNELS: [&str; 2] = ["users:count", "page:/here"];
 const HOLD: Duration = Duration::from_millis(700);
 
-/// Two servers with three sockets on a channel that is named exactly, and three on one of a pattern.
+/// Two servers with four tabs of three people, each tab on a channel of each kind of count. What is done to one is done
+/// to the channels of all kinds.
 struct World {
     redis: Redis,
-    nodes: [Node; 2],
-    clients: Vec<Client>,
+    nodes: Vec<Node>,
+    /// What the nodes' configuration names.
+    _kinds: Kinds,
+    tabs: Tabs,
 }
 
-async fn quick(redis: &Redis) -> Node {
-    let node = Node::on(&redis.url())
+async fn quick(kinds: &Kinds, redis: &Redis) -> Node {
+    let node = kinds
+        .on(redis)
         .set("PRESENCE__HEARTBEAT", "100ms")
         .set("PRESENCE__LEASE", "600ms")
         .set("PRESENCE__GRACE", "100ms")
@@ -35,40 +41,42 @@ async fn quick(redis: &Redis) -> Node {
 
 impl World {
     async fn begin() -> World {
-        World::on(Redis::start().await).await
-    }
-
-    async fn on(redis: Redis) -> World {
-        let nodes = [quick(&redis).await, quick(&redis).await];
-        let mut clients = Vec::new();
-        for node in [&nodes[0], &nodes[0], &nodes[1]] {
-            clients.push(Client::join(node, &[COUNT, PAGE]).await);
+        let (redis, kinds) = (Redis::start().await, Kinds::new());
+        let nodes = vec![quick(&kinds, &redis).await, quick(&kinds, &redis).await];
+        let mut world = World { redis, nodes, _kinds: kinds, tabs: Tabs::default() };
+        for (node, who) in [(0, 1), (0, 2), (1, 1), (1, 3)] {
+            world.comes(node, who).await;
         }
-        let world = World { redis, nodes, clients };
-        world.is_right("at first", 3, SOON).await;
+        world.is_right("at first", SOON).await;
         world
     }
 
-    async fn is_right(&self, when: &str, number: i64, within: Duration) {
-        settles(&format!("{number} everywhere {when}"), within, HOLD, || async {
-            for channel in [COUNT, PAGE] {
-                same(channel, self.redis.get(channel).await?, Some(number))?;
-                let tally: Vec<i64> = self.redis.run(&["HVALS", &key(channel, "tally")]).await?;
-                // Sockets are counted on one channel, visitors on the other.
-                let people: i64 = self.redis.run(&["HLEN", &key(channel, "people")]).await?;
-                let shares = tally.iter().chain([&people]).map(|share| i128::from(*share)).sum();
-                same("the shares", shares, i128::from(number))?;
-                same("own", self.redis.get(&key(channel, "own")).await?, Some(number))?;
-                self.clients.iter().try_for_each(|client| client.sees(channel, number))?;
-            }
-            Ok(())
-        })
-        .await;
+    /// Somebody comes to one of the servers, or opens another tab.
+    async fn comes(&mut self, node: usize, who: u32) {
+        self.tabs.open(&self.nodes[node], who).await;
+    }
+
+    async fn is_right(&self, when: &str, within: Duration) {
+        settles(&format!("the store is right {when}"), within, Duration::ZERO, || self.store_is_right()).await;
+        self.tabs.come_right(when, &self.redis, within, HOLD).await;
+        self.store_is_right().await.unwrap();
         self.nobody_was_sent_away();
     }
 
+    async fn store_is_right(&self) -> Result<(), String> {
+        for kind in KINDS {
+            let (channel, number) = (kind.channel(), self.tabs.number(kind));
+            let tally: Vec<i64> = self.redis.run(&["HVALS", &key(channel, "tally")]).await?;
+            let people: i64 = self.redis.run(&["HLEN", &key(channel, "people")]).await?;
+            let shares = tally.iter().chain([&people]).map(|share| i128::from(*share)).sum();
+            same("the shares", shares, i128::from(number))?;
+            same("own", self.redis.get(&key(channel, "own")).await?, Some(number))?;
+        }
+        Ok(())
+    }
+
     fn nobody_was_sent_away(&self) {
-        for client in &self.clients {
+        for client in self.tabs.clients() {
             assert_eq!(client.closed(), None);
             let errors: Vec<_> =
                 client.messages().into_iter().filter(|message| message.get("error").is_some()).collect();
@@ -86,82 +94,87 @@ impl World {
 }
 
 fn key(channel: &str, what: &str) -> String {
-    format!("headcount:v1:{{{channel}}}:{what}")
+    if what == "total" { channel.to_owned() } else { format!("headcount:v1:{{{channel}}}:{what}") }
 }
 
 #[tokio::test]
 async fn any_key_of_the_count_may_be_deleted() {
     let _turn = beside_others().await;
     let world = World::begin().await;
-    for channel in [COUNT, PAGE] {
-        let ours = ["tally", "own", "people", "owner"].map(|what| key(channel, what));
-        for lost in ours.iter().map(String::as_str).chain([channel]) {
-            world.redis.must::<i64>(&["DEL", lost]).await;
-            world.is_right(&format!("after {lost} was lost"), 3, SOON).await;
+    for what in ["tally", "own", "people", "owner", "members", "total"] {
+        for kind in KINDS {
+            world.redis.must::<i64>(&["DEL", &key(kind.channel(), what)]).await;
         }
+        world.is_right(&format!("after {what} was lost"), SOON).await;
     }
     for lost in world.list_keys().await {
         world.redis.must::<i64>(&["DEL", &lost]).await;
-        world.is_right(&format!("after {lost} was lost"), 3, SOON).await;
+        world.is_right(&format!("after {lost} was lost"), SOON).await;
     }
     world.redis.must::<i64>(&["DEL", "headcount:v1:nodes"]).await;
-    world.is_right("after the nodes were lost", 3, SOON).await;
+    world.is_right("after the nodes were lost", SOON).await;
 }
 
 #[tokio::test]
-async fn a_tally_that_is_lost_as_somebody_joins_is_not_counted_twice() {
+async fn a_share_that_is_lost_as_somebody_joins_is_not_counted_twice() {
     let _turn = beside_others().await;
     let mut world = World::begin().await;
-    for channel in [COUNT, PAGE] {
-        world.redis.must::<i64>(&["DEL", &key(channel, "tally")]).await;
+    for (what, who) in [("tally", 4), ("people", 5), ("owner", 6), ("members", 7)] {
+        for kind in KINDS {
+            world.redis.must::<i64>(&["DEL", &key(kind.channel(), what)]).await;
+        }
+        world.comes(0, who).await;
+        world.is_right(&format!("after {what} was lost and one more came"), SOON).await;
     }
-    world.clients.push(Client::join(&world.nodes[0], &[COUNT, PAGE]).await);
-    world.is_right("after the tally was lost and one more came", 4, SOON).await;
 }
 
 #[tokio::test]
 async fn any_key_of_ours_may_be_damaged() {
     let _turn = beside_others().await;
     let world = World::begin().await;
-    for channel in [COUNT, PAGE] {
-        let (tally, own) = (key(channel, "tally"), key(channel, "own"));
-        let (people, owner) = (key(channel, "people"), key(channel, "owner"));
-        let gzip = "\u{1f}\u{8b}\u{8}";
-        for damage in [
-            &["SET", &tally, "text"][..],
-            &["HSET", &tally, "bogus", "abc"],
-            &["HSET", &tally, "bogus", "9223372036854775807"],
-            &["HSET", &tally, "bogus", "-5"],
-            &["HSET", &tally, gzip, gzip],
-            &["HSET", &tally, gzip, "7"],
-            &["SET", &own, "abc"],
-            &["SET", &own, "9223372036854775807"],
-            &["SET", &own, "-1"],
-            &["SET", &own, gzip],
-            &["SET", &people, "text"],
-            &["HSET", &people, "bogus", "abc"],
-            &["HSET", &people, gzip, gzip],
-            &["SET", &owner, "text"],
-            &["HSET", &owner, "bogus", "abc"],
-            &["HSET", &owner, "xy", "5 9223372036854775807 nobody"],
-            &["HSET", &owner, gzip, gzip],
-            &["HSET", &own, "a", "b"],
-        ] {
-            if damage[0] == "SET" || damage[1] == own {
-                world.redis.must::<Value>(&["DEL", damage[1]]).await;
+    let gzip = "\u{1f}\u{8b}\u{8}";
+    for damage in [
+        &["SET", "tally", "text"][..],
+        &["HSET", "tally", "bogus", "abc"],
+        &["HSET", "tally", "bogus", "9223372036854775807"],
+        &["HSET", "tally", "bogus", "-5"],
+        &["HSET", "tally", gzip, gzip],
+        &["HSET", "tally", gzip, "7"],
+        &["SET", "own", "abc"],
+        &["SET", "own", "9223372036854775807"],
+        &["SET", "own", "-1"],
+        &["SET", "own", gzip],
+        &["HSET", "own", "a", "b"],
+        &["SET", "people", "text"],
+        // More than there could be: one alone could be another tab's.
+        &["HSET", "people", "bogus", "abc", "bogus too", "abc"],
+        &["HSET", "people", gzip, gzip, "bogus", "abc"],
+        &["SET", "owner", "text"],
+        &["HSET", "owner", "bogus", "abc"],
+        &["HSET", "owner", "xy", "5 9223372036854775807 nobody"],
+        &["HSET", "owner", gzip, gzip],
+        &["SET", "members", "text"],
+        &["HSET", "members", "", "abc"],
+        &["HSET", "members", "bogus", "abc"],
+        &["HSET", "members", "0123456789abcdef", "17 1 3 evil"],
+    ] {
+        for kind in KINDS.into_iter().filter(|kind| damage[1] != "members" || *kind == Kind::Members) {
+            let name = key(kind.channel(), damage[1]);
+            if damage[0] == "SET" || damage[1] == "own" {
+                world.redis.must::<Value>(&["DEL", &name]).await;
             }
-            world.redis.must::<Value>(damage).await;
-            world.is_right(&format!("after {damage:?}"), 3, SOON).await;
+            world.redis.must::<Value>(&[&[damage[0], &name], &damage[2..]].concat()).await;
         }
+        world.is_right(&format!("after {damage:?}"), SOON).await;
     }
     for list in world.list_keys().await {
         world.redis.must::<Value>(&["SET", &list, "text"]).await;
-        world.is_right("after a node's list was damaged", 3, SOON).await;
+        world.is_right("after a node's list was damaged", SOON).await;
     }
     world.redis.must::<Value>(&["ZADD", "headcount:v1:nodes", "5", "\u{1f}\u{8b}"]).await;
-    world.is_right("after a strange node came", 3, SOON).await;
+    world.is_right("after a strange node came", SOON).await;
     world.redis.must::<Value>(&["SET", "headcount:v1:nodes", "text"]).await;
-    world.is_right("after the nodes were damaged", 3, SOON).await;
+    world.is_right("after the nodes were damaged", SOON).await;
 }
 
 /// Bytes that are no UTF-8, which a command line of texts cannot carry.
@@ -179,15 +192,15 @@ async fn a_key_that_holds_bytes_concerns_nobody_but_its_own_channel() {
     curious
         .until("refused", SOON, |got| got.iter().any(|message| message["error"]["code"] == "refused").then_some(()))
         .await;
-    world.is_right("beside a key of bytes", 3, SOON).await;
+    world.is_right("beside a key of bytes", SOON).await;
     assert_eq!(world.nodes[0].get("/readyz").await.unwrap().status, 200);
     assert_eq!(world.lines("degraded"), 0);
     let script = "redis.call('ZADD', 'headcount:v1:nodes', 5, '\\139\\255')
         return redis.call('HSET', KEYS[1], '\\139\\255', '3')";
-    for channel in [COUNT, PAGE] {
-        world.redis.must::<Value>(&["EVAL", script, "1", &key(channel, "tally")]).await;
+    for kind in KINDS {
+        world.redis.must::<Value>(&["EVAL", script, "1", &key(kind.channel(), "tally")]).await;
     }
-    world.is_right("after members of bytes came", 3, SOON).await;
+    world.is_right("after members of bytes came", SOON).await;
     assert_eq!(world.lines("degraded"), 0);
 }
 
@@ -195,26 +208,27 @@ async fn a_key_that_holds_bytes_concerns_nobody_but_its_own_channel() {
 async fn a_total_that_holds_no_count_is_told_once_left_alone_and_right_when_it_is_freed() {
     let _turn = beside_others().await;
     let world = World::begin().await;
-    for channel in [COUNT, PAGE] {
-        for (index, damage) in
-            [&["SET", channel, "9223372036854775807"][..], &["RPUSH", channel, "precious"]].iter().enumerate()
-        {
-            world.redis.must::<Value>(&["DEL", channel]).await;
-            world.redis.must::<Value>(damage).await;
-            eventually("both servers say so", SOON, || async {
-                let said = world.nodes.each_ref().map(|node| node.log.lines_with("cannot be counted").len());
-                let lines = index + 1 + if channel == PAGE { 2 } else { 0 };
-                same("lines", said, [lines, lines])
-            })
-            .await;
-            // People come and go meanwhile.
-            drop(Client::join(&world.nodes[0], &[channel]).await);
-            let kind: String = world.redis.must(&["TYPE", channel]).await;
-            assert_eq!(kind, if index == 0 { "string" } else { "list" });
-            world.nobody_was_sent_away();
-            world.redis.must::<Value>(&["DEL", channel]).await;
-            world.is_right(&format!("after {damage:?} was undone"), 3, SOON).await;
+    for (index, damage) in [&["SET", "9223372036854775807"][..], &["RPUSH", "precious"]].iter().enumerate() {
+        for kind in KINDS {
+            world.redis.must::<Value>(&["DEL", kind.channel()]).await;
+            world.redis.must::<Value>(&[&[damage[0], kind.channel()], &damage[1..]].concat()).await;
         }
+        eventually("both servers say so", SOON, || async {
+            let said = world.nodes.iter().map(|node| node.log.lines_with("cannot be counted").len()).collect();
+            same("lines", said, vec![KINDS.len() * (index + 1); 2])
+        })
+        .await;
+        for kind in KINDS {
+            // People come and go meanwhile.
+            drop(Client::join(&world.nodes[0], &[kind.channel()]).await);
+            let there: String = world.redis.must(&["TYPE", kind.channel()]).await;
+            assert_eq!(there, if index == 0 { "string" } else { "list" });
+        }
+        world.nobody_was_sent_away();
+        for kind in KINDS {
+            world.redis.must::<Value>(&["DEL", kind.channel()]).await;
+        }
+        world.is_right(&format!("after {damage:?} was undone"), SOON).await;
     }
 }
 
@@ -224,18 +238,18 @@ async fn a_total_is_set_right_within_two_seconds_of_its_deletion_though_nobody_m
     let redis = Redis::start().await;
     // With the repair that everybody has, so that it cannot be what helps.
     let node = Node::start(&redis.url()).await;
-    let clients = [Client::join(&node, &[COUNT, PAGE]).await, Client::join(&node, &[COUNT, PAGE]).await];
+    let clients = [Client::join(&node, &CHANNELS).await, Client::join(&node, &CHANNELS).await];
     for client in &clients {
-        client.shows(COUNT, 2).await;
-        client.shows(PAGE, 2).await;
+        client.shows(CHANNELS[0], 2).await;
+        client.shows(CHANNELS[1], 2).await;
     }
-    for channel in [COUNT, PAGE] {
+    for channel in CHANNELS {
         // Another program's number is taken for its share, until the key is deleted.
         redis.must::<Value>(&["SET", channel, "50"]).await;
         redis.must::<Value>(&["DEL", channel]).await;
     }
     settles("2 everywhere", Duration::from_secs(2), HOLD, || async {
-        for channel in [COUNT, PAGE] {
+        for channel in CHANNELS {
             same(channel, redis.get(channel).await?, Some(2))?;
             clients.iter().try_for_each(|client| client.sees(channel, 2))?;
         }
@@ -250,11 +264,9 @@ async fn outlives(refuse: &[&[&str]], undo: &[&[&str]], grows: bool) {
     for command in refuse {
         world.redis.must::<Value>(command).await;
     }
-    let late = if grows {
-        Some(Client::open(&world.nodes[0], &format!("channel={COUNT}&channel={PAGE}")).await)
-    } else {
-        None
-    };
+    if grows {
+        world.comes(0, 9).await;
+    }
     eventually("a server says so", SOON, || async {
         if world.lines("refused: the store answers") > 0 { Ok(()) } else { Err("nobody does".to_owned()) }
     })
@@ -267,8 +279,7 @@ async fn outlives(refuse: &[&[&str]], undo: &[&[&str]], grows: bool) {
     for command in undo {
         world.redis.must::<Value>(command).await;
     }
-    world.clients.extend(late);
-    world.is_right("after the store refused", world.clients.len() as i64, SOON).await;
+    world.is_right("after the store refused", SOON).await;
     for node in &world.nodes {
         let told = node.log.lines_with("refused: the store answers").len();
         assert!(told <= 1, "{}", node.log.text());
@@ -277,7 +288,7 @@ async fn outlives(refuse: &[&[&str]], undo: &[&[&str]], grows: bool) {
         })
         .await;
     }
-    for client in &world.clients {
+    for client in world.tabs.clients() {
         let states: Vec<_> = client.messages().into_iter().filter(|message| message.get("state").is_some()).collect();
         assert!(states.len() <= 4, "{states:?}");
     }
@@ -294,8 +305,8 @@ async fn a_store_that_is_out_of_memory_sends_nobody_away() {
     // The embedded store refuses others, and never the count.
     world.redis.must::<Value>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     world.redis.run::<Value>(&["SET", "other", "x"]).await.expect_err("others are refused");
-    world.clients.push(Client::open(&world.nodes[0], &format!("channel={COUNT}&channel={PAGE}")).await);
-    world.is_right("with a full store", world.clients.len() as i64, SOON).await;
+    world.comes(0, 9).await;
+    world.is_right("with a full store", SOON).await;
     assert_eq!(world.lines("refused: the store answers"), 0);
     world.nobody_was_sent_away();
 }
@@ -305,8 +316,10 @@ async fn a_store_that_is_out_of_memory_lets_people_leave() {
     let _turn = beside_others().await;
     let mut world = World::begin().await;
     world.redis.must::<Value>(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    drop(world.clients.remove(0));
-    world.is_right("after one has left a full store", 2, SOON).await;
+    // Two tabs, of which one was the last of somebody.
+    world.tabs.close_oldest();
+    world.tabs.close_oldest();
+    world.is_right("after one has left a full store", SOON).await;
     assert_eq!(world.lines("lease had ended"), 0, "a full store ends no lease");
     world.redis.must::<Value>(&["CONFIG", "SET", "maxmemory", "0"]).await;
 }
@@ -353,15 +366,21 @@ async fn what_a_dead_server_left_is_found_though_nobody_has_the_channel() {
         redis.must::<Value>(&["SET", &key(page, "own"), "3"]).await;
         redis.must::<Value>(&["SET", page, "3"]).await;
     }
-    redis.must::<i64>(&["HSET", &key("page:/people", "owner"), "ab", "1 5 4567"]).await;
-    redis.must::<i64>(&["HSET", &key("page:/people", "people"), "0123456789abcdef", "ab"]).await;
-    redis.must::<Value>(&["SET", &key("page:/people", "own"), "1"]).await;
-    redis.must::<Value>(&["SET", "page:/people", "1"]).await;
+    for channel in ["page:/people", "room:left"] {
+        redis.must::<i64>(&["HSET", &key(channel, "owner"), "ab", "1 5 4567"]).await;
+        redis.must::<i64>(&["HSET", &key(channel, "people"), "0123456789abcdef", "ab"]).await;
+        redis.must::<Value>(&["SET", &key(channel, "own"), "1"]).await;
+        redis.must::<Value>(&["SET", channel, "1"]).await;
+    }
+    redis.must::<i64>(&["HSET", &key("room:left", "members"), "", "a1 1 b2 c3", "0123456789abcdef", "17 0"]).await;
+    redis.must::<i64>(&["HSET", &key("room:alone", "members"), "", "a1 1 b2 c3", "0123456789abcdef", "17 0"]).await;
     redis.must::<i64>(&["SADD", "headcount:v1:node:89", "page:/listed"]).await;
     redis.must::<i64>(&["SADD", "headcount:v1:node:0123", "page:/listed"]).await;
-    let _node = quick(&redis).await;
+    let kinds = Kinds::new();
+    let _node = quick(&kinds, &redis).await;
     eventually("only the keys of who lives are left", SOON, || async {
         let mut keys: Vec<String> = redis.must(&["KEYS", "*page:*"]).await;
+        keys.extend(redis.must::<Vec<String>>(&["KEYS", "*room:*"]).await);
         keys.extend(redis.must::<Vec<String>>(&["KEYS", "headcount:v1:node:*"]).await);
         same("keys", keys, vec![])
     })

@@ -14,7 +14,7 @@ use headcount::presence::scripts::{self, Scripts};
 use redis::aio::PubSub;
 use redis::{Cmd, Value};
 
-use crate::people::{KEYS, MOST, Store};
+use crate::scripted::{KEYS, MOST, Store};
 use crate::support::redis::Redis;
 
 const HOLD: Duration = Duration::from_secs(3);

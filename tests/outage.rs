@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::kinds::Kinds;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
+use crate::support::tabs::Tabs;
 use crate::support::{SOON, beside_others, eventually, same, settles, stays};
 
 const COUNT: &str = "users:count";
@@ -25,91 +27,119 @@ async fn is_told(client: &Client, expected: &[&str]) {
     client.until(&format!("told {expected:?}"), SOON, |m| (states(m) == expected).then_some(())).await;
 }
 
-async fn all_right(redis: &Redis, clients: &[Client]) {
-    let open = clients.len() as i64;
-    settles(&format!("{open} everywhere"), WITHIN, HOLD, || async {
-        same("GET", redis.get(COUNT).await?, Some(open))?;
-        clients.iter().try_for_each(|client| client.sees(COUNT, open))
-    })
-    .await;
+/// Two servers, people on both, and whatever is counted.
+struct Scene {
+    redis: Redis,
+    kinds: Kinds,
+    nodes: Vec<Node>,
+    tabs: Tabs,
+}
+
+impl Scene {
+    async fn begin() -> Scene {
+        let redis = Redis::start().await;
+        Scene { redis, kinds: Kinds::new(), nodes: Vec::new(), tabs: Tabs::default() }
+    }
+
+    async fn serve(&mut self, number: usize) {
+        for _ in 0..number {
+            self.nodes.push(self.kinds.start(&self.redis).await);
+        }
+    }
+
+    /// Somebody comes to one of the servers, or opens another tab.
+    async fn comes(&mut self, node: usize, who: u32) {
+        self.tabs.open(&self.nodes[node], who).await;
+    }
+
+    async fn all_right(&self) {
+        self.tabs.come_right("at last", &self.redis, WITHIN, HOLD).await;
+    }
+
+    async fn everybody_is_told(&self, expected: &[&str]) {
+        for client in self.tabs.clients() {
+            is_told(client, expected).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_redis_serves_the_page_and_is_right_once_redis_comes() {
     let _turn = beside_others().await;
-    let mut redis = Redis::start().await;
-    redis.kill().await;
-    let nodes = [Node::on(&redis.url()).start().await, Node::on(&redis.url()).start().await];
-    let mut clients = Vec::new();
-    for node in [&nodes[0], &nodes[0], &nodes[1]] {
-        assert_eq!(node.get("/").await.unwrap().status, 200);
-        assert_eq!(node.get("/healthz").await.unwrap().status, 200);
-        assert_eq!(node.get("/readyz").await.unwrap().status, 503);
-        let client = Client::join(node, &[COUNT]).await;
-        is_told(&client, &["degraded"]).await;
-        clients.push(client);
+    let mut scene = Scene::begin().await;
+    scene.redis.kill().await;
+    for _ in 0..2 {
+        let node = scene.kinds.on(&scene.redis).start().await;
+        scene.nodes.push(node);
     }
-    redis.revive().await;
-    all_right(&redis, &clients).await;
-    for client in &clients {
-        is_told(client, &["degraded", "live"]).await;
+    for (node, who) in [(0, 1), (0, 2), (1, 1), (1, 3)] {
+        assert_eq!(scene.nodes[node].get("/").await.unwrap().status, 200);
+        assert_eq!(scene.nodes[node].get("/healthz").await.unwrap().status, 200);
+        assert_eq!(scene.nodes[node].get("/readyz").await.unwrap().status, 503);
+        scene.comes(node, who).await;
     }
-    nodes[0].ready().await;
+    scene.everybody_is_told(&["degraded"]).await;
+    scene.redis.revive().await;
+    scene.all_right().await;
+    scene.everybody_is_told(&["degraded", "live"]).await;
+    scene.nodes[0].ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_told_to_every_socket_and_closes_none() {
     let _turn = beside_others().await;
-    let mut redis = Redis::start().await;
-    let node = Node::start(&redis.url()).await;
-    let mut clients = vec![Client::join(&node, &[COUNT]).await, Client::join(&node, &[COUNT]).await];
-    all_right(&redis, &clients).await;
-    assert_eq!(states(&clients[0].messages()), Vec::<&str>::new());
-    redis.kill().await;
-    for client in &clients {
-        is_told(client, &["degraded"]).await;
-    }
+    let mut scene = Scene::begin().await;
+    scene.serve(1).await;
+    scene.comes(0, 1).await;
+    scene.comes(0, 2).await;
+    scene.all_right().await;
+    scene.everybody_is_told(&[]).await;
+    scene.redis.kill().await;
+    scene.everybody_is_told(&["degraded"]).await;
+    let node = &scene.nodes[0];
     eventually("/readyz is 503", SOON, || async { same("/readyz", node.get("/readyz").await?.status, 503) }).await;
-    let late = Client::join(&node, &[COUNT]).await;
-    is_told(&late, &["degraded"]).await;
-    clients.push(late);
-    drop(clients.remove(0));
-    redis.revive().await;
-    all_right(&redis, &clients).await;
-    for client in &clients {
-        is_told(client, &["degraded", "live"]).await;
-        assert_eq!(client.closed(), None);
+    for who in [2, 3] {
+        scene.comes(0, who).await;
     }
-    node.ready().await;
+    scene.everybody_is_told(&["degraded"]).await;
+    scene.tabs.close_oldest();
+    scene.redis.revive().await;
+    scene.all_right().await;
+    scene.everybody_is_told(&["degraded", "live"]).await;
+    assert!(scene.tabs.clients().all(|client| client.closed().is_none()));
+    scene.nodes[0].ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_answers_nothing_is_an_outage_too() {
     let _turn = beside_others().await;
-    let redis = Redis::start().await;
-    let node = Node::start(&redis.url()).await;
-    let mut clients = vec![Client::join(&node, &[COUNT]).await];
-    all_right(&redis, &clients).await;
-    redis.pause().await;
-    is_told(&clients[0], &["degraded"]).await;
-    assert_eq!(node.get("/readyz").await.unwrap().status, 503);
-    clients.push(Client::join(&node, &[COUNT]).await);
-    redis.resume().await;
-    all_right(&redis, &clients).await;
-    is_told(&clients[0], &["degraded", "live"]).await;
+    let mut scene = Scene::begin().await;
+    scene.serve(2).await;
+    scene.comes(0, 1).await;
+    scene.comes(1, 2).await;
+    scene.all_right().await;
+    scene.redis.pause().await;
+    scene.everybody_is_told(&["degraded"]).await;
+    assert_eq!(scene.nodes[0].get("/readyz").await.unwrap().status, 503);
+    scene.comes(0, 2).await;
+    scene.comes(0, 3).await;
+    scene.redis.resume().await;
+    scene.all_right().await;
+    scene.everybody_is_told(&["degraded", "live"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_are_made_again_and_nothing_is_lost() {
     let _turn = beside_others().await;
-    let redis = Redis::start().await;
-    let nodes = [Node::start(&redis.url()).await, Node::start(&redis.url()).await];
-    let mut clients = vec![Client::join(&nodes[0], &[COUNT]).await, Client::join(&nodes[1], &[COUNT]).await];
-    all_right(&redis, &clients).await;
-    for kind in ["pubsub", "normal"] {
-        redis.must::<i64>(&["CLIENT", "KILL", "TYPE", kind]).await;
-        clients.push(Client::join(&nodes[0], &[COUNT]).await);
-        all_right(&redis, &clients).await;
+    let mut scene = Scene::begin().await;
+    scene.serve(2).await;
+    scene.comes(0, 1).await;
+    scene.comes(1, 2).await;
+    scene.all_right().await;
+    for (who, kind) in [(2, "pubsub"), (3, "normal")] {
+        scene.redis.must::<i64>(&["CLIENT", "KILL", "TYPE", kind]).await;
+        scene.comes(0, who).await;
+        scene.all_right().await;
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::channel::Heartbeat;
+use super::lease::LONGEST_PAUSE;
 
-/// The first and the longest pause before a heartbeat that the store refused is sent again.
+/// The first pause before a heartbeat that the store refused is sent again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Beat {

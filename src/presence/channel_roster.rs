@@ -71,6 +71,11 @@ impl ChannelRoster {
         self.list.iter_mut().for_each(|list| list.unsubscribed());
     }
 
+    /// The shard that it is on is gone, and comes back as whatever it is then.
+    pub fn tear(&mut self) {
+        self.list.iter_mut().for_each(|list| list.tear());
+    }
+
     /// Whether it is to be read.
     pub fn is_due(&self, now: Instant) -> bool {
         self.list.as_ref().is_some_and(|list| list.is_due(now))

@@ -27,6 +27,8 @@ pub struct Now {
     pub subscribed: bool,
     /// Whether this node is leaving: nothing is waited for.
     pub closing: bool,
+    /// Whether there is a lease. Without one, nobody can say of those who linger that they have come elsewhere.
+    pub held: bool,
 }
 
 /// Whether the channel is in this node's list in the store, where its share is found if it dies.
@@ -164,6 +166,7 @@ impl ChannelState {
         }
         if change.flags & flag::AWAY != 0 {
             (self.live, self.deaf) = (false, true);
+            self.roster.tear();
         }
         if change.flags & flag::HEARD != 0 {
             self.settle = Some(now + quiet);

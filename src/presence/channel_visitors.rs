@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::channel_state::{ChannelState, Listed};
+use super::channel_state::{ChannelState, Listed, Now};
 use super::crowd::Moved;
 use super::effect::StepJob;
 use super::scripts::ScriptReply;
@@ -55,10 +55,20 @@ impl ChannelState {
         }
     }
 
+    /// See [`super::visitors::Visitors::linger_on`]. True where anybody lingers.
+    pub fn linger_on(&mut self, now: Instant) -> bool {
+        let linger = self.linger;
+        let Some(visitors) = self.visitors.as_mut().filter(|visitors| visitors.next_tick().is_some()) else {
+            return false;
+        };
+        visitors.linger_on(now, linger);
+        true
+    }
+
     /// Stops counting those who have lingered long enough.
-    pub fn tick(&mut self, now: Instant) {
-        if let Some(visitors) = &mut self.visitors {
-            visitors.tick(now);
+    pub fn tick(&mut self, now: Now) {
+        if let Some(visitors) = self.visitors.as_mut().filter(|_| now.held || now.closing) {
+            visitors.tick(now.at);
             if visitors.is_settled() && self.released() {
                 self.visitors = None;
             }

@@ -45,8 +45,9 @@ pub enum Job {
     Unlist(NodeId, Vec<Arc<str>>),
     /// Withdraw everything that a node has stated whose lease has ended.
     Reap(NodeId),
-    /// Sweep dead nodes' visitors out of a channel that may be named exactly.
-    Sweep(Arc<str>, bool),
+    /// Sweep dying numbers out of a channel that may be named exactly: at once those of these ids, which are this
+    /// node's and whose visitors are all stated.
+    Sweep(Arc<str>, bool, Vec<NodeId>),
     /// Look which of these channels have lost their total.
     Look(Vec<Arc<str>>),
     /// Look which channels this node's list in the store names.

@@ -44,8 +44,8 @@ impl<S: Store> Context<S> {
                 let result = self.reap(&id).await;
                 Outcome::Reap(id, result)
             }
-            Job::Sweep(name, exact) => {
-                let result = self.scripts.sweep(&name, exact, self.rules.members(&name)).await;
+            Job::Sweep(name, exact, settled) => {
+                let result = self.scripts.sweep(&name, exact, self.rules.members(&name), &settled).await;
                 Outcome::Swept(name, result)
             }
             Job::Look(names) => {
@@ -86,7 +86,11 @@ impl<S: Store> Context<S> {
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
                 let dead = if job.may_reap { self.dead(name, job).await? } else { Vec::new() };
-                scripts.repair(name, job.exact, belief(job), job.members, &dead).await
+                let reply = scripts.repair(name, job.exact, belief(job), job.members, &dead).await?;
+                if matches!(reply, ScriptReply::Total { dying: true, .. }) && !dead.is_empty() {
+                    scripts.sweep(name, job.exact, job.members, &dead).await?;
+                }
+                Ok(reply)
             }
         }
     }
@@ -148,7 +152,7 @@ impl<S: Store> Context<S> {
         let (members, dead) = (self.rules.members(channel), std::slice::from_ref(id));
         match self.scripts.repair(channel, exact, Belief::none(id), members, dead).await? {
             ScriptReply::Total { dying: false, .. } => Ok(()),
-            _ => self.scripts.sweep(channel, exact, members).await,
+            _ => self.scripts.sweep(channel, exact, members, dead).await,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Whose a number is among the visitors of a channel, as the store has it: `<count> <stamp> <node>`.
+//! Whose a number is among the visitors of a channel, as the store has it: `<count> <stamp> <node>`, or, when it is
+//! dying, `!<count> <stamp> <node> <since>`.
 
 use super::lease::NodeId;
 use super::visitors::Confirmed;
@@ -6,6 +7,13 @@ use super::visitors::Confirmed;
 /// Whether an owner's entry is to be swept: it is marked so, or cannot be read.
 pub fn is_dying(entry: &[u8]) -> bool {
     node_of(entry).is_none()
+}
+
+/// Whose a dying number was; None where the entry cannot be read.
+pub fn dying_of(entry: &[u8]) -> Option<NodeId> {
+    let entry = entry.strip_prefix(b"!")?;
+    let since = entry.iter().rposition(|byte| *byte == b' ')?;
+    node_of(&entry[..since])
 }
 
 /// The node of a living owner's entry.
@@ -30,6 +38,14 @@ mod tests {
         assert_eq!(node_of(b"3 17 ab cd"), Some(NodeId::of(b"ab cd")));
         for bad in [&b"!3 17 abc"[..], b"", b"3", b"3 17", b"3 17 ", b"x 17 abc", b" 17 abc", b"\xff \xff \xff"] {
             assert_eq!(node_of(bad), None, "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_dying_number_was_its_nodes() {
+        assert_eq!(dying_of(b"!3 17 abc 1764"), Some(NodeId::of(b"abc")));
+        for bad in [&b"3 17 abc 1764"[..], b"!", b"!3", b"!3 17 ", b"!x 17 abc 1764"] {
+            assert_eq!(dying_of(bad), None, "{}", bad.escape_ascii());
         }
     }
 }

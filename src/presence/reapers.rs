@@ -73,10 +73,12 @@ impl Reapers {
         own
     }
 
-    /// Has dead nodes' visitors swept out of a channel, unless it is too many.
-    pub fn sweep(&mut self, name: &Arc<str>, exact: bool) -> Option<Job> {
+    /// Has dying numbers swept out of the people of a channel, unless it is too many: at once those of this node, all of
+    /// whose visitors there are stated.
+    pub fn sweep(&mut self, name: &Arc<str>, exact: bool, current: &NodeId) -> Option<Job> {
         let begins = self.sweeping.len() < REAPERS && self.sweeping.insert(name.clone());
-        begins.then(|| Job::Sweep(name.clone(), exact))
+        let own = || std::iter::once(current).chain(self.spent.keys()).cloned().collect();
+        begins.then(|| Job::Sweep(name.clone(), exact, own()))
     }
 
     /// A channel was swept, or it failed.

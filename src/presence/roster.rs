@@ -62,6 +62,8 @@ pub struct Roster {
     long: Option<Instant>,
     /// Changes arrive.
     subscribed: bool,
+    /// They did not for a while, and the store may be another, with data of before.
+    torn: bool,
     due: bool,
     reading: bool,
     not_before: Instant,
@@ -84,6 +86,7 @@ impl Roster {
             hold: None,
             long: None,
             subscribed: false,
+            torn: false,
             due: false,
             reading: false,
             not_before: now,
@@ -110,6 +113,13 @@ impl Roster {
     pub fn unsubscribed(&mut self) {
         (self.subscribed, self.hold) = (false, None);
         self.waiting.clear();
+        self.tear();
+    }
+
+    /// The store that is read next may be another one, or one that came back: that it has the same list says nothing of
+    /// whether it has all of it.
+    pub fn tear(&mut self) {
+        self.torn = true;
     }
 
     /// The epoch of the list in the store, as far as this node has followed; None before it has.
@@ -244,7 +254,8 @@ impl Roster {
             }
         };
         let mut held = mem::take(&mut self.members);
-        let lost = !self.missing.is_empty() || !same_list(&before, &known);
+        let torn = mem::take(&mut self.torn);
+        let lost = torn || !self.missing.is_empty() || !same_list(&before, &known);
         held.append(&mut self.missing);
         held.retain(|visitor, _| lost && !members.contains_key(visitor));
         if held.is_empty() {
@@ -295,5 +306,45 @@ fn same_list(before: &Known, after: &Known) -> bool {
     match (before, after) {
         (Known::At(before), Known::At(after)) => before.epoch == after.epoch && before.turn <= after.turn,
         (before, after) => before == after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(3);
+
+    /// The list at a turn: who is on it.
+    fn roll(turn: u64, who: &[u8]) -> Roll {
+        let head = Head { epoch: "ab".into(), turn, mark: "cd".into() };
+        Roll::All(head, "ef".into(), who.iter().map(|number| (VisitorId([*number; 16]), b"17 0".to_vec())).collect())
+    }
+
+    fn shown(roster: &mut Roster) -> Option<usize> {
+        match roster.take_news()? {
+            Listing::Shown(list) => Some(list.json().matches("\"id\"").count()),
+            listing => panic!("{listing:?}"),
+        }
+    }
+
+    #[test]
+    fn after_an_interruption_nobody_has_left_before_all_had_time_to_say_that_they_are_here() {
+        let now = Instant::now();
+        let mut roster = Roster::new(MembersRule { most: 10, bytes: 4096 }, now);
+        roster.read(roll(5, &[1, 2, 3]), now, HOLD);
+        assert_eq!(shown(&mut roster), Some(3));
+        roster.read(roll(6, &[1, 2]), now, HOLD);
+        assert_eq!(shown(&mut roster), Some(2), "one has left");
+        // A replica that lacked the last changes went on from there, as far as this node had got.
+        roster.unsubscribed();
+        roster.read(roll(6, &[1]), now, HOLD);
+        roster.tick(now);
+        assert_eq!(shown(&mut roster), Some(2));
+        roster.read(roll(7, &[1]), now, HOLD);
+        roster.tick(now + HOLD);
+        assert_eq!(shown(&mut roster), Some(1), "it did not come back");
+        roster.read(roll(8, &[]), now + HOLD, HOLD);
+        assert_eq!(shown(&mut roster), Some(0), "and from then on, whoever has left is told at once");
     }
 }

@@ -31,6 +31,13 @@ pub fn next_repair(every: Duration, random: &mut Rng, now: Instant) -> Instant {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_ONCE: usize = 512;
 
+/// The store can be told again. Where anybody lingers, those who come are stated before those who went: these channels
+/// are to be looked at.
+pub fn linger_on(channels: &mut Channels, now: Instant) -> Vec<Arc<str>> {
+    let lingers = |(name, channel): (&Arc<str>, &mut ChannelState)| channel.linger_on(now).then(|| name.clone());
+    channels.iter_mut().filter_map(lingers).collect()
+}
+
 /// See the module. A channel is in it at most once.
 #[derive(Default)]
 pub struct Schedule {

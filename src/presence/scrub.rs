@@ -99,7 +99,7 @@ impl<S: Store> Context<S> {
         if let ScriptReply::Total { dying: true, .. } =
             self.scripts.repair(channel, exact, Belief::none(own), members, &dead).await?
         {
-            self.scripts.sweep(channel, exact, members).await?;
+            self.scripts.sweep(channel, exact, members, &dead).await?;
         }
         Ok(present.contains(own))
     }

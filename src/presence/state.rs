@@ -220,7 +220,7 @@ impl State {
     }
 
     fn now(&self, at: Instant) -> Now {
-        Now { at, subscribed: self.subscribed, closing: self.closing }
+        Now { at, subscribed: self.subscribed, closing: self.closing, held: self.may_step() }
     }
 
     /// How long a visitor of the channel stays counted who leaves now.
@@ -242,7 +242,7 @@ impl State {
     pub(super) fn look_at(&mut self, name: Arc<str>, at: Instant) {
         let now = self.now(at);
         let Some(channel) = self.channels.get_mut(&name) else { return };
-        channel.tick(at);
+        channel.tick(now);
         if let Some(list) = channel.roster.news(at) {
             self.effects.push(Effect::Members(name.clone(), list));
         }

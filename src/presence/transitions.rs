@@ -104,10 +104,12 @@ impl State {
         }
         match result {
             Ok(HeartbeatReply::Held(end, dead, full)) => {
-                if !self.lease.held {
+                let regained = !self.lease.held;
+                self.lease.confirm(end, self.config.lease, now);
+                if regained {
                     self.tell(News::Held(id.clone()));
+                    schedule::linger_on(&mut self.channels, now).into_iter().for_each(|name| self.look_at(name, now));
                 }
-                (self.lease.end, self.lease.held, self.lease.proven) = (Some(end), true, true);
                 // In a cluster, it is one shard that is full, and its channels are told.
                 self.beat.accepted(full.filter(|_| !self.lease.sharded));
                 self.tell_standing();
@@ -206,7 +208,7 @@ impl State {
 
     /// Has dead nodes' visitors swept out of a channel.
     fn sweep(&mut self, name: &Arc<str>) {
-        let job = self.reapers.sweep(name, self.rules.stands(name));
+        let job = self.reapers.sweep(name, self.rules.stands(name), &self.lease.id);
         self.effects.extend(job.map(Effect::Run));
     }
 

@@ -3,7 +3,7 @@
 use super::effect::StepJob;
 use super::lease::NodeId;
 use super::member::Profile;
-use super::owner::is_dying;
+use super::owner::{dying_of, is_dying};
 use super::scripts::{ScriptReply, Scripts, Store, bounds, decimal, flag};
 use super::visitors::Batch;
 use crate::backplane::Error;
@@ -49,14 +49,22 @@ impl<S: Store> Scripts<S> {
         }
     }
 
-    /// Takes every dying number out of the people of a channel, page by page, and frees it.
-    pub async fn sweep(&self, channel: &str, exact: bool, members: Option<MembersRule>) -> Result<(), Error> {
+    /// Takes dying numbers out of the people of a channel, page by page, and frees them: those of nodes whose visitors
+    /// are `settled` under other numbers or gone, and those that have been dying for long.
+    pub async fn sweep(
+        &self,
+        channel: &str,
+        exact: bool,
+        members: Option<MembersRule>,
+        settled: &[NodeId],
+    ) -> Result<(), Error> {
         let (most, bytes) = bounds(members);
         let owners = self.pairs(self.keys.owner(channel).as_bytes()).await?;
         for (number, entry) in owners.iter().filter(|(_, entry)| is_dying(entry)) {
+            let settled = flag(dying_of(entry).is_some_and(|node| settled.contains(&node)));
             let mut cursor = "0".to_owned();
             loop {
-                let arguments = [number, entry, cursor.as_bytes(), PAGE, flag(exact), &most, &bytes];
+                let arguments = [number, entry, cursor.as_bytes(), PAGE, flag(exact), &most, &bytes, settled];
                 let [next, ..] = self.ask(&self.sources.sweep, channel, &arguments).await?.more;
                 if next.is_empty() || next == "0" {
                     break;

@@ -34,6 +34,9 @@ struct Visitor {
     queued: bool,
     /// How often it stands in `lingering`.
     lingers: u32,
+    /// It lingers only because the store could not be told that it has gone. Whoever is not there any more is not put
+    /// there again for that.
+    overdue: bool,
 }
 
 impl Visitor {
@@ -42,8 +45,13 @@ impl Visitor {
         self.here || self.lingers > 0
     }
 
+    /// Whether the store is to have it.
+    fn is_wanted(&self) -> bool {
+        self.here || (self.lingers > 0 && !(self.overdue && self.stated == Stated::No))
+    }
+
     fn unstated(&self) -> bool {
-        self.stated != if self.counts() { Stated::Yes } else { Stated::No }
+        self.stated != if self.is_wanted() { Stated::Yes } else { Stated::No }
     }
 }
 
@@ -96,14 +104,15 @@ pub struct Visitors {
 impl Visitors {
     /// The first socket of a visitor came, or its last one went.
     pub fn note(&mut self, id: VisitorId, here: bool, now: Instant, linger: Duration) {
-        let fresh = Visitor { here: false, profile: None, stated: Stated::No, queued: false, lingers: 0 };
+        let fresh =
+            Visitor { here: false, profile: None, stated: Stated::No, queued: false, lingers: 0, overdue: false };
         let visitor = self.all.entry(id).or_insert(fresh);
         let counted = visitor.counts();
         if visitor.here && !here && linger > Duration::ZERO {
             visitor.lingers += 1;
             self.lingering.push_back((now + linger, id));
         }
-        visitor.here = here;
+        (visitor.here, visitor.overdue) = (here, visitor.overdue && !here);
         self.counted = self.counted + usize::from(visitor.counts()) - usize::from(counted);
         self.look_at(id);
     }
@@ -130,6 +139,17 @@ impl Visitors {
             if self.all.get(&id).is_some_and(|visitor| visitor.here) {
                 self.note(id, false, now, linger);
             }
+        }
+    }
+
+    /// The store can be told again, after a while in which it could not. Those who linger may have come to other nodes
+    /// meanwhile, which are about to say so.
+    pub fn linger_on(&mut self, now: Instant, linger: Duration) {
+        for (at, id) in &mut self.lingering {
+            if let Some(visitor) = self.all.get_mut(id) {
+                visitor.overdue |= !visitor.here && *at <= now;
+            }
+            *at = (*at).max(now + linger);
         }
     }
 
@@ -203,7 +223,7 @@ impl Visitors {
                 self.look_at(id);
                 continue;
             }
-            let (here, profile) = (visitor.counts(), visitor.profile.clone());
+            let (here, profile) = (visitor.is_wanted(), visitor.profile.clone());
             let change = Change { visitor: id, here, profile, before: visitor.stated };
             if change.here {
                 came.push(change)
@@ -300,5 +320,52 @@ impl Visitors {
         let mut ids: Vec<VisitorId> = self.all.keys().copied().collect();
         ids.sort_unstable();
         ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: VisitorId = VisitorId([1; 16]);
+    const LINGER: Duration = Duration::from_secs(1);
+
+    fn state(visitors: &mut Visitors) -> Vec<(VisitorId, bool)> {
+        let batch = visitors.batch([0, 1], visitors.from + 1);
+        let count = batch.changes.iter().filter(|change| change.here).count();
+        assert!(visitors.made(&batch, batch.changes.len(), count));
+        batch.changes.iter().map(|change| (change.visitor, change.here)).collect()
+    }
+
+    #[test]
+    fn whoever_went_while_the_store_was_away_is_withdrawn_a_linger_after_it_is_back() {
+        let (mut visitors, start) = (Visitors::default(), Instant::now());
+        visitors.note(ANN, true, start, LINGER);
+        assert_eq!(state(&mut visitors), [(ANN, true)]);
+        visitors.note(ANN, false, start, LINGER);
+        let back = start + LINGER * 5;
+        visitors.linger_on(back, LINGER);
+        visitors.tick(back);
+        assert!(!visitors.unstated() && visitors.counted() == 1);
+        visitors.tick(back + LINGER);
+        assert_eq!(state(&mut visitors), [(ANN, false)]);
+        assert!(visitors.is_settled());
+    }
+
+    #[test]
+    fn whoever_went_while_the_store_was_away_is_not_stated_again_where_all_was_lost() {
+        let (mut visitors, start) = (Visitors::default(), Instant::now());
+        for (went, stated_again) in [(start, false), (start + LINGER * 5, true)] {
+            visitors.note(ANN, true, start, LINGER);
+            assert_eq!(state(&mut visitors), [(ANN, true)]);
+            visitors.note(ANN, false, went, LINGER);
+            let back = start + LINGER * 5;
+            visitors.linger_on(back, LINGER);
+            visitors.lost();
+            assert_eq!(state(&mut visitors), if stated_again { vec![(ANN, true)] } else { vec![] });
+            visitors.tick(back + LINGER);
+            assert_eq!(state(&mut visitors), if stated_again { vec![(ANN, false)] } else { vec![] });
+            assert!(visitors.is_settled());
+        }
     }
 }

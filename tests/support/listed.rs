@@ -26,28 +26,35 @@ impl Listed {
         let mut listed = Listed::default();
         for message in client.messages() {
             if ["channel", "subscribed", "watching"].iter().any(|key| message[key] == channel) {
-                listed.take_in(&message);
+                listed.take_in(&message).unwrap();
             }
         }
         listed
     }
 
-    fn take_in(&mut self, message: &Value) {
+    /// Takes in a frame about the channel. An error is a change that does not follow on the list before.
+    pub fn take_in(&mut self, message: &Value) -> Result<(), String> {
         if let Some(list) = message.get("members") {
             self.lists += 1;
             let all = |list: &Vec<Value>| list.iter().map(|member| (handle(member), member.clone())).collect();
             self.members = list.as_array().map(all);
         }
         let each = |key: &str| message[key].as_array().cloned().unwrap_or_default();
-        for member in each("joined") {
-            *self.joined.entry(handle(&member)).or_default() += 1;
-            self.members.as_mut().expect("a list to join").insert(handle(&member), member);
+        let (joined, left) = (each("joined"), each("left"));
+        if joined.is_empty() && left.is_empty() {
+            return Ok(());
         }
-        for gone in each("left") {
+        let Some(members) = &mut self.members else { return Err(format!("no list before {message}")) };
+        for gone in left {
             let gone = gone.as_str().expect("a handle").to_owned();
-            *self.left.entry(gone.clone()).or_default() += 1;
-            self.members.as_mut().expect("a list to leave").remove(&gone).expect("only members leave");
+            members.remove(&gone).ok_or_else(|| format!("{gone} was no member: {message}"))?;
+            *self.left.entry(gone).or_default() += 1;
         }
+        for member in joined {
+            *self.joined.entry(handle(&member)).or_default() += 1;
+            members.insert(handle(&member), member);
+        }
+        Ok(())
     }
 
     /// How many are on it.
@@ -65,16 +72,16 @@ fn handle(member: &Value) -> String {
     member["id"].as_str().expect("a handle").to_owned()
 }
 
-/// Waits until a client's list has so many members; None for no list.
+/// Waits until a client's list has so many members; None for being told that there is none.
 pub async fn lists(client: &Client, channel: &str, count: Option<usize>) -> Listed {
-    let what = format!("{channel} lists {count:?}");
-    client.until(&what, SOON, |_| Some(Listed::of(client, channel)).filter(|listed| listed.len() == count)).await
+    lists_within(client, channel, count, SOON).await
 }
 
 /// Waits longer, for what takes longer.
 pub async fn lists_within(client: &Client, channel: &str, count: Option<usize>, within: Duration) -> Listed {
     let what = format!("{channel} lists {count:?}");
-    client.until(&what, within, |_| Some(Listed::of(client, channel)).filter(|listed| listed.len() == count)).await
+    let is = |listed: &Listed| listed.lists > 0 && listed.len() == count;
+    client.until(&what, within, |_| Some(Listed::of(client, channel)).filter(is)).await
 }
 
 /// `Ok` where two clients hold the same list.

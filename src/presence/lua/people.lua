@@ -2,8 +2,8 @@
 --
 -- `people` has a field for each visitor: the 2-byte numbers of the nodes that have it, one behind the
 -- other. `owner` says whose a number is: how many visitors it has, the stamp of the last batch that was
--- stated under it, and the node. A number with a `!` in front is dying: it is swept out of the people,
--- and then free again. No two batches of a node have the same stamp, so a batch that is carried out late,
+-- stated under it, and the node. A number with a `!` in front is dying, since the time that stands behind the node:
+-- it is swept out of the people, and then free again. No two batches of a node have the same stamp, so a batch that is carried out late,
 -- and data that went back in time, are both noticed.
 local claims = read('HGETALL', OWNER)
 local owners, living, most, all, loose = {}, {}, 0, 0, false
@@ -44,8 +44,9 @@ end
 
 -- From now on nothing is stated under a number any more. The removal goes first, for a full store.
 local function sentence(number)
+  local time = redis.call('TIME')
   redis.call('HDEL', OWNER, number)
-  redis.call('HSET', OWNER, number, '!' .. living[number].raw)
+  redis.call('HSET', OWNER, number, '!' .. living[number].raw .. ' ' .. time[1])
   living[number] = nil
 end
 

@@ -2,13 +2,17 @@
 -- from beginning to end meets every visitor that had the number, because nobody gets it any more.
 -- ARGV: the number, its entry among the owners as it was when this sweep began, where to go on, how many
 --       visitors to look at, "1" if the channel is named exactly, the most members and bytes of news that
---       are published.
+--       are published, "1" if everybody who had the number is stated under another or has gone.
 -- Returns what `finish` does, where to go on ("0": nothing is left), and how many visitors had it.
 local number, exact = ARGV[1], ARGV[5] == '1'
 local cursor, found = '0', 0
+-- Whoever stated visitors under a number that is dying may be just stating them under another (seconds).
+local PATIENCE = 5
+local since = tonumber(string.match(ARGV[2], ' (%d+)$') or '')
+local settled = ARGV[8] == '1' or not since or math.abs(redis.call('TIME')[1] - since) > PATIENCE
 mend()
 -- If it was freed meanwhile it may be another node's.
-if owners[number] and owners[number].raw == ARGV[2] and not living[number] then
+if settled and owners[number] and owners[number].raw == ARGV[2] and not living[number] then
   local page = redis.call('HSCAN', PEOPLE, ARGV[3], 'COUNT', ARGV[4])
   cursor = page[1]
   local sets, gone = {}, {}
