@@ -12,17 +12,23 @@ pub enum Key {
     Total(String),
     Tally(String),
     Own(String),
+    People(String),
+    Owner(String),
+    Members(String),
     Nodes(String),
     Node(String),
 }
 
 impl Key {
     pub async fn draw(world: &mut World, channel: &str) -> Key {
-        match world.rng.u8(..5) {
+        match world.rng.u8(..8) {
             0 => Key::Total(channel.into()),
             1 => Key::Tally(side(channel, "tally")),
             2 => Key::Own(side(channel, "own")),
-            3 => Key::Nodes("headcount:v1:nodes".into()),
+            3 => Key::People(side(channel, "people")),
+            4 => Key::Owner(side(channel, "owner")),
+            5 => Key::Members(side(channel, "members")),
+            6 => Key::Nodes("headcount:v1:nodes".into()),
             _ => {
                 let mut lists: Vec<String> = world.store.must(&["KEYS", "headcount:v1:node:*"]).await;
                 lists.sort();
@@ -34,7 +40,8 @@ impl Key {
 
     fn name(&self) -> &str {
         match self {
-            Key::Total(name) | Key::Tally(name) | Key::Own(name) | Key::Nodes(name) | Key::Node(name) => name,
+            Key::Total(name) | Key::Tally(name) | Key::Own(name) | Key::People(name) | Key::Owner(name) => name,
+            Key::Members(name) | Key::Nodes(name) | Key::Node(name) => name,
         }
     }
 }
@@ -63,6 +70,16 @@ pub async fn damage(world: &mut World, key: &Key, channel: &'static str) -> Resu
             commands.push(vec![b"HSET", &name, b"\xff\xfe", b"3"]);
             commands.push(vec![b"HSET", &name, b"\xff\xfe", b"\x1f\x8b"]);
             commands.push(vec![b"HSET", &name, b"bogus", b"9223372036854775807"]);
+        }
+        Key::Owner(_) => {
+            commands.push(vec![b"HSET", &name, b"bogus", b"abc"]);
+            commands.push(vec![b"HSET", &name, b"xy", b"5 9223372036854775807 nobody"]);
+            commands.push(vec![b"HSET", &name, b"\xff\xfe", b"\x1f\x8b"]);
+        }
+        Key::Members(_) => {
+            commands.push(vec![b"HSET", &name, b"", b"abc"]);
+            commands.push(vec![b"HSET", &name, b"0123456789abcdef", b"17 1 3 evil"]);
+            commands.push(vec![b"HSET", &name, b"bogus", b"\xff\xfe"]);
         }
         Key::Nodes(_) => {
             commands.push(vec![b"ZADD", &name, b"1", b"\xff\xfe"]);

@@ -7,9 +7,10 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::damage::{self, Key};
+use super::foreign;
 use super::store::{Brand, ask};
-use super::visitor::{Exit, Visitor};
-use super::world::{EXACT, NODES, PATTERN, World};
+use super::visitor::Exit;
+use super::world::{NODES, World};
 use crate::support::link::Mode;
 
 /// One kind of fault.
@@ -108,6 +109,16 @@ impl Fault {
 
     /// Carries it out, and ends it. An error is a disagreement that was found on the way.
     pub async fn inflict(self, world: &mut World) -> Result<(), String> {
+        let before = world.whereabouts();
+        self.carry_out(world).await?;
+        // What touches one key keeps nobody from being stated.
+        if !matches!(self, KeyLost | KeyDamaged | TotalSet | TotalAdded | ForeignKey) {
+            world.excuse_moved(&before);
+        }
+        Ok(())
+    }
+
+    async fn carry_out(self, world: &mut World) -> Result<(), String> {
         match self {
             NodeKilled | NodeFrozen | NodeStopped | AllNodesFrozen => self.on_nodes(world).await,
             StoreKilledAndEmpty | StoreKilledAndFull | StoreStopped | StorePaused | Flushed => {
@@ -147,6 +158,7 @@ impl Fault {
                 world.note(format!("node {place} is frozen"));
                 world.signal_node(place, Signal::STOP);
                 churn(world, 6_000).await;
+                world.excuse(place);
             }
             NodeStopped => {
                 world.note(format!("node {place} is stopped"));
@@ -219,20 +231,14 @@ impl Fault {
             TotalSet => {
                 let number = world.rng.i64(-5..40);
                 world.note(format!("SET {channel} {number}"));
-                set_total(world, channel, number).await
+                foreign::set_total(world, channel, number).await
             }
             TotalAdded => {
                 let number = world.rng.i64(-3..8);
                 world.note(format!("INCRBY {channel} {number}"));
-                let total = world.total(channel);
-                if channel == EXACT || world.ours(channel) > 0 {
-                    world.store.must::<i64, _>(&["INCRBY", channel, &number.to_string()]).await;
-                    world.foreign.insert(channel, (total + number - world.ours(channel)).max(0));
-                    give_back(world, channel).await?;
-                }
-                Ok(())
+                foreign::add_to_total(world, channel, number).await
             }
-            _ => foreign_key(world).await,
+            _ => foreign::foreign_key(world).await,
         }
     }
 
@@ -283,6 +289,9 @@ impl Fault {
             world.places[*place].link.set(mode);
         }
         churn(world, 6_000).await;
+        if which.len() < NODES {
+            world.excuse(place);
+        }
         // What a stalled connection held back arrives late, or is lost with it.
         if mode != Mode::Cut && world.rng.bool() {
             for place in &which {
@@ -335,59 +344,4 @@ async fn maybe_churn(world: &mut World) {
 async fn pause(world: &mut World, most: u64) {
     let time = Duration::from_millis(world.rng.u64(0..most));
     tokio::time::sleep(time).await;
-}
-
-/// Another program sets the total. What it puts there on top of ours is its own; less than ours is
-/// lifted to ours.
-async fn set_total(world: &mut World, channel: &'static str, number: i64) -> Result<(), String> {
-    let ours = world.ours(channel);
-    if channel != EXACT && ours == 0 {
-        return Ok(());
-    }
-    world.store.must::<(), _>(&["SET", channel, &number.to_string()]).await;
-    world.foreign.insert(channel, (number - ours).max(0));
-    give_back(world, channel).await
-}
-
-/// On a pattern's channel, what another program added is taken away again once all agree on it: the
-/// channel could not be told from that program's own key once nobody of ours is there.
-async fn give_back(world: &mut World, channel: &'static str) -> Result<(), String> {
-    if !PATTERN.contains(&channel) {
-        return Ok(());
-    }
-    let since = Instant::now();
-    world.settle(since).await.map_err(|why| format!("with a foreign part: {why}"))?;
-    if let Some(added) = world.foreign.remove(channel).filter(|added| *added > 0) {
-        world.store.must::<i64, _>(&["DECRBY", channel, &added.to_string()]).await;
-    }
-    Ok(())
-}
-
-/// A key that is somebody else's: whoever joins it is refused, and nobody else notices.
-async fn foreign_key(world: &mut World) -> Result<(), String> {
-    const KEY: &str = "page:/theirs";
-    let value: &[&[u8]] = match world.rng.u8(..4) {
-        0 => &[b"SET", b"page:/theirs", b"7"],
-        1 => &[b"SET", b"page:/theirs", b"\x1f\x8b\x08\xff\xfe"],
-        2 => &[b"RPUSH", b"page:/theirs", b"\xff"],
-        _ => &[b"HSET", b"page:/theirs", b"a", b"b"],
-    };
-    world.note(format!("{KEY} is {:?}", String::from_utf8_lossy(value[0])));
-    world.store.must::<redis::Value, _>(value).await;
-    let place = world.any_awake();
-    let to = world.places[place].address();
-    let (joiner, watcher) = ([KEY].into(), [KEY].into());
-    let joiner = Visitor::open(to, joiner, Default::default()).await?;
-    let watcher = Visitor::open(to, Default::default(), watcher).await?;
-    let deadline = Instant::now() + super::world::DEADLINE;
-    while !(joiner.was_refused(KEY) && watcher.was_refused(KEY)) {
-        if Instant::now() > deadline {
-            return Err(format!("a foreign key was not refused ({:?}, {:?})", joiner.complaint(), watcher.complaint()));
-        }
-        churn(world, 100).await;
-    }
-    joiner.go(Exit::Close).await;
-    watcher.go(Exit::Hang).await;
-    let left: i64 = world.store.must(&["DEL", KEY]).await;
-    super::world::expect(left == 1, || format!("{KEY} was touched"))
 }

@@ -1,6 +1,7 @@
-//! The count under torture: three nodes on one store, visitors that come and go, and a seeded row of
-//! faults. After each, every visitor on every node must be told the same number, and it must be the
-//! number of sockets that the test holds open, plus what other programs added. In the end everybody
+//! The count under torture: three nodes on one store, people with tabs that come and go, and a seeded row of
+//! faults. After each, every socket on every node must be told the same number on each channel, and it must be the
+//! number of sockets, or of people, that the test holds open, plus what other programs added; every list of who is
+//! here must be right, and nobody may have been told to have left who has not. In the end everybody
 //! leaves, and nothing of ours is left.
 //!
 //! A run prints its seed, and draws the same faults again from it:
@@ -14,7 +15,9 @@
 
 mod damage;
 mod faults;
+mod foreign;
 mod noise;
+mod people;
 mod rogue;
 mod store;
 mod visitor;
@@ -76,7 +79,8 @@ impl Plan {
 #[derive(Default)]
 struct Tale {
     times: u32,
-    worst: Duration,
+    /// Until all agreed on every number, and on every list.
+    worst: [Duration; 2],
 }
 
 async fn torture(brand: Brand) {
@@ -121,10 +125,11 @@ async fn one_fault(
     let began = Instant::now();
     fault.inflict(world).await.map_err(|why| format!("{fault:?}: {why}"))?;
     let took = world.settle(Instant::now()).await.map_err(|why| format!("after {fault:?}: {why}"))?;
-    world.note(format!("all agree after {took:.1?}"));
+    world.note(format!("all agree after {:.1?}, and on the lists after {:.1?}", took[0], took[1]));
     world.nobody_was_told_of_flapping(began.elapsed()).map_err(|why| format!("after {fault:?}: {why}"))?;
     let tale = tales.entry(fault).or_default();
-    (tale.times, tale.worst) = (tale.times + 1, tale.worst.max(took));
+    tale.times += 1;
+    tale.worst.iter_mut().zip(took).for_each(|(worst, took)| *worst = (*worst).max(took));
     Ok(())
 }
 
@@ -167,10 +172,12 @@ async fn report(world: &World, done: usize, why: &str) -> String {
 }
 
 fn summary(brand: Brand, seed: u64, done: usize, time: Duration, tales: &BTreeMap<Fault, Tale>) -> String {
-    let mut text =
-        format!("{done} faults on {brand:?} in {time:.0?}, seed {seed}; times, and the longest until all agreed:\n");
+    let mut text = format!(
+        "{done} faults on {brand:?} in {time:.0?}, seed {seed}; times, and the longest until all agreed on the numbers, and the lists:\n"
+    );
     for (fault, tale) in tales {
-        let _ = writeln!(text, "  {:<22} {:>4}  {:>6.1} s", format!("{fault:?}"), tale.times, tale.worst.as_secs_f64());
+        let [numbers, lists] = tale.worst.map(|worst| worst.as_secs_f64());
+        let _ = writeln!(text, "  {:<22} {:>4}  {numbers:>6.1} s {lists:>6.1} s", format!("{fault:?}"), tale.times);
     }
     text
 }

@@ -11,7 +11,10 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::people::address_part;
+use super::world::ROOM;
 use crate::support::SOON;
+use crate::support::listed::Listed;
 use crate::support::wire::{self, CLOSE, FINAL, PING, PONG, TEXT};
 
 /// How many frames are kept for a report.
@@ -35,6 +38,14 @@ enum Say {
     Go(Exit),
 }
 
+struct Listing(Result<Listed, String>);
+
+impl Default for Listing {
+    fn default() -> Self {
+        Listing(Ok(Listed::default()))
+    }
+}
+
 #[derive(Default)]
 struct Heard {
     last: BTreeMap<String, Value>,
@@ -42,12 +53,16 @@ struct Heard {
     refused: BTreeSet<String>,
     errors: Vec<Value>,
     closed: Option<String>,
+    /// Who is in the room, from what it was told alone, or the first that was wrong with that.
+    listed: Listing,
     /// The newest frames, for a report.
     newest: VecDeque<String>,
 }
 
 /// A socket that the model holds to be open.
 pub struct Visitor {
+    /// Whose it is; 0 is nobody in particular.
+    pub who: u32,
     pub joined: BTreeSet<&'static str>,
     pub watching: BTreeSet<&'static str>,
     heard: Arc<Mutex<Heard>>,
@@ -61,9 +76,20 @@ impl Visitor {
         joined: BTreeSet<&'static str>,
         watching: BTreeSet<&'static str>,
     ) -> Result<Visitor, String> {
+        Visitor::come(to, 0, joined, watching).await
+    }
+
+    /// [`Visitor::open`] of somebody.
+    pub async fn come(
+        to: SocketAddr,
+        who: u32,
+        joined: BTreeSet<&'static str>,
+        watching: BTreeSet<&'static str>,
+    ) -> Result<Visitor, String> {
         let joins = joined.iter().map(|channel| format!("channel={channel}"));
         let watches = watching.iter().map(|channel| format!("watch={channel}"));
-        let query = joins.chain(watches).collect::<Vec<_>>().join("&");
+        let identity = Some(who).filter(|who| *who > 0).map(address_part);
+        let query = joins.chain(watches).chain(identity).collect::<Vec<_>>().join("&");
         let upgraded = timeout(SOON, wire::upgrade(to, &query, None)).await;
         let (stream, reply) =
             upgraded.map_err(|_| format!("no upgrade within {SOON:?}"))?.map_err(|e| e.to_string())?;
@@ -73,7 +99,7 @@ impl Visitor {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let (say, said) = mpsc::channel(64);
         tokio::spawn(live(stream, reply.body, heard.clone(), said));
-        Ok(Visitor { joined, watching, heard, say })
+        Ok(Visitor { who, joined, watching, heard, say })
     }
 
     /// Joins one more channel.
@@ -118,6 +144,11 @@ impl Visitor {
             return Some(format!("a socket was closed: {why}"));
         }
         heard.errors.first().map(|error| format!("a socket was told {error}"))
+    }
+
+    /// The list of who is in the room, from what it was told alone.
+    pub fn listed(&self) -> Result<Listed, String> {
+        self.heard.lock().unwrap().listed.0.clone()
     }
 
     /// Whether it was put off this channel because the key is somebody else's.
@@ -221,7 +252,16 @@ fn hear(text: &[u8], heard: &Mutex<Heard>) {
         }
         heard.errors.push(error.clone());
     }
+    if message["unsubscribed"] == ROOM {
+        heard.listed = Listing::default();
+    }
     let channel = ["channel", "subscribed", "watching"].iter().find_map(|key| message[key].as_str());
+    if channel == Some(ROOM)
+        && let Ok(listed) = &mut heard.listed.0
+        && let Err(why) = listed.take_in(&message)
+    {
+        heard.listed.0 = Err(why);
+    }
     if let Some(channel) = channel
         && message.get("data").is_some()
     {

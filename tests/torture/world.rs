@@ -9,8 +9,10 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
+use super::people::People;
 use super::store::{Brand, Store};
 use super::visitor::{Exit, Visitor};
+use crate::support::kinds::Kinds;
 use crate::support::link::{Link, Mode};
 use crate::support::node::Node;
 use crate::support::redis::free_port;
@@ -19,7 +21,9 @@ use crate::support::{SOON, same};
 /// Named exactly in the configuration: it exists without anybody there.
 pub const EXACT: &str = "users:count";
 /// Channels of a pattern, which go with their last visitor.
-pub const PATTERN: [&str; 3] = ["page:/a", "page:/b", "page:/c"];
+pub const PATTERN: [&str; 3] = ["page:/a", "page:/b", ROOM];
+/// The one of them that lists who is here.
+pub const ROOM: &str = "room:c";
 pub const CHANNELS: [&str; 4] = [EXACT, PATTERN[0], PATTERN[1], PATTERN[2]];
 
 const NODES_KEY: &str = "headcount:v1:nodes";
@@ -50,8 +54,10 @@ pub struct World {
     pub places: Vec<Place>,
     /// What other programs have added to the totals.
     pub foreign: BTreeMap<&'static str, i64>,
+    pub people: People,
     /// What was done, for a report.
     pub story: Vec<String>,
+    kinds: Kinds,
 }
 
 impl Place {
@@ -73,7 +79,8 @@ pub fn expect(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), Str
 impl World {
     pub async fn begin(brand: Brand, rng: Rng) -> World {
         let store = Store::start(brand).await;
-        let mut world = World { rng, store, places: Vec::new(), foreign: BTreeMap::new(), story: Vec::new() };
+        let (places, people, kinds) = (Vec::new(), People::default(), Kinds::new());
+        let mut world = World { rng, store, places, foreign: BTreeMap::new(), people, story: Vec::new(), kinds };
         for _ in 0..NODES {
             let link = Link::to(world.store.port).await;
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
@@ -97,7 +104,9 @@ impl World {
 
     pub async fn start_node(&mut self, place: usize) {
         let place = &mut self.places[place];
-        let node = Node::on(&place.link.url())
+        let node = self
+            .kinds
+            .at(&place.link.url())
             .set("PRESENCE__REPAIR", "3s")
             // A frozen test, or a busy machine, must not look like visitors that vanished.
             .set("SESSION__PING", "4s")
@@ -114,6 +123,7 @@ impl World {
         place.node.take().expect("the node runs").crash().await;
         place.visitors.clear();
         place.awake = false;
+        self.recount();
     }
 
     /// Stops a node as its operator would, and waits for its end.
@@ -122,6 +132,7 @@ impl World {
         place.awake = false;
         place.visitors.clear();
         let mut node = place.node.take().expect("the node runs");
+        self.recount();
         node.signal(Signal::TERM);
         assert!(node.exit(SOON).await.success(), "a stop ends well");
     }
@@ -151,17 +162,20 @@ impl World {
     pub async fn come(&mut self, place: usize, number: usize) {
         let plans: Vec<_> = (0..number).map(|_| self.plan()).collect();
         let to = self.places[place].address;
-        let opened = join_all(plans.into_iter().map(|(joined, watching)| Visitor::open(to, joined, watching))).await;
+        let opened =
+            join_all(plans.into_iter().map(|(who, joined, watching)| Visitor::come(to, who, joined, watching)));
+        let opened = opened.await;
         for visitor in opened {
             match visitor {
                 Ok(visitor) => self.places[place].visitors.push(visitor),
                 Err(why) => panic!("node {place} does not let a visitor in: {why}"),
             }
         }
+        self.recount();
     }
 
-    /// What a visitor joins and watches.
-    fn plan(&mut self) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
+    /// Who a visitor is, and what it joins and watches.
+    fn plan(&mut self) -> (u32, BTreeSet<&'static str>, BTreeSet<&'static str>) {
         let (mut joined, mut watching) = (BTreeSet::new(), BTreeSet::new());
         for channel in CHANNELS {
             match self.rng.u8(..10) {
@@ -173,7 +187,7 @@ impl World {
         if joined.is_empty() && watching.is_empty() {
             joined.insert(EXACT);
         }
-        (joined, watching)
+        (self.next_person(), joined, watching)
     }
 
     /// One visitor of a place goes; false where nobody is there.
@@ -184,6 +198,7 @@ impl World {
         }
         let visitor = self.places[place].visitors.swap_remove(self.rng.usize(..count));
         visitor.go(exit).await;
+        self.recount();
         true
     }
 
@@ -222,12 +237,20 @@ impl World {
             }
             _ => {}
         }
+        self.recount();
     }
 
-    /// How many sockets are joined to the channel.
+    /// Every open socket, and the place that it is at.
+    pub fn sockets(&self) -> impl Iterator<Item = (usize, &Visitor)> {
+        self.places.iter().enumerate().flat_map(|(at, place)| place.visitors.iter().map(move |visitor| (at, visitor)))
+    }
+
+    /// How many sockets are joined to the channel, or people where those are counted.
     pub fn ours(&self, channel: &str) -> i64 {
-        let visitors = self.places.iter().flat_map(|place| &place.visitors);
-        visitors.filter(|visitor| visitor.joined.contains(channel)).count() as i64
+        if channel != EXACT {
+            return self.people_on(channel).len() as i64;
+        }
+        self.sockets().filter(|(_, visitor)| visitor.joined.contains(channel)).count() as i64
     }
 
     pub fn total(&self, channel: &str) -> i64 {
@@ -278,25 +301,29 @@ impl World {
         Ok(())
     }
 
-    /// Waits until everybody agrees and the store is whole for a while; how long the agreement took from
-    /// `since` on.
-    pub async fn settle(&mut self, since: Instant) -> Result<Duration, String> {
-        let (mut agreed, mut whole): (Option<Instant>, Option<Instant>) = (None, None);
+    /// Waits until everybody agrees, the lists are right and the store is whole for a while; how long the agreement
+    /// and the lists took from `since` on.
+    pub async fn settle(&mut self, since: Instant) -> Result<[Duration; 2], String> {
+        let mut right: [Option<Instant>; 3] = [None; 3];
         loop {
             let looked_at = Instant::now();
-            if let Some(why) = self.places.iter().flat_map(|place| &place.visitors).find_map(Visitor::complaint) {
+            if let Some(why) = self.sockets().find_map(|(_, visitor)| visitor.complaint()) {
                 return Err(why);
             }
+            self.nobody_left_falsely()?;
             let late = looked_at - since > DEADLINE;
-            for (right, found) in [(&mut agreed, self.agrees().await), (&mut whole, self.whole().await)] {
+            let found = [self.agrees().await, self.lists_agree().await, self.whole().await];
+            for (right, found) in right.iter_mut().zip(found) {
                 match found {
                     Ok(()) => *right = right.or(Some(looked_at)),
                     Err(why) if late => return Err(why),
                     Err(_) => *right = None,
                 }
             }
-            match (agreed, whole) {
-                (Some(agreed), Some(whole)) if looked_at - agreed.max(whole) >= HOLD => return Ok(agreed - since),
+            match right {
+                [Some(agreed), Some(listed), Some(whole)] if looked_at - agreed.max(listed).max(whole) >= HOLD => {
+                    return Ok([agreed - since, listed - since]);
+                }
                 _ => sleep(LOOK).await,
             }
         }
