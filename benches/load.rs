@@ -109,7 +109,7 @@ impl Load {
                 Ok(String::new())
             }
             ["await"] => self.wait().map(|()| String::new()),
-            ["hop", waves, channels] => self.hop(waves.parse()?, channels.parse()?),
+            ["hop", prefix, waves, channels] => self.hop(prefix, waves.parse()?, channels.parse()?),
             ["spread", prefix, channels] => self.spread(prefix, channels.parse()?),
             ["one-each", by, prefix, channels, messages] => {
                 self.one_each(by, prefix, channels.parse()?, messages.parse()?)
@@ -280,7 +280,7 @@ impl Load {
     }
 
     /// Every client leaves one channel and joins the next, so many times, and is told of each.
-    fn hop(&mut self, waves: usize, channels: usize) -> Result<String> {
+    fn hop(&mut self, prefix: &str, waves: usize, channels: usize) -> Result<String> {
         self.expect(b"\"subscribed\"", 0);
         for wave in 0..waves {
             self.waiting = self.clients.len();
@@ -289,9 +289,9 @@ impl Load {
                 let leave = if wave == 0 {
                     String::new()
                 } else {
-                    format!(r#""unsubscribe":["hop:{}"],"#, (index + wave - 1) % channels)
+                    format!(r#""unsubscribe":["{prefix}{}"],"#, (index + wave - 1) % channels)
                 };
-                let join = format!(r#"{{{leave}"subscribe":["hop:{}"]}}"#, (index + wave) % channels);
+                let join = format!(r#"{{{leave}"subscribe":["{prefix}{}"]}}"#, (index + wave) % channels);
                 self.clients[index].io.write_all(&client::text(&join))?;
                 if index % 256 == 255 {
                     self.pump(Duration::ZERO)?;
@@ -300,7 +300,7 @@ impl Load {
             self.wait()?;
         }
         for index in 0..self.clients.len() {
-            let leave = format!(r#"{{"unsubscribe":["hop:{}"]}}"#, (index + waves - 1) % channels);
+            let leave = format!(r#"{{"unsubscribe":["{prefix}{}"]}}"#, (index + waves - 1) % channels);
             self.clients[index].io.write_all(&client::text(&leave))?;
         }
         self.settle(Duration::from_millis(500))

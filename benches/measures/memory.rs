@@ -38,7 +38,7 @@ pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
     // Once through everything: how much of a growth is tables that reach their size and pages that are
     // used for the first time. It is told beside the verdict, which counts from the idle sockets.
     let mut guests = Crowd::new()?;
-    crowd.ask(&format!("hop 2 {CHANNELS}"))?;
+    crowd.ask(&format!("hop hop: 2 {CHANNELS}"))?;
     visit(&server, &mut guests, &mut crowd)?;
     let used = rest(&server)?;
     report.note(format!(
@@ -48,7 +48,7 @@ pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
     ));
     let waves = extent.pick(100_000, 1_000_000_usize).div_ceil(clients);
     let before = server.cpu()?;
-    crowd.ask(&format!("hop {waves} {CHANNELS}"))?;
+    crowd.ask(&format!("hop hop: {waves} {CHANNELS}"))?;
     let hop = (server.cpu()? - before) / (waves * clients) as f64;
     let after = rest(&server)?;
     back(report, &format!("after {} joins and leaves ({hop:.0} µs CPU a pair)", waves * clients), full, after);

@@ -7,6 +7,7 @@ mod hostile;
 mod memory;
 mod nodes;
 mod peers;
+mod people;
 mod slow;
 mod store;
 mod storm;
@@ -27,6 +28,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("workers", workers::two_against_one),
     ("memory", memory::idle),
     ("storm", storm::join_storm),
+    ("people", people::people),
     ("tokens", tokens::tokens),
     ("store", store::against_redis),
     ("tls", tls::script_round_trips),
