@@ -123,7 +123,7 @@ async fn all_tabs_of_a_browser_are_one_person_who_is_the_same_after_a_crash_and_
     let node = Node::start(&redis.url()).await;
     let address = node.address;
     let page = embedding(&node, "").await;
-    let (browser, private) = (Browser::start().await, Browser::start().await);
+    let (browser, private) = (Browser::start().await, Browser::start_private().await);
     let mut tabs = Vec::new();
     for _ in 0..3 {
         tabs.push(browser.open(&page.address).await);
@@ -191,7 +191,7 @@ async fn a_page_lists_who_is_here_and_stays_calm_with_hundreds() {
     let script = format!("<script type=module src=\"http://{address}/headcount.js\"></script>");
     let element = "<live-members channel=\"room:1\"></live-members>";
     let page = StaticPage::serve(format!("<!doctype html>{script}{element}")).await;
-    let (browser, private) = (Browser::start().await, Browser::start().await);
+    let (browser, private) = (Browser::start().await, Browser::start_private().await);
     let first = browser.open(&page.address).await;
     browser.run(&first, LISTED).await;
     browser.shows(&first, "#shown", "1 1 .").await;

@@ -50,6 +50,15 @@ impl Drop for Profile {
 
 impl Browser {
     pub async fn start() -> Browser {
+        Browser::start_with(&[]).await
+    }
+
+    /// One whose windows are private.
+    pub async fn start_private() -> Browser {
+        Browser::start_with(&["--incognito"]).await
+    }
+
+    async fn start_with(more: &[&str]) -> Browser {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -69,7 +78,7 @@ impl Browser {
         });
         let port = port.await.expect("chromedriver starts in time");
         let profile = Profile(std::env::temp_dir().join(format!("headcount-browser-{}-{port}", std::process::id())));
-        let mut arguments: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        let mut arguments: Vec<String> = FLAGS.iter().chain(more).map(ToString::to_string).collect();
         arguments.push(format!("--user-data-dir={}", profile.0.display()));
         let mut wishes = Capabilities::new();
         wishes.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
