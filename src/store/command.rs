@@ -18,6 +18,7 @@ mod keys;
 mod list_moves;
 mod lists;
 mod lookup;
+mod numbers;
 mod place_search;
 mod places;
 mod pubsub;
@@ -42,8 +43,9 @@ pub use categories::{CATEGORIES, is_fast, is_in};
 pub use connection::ping_subscriber;
 pub use key_specs::describe_keys;
 pub use lookup::Table;
+pub use numbers::{first_of_server, number, subcommand_number, subcommands};
 pub use spec::{Command, Flags, Spec, row};
-pub use subcommand::{other_subcommand, subcommand_names};
+pub use subcommand::other_subcommand;
 pub use table::COMMANDS;
 pub use told_flags::told_flags;
 

@@ -2,6 +2,7 @@
 //!
 //! `Data` is handed as a whole to the script that runs.
 
+use super::call_stats::CallStats;
 use super::keyspace::{Keyspace, begin_script, keep_changes, undo_changes};
 use super::keyspace_events::Classes;
 use super::pubsub::{Kind, PubSub};
@@ -15,6 +16,8 @@ pub struct Data {
     pub keys: Keyspace,
     /// All subscriptions.
     pub pubsub: PubSub,
+    /// What became of commands.
+    pub calls: CallStats,
     /// What a script runs, database and arguments, if somebody looks on.
     pub seen: Option<Vec<(usize, Vec<SmallBytes>)>>,
     /// How many messages there were to be delivered before the running script, and their bytes.

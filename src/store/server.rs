@@ -17,6 +17,7 @@ mod monitors;
 mod pause;
 mod pausing;
 mod persistence;
+mod rates;
 mod refused;
 mod rest;
 mod room;

@@ -208,6 +208,8 @@ impl Options {
             ("slowlog-log-slower-than", self.slower_than.to_string()),
             ("slowlog-max-len", self.slow_commands.to_string()),
             ("latency-monitor-threshold", self.latency_threshold.to_string()),
+            ("latency-tracking", "yes".to_owned()),
+            ("latency-tracking-info-percentiles", "50 99 99.9".to_owned()),
             ("timeout", "0".to_owned()),
             ("tcp-keepalive", "300".to_owned()),
             ("notify-keyspace-events", self.keyspace_events.to_string()),
@@ -256,6 +258,7 @@ impl Options {
                 self.policy = policy.ok_or(POLICIES)?;
             }
             "save" if value.is_empty() => {}
+            "latency-tracking" if value.eq_ignore_ascii_case(b"yes") => {}
             "timeout" if value == b"0" => {}
             "notify-keyspace-events" => {
                 let classes = std::str::from_utf8(value).ok().and_then(Classes::parse);
@@ -272,6 +275,8 @@ impl Options {
             "slowlog-max-len" => self.slow_commands = not_negative(value)? as usize,
             "latency-monitor-threshold" => self.latency_threshold = not_negative(value)?,
             "save"
+            | "latency-tracking"
+            | "latency-tracking-info-percentiles"
             | "timeout"
             | "appendonly"
             | "dir"

@@ -27,6 +27,7 @@ mod random;
 mod scripts_at_random;
 mod servers;
 mod slow;
+mod statistics;
 mod turns;
 mod undone;
 mod unmodified;

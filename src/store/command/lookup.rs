@@ -20,6 +20,12 @@ impl<R> Table<R> {
         Self { rows, index: OnceLock::new() }
     }
 
+    /// The place of a row, which must be one of these.
+    pub fn place(&self, row: &'static Command<R>) -> usize {
+        let distance = std::ptr::from_ref(row).addr() - self.rows.as_ptr().addr();
+        distance / size_of::<Command<R>>()
+    }
+
     /// The row of this name, in any case.
     pub fn find(&self, name: &[u8]) -> Option<&'static Command<R>> {
         let index = self.index.get_or_init(|| build(self.rows.iter().map(|row| row.spec.name)));

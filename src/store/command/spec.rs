@@ -58,6 +58,8 @@ impl Flags {
     pub const ADMIN: Self = Self(1 << 12);
     /// It is shown to those that look on before it runs, since what it runs is shown too.
     pub const SHOWN_FIRST: Self = Self(1 << 13);
+    /// It has subcommands.
+    pub const PARENT: Self = Self(1 << 14);
 
     /// These and those.
     pub const fn and(self, other: Self) -> Self {

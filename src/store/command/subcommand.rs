@@ -49,6 +49,8 @@ const CONTAINERS: &[Container] = &[
         ("SET <name> <value> [...]", "Set parameters."),
     ]),
     ("LATENCY", &[
+        ("DOCTOR", "Return advice on what took long."),
+        ("HISTOGRAM [<command> [...]]", "Return how long commands took how often."),
         ("HISTORY <event>", "Return the longest delays of an event, by seconds."),
         ("LATEST", "Return the latest delay of each event."),
         ("RESET [<event> [...]]", "Forget events."),
@@ -104,6 +106,19 @@ pub fn subcommand_names() -> impl Iterator<Item = String> {
         let words = rows.iter().map(|(usage, _)| word(usage)).filter(|word| !word.starts_with('('));
         words.chain(["HELP"]).map(move |word| format!("{command}|{word}").to_lowercase())
     })
+}
+
+/// The place of a subcommand among [`subcommand_names`].
+pub fn subcommand_place(command: &str, name: &[u8]) -> Option<usize> {
+    let mut before = 0;
+    for (known, rows) in CONTAINERS {
+        let words = rows.iter().map(|(usage, _)| word(usage)).filter(|word| !word.starts_with('(')).chain(["HELP"]);
+        if known.eq_ignore_ascii_case(command) {
+            return words.enumerate().find(|(_, word)| is(name, word)).map(|(place, _)| before + place);
+        }
+        before += words.count();
+    }
+    None
 }
 
 /// The subcommand's name in how it is called.

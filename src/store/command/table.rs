@@ -15,6 +15,7 @@ use super::{stream_claims, stream_groups, stream_info, stream_reads, streams};
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
+const PARENT: Flags = Flags::PARENT;
 const WRITE: Flags = Flags::WRITE;
 const DENY_OOM: Flags = Flags::DENY_OOM;
 const BLOCKING: Flags = Flags::BLOCKING;
@@ -106,12 +107,12 @@ const ROWS: &[Command] = &[
     row("lrem", 4, WRITE, [1, 1, 1], "list", Keys(lists::lrem), "Removes elements that equal a value."),
     row("lset", 4, WRITE.and(DENY_OOM), [1, 1, 1], "list", Keys(lists::lset), "Sets an element by its index."),
     row("ltrim", 4, WRITE, [1, 1, 1], "list", Keys(lists::ltrim), "Removes all elements outside a range."),
-    row("memory", -2, READ, [2, 2, 1], "generic", Keys(keys::memory), "Reports memory usage."),
+    row("memory", -2, READ.and(PARENT), [2, 2, 1], "generic", Keys(keys::memory), "Reports memory usage."),
     row("mget", -2, READ, [1, -1, 1], "string", Keys(strings::mget), "Returns several strings."),
     row("move", 3, WRITE, [1, 1, 1], "generic", Keys(keys::move_to), "Moves a key to another database."),
     row("mset", -3, WRITE.and(DENY_OOM), [1, -1, 2], "string", Keys(strings::mset), "Sets several strings."),
     row("msetnx", -3, WRITE.and(DENY_OOM), [1, -1, 2], "string", Keys(strings::msetnx), "Sets several strings if none of their keys exists."),
-    row("object", -2, READ, [2, 2, 1], "generic", Keys(keys::object), "Describes how a key is stored."),
+    row("object", -2, READ.and(PARENT), [2, 2, 1], "generic", Keys(keys::object), "Describes how a key is stored."),
     row("persist", 2, WRITE, [1, 1, 1], "generic", Keys(expiry::persist), "Removes a key's expiry."),
     row("pexpire", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::pexpire), "Sets a key's time to live in milliseconds."),
     row("pexpireat", -3, WRITE, [1, 1, 1], "generic", Keys(expiry::pexpireat), "Sets when a key expires, as a Unix time in milliseconds."),
@@ -123,7 +124,7 @@ const ROWS: &[Command] = &[
     row("psetex", 4, WRITE.and(DENY_OOM), [1, 1, 1], "string", Keys(strings::psetex), "Sets a string and its time to live in milliseconds."),
     row("pttl", 2, READ, [1, 1, 1], "generic", Keys(expiry::pttl), "Returns a key's time to live in milliseconds."),
     row("publish", 3, PUBSUB, [0, 0, 0], "pubsub", Data(pubsub::publish), "Publishes a message to a channel."),
-    row("pubsub", -2, PUBSUB, [0, 0, 0], "pubsub", Data(pubsub::introspect), "Lists channels and counts their subscribers."),
+    row("pubsub", -2, PUBSUB.and(PARENT), [0, 0, 0], "pubsub", Data(pubsub::introspect), "Lists channels and counts their subscribers."),
     row("randomkey", 1, READ, [0, 0, 0], "generic", Keys(keys::randomkey), "Returns a random key."),
     row("rename", 3, WRITE, [1, 2, 1], "generic", Keys(keys::rename), "Renames a key."),
     row("renamenx", 3, WRITE, [1, 2, 1], "generic", Keys(keys::renamenx), "Renames a key if the new name is free."),
@@ -172,8 +173,8 @@ const ROWS: &[Command] = &[
     row("xautoclaim", -6, WRITE, [1, 1, 1], "stream", Keys(stream_claims::xautoclaim), "Claims entries that have been pending for too long."),
     row("xclaim", -6, WRITE, [1, 1, 1], "stream", Keys(stream_claims::xclaim), "Claims pending entries of other consumers."),
     row("xdel", -3, WRITE, [1, 1, 1], "stream", Keys(streams::xdel), "Deletes entries."),
-    row("xgroup", -2, WRITE.and(DENY_OOM), [2, 2, 1], "stream", Keys(stream_groups::xgroup), "Manages consumer groups."),
-    row("xinfo", -2, READ, [2, 2, 1], "stream", Keys(stream_info::xinfo), "Describes a stream, its groups or their consumers."),
+    row("xgroup", -2, WRITE.and(DENY_OOM).and(PARENT), [2, 2, 1], "stream", Keys(stream_groups::xgroup), "Manages consumer groups."),
+    row("xinfo", -2, READ.and(PARENT), [2, 2, 1], "stream", Keys(stream_info::xinfo), "Describes a stream, its groups or their consumers."),
     row("xlen", 2, READ, [1, 1, 1], "stream", Keys(streams::xlen), "Returns the number of entries."),
     row("xpending", -3, READ, [1, 1, 1], "stream", Keys(stream_groups::xpending), "Lists pending entries."),
     row("xrange", -4, READ, [1, 1, 1], "stream", Keys(streams::xrange), "Returns entries in a range of ids."),

@@ -6,7 +6,7 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::call::call;
 use super::library::{number, position, throw};
-use super::session::Shared;
+use super::session::{Shared, Thrown};
 use super::{bit, cjson, cmsgpack, convert, random, sha1_hex, structs};
 use crate::store::command::find;
 use crate::store::settings::REDIS_VERSION;
@@ -19,7 +19,9 @@ pub fn build(lua: &Lua, state: &Shared) -> mlua::Result<Function> {
     let shared = Rc::clone(state);
     let thrown = lua.create_function(move |_, ()| {
         let thrown = shared.session.borrow_mut().as_mut().and_then(|session| session.thrown.take());
-        Ok(thrown.map_or((None, false), |(text, as_table)| (Some(text), as_table)))
+        Ok(thrown.map_or((None, false, false), |(text, thrown)| {
+            (Some(text), thrown != Thrown::Text, thrown == Thrown::Command)
+        }))
     })?;
     let provided = lua.create_table()?;
     provided.set("redis", redis(lua, state)?)?;
@@ -45,31 +47,31 @@ fn redis(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     let shared = Rc::clone(state);
     let throwing = move |lua: &Lua, args: MultiValue| match call(lua, &shared, &args)? {
         Ok(value) => Ok(value),
-        Err(text) => Err(throw(&shared, text, true)),
+        Err(text) => Err(throw(&shared, text, Thrown::Command)),
     };
     redis.set("call", lua.create_function(throwing)?)?;
     let shared = Rc::clone(state);
     let returning = move |lua: &Lua, args: MultiValue| match call(lua, &shared, &args)? {
         Ok(value) => Ok(value),
-        Err(text) => convert::error(lua, &text),
+        Err(text) => convert::command_error(lua, &text),
     };
     redis.set("pcall", lua.create_function(returning)?)?;
     let shared = Rc::clone(state);
     let sha1hex = move |_: &Lua, args: Variadic<LuaString>| match args.as_slice() {
         [text] => Ok(sha1_hex(&text.as_bytes())),
-        _ => Err(throw(&shared, "ERR wrong number of arguments".to_owned(), true)),
+        _ => Err(throw(&shared, "ERR wrong number of arguments".to_owned(), Thrown::Table)),
     };
     redis.set("sha1hex", lua.create_function(sha1hex)?)?;
     let shared = Rc::clone(state);
     let log = move |_: &Lua, args: Variadic<Value>| match log(&args) {
         None => Ok(()),
-        Some(problem) => Err(throw(&shared, format!("ERR {problem}"), true)),
+        Some(problem) => Err(throw(&shared, format!("ERR {problem}"), Thrown::Table)),
     };
     redis.set("log", lua.create_function(log)?)?;
     let shared = Rc::clone(state);
     let setresp = move |_: &Lua, args: Variadic<Value>| match set_protocol(&shared, &args) {
         None => Ok(()),
-        Some(problem) => Err(throw(&shared, format!("ERR {problem}"), true)),
+        Some(problem) => Err(throw(&shared, format!("ERR {problem}"), Thrown::Table)),
     };
     redis.set("setresp", lua.create_function(setresp)?)?;
     let shared = Rc::clone(state);
@@ -78,9 +80,9 @@ fn redis(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
         [flags] if matches!(number(flags), Some(0.0 | 1.0 | 2.0 | 3.0)) => Ok(()),
         [_] => {
             let problem = "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
-            Err(throw(&shared, problem.to_owned(), true))
+            Err(throw(&shared, problem.to_owned(), Thrown::Table))
         }
-        _ => Err(throw(&shared, "ERR redis.set_repl() requires two arguments.".to_owned(), true)),
+        _ => Err(throw(&shared, "ERR redis.set_repl() requires two arguments.".to_owned(), Thrown::Table)),
     };
     redis.set("set_repl", lua.create_function(set_repl)?)?;
     let shared = Rc::clone(state);
@@ -88,12 +90,12 @@ fn redis(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
         // Whoever may run a script may run every command there is.
         let Some(command) = args.first() else {
             let problem = "ERR Please specify at least one argument for this redis lib call";
-            return Err(throw(&shared, problem.to_owned(), true));
+            return Err(throw(&shared, problem.to_owned(), Thrown::Table));
         };
         if matches!(command, Value::String(name) if is_command(&shared, &name.as_bytes())) {
             return Ok(true);
         }
-        Err(throw(&shared, "ERR Invalid command passed to redis.acl_check_cmd()".to_owned(), true))
+        Err(throw(&shared, "ERR Invalid command passed to redis.acl_check_cmd()".to_owned(), Thrown::Table))
     };
     redis.set("acl_check_cmd", lua.create_function(acl_check)?)?;
     Ok(redis)

@@ -1,5 +1,7 @@
 //! `redis.call`: runs a command for the script.
 
+use std::time::Instant;
+
 use mlua::{Lua, MultiValue, Value};
 use smallvec::SmallVec;
 
@@ -7,7 +9,7 @@ use super::convert;
 use super::session::{Session, Shared};
 use super::unguarded::{UNGUARDED, unguarded};
 use crate::store::args::is;
-use crate::store::command::{Flags, find};
+use crate::store::command::{Flags, Spec, find, number};
 use crate::store::error::{CommandError, OOM};
 use crate::store::number::format_double;
 use crate::store::resp::ArgList;
@@ -27,7 +29,10 @@ pub fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Resul
     session.out.buf.clear();
     match run(shared, session, args) {
         Ok(()) => {}
-        Err(CommandError::Error(text)) => return Ok(Err(text.into_owned())),
+        Err(CommandError::Error(text)) => {
+            session.data.calls.error(&text);
+            return Ok(Err(text.into_owned()));
+        }
         Err(CommandError::Block(block)) if block.null_array => session.out.null_array(),
         Err(CommandError::Block(_)) => session.out.null(),
     }
@@ -70,17 +75,45 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     let command = find(args[0]);
     let spec = command.map(|command| &command.spec).or_else(|| (session.permission.server_spec)(args[0]));
     let spec = spec.ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
+    let number = match command {
+        Some(command) => number(command, &args),
+        None => (session.permission.server_number)(&args),
+    };
+    if let Err(problem) = admit(shared, session, spec, &args) {
+        if let Some(number) = number {
+            session.data.calls.of(number).rejected += 1;
+        }
+        return Err(problem);
+    }
+    let started = number.is_some_and(|number| session.data.calls.is_timed(number)).then(Instant::now);
+    let outcome = match command {
+        Some(command) => {
+            let db = session.data.keys.selected;
+            let outcome = command.call(&mut session.data, &args, &mut session.out);
+            session.data.note_scripted(db, &args);
+            outcome
+        }
+        None => {
+            let (call, caller) = (session.permission.server_call, session.permission.caller);
+            call(&mut session.data, caller, &args, &mut session.out)
+        }
+    };
+    if let Some(number) = number {
+        let failed = matches!(outcome, Err(CommandError::Error(_)));
+        session.data.calls.ran_in_script(number, started.map(|started| started.elapsed()), failed);
+    }
+    outcome
+}
+
+/// Refuses a command that a script may not run, or not now.
+fn admit(shared: &Shared, session: &Session, spec: &Spec, args: &ArgList) -> Result<(), CommandError> {
     if !spec.takes(args.len()) {
         return Err(CommandError::new("ERR Wrong number of args calling Redis command from script"));
     }
     if spec.flags.has(Flags::NO_SCRIPT) {
         return Err(CommandError::new("ERR This Redis command is not allowed from script"));
     }
-    let Some(command) = command else {
-        let (call, caller) = (session.permission.server_call, session.permission.caller);
-        return call(&mut session.data, caller, &args, &mut session.out);
-    };
-    if waits_for_stream(spec.name, &args) {
+    if waits_for_stream(spec.name, args) {
         let name = spec.name;
         return Err(CommandError::new(format!("ERR {name} command is not allowed with BLOCK option from scripts")));
     }
@@ -99,10 +132,7 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
         }
         shared.has_written.set(true);
     }
-    let db = session.data.keys.selected;
-    let outcome = command.call(&mut session.data, &args, &mut session.out);
-    session.data.note_scripted(db, &args);
-    outcome
+    Ok(())
 }
 
 /// Whether a read of streams asks to wait.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Lua, Table, Value, Variadic};
 
 use super::library::{Builder, bad_argument, fail, number, number_argument, string_argument, throw};
-use super::session::{Shared, State};
+use super::session::{Shared, State, Thrown};
 
 /// Tables that are nested deeper than this are packed as nil.
 const DEEPEST_PACKED: usize = 16;
@@ -318,7 +318,7 @@ pub fn library(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
             match values.and_then(|(text, range)| unpack(lua, &shared, &text, range)) {
                 Ok(values) => Ok(Variadic::from_iter(values)),
                 Err(Failure::Text(problem)) => Err(fail(lua, &shared, problem)),
-                Err(Failure::Index(problem)) => Err(throw(&shared, problem.to_owned(), false)),
+                Err(Failure::Index(problem)) => Err(throw(&shared, problem.to_owned(), Thrown::Text)),
                 Err(Failure::Long(problem)) => Err(fail(lua, &shared, &problem)),
                 Err(Failure::Engine(error)) => Err(error),
             }

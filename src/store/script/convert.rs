@@ -4,9 +4,20 @@ use mlua::{Lua, Table, Value};
 
 use crate::store::number::{parse_float, parse_int};
 
-/// An error as scripts see it.
-pub fn error(lua: &Lua, text: &str) -> mlua::Result<Value> {
-    field(lua, "err", text.as_bytes())
+/// The mark of an error that is counted already.
+const COUNTED: &str = "ignore_error_stats_update";
+
+/// The error of a command as scripts see it.
+pub fn command_error(lua: &Lua, text: &str) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 2)?;
+    table.raw_set("err", lua.create_string(text)?)?;
+    table.raw_set(COUNTED, true)?;
+    Ok(Value::Table(table))
+}
+
+/// Whether an error, as a script returns or throws it, is counted already.
+pub fn is_counted(error: &Value) -> bool {
+    matches!(error, Value::Table(table) if matches!(table.raw_get(COUNTED), Ok(Value::Boolean(true))))
 }
 
 fn field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Value> {

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Value};
 
-use super::session::{Shared, State};
+use super::session::{Shared, State, Thrown};
 
 /// This many steps are made between two looks at the clock.
 const LOOK_EVERY: usize = 1024;
@@ -37,11 +37,11 @@ impl<'a> Builder<'a> {
 }
 
 /// Makes a function of the store throw `text` into the script that has called it.
-pub fn throw(shared: &Shared, text: String, as_table: bool) -> mlua::Error {
+pub fn throw(shared: &Shared, text: String, thrown: Thrown) -> mlua::Error {
     if let Ok(mut session) = shared.session.try_borrow_mut()
         && let Some(session) = session.as_mut()
     {
-        session.thrown = Some((text, as_table));
+        session.thrown = Some((text, thrown));
     }
     mlua::Error::RuntimeError(String::new())
 }
@@ -60,7 +60,7 @@ pub fn position(lua: &Lua) -> Option<usize> {
 /// Throws a text with the place in front of it, as Lua's own libraries do.
 pub fn fail(lua: &Lua, shared: &Shared, problem: &str) -> mlua::Error {
     let place = position(lua).map_or(String::new(), |line| format!("user_script:{line}: "));
-    throw(shared, format!("{place}{problem}"), false)
+    throw(shared, format!("{place}{problem}"), Thrown::Text)
 }
 
 /// The text for an argument that is not what it should be.

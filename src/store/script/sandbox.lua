@@ -31,11 +31,11 @@ local function plain(problem)
   if type(problem) ~= 'userdata' then
     return problem
   end
-  local text, as_table = thrown()
+  local text, as_table, counted = thrown()
   if text == nil then
     return tostring(problem)
   end
-  return as_table and { err = text } or text
+  return as_table and { err = text, ignore_error_stats_update = counted or nil } or text
 end
 
 local function passed(ok, ...)

@@ -28,6 +28,8 @@ pub struct Permission {
     pub log_problem: Option<String>,
     /// Finds commands of the server itself.
     pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
+    /// The number under which one of them is counted.
+    pub server_number: fn(&Args) -> Option<usize>,
     /// Runs one of them, on the data that the script has meanwhile.
     pub server_call: ServerCall,
     /// The longest command that it may run, in bytes.
@@ -83,6 +85,17 @@ impl Ended {
     }
 }
 
+/// As what scripts see what one of the store's functions has thrown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thrown {
+    /// A text.
+    Text,
+    /// A table with the text.
+    Table,
+    /// The error of a command, which is counted already: a table that says so.
+    Command,
+}
+
 /// What the running script works on and what it may do.
 pub struct Session {
     /// The store's data, which nobody else can reach meanwhile.
@@ -91,8 +104,8 @@ pub struct Session {
     pub permission: Permission,
     /// The reply of the command that it runs, in the protocol that it has chosen.
     pub out: Reply,
-    /// What one of the store's functions has thrown, and whether scripts see a table.
-    pub thrown: Option<(String, bool)>,
+    /// What one of the store's functions has thrown, and as what scripts see it.
+    pub thrown: Option<(String, Thrown)>,
 }
 
 /// Where the generator of `math.random` stands.
@@ -125,6 +138,8 @@ pub struct State {
     pub memory: Cell<usize>,
     /// What `math.random` goes on from.
     pub random: Cell<Random>,
+    /// Whether the error that it ended with, or returned, is counted already.
+    pub counted: Cell<bool>,
     /// The line that it was ended on.
     pub ended_line: Cell<Option<usize>>,
 }

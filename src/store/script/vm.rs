@@ -7,6 +7,7 @@ use std::time::Duration;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
+use super::convert::is_counted;
 use super::library::position;
 use super::session::{Permission, Shared};
 use super::ticks::Ticking;
@@ -105,6 +106,11 @@ impl Vm {
         self.state.has_written.get()
     }
 
+    /// Whether the error of the script that ran last is counted already, since it was a command's.
+    pub fn is_counted(&self) -> bool {
+        self.state.counted.get()
+    }
+
     /// Whether the script that ran last was ended before its end.
     pub fn was_ended(&self) -> bool {
         self.state.ended.get().is_some()
@@ -125,9 +131,14 @@ impl Vm {
         };
         let _ticking = start_clock()?;
         self.state.start(std::mem::take(data), permission);
+        self.state.counted.set(false);
         let mut outcome = match self.enter(function, keys, argv) {
-            Ok((true, value)) => reply::write(&self.state, &value, out),
+            Ok((true, value)) => {
+                self.state.counted.set(is_counted(&value));
+                reply::write(&self.state, &value, out)
+            }
             Ok((false, problem)) => {
+                self.state.counted.set(is_counted(&problem));
                 self.exhausted = self.lua.used_memory() > self.memory / 2;
                 Err(explain(&problem, name))
             }
@@ -140,6 +151,7 @@ impl Vm {
         if let Some(ended) = self.state.why_ended() {
             let line = self.state.ended_line.get();
             outcome = Err(located(ended, name, line));
+            self.state.counted.set(false);
         }
         if let Some(session) = self.state.finish() {
             *data = session.data;

@@ -3,9 +3,9 @@
 //! A blocked client keeps its command. When one of its keys gets something of the type that it waits
 //! for, the command runs again; if there is still nothing for it, the client keeps its turn.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::call::note_time;
+use super::call::note_run;
 use super::client::Blocked;
 use super::waiting::Place;
 use super::{Row, Server};
@@ -37,6 +37,16 @@ pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
         }
     }
     client.blocked = Some(Blocked { args, block, turn });
+}
+
+/// Ends a client's wait, which has had its answer, though not from its command. The command counts as one that ran.
+pub fn give_up(server: &mut Server, slot: Slot) {
+    let blocked = server.clients.get(slot).and_then(|client| client.blocked.as_ref());
+    let row = blocked.and_then(|blocked| (server.directory.find)(blocked.args.first()?));
+    if let Some(number) = row.and_then(|row| (server.directory.number)(row, &[])) {
+        server.data.calls.ran(number, Duration::ZERO, false);
+    }
+    unblock(server, slot);
 }
 
 /// Takes a client out of all lines; its reply has been given, or never will be.
@@ -87,8 +97,8 @@ fn end_group_reads(server: &mut Server, place: &Place) {
             && client.blocked.as_ref().is_some_and(|blocked| blocked.block.needs_key)
         {
             client.reply.error(STREAM_GONE);
-            server.stats.error(STREAM_GONE);
-            unblock(server, slot);
+            server.data.calls.error(STREAM_GONE);
+            give_up(server, slot);
             server.schedule(slot);
         }
     }
@@ -118,10 +128,10 @@ fn try_again(server: &mut Server, slot: Slot) {
     server.data.keys.selected = client.db;
     server.data.keys.tracking.reader = None;
     let args: ArgList = blocked.args.iter().map(|arg| &**arg).collect();
-    let (command, started) = (command::find(args[0]), server.watches_time().then(Instant::now));
+    let (command, started) = (command::find(args[0]), Instant::now());
     let outcome = command.map_or(Ok(()), |command| command.call(&mut server.data, &args, &mut out));
-    if let (Some(command), Some(started), Ok(()) | Err(CommandError::Error(_))) = (command, started, &outcome) {
-        note_time(server, slot, Row::Data(command), &args, started.elapsed());
+    if let (Some(command), Ok(()) | Err(CommandError::Error(_))) = (command, &outcome) {
+        note_run(server, slot, Row::Data(command), &args, started.elapsed(), outcome.is_err());
     }
     drop(args);
     server.data.keys.journal.commit();
@@ -137,7 +147,7 @@ fn try_again(server: &mut Server, slot: Slot) {
                 text = GROUP_GONE.into();
             }
             client.reply.error(&text);
-            server.stats.error(&text);
+            server.data.calls.error(&text);
         }
     }
     unblock(server, slot);
@@ -150,7 +160,7 @@ pub fn time_out(server: &mut Server) {
         if let Some(client) = server.clients.get_mut(slot) {
             client.reply.null_array();
         }
-        unblock(server, slot);
+        give_up(server, slot);
         server.schedule(slot);
     }
 }

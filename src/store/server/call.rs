@@ -10,6 +10,9 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
+/// How the error begins for too few arguments, or too many.
+const WRONG_NUMBER: &str = "ERR wrong number of arguments";
+
 /// Shows a command that has run to those that look on.
 fn show(server: &mut Server, slot: Slot, row: Row, args: &Args) {
     let flags = row.spec().flags;
@@ -28,9 +31,14 @@ fn is_for_administrators(row: Row, args: &Args) -> bool {
     args.get(1).is_some_and(|word| subcommands.iter().any(|name| is(word, name)))
 }
 
-/// Notes how long a command took, if that is long.
-pub(super) fn note_time(server: &mut Server, slot: Slot, row: Row, args: &Args, took: Duration) {
-    if let Some(client) = server.clients.get(slot) {
+/// Notes that a command ran and how long it took.
+pub(super) fn note_run(server: &mut Server, slot: Slot, row: Row, args: &Args, took: Duration, failed: bool) {
+    if let Some(number) = (server.directory.number)(row, args) {
+        server.data.calls.ran(number, took, failed);
+    }
+    if server.slow.is_long(took)
+        && let Some(client) = server.clients.get(slot)
+    {
         server.slow.note(row.spec(), args, took, server.data.keys.now / 1000, &server.settings, client);
     }
 }
@@ -47,14 +55,25 @@ pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Re
     }
     server.data.keys.selected = db;
     tracking::begin(server, slot);
-    let started = server.watches_time().then(Instant::now);
+    // A command begins when the one before it has ended: two looks at the clock would be one too many.
+    let started = server.ended.unwrap_or_else(Instant::now);
+    let mark = out.buf.len();
     let outcome = match row {
         Row::Server(command) => (command.run)(server, slot, args, out),
         Row::Data(command) => command.call(&mut server.data, args, out),
     };
     // One that waits is noted once it is served.
-    if let Some(started) = started.filter(|_| !matches!(outcome, Err(CommandError::Block(_)))) {
-        note_time(server, slot, row, args, started.elapsed());
+    if !matches!(outcome, Err(CommandError::Block(_))) {
+        let now = Instant::now();
+        server.ended = Some(now);
+        let failed = outcome.is_err() || out.buf.get(mark) == Some(&b'-');
+        match (row.spec().flags.has(Flags::PARENT), &outcome, (server.directory.number)(row, args)) {
+            // Redis looks at a subcommand's arguments before it runs.
+            (true, Err(CommandError::Error(text)), Some(number)) if text.starts_with(WRONG_NUMBER) => {
+                server.data.calls.of(number).rejected += 1;
+            }
+            _ => note_run(server, slot, row, args, now.duration_since(started), failed),
+        }
     }
     if server.data.keys.selected != db
         && let Some(client) = server.clients.get_mut(slot)

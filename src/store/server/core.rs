@@ -140,6 +140,7 @@ impl Core {
     /// Takes bytes that a client has sent, in whatever pieces, and runs the requests that are complete.
     pub fn feed(&mut self, client: Slot, bytes: &[u8]) {
         self.server.stats.input += bytes.len() as u64;
+        self.server.stats.reads += 1;
         input::feed(&mut self.server, client, bytes);
         persistence::relieve(&mut self.server);
     }
@@ -181,6 +182,11 @@ impl Core {
         }
         Self::tell(server);
         persistence::write_log(server);
+        server.stats.peak = server.stats.peak.max(server.memory());
+        if server.stats.rates.is_due(server.data.keys.now) {
+            let counters = [server.data.calls.total(), server.stats.input, server.stats.output];
+            server.stats.rates.take(server.data.keys.now, counters);
+        }
     }
 
     /// When the next round is due even if nothing arrives.
@@ -225,6 +231,7 @@ impl Core {
         let Some(client) = self.server.clients.get_mut(slot) else { return };
         client.note_sent(bytes);
         self.server.stats.output += bytes as u64;
+        self.server.stats.writes += u64::from(bytes > 0);
         if bytes > 0 && client.pending() == 0 && client.blocked.is_none() && client.has_more() {
             self.server.resumed.push(slot);
         }

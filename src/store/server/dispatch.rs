@@ -21,7 +21,6 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     if args.is_empty() {
         return;
     }
-    server.stats.commands += 1;
     room::make(server);
     let mut mark = out.buf.len();
     let command = match admit(server, slot, args) {
@@ -77,11 +76,11 @@ fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Rep
         Err(CommandError::Error(text)) => {
             out.buf.truncate(mark);
             out.error(&text);
-            server.stats.error(&text);
+            server.data.calls.error(&text);
         }
         Err(CommandError::Block(block)) if block.keys.len() > MOST_AWAITED => {
             out.error(TOO_MANY_KEYS);
-            server.stats.error(TOO_MANY_KEYS);
+            server.data.calls.error(TOO_MANY_KEYS);
         }
         Err(CommandError::Block(block)) => blocking::block(server, slot, args, *block),
     }
@@ -174,6 +173,9 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
     {
         transaction.failed = true;
     }
+    if let Some(number) = table::find(args[0]).and_then(|row| (server.directory.number)(row, args)) {
+        server.data.calls.of(number).rejected += 1;
+    }
     let CommandError::Error(mut text) = fail else { return };
     if text.is_empty() {
         return;
@@ -187,7 +189,7 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
         watches::release(server, slot);
     }
     out.error(&text);
-    server.stats.error(&text);
+    server.data.calls.error(&text);
     if let Some(client) = server.clients.get_mut(slot) {
         tracking::end(client, "");
     }

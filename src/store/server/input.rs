@@ -118,6 +118,7 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
     let mut out = std::mem::replace(&mut client.reply, Reply { buf: Vec::new(), resp3 });
     let sent = std::mem::take(&mut client.sent);
     let mut used = 0;
+    server.ended = None;
     while used < bytes.len() {
         let Some(client) = server.clients.get_mut(slot) else {
             break;

@@ -10,6 +10,8 @@ pub fn write_log(server: &mut Server) {
     let round = log.write_round(&mut server.data.keys);
     if round.rewritten {
         server.stats.last_save = server.data.keys.now;
+        server.stats.rewrites += 1;
+        server.stats.saved_changes = server.data.keys.changes;
     }
     if round.unsafe_changes {
         drop_unsafe(server);

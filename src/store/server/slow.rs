@@ -50,9 +50,23 @@ pub struct Slow {
     /// The kinds of events that there were.
     pub events: BTreeMap<&'static str, Event>,
     next: u64,
+    /// What takes less is of no interest; none if nothing is.
+    least: Option<Duration>,
 }
 
 impl Slow {
+    /// Takes over changed settings.
+    pub fn apply(&mut self, settings: &Options) {
+        let slow = u64::try_from(settings.slower_than).ok().filter(|_| settings.slow_commands > 0);
+        let late = Some(settings.latency_threshold.saturating_mul(1000)).filter(|late| *late > 0);
+        self.least = [slow, late].into_iter().flatten().min().map(Duration::from_micros);
+    }
+
+    /// Whether what takes this long is of interest.
+    pub fn is_long(&self, took: Duration) -> bool {
+        self.least.is_some_and(|least| took >= least)
+    }
+
     /// Notes how long a command took, if that is long; the time is in seconds since 1970.
     pub fn note(&mut self, spec: &Spec, args: &Args, took: Duration, now: u64, settings: &Options, client: &Client) {
         let micros = took.as_micros() as u64;

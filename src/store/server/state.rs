@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::auth_guard::AuthGuard;
 use super::client::{Client, Clients};
@@ -62,6 +63,10 @@ pub struct Directory {
     pub find: fn(&[u8]) -> Option<Row>,
     /// What is true of a command of the server itself.
     pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
+    /// The number under which a command is counted; none if it has no such subcommand.
+    pub number: fn(Row, &Args) -> Option<usize>,
+    /// The name of the command with a number.
+    pub name: fn(usize) -> &'static str,
 }
 
 /// What outlives the thread that serves: everything but connections and the script engine.
@@ -111,6 +116,8 @@ pub struct Server {
     pub pause: Pause,
     /// What took long.
     pub slow: Slow,
+    /// When the last command of the client whose bytes are being run ended.
+    pub ended: Option<Instant>,
     /// What all clients take in memory, in bytes.
     pub client_memory: usize,
     /// Clients that may go on with what they have sent.
@@ -131,6 +138,8 @@ pub struct Server {
     pub directory: &'static Directory,
     /// What is true while a script runs that takes long.
     pub busy: Option<Busy>,
+    /// What stands in for the data while a script has it.
+    pub stand_in: Option<Box<Data>>,
     /// Has clients served while a script takes long, if somebody can.
     pub serve_meanwhile: Option<ServeMeanwhile>,
     /// Whether keys have yet to go before there is enough memory.
@@ -162,6 +171,7 @@ impl Server {
             waiting: Waiting::default(),
             pause: Pause::default(),
             slow: Slow::default(),
+            ended: None,
             client_memory: 0,
             resumed: Vec::new(),
             monitors: 0,
@@ -172,6 +182,7 @@ impl Server {
             run_id: hex(&std::array::from_fn::<u8, 20, _>(|_| fastrand::u8(..))),
             directory,
             busy: None,
+            stand_in: None,
             serve_meanwhile: None,
             making_room: false,
             late: Late::default(),
@@ -190,6 +201,7 @@ impl Server {
 
     /// What is to be kept when the thread ends.
     pub fn into_contents(mut self) -> Contents {
+        self.data.calls = Default::default();
         self.data.pubsub = Default::default();
         self.data.keys.tracking = Default::default();
         Contents { data: *self.data, scripts: self.scripts, log: self.log, options: self.settings }
@@ -275,11 +287,6 @@ impl Server {
         self.data.keys.used() + self.scripts.memory()
     }
 
-    /// Whether anybody wants to know how long commands take.
-    pub fn watches_time(&self) -> bool {
-        self.settings.slower_than >= 0 && self.settings.slow_commands > 0 || self.settings.latency_threshold > 0
-    }
-
     /// Why changes cannot be written down, if they cannot.
     pub fn log_problem(&self) -> Option<String> {
         self.log.as_ref()?.problem().map(str::to_owned)
@@ -299,6 +306,7 @@ impl Server {
         self.data.keys.events.wanted = self.settings.keyspace_events;
         self.data.keys.limits = Limits { string: self.settings.max_bulk, memory };
         self.data.keys.policy = self.settings.policy;
+        self.slow.apply(&self.settings);
         if let Some(log) = &mut self.log {
             log.set_fsync(self.settings.fsync);
         }

@@ -7,10 +7,14 @@ use std::sync::OnceLock;
 
 use super::commands::{acl, admin, client, command, connection, info, scripts, slow, subscribe, transactions};
 use super::{Body, Directory, Row};
-use crate::store::command::{COMMANDS, Command, Flags, Spec, Table, row};
+use crate::store::command::{
+    COMMANDS, Command, Flags, Spec, Table, first_of_server, number as data_number, row, subcommand_number, subcommands,
+};
+use crate::store::resp::Args;
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
+const PARENT: Flags = Flags::PARENT;
 const MOVABLE: Flags = Flags::MOVABLE;
 const PUBSUB: Flags = Flags::PUBSUB;
 const NO_SCRIPT: Flags = Flags::NO_SCRIPT;
@@ -27,13 +31,13 @@ static SERVER_COMMANDS: Table<Body> = Table::new(ROWS);
 
 #[rustfmt::skip]
 const ROWS: &[Command<Body>] = &[
-    row("acl", -2, NO_SCRIPT, [0, 0, 0], "server", acl::acl, "Returns the current user and the categories of commands."),
+    row("acl", -2, NO_SCRIPT.and(PARENT), [0, 0, 0], "server", acl::acl, "Returns the current user and the categories of commands."),
     row("auth", -2, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::auth, "Authenticates the connection."),
     row("bgrewriteaof", 1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgrewriteaof, "Rewrites the append-only file in the background."),
     row("bgsave", -1, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::bgsave, "Rewrites the append-only file in the background."),
-    row("client", -2, NO_SCRIPT, [0, 0, 0], "connection", client::client, "Shows and manages client connections."),
-    row("command", -1, NONE, [0, 0, 0], "server", command::command, "Describes commands."),
-    row("config", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", admin::config, "Shows and changes settings."),
+    row("client", -2, NO_SCRIPT.and(PARENT), [0, 0, 0], "connection", client::client, "Shows and manages client connections."),
+    row("command", -1, PARENT, [0, 0, 0], "server", command::command, "Describes commands."),
+    row("config", -2, ADMIN.and(NO_SCRIPT).and(PARENT), [0, 0, 0], "server", admin::config, "Shows and changes settings."),
     row("discard", 1, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "transactions", transactions::discard, "Drops the queued commands."),
     row("eval", -3, NO_SCRIPT.and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::eval, "Runs a Lua script."),
     row("eval_ro", -3, READ.and(NO_SCRIPT).and(MOVABLE).and(SHOWN_FIRST), [0, 0, 0], "scripting", scripts::eval_ro, "Runs a read-only Lua script."),
@@ -43,7 +47,7 @@ const ROWS: &[Command<Body>] = &[
     row("hello", -1, NO_SCRIPT.and(NO_AUTH).and(WHILE_BUSY), [0, 0, 0], "connection", connection::hello, "Switches the protocol and authenticates."),
     row("info", -1, NONE, [0, 0, 0], "server", info::info, "Shows the server's state and statistics."),
     row("lastsave", 1, NONE, [0, 0, 0], "server", admin::lastsave, "Returns when the append-only file was last rewritten."),
-    row("latency", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", slow::latency, "Shows the longest delays of recent seconds."),
+    row("latency", -2, ADMIN.and(NO_SCRIPT).and(PARENT), [0, 0, 0], "server", slow::latency, "Shows the longest delays of recent seconds."),
     row("monitor", 1, ADMIN.and(NO_SCRIPT).and(NO_MULTI), [0, 0, 0], "server", admin::monitor, "Streams every command that the server runs."),
     row("multi", 1, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "transactions", transactions::multi, "Starts a transaction."),
     row("psubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::psubscribe, "Subscribes to channel patterns."),
@@ -54,8 +58,8 @@ const ROWS: &[Command<Body>] = &[
     row("reset", 1, NO_SCRIPT.and(NO_AUTH).and(WHILE_SUBSCRIBED).and(IN_MULTI).and(WHILE_BUSY), [0, 0, 0], "connection", connection::reset, "Resets the connection."),
     row("role", 1, NO_SCRIPT, [0, 0, 0], "server", admin::role, "Returns the server's replication role."),
     row("save", 1, ADMIN.and(NO_SCRIPT).and(NO_MULTI), [0, 0, 0], "server", admin::save, "Rewrites the append-only file and waits for it."),
-    row("script", -2, NO_SCRIPT, [0, 0, 0], "scripting", scripts::script, "Loads, lists, flushes and kills Lua scripts."),
-    row("slowlog", -2, ADMIN.and(NO_SCRIPT), [0, 0, 0], "server", slow::slowlog, "Shows the commands that took long."),
+    row("script", -2, NO_SCRIPT.and(PARENT), [0, 0, 0], "scripting", scripts::script, "Loads, lists, flushes and kills Lua scripts."),
+    row("slowlog", -2, ADMIN.and(NO_SCRIPT).and(PARENT), [0, 0, 0], "server", slow::slowlog, "Shows the commands that took long."),
     row("ssubscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", subscribe::ssubscribe, "Subscribes to shard channels."),
     row("subscribe", -2, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [0, 0, 0], "pubsub", subscribe::subscribe, "Subscribes to channels."),
     row("sunsubscribe", -1, PUBSUB.and(NO_SCRIPT).and(WHILE_SUBSCRIBED), [1, -1, 1], "pubsub", subscribe::sunsubscribe, "Unsubscribes from shard channels."),
@@ -66,7 +70,7 @@ const ROWS: &[Command<Body>] = &[
 ];
 
 /// How both tables are searched.
-pub static DIRECTORY: Directory = Directory { all, find, server_spec };
+pub static DIRECTORY: Directory = Directory { all, find, server_spec, number, name };
 
 fn all() -> &'static [Row] {
     static ALL: OnceLock<Vec<Row>> = OnceLock::new();
@@ -81,6 +85,25 @@ fn all() -> &'static [Row] {
 /// The row of this name, in any case.
 pub fn find(name: &[u8]) -> Option<Row> {
     COMMANDS.find(name).map(Row::Data).or_else(|| SERVER_COMMANDS.find(name).map(Row::Server))
+}
+
+fn number(row: Row, args: &Args) -> Option<usize> {
+    match row {
+        Row::Data(command) => data_number(command, args),
+        Row::Server(command) if command.spec.flags.has(Flags::PARENT) && args.len() > 1 => {
+            subcommand_number(command.spec.name, args[1])
+        }
+        Row::Server(command) => Some(first_of_server() + SERVER_COMMANDS.place(command)),
+    }
+}
+
+fn name(number: usize) -> &'static str {
+    let (data, subcommands) = (COMMANDS.rows, subcommands());
+    match number.checked_sub(data.len()) {
+        None => data[number].spec.name,
+        Some(place) if place < subcommands.len() => &subcommands[place],
+        Some(place) => SERVER_COMMANDS.rows.get(place - subcommands.len()).map_or("", |row| row.spec.name),
+    }
 }
 
 fn server_spec(name: &[u8]) -> Option<&'static Spec> {

@@ -34,6 +34,11 @@ impl Waiting {
         self.clients
     }
 
+    /// How many of them give up at some time.
+    pub fn timed(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// Draws the next turn for a client that begins to wait.
     pub fn begin(&mut self, until: Option<u64>, slot: Slot) -> u64 {
         self.turn += 1;

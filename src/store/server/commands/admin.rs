@@ -54,6 +54,7 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
         }
         [_, what] if is(what, "RESETSTAT") => {
             server.stats.reset();
+            server.data.calls = Default::default();
             out.ok();
         }
         [_, what] if is(what, "REWRITE") => {

@@ -308,7 +308,7 @@ fn unblock(server: &mut Server, id: &[u8], how: &Args, out: &mut Reply) -> Outco
                 client.reply.null_array();
             }
         }
-        blocking::unblock(server, slot);
+        blocking::give_up(server, slot);
         server.schedule(slot);
     }
     out.flag(found.is_some());

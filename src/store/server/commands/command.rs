@@ -2,7 +2,7 @@
 
 use crate::glob;
 use crate::store::args::is;
-use crate::store::command::{CATEGORIES, Spec, describe_keys, is_in, other_subcommand, subcommand_names, told_flags};
+use crate::store::command::{CATEGORIES, Spec, describe_keys, is_in, other_subcommand, subcommands, told_flags};
 use crate::store::error::{CommandError, Outcome, SYNTAX};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -58,11 +58,14 @@ pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
 fn list(all: &[Row], filter: &Args, out: &mut Reply) -> Outcome {
     let commands = all.iter().map(|row| row.spec().name.to_owned());
     let names: Vec<String> = match filter {
-        [] => commands.chain(subcommand_names()).collect(),
+        [] => commands.chain(subcommands().iter().cloned()).collect(),
         [word, by, _] if is(word, "FILTERBY") && is(by, "MODULE") => Vec::new(),
         [word, by, pattern] if is(word, "FILTERBY") && is(by, "PATTERN") => {
             let pattern = pattern.to_ascii_lowercase();
-            commands.chain(subcommand_names()).filter(|name| glob::matches(&pattern, name.as_bytes())).collect()
+            commands
+                .chain(subcommands().iter().cloned())
+                .filter(|name| glob::matches(&pattern, name.as_bytes()))
+                .collect()
         }
         [word, by, category] if is(word, "FILTERBY") && is(by, "ACLCAT") => {
             let known = CATEGORIES.into_iter().find(|known| is(category, known));

@@ -110,12 +110,14 @@ fn run(
     out: &mut Reply,
     read_only: bool,
 ) -> Outcome {
+    let mark = out.buf.len();
     server.data.seen = (server.monitors > 0).then(Vec::new);
     let permission = Permission {
         read_only,
         out_of_memory: server.is_out_of_memory(slot, keys),
         log_problem: server.log_problem(),
         server_spec: server.directory.server_spec,
+        server_number,
         server_call,
         longest_command: server.settings.max_query_buffer,
         caller: slot,
@@ -125,7 +127,8 @@ fn run(
     };
     let mut vm = server.vm.take().ok_or(NOSCRIPT)?;
     let db = server.data.keys.selected;
-    let mut data = std::mem::take(&mut server.data);
+    let stand_in = server.stand_in.take().unwrap_or_default();
+    let mut data = std::mem::replace(&mut server.data, stand_in);
     data.keys.tracking.begin_script(keys);
     server.data.keys.set_time(data.keys.time());
     if !read_only {
@@ -139,19 +142,40 @@ fn run(
     } else if !read_only {
         data.keep_changes();
     }
-    server.data = data;
+    let mut stand_in = std::mem::replace(&mut server.data, data);
     server.data.keys.selected = db;
     server.data.keys.tracking.end_script();
     if server.busy.take().is_some() {
         watches::catch_up(server, vm.has_written() && !undone);
+        server.data.calls.add(std::mem::take(&mut stand_in.calls));
         server.schedule(slot);
         tracing::info!("the script that kept the store busy has finished");
     }
+    server.stand_in = Some(stand_in);
+    let counted = vm.is_counted();
     if !vm.exhausted {
         // Else a new engine starts with empty hands.
         server.vm = Some(vm);
     }
-    outcome
+    if let Err(CommandError::Error(text)) = outcome {
+        out.buf.truncate(mark);
+        out.error(&text);
+    }
+    if !counted && let Some(text) = error_from(&out.buf[mark..]) {
+        server.data.calls.error(&text);
+    }
+    Ok(())
+}
+
+/// The text of an error reply, if it is one.
+fn error_from(reply: &[u8]) -> Option<String> {
+    let line = reply.strip_prefix(b"-")?.split(|byte| *byte == b'\r').next()?;
+    Some(String::from_utf8_lossy(line).into_owned())
+}
+
+/// The number under which a command of the server itself is counted.
+fn server_number(args: &Args) -> Option<usize> {
+    HOST.with(|server| (server.directory.find)(args[0]).and_then(|row| (server.directory.number)(row, args)))
 }
 
 /// Runs a command of the server itself for a script.

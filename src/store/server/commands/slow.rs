@@ -40,6 +40,56 @@ pub fn slowlog(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
     Ok(())
 }
 
+/// How long commands took how often: all of them, or those of these names.
+fn histogram(server: &Server, names: &Args, out: &mut Reply) {
+    let named = |name: &str| {
+        let parent = name.split('|').next().unwrap_or(name);
+        names.is_empty() || names.iter().any(|given| is(given, name) || is(given, parent))
+    };
+    let called = server.data.calls.called().map(|(number, calls)| ((server.directory.name)(number), &calls.durations));
+    let found: Vec<_> = called.filter(|(name, durations)| durations.total() > 0 && named(name)).collect();
+    out.map(found.len());
+    for (name, durations) in found {
+        out.bulk(name.as_bytes());
+        out.map(2);
+        out.bulk(b"calls");
+        out.int(durations.total() as i64);
+        out.bulk(b"histogram_usec");
+        let steps = durations.steps();
+        out.map(steps.len());
+        for (longest, count) in steps {
+            out.int(longest as i64);
+            out.int(count as i64);
+        }
+    }
+}
+
+/// What an operator can do about what took long.
+fn advice(server: &Server) -> String {
+    let threshold = server.settings.latency_threshold;
+    if threshold == 0 {
+        return "Latency is not watched. CONFIG SET latency-monitor-threshold <milliseconds> turns it on.\n".to_owned();
+    }
+    let events = &server.slow.events;
+    if events.is_empty() {
+        return format!("No command has taken {threshold} ms or longer.\n");
+    }
+    let mut text = String::new();
+    for (name, event) in events {
+        let (seconds, sum) =
+            (event.seconds.len() as u64, event.seconds.iter().map(|(_, longest)| longest).sum::<u64>());
+        let average = sum / seconds.max(1);
+        text +=
+            &format!("{name}: {seconds} seconds with delays, {average} ms on average, {} ms at most.\n", event.longest);
+    }
+    let slower = server.settings.slower_than;
+    if slower < 0 || slower as u64 > threshold * 1000 {
+        text += &format!("- CONFIG SET slowlog-log-slower-than {} has SLOWLOG name them.\n", threshold * 1000);
+    }
+    text + "- SLOWLOG GET shows which commands took so long.\n"
+        + "- KEYS, large ranges and scripts take everybody's time: use SCAN, and smaller steps.\n"
+}
+
 fn tell(command: &SlowCommand, out: &mut Reply) {
     out.array(6);
     out.int(command.id as i64);
@@ -53,6 +103,11 @@ fn tell(command: &SlowCommand, out: &mut Reply) {
 pub fn latency(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
     let events = &mut server.slow.events;
     match args {
+        [_, what, names @ ..] if is(what, "HISTOGRAM") => histogram(server, names, out),
+        [_, what] if is(what, "DOCTOR") => {
+            let text = advice(server);
+            out.verbatim(&text);
+        }
         [_, what] if is(what, "LATEST") => {
             out.array(events.len());
             for (name, event) in events {

@@ -121,7 +121,7 @@ pub fn go_on(server: &mut Server, slot: Slot, out: &mut Reply) -> bool {
             Ok(()) => !rest.is_empty(),
             Err(CommandError::Error(text)) => {
                 out.error(&text);
-                server.stats.error(&text);
+                server.data.calls.error(&text);
                 false
             }
             Err(CommandError::Block(_)) => false,

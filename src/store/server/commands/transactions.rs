@@ -99,7 +99,7 @@ fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
         Err(CommandError::Error(text)) => {
             out.buf.truncate(mark);
             out.error(&text);
-            server.stats.error(&text);
+            server.data.calls.error(&text);
         }
         // Nobody waits inside a transaction.
         Err(CommandError::Block(block)) if block.null_array => out.null_array(),

@@ -1,0 +1,33 @@
+//! The numbers under which commands are counted: those of the table of commands, then all subcommands, then
+//! the server's own.
+
+use std::sync::OnceLock;
+
+use super::spec::{Command, Flags};
+use super::subcommand::{subcommand_names, subcommand_place};
+use super::table::COMMANDS;
+use crate::store::resp::Args;
+
+/// The names of all subcommands.
+pub fn subcommands() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| subcommand_names().collect())
+}
+
+/// The number of a command that needs only data; none if it has no such subcommand.
+pub fn number(command: &'static Command, args: &Args) -> Option<usize> {
+    if command.spec.flags.has(Flags::PARENT) && args.len() > 1 {
+        return subcommand_number(command.spec.name, args[1]);
+    }
+    Some(COMMANDS.place(command))
+}
+
+/// The number of a subcommand.
+pub fn subcommand_number(command: &str, name: &[u8]) -> Option<usize> {
+    subcommand_place(command, name).map(|place| COMMANDS.rows.len() + place)
+}
+
+/// Where the numbers of the server's own commands begin.
+pub fn first_of_server() -> usize {
+    COMMANDS.rows.len() + subcommands().len()
+}
