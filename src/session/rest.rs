@@ -22,7 +22,8 @@ pub(super) fn begin(worker: &mut Worker, id: SocketId) {
 
 /// Reads those again whose rest is over.
 pub(super) fn end_due(worker: &mut Worker) {
-    while let Some((_, key)) = worker.resting.pop_front_if(|(until, _)| *until <= worker.now) {
+    while let Some((_, key)) = worker.resting.front().copied().filter(|(until, _)| *until <= worker.now) {
+        worker.resting.pop_front();
         if let Some(slot) = worker.alive(key) {
             slot.rests = false;
             // What came meanwhile was told once, and its end too.
