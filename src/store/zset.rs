@@ -33,6 +33,8 @@ pub enum ZsetChange {
     Score(usize, f64),
     /// Puts a member back at a position; what is there now goes to the last.
     PutBack(usize, SmallBytes, f64),
+    /// Gives the set its compact form back.
+    Compact,
 }
 
 impl Zset {
@@ -119,6 +121,7 @@ impl Zset {
                 self.ranks.exchange(&self.members, position as u32, last as u32);
                 self.members.swap_indices(position, last);
             }
+            ZsetChange::Compact => self.outgrown = false,
         }
     }
 
@@ -153,7 +156,9 @@ impl Zset {
 
     /// Gives the set the form of one that has outgrown its compact form.
     pub fn outgrow(&mut self) {
-        self.outgrown = true;
+        if !std::mem::replace(&mut self.outgrown, true) {
+            self.changes.note(|| (ZsetChange::Compact, 0));
+        }
     }
 
     /// The name of Redis's representation of such a set.
