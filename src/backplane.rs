@@ -33,7 +33,7 @@ mod wishes;
 pub use backoff::Backoff;
 pub use client::{Client, Tenure};
 pub use connect::Credentials;
-pub use error::Error;
+pub use error::{Error, in_its_own_words};
 pub use inbox::{Event, Inbox};
 pub use keys::{Key, Keys};
 pub use line::Link;

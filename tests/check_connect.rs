@@ -3,8 +3,9 @@
 use redis::Value;
 
 use crate::support::beside_others;
-use crate::support::node::headcount;
+use crate::support::node::{Node, headcount};
 use crate::support::redis::{Redis, free_port};
+use crate::support::rogue::Rogue;
 
 /// What it prints to standard output and error, and its exit code.
 async fn check(url: &str) -> (String, String, i32) {
@@ -45,6 +46,19 @@ async fn each_right_that_is_missing_is_named() {
         let (_, err, code) = check(&url).await;
         assert!(code == 1 && err.contains(says), "{change}: exit {code}: {err}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_too_old_is_told_by_its_version() {
+    let _turn = beside_others().await;
+    let redis = Redis::start_real().await;
+    let rogue = Rogue::before(&redis).await;
+    let info = "# Server\r\nredis_version:6.0.16\r\n";
+    rogue.answers(&["INFO"], format!("${}\r\n{info}\r\n", info.len()).as_bytes());
+    let (_, err, code) = check(&rogue.url()).await;
+    assert!(code == 1 && err.contains("Redis 6.0.16") && err.contains("6.2 or newer"), "exit {code}: {err}");
+    let node = Node::on(&rogue.url()).start().await;
+    node.says(&["ERROR", "too old", "Redis 6.0.16"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

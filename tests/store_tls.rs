@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::support::authority::{Authority, Signed};
-use crate::support::client::Client;
+use crate::support::crowd::Crowd;
 use crate::support::node::{Node, Setup};
 use crate::support::redis::free_port;
 use crate::support::servers::Server;
-use crate::support::{beside_others, same, settles, stays};
+use crate::support::{alone, beside_others, same, settles, stays};
 
 const COUNT: &str = "users:count";
 
@@ -32,26 +32,17 @@ fn node(port: u16, authority: &Authority, own: Option<&Signed>) -> Setup {
     }
 }
 
-async fn is_right(store: &Server, clients: &[Client]) {
-    let open = clients.len() as i64;
-    settles(&format!("{open} everywhere"), Duration::from_secs(6), Duration::from_millis(500), || async {
+async fn is_right(store: &Server, crowd: &Crowd) {
+    let open = crowd.size();
+    settles(&format!("{open} everywhere"), Duration::from_secs(4), Duration::from_millis(500), || async {
         same("GET", store.ask(&["GET", COUNT]).await?, Some(open))?;
-        clients.iter().try_for_each(|client| client.sees(COUNT, open))
+        crowd.sees(open)
     })
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_behind_tls_is_counted_in_and_its_certificates_may_be_replaced() {
-    let _turn = beside_others().await;
-    let authority = Authority::make();
-    let (theirs, ours) = (authority.sign("localhost"), authority.sign("headcount"));
-    let (store, port) = store(&authority, &theirs).await;
-    let node = node(port, &authority, Some(&ours)).start().await;
-    node.ready().await;
-    let mut clients = vec![Client::join(&node, &[COUNT]).await, Client::join(&node, &[COUNT]).await];
-    is_right(&store, &clients).await;
-    // From now on, both authorities' certificates are others.
+/// From now on, both authorities' certificates are others, in the same files.
+async fn rotate(store: &Server, authority: &Authority, theirs: &Signed, ours: &Signed) {
     let other = Authority::make();
     std::fs::copy(&other.pem.0, &authority.pem.0).unwrap();
     theirs.replace(&other.sign("localhost"));
@@ -62,9 +53,24 @@ async fn a_store_behind_tls_is_counted_in_and_its_certificates_may_be_replaced()
     }
     for kind in ["normal", "pubsub"] {
         store.must::<i64>(&["CLIENT", "KILL", "TYPE", kind]).await;
-        clients.push(Client::join(&node, &[COUNT]).await);
-        is_right(&store, &clients).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_behind_tls_is_counted_in_and_its_certificates_may_be_replaced_under_load() {
+    let _turn = alone().await;
+    let authority = Authority::make();
+    let (theirs, ours) = (authority.sign("localhost"), authority.sign("headcount"));
+    let (store, port) = store(&authority, &theirs).await;
+    let node = node(port, &authority, Some(&ours)).start().await;
+    node.ready().await;
+    let mut crowd = Crowd::gather(&node, COUNT, 200).await;
+    is_right(&store, &crowd).await;
+    for _ in 0..3 {
+        tokio::join!(crowd.churn(Duration::from_secs(1), 50), rotate(&store, &authority, &theirs, &ours));
+    }
+    is_right(&store, &crowd).await;
+    assert_eq!(node.log.lines_with("TLS "), Vec::<String>::new(), "each new connection has the new certificates");
 }
 
 #[tokio::test(flavor = "multi_thread")]

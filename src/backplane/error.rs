@@ -62,10 +62,23 @@ fn is_about_a_key(text: &str) -> bool {
         || (of_a_script && ABOUT_DATA.iter().any(|words| text.contains(words)))
 }
 
+/// What the store says in an error that a script got or raised. Before version 7, Redis puts the place in the script
+/// before that.
+pub fn in_its_own_words(text: &str) -> &str {
+    match text.rsplit_once(": -") {
+        Some((before, own)) if before.contains("user_script") && own.starts_with(|c: char| c.is_ascii_uppercase()) => {
+            own.trim_end()
+        }
+        _ => text,
+    }
+}
+
 /// The error in the words of the store, without those of the library.
 fn describe(error: &RedisError) -> String {
     match (error.kind(), error.code(), error.detail()) {
-        (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), Some(detail)) => format!("{code} {detail}"),
+        (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), Some(detail)) => {
+            in_its_own_words(&format!("{code} {detail}")).to_owned()
+        }
         (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), None) => code.to_owned(),
         _ => error.to_string(),
     }
@@ -123,6 +136,17 @@ mod tests {
         ] {
             assert_eq!(answered(line), Error::Refused(line.to_owned()), "{line}");
             assert!(!answered(line).is_of_one_key(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_older_redis_is_taken_by_its_own_words_too() {
+        let oom = "OOM command not allowed when used memory > 'maxmemory'.";
+        let wrapped = format!("ERR Error running script (call to f_1): @user_script:144: @user_script: 144: -{oom}");
+        assert_eq!(answered(&wrapped), Error::Refused(oom.to_owned()));
+        assert_eq!(in_its_own_words(&format!("@user_script: 24: -{oom}\r\n")), oom);
+        for other in ["ERR value: -1", "ERR user_script:9: -1 is no number", ""] {
+            assert_eq!(in_its_own_words(other), other);
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backoff::Backoff;
 use super::connect::{Connection, Connector, Failure};
 use super::error::Error;
-use super::peer::{Peer, eviction};
+use super::peer::{Peer, eviction, too_old};
 use crate::metrics::Metrics;
 
 /// Between two checks that a connection is alive on which nothing else was answered.
@@ -96,7 +96,7 @@ impl Line {
                     // One that does not let us ask may still let us count.
                     match self.ask::<String>(redis::cmd("INFO").arg("everything")).await {
                         Ok(info) => {
-                            warn_of_eviction(&info, &mut warned);
+                            warn_of_store(&info, &mut warned);
                             shared.went_up(epoch, Peer::read(&info));
                         }
                         Err(Error::Down | Error::Lost(_)) => {}
@@ -275,16 +275,20 @@ impl Shared {
     }
 }
 
-/// An operator should hear of a store that may evict a count, but once for each policy.
-fn warn_of_eviction(info: &str, warned: &mut String) {
-    let policy = eviction(info).unwrap_or_default();
-    if !policy.is_empty() && policy != warned {
-        tracing::warn!(
-            policy,
-            "the store may evict keys, and with them a count; set its maxmemory-policy to noeviction"
-        );
+/// An operator should hear of a store that is too old or may evict a count, but once for each.
+fn warn_of_store(info: &str, warned: &mut String) {
+    let (old, policy) = (too_old(info), eviction(info).unwrap_or_default());
+    let problem = old.as_deref().unwrap_or(policy);
+    if !problem.is_empty() && problem != warned {
+        match &old {
+            Some(why) => tracing::error!(why, "the store is too old: counts will fail"),
+            None => tracing::warn!(
+                policy,
+                "the store may evict keys, and with them a count; set its maxmemory-policy to noeviction"
+            ),
+        }
     }
-    policy.clone_into(warned);
+    problem.clone_into(warned);
 }
 
 /// The reply as what was asked for. One that is something else arrived all the same: it is no reason to

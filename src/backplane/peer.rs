@@ -56,6 +56,19 @@ impl Process {
     }
 }
 
+/// The oldest Redis that has all that is used here: ZMSCORE, the newest command, is of 6.2.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// What to do about a store that is too old; None if it is not, or does not tell. All others began later than that.
+pub(super) fn too_old(info: &str) -> Option<String> {
+    let version = field(info, "redis_version")?;
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    let (major, minor) = (numbers.next()?, numbers.next()?);
+    let (least, of_it) = OLDEST;
+    ((major, minor) < OLDEST)
+        .then(|| format!("it is Redis {version}, and headcount needs {least}.{of_it} or newer, or Valkey: upgrade it"))
+}
+
 /// A field of an answer to INFO.
 pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
@@ -71,6 +84,22 @@ pub(super) fn eviction(info: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redis_before_6_2_is_too_old() {
+        for (version, old) in [
+            ("5.0.14", true),
+            ("6.0.16", true),
+            ("6.2.0", false),
+            ("7.2.4", false),
+            ("10.0.1", false),
+            ("255.255.255", false),
+            ("unstable", false),
+        ] {
+            assert_eq!(too_old(&format!("# Server\r\nredis_version:{version}\r\n")).is_some(), old, "{version}");
+        }
+        assert_eq!(too_old("# Server\r\n"), None);
+    }
 
     #[test]
     fn a_cut_is_told_from_a_restart_and_where_the_store_counts_them_from_a_kill() {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::connect::{Connection, Connector, Failure};
 use super::error::Error;
 use super::inbox::Inbox;
-use super::peer::{Peer, eviction, field};
+use super::peer::{Peer, eviction, field, too_old};
 use super::shards::ask_seed;
 use super::slots::{slot, tag_within};
 use super::topology::Topology;
@@ -131,6 +131,7 @@ impl<'a> Probe<'a> {
             }
         };
         self.findings.facts.push(("store", format!("{} at {at}", Peer::read(&info).name)));
+        self.findings.problems.extend(too_old(&info));
         let role = field(&info, "role").unwrap_or("unknown").to_owned();
         if role == "slave" {
             self.findings.problems.push("it is a replica; servers need the primary".to_owned());

@@ -12,7 +12,7 @@ use super::roster::Roll;
 use super::roster_news::Head;
 use super::sources::{Script, Sources};
 use crate::backplane::topology::Away;
-use crate::backplane::{Client, Error, Keys, Tenure};
+use crate::backplane::{Client, Error, Keys, Tenure, in_its_own_words};
 use crate::config::channels::MembersRule;
 
 /// The way to the store: one command, one reply. A simulation has another than the product.
@@ -117,6 +117,7 @@ impl<S: Store> Scripts<S> {
         let reply = self.run(&self.sources.heartbeat, &[self.keys.nodes().as_bytes()], &arguments).await?;
         let (word, end, dead, refusal): (String, i64, Vec<Vec<u8>>, String) = read(reply)?;
         let dead = dead.iter().map(|id| NodeId::of(id)).collect();
+        let refusal = in_its_own_words(&refusal).to_owned();
         Ok(match word.as_str() {
             "ok" => HeartbeatReply::Held(end, dead, Some(refusal).filter(|why| !why.is_empty())),
             _ => HeartbeatReply::Gone,

@@ -41,6 +41,8 @@ impl Ports {
     /// Free ones; the port of the bus is one that no outgoing connection has.
     pub fn choose() -> Ports {
         let (bus, own) = (free_port(), free_port());
+        // An older one does not let us choose.
+        let bus = if has_cluster_port() { bus } else { own + 10_000 };
         Ports { own, bus, announced: own, announced_bus: bus }
     }
 }
@@ -78,14 +80,14 @@ impl Server {
     pub async fn of_cluster(ports: Ports, arguments: &[&str]) -> Server {
         let mut all: Vec<String> =
             ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"].map(String::from).to_vec();
-        all.extend(
-            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--enable-debug-command", "yes"]
-                .map(String::from),
-        );
+        all.extend(["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"].map(String::from));
         all.extend(
             ["--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no"].map(String::from),
         );
-        all.extend(["--cluster-port".into(), ports.bus.to_string(), "--port".into(), ports.own.to_string()]);
+        all.extend(["--port".into(), ports.own.to_string()]);
+        if has_cluster_port() {
+            all.extend(["--cluster-port".into(), ports.bus.to_string(), "--enable-debug-command".into(), "yes".into()]);
+        }
         if ports.announced != ports.own {
             all.extend(["--cluster-announce-port".into(), ports.announced.to_string()]);
             all.extend(["--cluster-announce-bus-port".into(), ports.announced_bus.to_string()]);
@@ -174,6 +176,15 @@ fn spawn(arguments: &[String], home: &PathBuf) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|why| panic!("these tests need redis-server: run .ci/setup, which installs it ({why})"))
+}
+
+/// Whether the server is of version 7 or later, which lets the port of a cluster's bus be chosen.
+fn has_cluster_port() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let said = std::process::Command::new("redis-server").arg("--version").output().unwrap().stdout;
+        !["v=5.", "v=6."].iter().any(|old| String::from_utf8_lossy(&said).contains(old))
+    })
 }
 
 /// The library that gives a process a clock of its own, built once a run.
