@@ -8,7 +8,8 @@ use redis::Value;
 use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
-use crate::support::node::{Node, headcount};
+use crate::support::node::{Node, Scratch, headcount};
+use crate::support::redis::free_port;
 use crate::support::servers::Server;
 use crate::support::watched::Watched;
 use crate::support::{alone, same, settles};
@@ -32,7 +33,10 @@ async fn only(server: &Server, mode: &str) {
 
 /// A node with this address counts and carries, is told of no right that is missing, and the check finds nothing.
 async fn serves(url: &str, set: &[(&str, &str)], told: impl AsyncFn(&str) -> Result<(), String>) {
-    let url = url.replacen("://", "://headcount:secret@", 1);
+    let url = match url.starts_with("redis+unix") {
+        true => format!("{url}?user=headcount&pass=secret"),
+        false => url.replacen("://", "://headcount:secret@", 1),
+    };
     let mut setup = Node::on(&url).set("PRESENCE__REPAIR", "1s");
     let mut check = headcount();
     check.args(["check", "--connect", "--redis-url", &url]);
@@ -73,6 +77,41 @@ async fn a_user_with_the_rights_for_one_server_is_enough_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_reached_by_its_socket() {
+    let _turn = alone().await;
+    let socket = Scratch::write("redis.sock", "");
+    let path = socket.0.to_str().unwrap();
+    std::fs::remove_file(path).unwrap();
+    let server = Server::start(&["--unixsocket", path]).await;
+    only(&server, "headcount").await;
+    let url = format!("redis+unix://{path}");
+    serves(&url, &[], async |channel| server.ask::<i64>(&["PUBLISH", channel, "here"]).await.map(drop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_and_their_primary_are_reached_over_tls() {
+    let _turn = alone().await;
+    let authority = Authority::make();
+    let theirs = authority.sign("127.0.0.1");
+    let files = [&theirs.pem, &theirs.key, &authority.pem].map(|file| file.0.to_str().unwrap());
+    let (primary, sentinel) = (free_port(), free_port());
+    let port = primary.to_string();
+    let arguments = ["--tls-port", &port, "--tls-cert-file", files[0], "--tls-key-file", files[1]];
+    let trusts = ["--tls-ca-cert-file", files[2], "--tls-auth-clients", "no", "--tls-replication", "yes"];
+    let server = Server::start(&[&arguments[..], &trusts].concat()).await;
+    let lines = format!(
+        "tls-port {sentinel}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients no\n\
+         tls-replication yes\n",
+        files[0], files[1], files[2]
+    );
+    let _sentinel = Server::sentinel_with(primary, 1, &lines).await;
+    only(&server, "headcount").await;
+    let url = format!("rediss+sentinel://127.0.0.1:{sentinel}/main");
+    let publish = async |channel: &str| server.ask::<i64>(&["PUBLISH", channel, "here"]).await.map(drop);
+    serves(&url, &[("REDIS__CA", files[2])], publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_the_rights_for_sentinels_is_enough_behind_them() {
     let _turn = alone().await;
     let watched = Watched::start().await;
@@ -82,7 +121,7 @@ async fn a_user_with_the_rights_for_sentinels_is_enough_behind_them() {
     for sentinel in &watched.sentinels {
         only(sentinel, "headcount-sentinel").await;
     }
-    let password = crate::support::node::Scratch::write("password", "secret");
+    let password = Scratch::write("password", "secret");
     let set = [
         ("REDIS__SENTINEL_USER", "headcount-sentinel"),
         ("REDIS__SENTINEL_PASSWORD_FILE", password.0.to_str().unwrap()),

@@ -54,9 +54,11 @@ impl Cluster {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let cluster = Cluster { servers, links, primaries, arguments };
         for place in 0..primaries {
-            let share = |place: usize| (SLOTS as usize * place / primaries).to_string();
-            let last = (SLOTS as usize * (place + 1) / primaries - 1).to_string();
-            cluster.servers[place].must::<Value>(&["CLUSTER", "ADDSLOTSRANGE", &share(place), &last]).await;
+            let slots = |place: usize| SLOTS as usize * place / primaries;
+            let own: Vec<String> = (slots(place)..slots(place + 1)).map(|slot| slot.to_string()).collect();
+            let command: Vec<&str> =
+                ["CLUSTER", "ADDSLOTS"].into_iter().chain(own.iter().map(String::as_str)).collect();
+            cluster.servers[place].must::<Value>(&command).await;
         }
         for server in &cluster.servers {
             cluster.meet(server).await;

@@ -64,12 +64,17 @@ impl Server {
 
     /// A sentinel that watches this primary, with so many that have to agree.
     pub async fn sentinel(primary: u16, quorum: u8) -> Server {
+        Server::sentinel_with(primary, quorum, "").await
+    }
+
+    /// The same, with further lines in its configuration.
+    pub async fn sentinel_with(primary: u16, quorum: u8, lines: &str) -> Server {
         let port = free_port();
         let home = std::env::temp_dir().join(format!("headcount-server-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
         let text = format!(
             "port {port}\nsentinel monitor main 127.0.0.1 {primary} {quorum}\n\
-             sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n"
+             sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n{lines}"
         );
         let file = home.join("sentinel.conf");
         std::fs::write(&file, text).unwrap();
