@@ -13,6 +13,10 @@ test-fast:
 test area:
     .ci/setup cargo test --locked --test promises -- {{area}}::
 
+# An area on other versions of Redis and on Valkey, which are fetched: just versions count
+versions area:
+    .ci/servers target/servers cargo test --locked --test promises -- {{area}}::
+
 # All that CI does.
 test-full:
     .ci/run

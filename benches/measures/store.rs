@@ -49,7 +49,22 @@ const REQUESTS: &[Request] = &[
     Request { name: "PUBLISH to 100", args: &["PUBLISH", "news", "hello"], subscribers: 100, thousands: 10 },
     Request {
         name: "EVALSHA of the count",
-        args: &["EVALSHA", "{sha}", "3", "total", "tally", "own", "node", "__rand_int__", "9999999999999", "1", "1"],
+        args: &[
+            "EVALSHA",
+            "{sha}",
+            "6",
+            "total",
+            "tally",
+            "own",
+            "people",
+            "owner",
+            "members", //
+            "node",
+            "__rand_int__",
+            "9999999999999",
+            "1",
+            "1",
+        ],
         subscribers: 0,
         thousands: 50,
     },

@@ -109,7 +109,8 @@ fn rounds(runtime: &Runtime, server: &Server, client: &Client, times: usize, at_
                 let script = Script::new(SCRIPT);
                 for round in 0..times / at_once {
                     let mut call = script.prepare_invoke();
-                    call.key("total").key("tally").key("own").arg(format!("node {place}")).arg(round % 7);
+                    ["total", "tally", "own", "people", "owner", "members"].iter().for_each(|key| _ = call.key(*key));
+                    call.arg(format!("node {place}")).arg(round % 7);
                     call.arg("9999999999999").arg(1).arg(1);
                     client.run::<redis::Value>(&call).await.map_err(|error| error.to_string())?;
                 }
