@@ -41,6 +41,31 @@ fn servers_of_socket_io_speak_through_a_stream_as_on_redis() {
 }
 
 #[test]
+fn queues_of_bull_do_the_same_as_on_redis() {
+    compare("node", "bull.js", url);
+}
+
+#[test]
+fn servers_of_socket_io_speak_through_channels_as_on_redis() {
+    compare("node", "redis-adapter.js", url);
+}
+
+#[test]
+fn locks_of_redlock_hold_as_on_redis() {
+    compare("node", "redlock.js", url);
+}
+
+#[test]
+fn tasks_of_celery_do_the_same_as_on_redis() {
+    compare(PYTHON, "tasks_with_celery.py", |address| address.port().to_string());
+}
+
+#[test]
+fn caches_and_sessions_of_django_do_the_same_as_on_redis() {
+    compare(PYTHON, "cache_with_django.py", |address| address.port().to_string());
+}
+
+#[test]
 fn jobs_of_rq_do_the_same_as_on_redis() {
     compare(PYTHON, "queue_with_rq.py", |address| address.port().to_string());
 }

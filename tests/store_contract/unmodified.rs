@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use super::log::Folder;
-use super::servers::Embedded;
+use super::servers::{Embedded, Redis};
 use super::wire::{Connection, request};
 
 /// What a program says.
@@ -84,10 +84,12 @@ fn redis_benchmark_runs_to_its_end() {
 
 #[test]
 fn ioredis_is_content() {
-    let store = Embedded::start();
-    let url = format!("redis://{}", store.address);
+    let (ours, theirs) = (Embedded::start(), Redis::start());
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/article");
-    output(Command::new("node").args(["ioredis.js", &url]).current_dir(folder));
+    for address in [theirs.address, ours.address] {
+        let url = format!("redis://{address}");
+        output(Command::new("node").args(["ioredis.js", &url]).current_dir(folder));
+    }
 }
 
 const PYTHON: &str = r#"
@@ -122,7 +124,9 @@ for protocol in (2, 3):
 
 #[test]
 fn redis_py_is_content() {
-    let store = Embedded::start();
+    let (ours, theirs) = (Embedded::start(), Redis::start());
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tests-python/bin/python");
-    output(Command::new(python).args(["-c", PYTHON, &store.address.port().to_string()]));
+    for address in [theirs.address, ours.address] {
+        output(Command::new(python).args(["-c", PYTHON, &address.port().to_string()]));
+    }
 }
