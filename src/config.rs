@@ -144,6 +144,8 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         connects_per_second: reader.int("limits.connects_per_second") as u32,
         joins_per_second: reader.int("limits.joins_per_second") as u32,
         new_channels_per_second: reader.int("limits.new_channels_per_second") as u32,
+        channels_per_address: Some(reader.int("limits.channels_per_address") as u32).filter(|limit| *limit > 0),
+        messages_per_address: reader.int("limits.messages_per_address") as u32,
         tokens_per_second: reader.int("limits.tokens_per_second") as u32,
         publishes_per_second: reader.int("limits.publishes_per_second") as u32,
         exempt_addresses: network::trusted(&mut reader, "limits.exempt_addresses"),

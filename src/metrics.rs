@@ -21,7 +21,7 @@ pub struct Reason {
     pub reason: &'static str,
 }
 
-/// A limit that holds for each address, or for each token. The first four are rates of an address.
+/// A limit that holds for each address, or for each token. The first five are rates of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Limit {
     /// Connections, and requests on connections that are open.
@@ -32,8 +32,12 @@ pub enum Limit {
     NewChannels,
     /// Tokens that are shown.
     Tokens,
+    /// Messages of all clients.
+    Messages,
     /// Clients.
     Clients,
+    /// Channels that nobody else had opened.
+    Channels,
     /// Messages that are published with one token.
     Publishes,
 }
@@ -46,6 +50,8 @@ impl Limit {
             Self::Joins => "limits.joins_per_second",
             Self::NewChannels => "limits.new_channels_per_second",
             Self::Tokens => "limits.tokens_per_second",
+            Self::Messages => "limits.messages_per_address",
+            Self::Channels => "limits.channels_per_address",
             Self::Clients => "limits.clients_per_address",
             Self::Publishes => "limits.publishes_per_second",
         }

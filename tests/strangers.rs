@@ -164,6 +164,63 @@ async fn a_client_that_asks_too_often_is_not_read_for_a_while() {
     assert_eq!(next_error(&mut flood).await["code"], "rate_limited", "it is read again");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_an_address_that_say_too_much_together_are_read_more_slowly() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url())
+        .among_strangers()
+        .set("SERVER__WORKERS", "1")
+        .set("LIMITS__MESSAGES_PER_SECOND", "1000000")
+        .set("LIMITS__MESSAGES_PER_ADDRESS", "1")
+        .start()
+        .await;
+    node.ready().await;
+    let mut flood = Raw::open(&node, "watch=public:x").await;
+    flood.send(&masked(FINAL | TEXT, b"{}").repeat(400)).await;
+    // Each of these is a turn of the node, and most are several.
+    for _ in 0..120 {
+        assert_eq!(node.get("/readyz").await.unwrap().status, 200);
+    }
+    let mut answers = 0;
+    while flood.frame(Duration::from_millis(50)).await.is_ok() {
+        answers += 1;
+    }
+    assert!(answers < 200, "{answers} of 400 were answered");
+    assert_eq!(next_error(&mut flood).await["code"], "bad_request", "it is read on");
+    assert_eq!(node.log.lines_with("limits.messages_per_address").len(), 1, "{}", node.log.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_opens_so_many_channels_and_others_when_those_are_left() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url()).among_strangers().set("LIMITS__CHANNELS_PER_ADDRESS", "5").start().await;
+    node.ready().await;
+    let names = |from: usize, to: usize| (from..to).map(|n| format!("page:/{n}")).collect::<Vec<_>>();
+    // One is the channel that it comes with.
+    let mut one = Raw::open(&node, "watch=public:x").await;
+    one.text(&json!({ "subscribe": names(0, 7) }).to_string()).await;
+    let error = next_error(&mut one).await;
+    assert_eq!((&error["code"], error["also"].as_array().map(Vec::len)), (&json!("too_many_channels"), Some(2)));
+    assert!(error["message"].as_str().unwrap().contains("limits.channels_per_address"), "{error}");
+    // Those that are there are anybody's, and take no place.
+    let mut other = Raw::open(&node, "watch=public:x").await;
+    other.text(&json!({ "subscribe": names(0, 4), "watch": ["nowhere"] }).to_string()).await;
+    assert_eq!(next_error(&mut other).await["code"], "forbidden");
+    drop(one);
+    other.text(&json!({ "unsubscribe": names(0, 4) }).to_string()).await;
+    eventually("others can be opened", SOON, || async {
+        let mut third = Raw::open(&node, "watch=public:x").await;
+        third.text(&json!({ "subscribe": names(10, 14), "watch": ["nowhere"] }).to_string()).await;
+        match next_error(&mut third).await {
+            error if error["code"] == "forbidden" => Ok(()),
+            error => Err(error.to_string()),
+        }
+    })
+    .await;
+}
+
 async fn next_error(raw: &mut Raw) -> Value {
     loop {
         let frame = raw.frame(SOON).await.unwrap();

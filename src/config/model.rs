@@ -231,6 +231,10 @@ pub struct Limits {
     pub joins_per_second: u32,
     /// Of those, channels that nobody on this node had; 0 stands for any number.
     pub new_channels_per_second: u32,
+    /// Channels that clients of one address were the first on; None stands for as many as there are.
+    pub channels_per_address: Option<u32>,
+    /// Messages a second of all clients of one address; 0 stands for any number.
+    pub messages_per_address: u32,
     /// Tokens that clients of one address show in a second; 0 stands for any number.
     pub tokens_per_second: u32,
     /// Messages that one token publishes in a second; 0 stands for any number.

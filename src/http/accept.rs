@@ -1,12 +1,13 @@
 //! Accepting connections, and handing them out to the workers' threads.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
 use super::connection::open;
@@ -35,6 +36,8 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
     let mut complained: Option<Instant> = None;
     let mut turn = 0;
     loop {
+        // However many come, those who are here have their turn.
+        consume_budget().await;
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_the_peers(&error) => continue,
@@ -54,28 +57,16 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
             continue;
         };
         turn = (turn + 1) % lanes.len();
-        hand_out(&app, &lanes[turn], turn == 0, stream, peer, listener.at.tls, arrived);
+        hand_out(&app, &lanes[turn], stream, peer, listener.at.tls, arrived);
     }
 }
 
-/// Serves a connection on the thread of its lane; the first lane's is this one.
-fn hand_out(
-    app: &Arc<App>,
-    lane: &WorkerHandle,
-    same_thread: bool,
-    stream: TcpStream,
-    peer: Option<IpAddr>,
-    tls: bool,
-    arrived: Arrived,
-) {
+/// Serves a connection on the thread of its lane.
+fn hand_out(app: &Arc<App>, lane: &WorkerHandle, stream: StdStream, peer: Option<IpAddr>, tls: bool, arrived: Arrived) {
     let (app, attaches) = (app.clone(), lane.attaches.clone());
-    if same_thread {
-        tokio::spawn(open(app, arrived, attaches, stream, peer, tls));
-    } else if let Ok(stream) = stream.into_std() {
-        lane.runtime.spawn(async move {
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                open(app, arrived, attaches, stream, peer, tls).await;
-            }
-        });
-    }
+    lane.runtime.spawn(async move {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            open(app, arrived, attaches, stream, peer, tls).await;
+        }
+    });
 }

@@ -38,7 +38,7 @@ impl Peer {
         let household = Household::of("192.0.2.1".parse().ok());
         let id = shard.attach(mio::net::TcpStream::from_std(io), Bytes::new(), None, household);
         for channel in channels {
-            shard.join(id, channel, false, false, None, || Ok(())).unwrap();
+            shard.join(id, channel, false, false, None, || Ok(None)).unwrap();
         }
         Self(theirs, id)
     }

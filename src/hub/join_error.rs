@@ -24,6 +24,11 @@ pub enum JoinError {
     /// The node has as many as it may have.
     #[error("the server has as many channels as limits.channels allows ({0}); try again later")]
     NodeFull(usize),
+    /// Its address has opened as many as it may have.
+    #[error(
+        "clients of this address have opened as many channels as limits.channels_per_address allows; leave one first"
+    )]
+    AddressFull,
     /// Its address asks for more than it may.
     #[error("this address joins channels more often than {0} allows; try again in some seconds")]
     TooOften(&'static str),

@@ -18,6 +18,7 @@ use crate::boards::Boards;
 use crate::config::channels::BoardRule;
 use crate::config::{Deliver, Rules};
 use crate::metrics::Metrics;
+use crate::net::address_limits::Permit;
 use crate::presence::{ChannelHandle, Listing, Presence};
 
 /// One channel on this node.
@@ -52,6 +53,8 @@ pub(super) struct ChannelRecord {
     /// Nobody here has it, or nobody had a moment ago; it is to be left unless somebody comes.
     pub lingers: bool,
     changed: bool,
+    /// The place that it takes among the channels of an address.
+    _opener: Option<Box<Permit>>,
 }
 
 /// What a worker learns of a channel that its first client joins.
@@ -141,7 +144,8 @@ impl Registry {
     }
 
     /// A worker has its first client on a channel. Counted and delivered is by the newest rules.
-    pub(super) fn enter(&self, shard: u8, name: &Arc<str>) -> Snapshot {
+    /// `opener`: the place of a new one among those that its opener's address may have.
+    pub(super) fn enter(&self, shard: u8, name: &Arc<str>, opener: Option<Box<Permit>>) -> Snapshot {
         self.with(|inner| {
             let Inner { channels, rules, .. } = inner;
             let entry = channels.entry(name.clone()).or_insert_with(|| {
@@ -155,6 +159,7 @@ impl Registry {
                     every: rule.is_some_and(|rule| rule.deliver == Deliver::Every),
                     board: rule.and_then(|rule| rule.board),
                     lists: rule.is_some_and(|rule| rule.members.is_some()),
+                    _opener: opener,
                     ..ChannelRecord::default()
                 }
             });

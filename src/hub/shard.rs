@@ -26,6 +26,7 @@ use crate::config::channels::check_name;
 use crate::config::{Access, Deliver, Limits, Rules};
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::presence::{Joined, Origin};
 
@@ -118,7 +119,7 @@ impl Shard {
         watch: bool,
         again: bool,
         member: Option<&str>,
-        may_open: impl FnOnce() -> Result<(), JoinError>,
+        may_open: impl FnOnce() -> Result<Option<Box<Permit>>, JoinError>,
     ) -> Result<(), JoinError> {
         let rule = self.rules.find(name).ok_or(JoinError::Forbidden)?;
         if member.is_some() && rule.board.is_none() {
@@ -228,17 +229,17 @@ impl Shard {
         &mut self,
         name: &str,
         every: bool,
-        may_open: impl FnOnce() -> Result<(), JoinError>,
+        may_open: impl FnOnce() -> Result<Option<Box<Permit>>, JoinError>,
     ) -> Result<u32, JoinError> {
-        if let Some(channels) = self.registry.channels_without(name) {
-            let most = self.limits.channels;
-            if channels >= most {
-                return Err(JoinError::NodeFull(most));
+        let opener = match self.registry.channels_without(name) {
+            Some(channels) if channels >= self.limits.channels => {
+                return Err(JoinError::NodeFull(self.limits.channels));
             }
-            may_open()?;
-        }
+            Some(_) => may_open()?,
+            None => None,
+        };
         let name: Arc<str> = name.into();
-        let snapshot = self.registry.enter(self.index, &name);
+        let snapshot = self.registry.enter(self.index, &name, opener);
         let channel = self.channels.insert(LocalChannel {
             name: name.clone(),
             members: Vec::new(),

@@ -1,4 +1,4 @@
-//! What one address may take: connections, clients, and how often it may ask for more.
+//! What one address may take: connections, clients, channels, and how often it may ask for more.
 //!
 //! An IPv4 address is one network; of an IPv6 address, its network of 64 bits is, and its site of 48 bits
 //! may take four times as much. Whoever is exempt has no [`Permit`] and no limit.
@@ -26,9 +26,11 @@ const BESIDE: u32 = 32;
 /// The shortest time between two log lines about the same limit.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How many kinds of [`Limit`] an address has.
-const LIMITS: usize = 5;
+const LIMITS: usize = 7;
 /// How many of them are rates.
-const RATES: usize = 4;
+const RATES: usize = 5;
+/// Pieces in a message: what costs less than one is charged in these.
+pub const PIECES: u32 = 8;
 /// Networks that a rate is remembered for before those that have their full allowance are forgotten.
 const REMEMBERED: usize = 4096;
 
@@ -48,21 +50,30 @@ pub struct AddressLimits {
 struct Taken {
     connections: u32,
     clients: u32,
+    channels: u32,
+}
+
+/// What there is a place for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Connection,
+    Client,
+    Channel,
 }
 
 #[derive(Debug, Default)]
 struct Rates {
-    /// Connects, joins, new channels and tokens a second; 0 stands for any number.
+    /// Connects, joins, new channels, tokens and pieces of messages a second; 0 stands for any number.
     wanted: [u32; RATES],
     limiters: [Option<Limiter>; RATES],
 }
 
-/// The place of one connection or client among those of its address; given up when it is dropped.
+/// The place of one connection, client or channel among those of its address; given up when it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     all: Arc<AddressLimits>,
     address: IpAddr,
-    is_client: bool,
+    place: Place,
 }
 
 impl AddressLimits {
@@ -79,6 +90,7 @@ impl AddressLimits {
             limits.joins_per_second,
             limits.new_channels_per_second,
             limits.tokens_per_second,
+            limits.messages_per_address.saturating_mul(PIECES),
         ];
         let mut rates = self.rates.write().unwrap_or_else(PoisonError::into_inner);
         if rates.wanted != wanted {
@@ -116,32 +128,36 @@ impl AddressLimits {
 
     /// A connection's place, for an address that may have `limit` clients.
     pub fn connection(self: &Arc<Self>, address: IpAddr, limit: Option<u32>) -> Option<Box<Permit>> {
-        self.take(address, false, limit)
+        self.take(address, Place::Connection, limit)
     }
 
     /// A client's place, for an address that may have `limit` of them.
     pub fn client(self: &Arc<Self>, address: IpAddr, limit: Option<u32>) -> Option<Box<Permit>> {
-        self.take(address, true, limit)
+        self.take(address, Place::Client, limit)
     }
 
-    fn take(self: &Arc<Self>, address: IpAddr, is_client: bool, limit: Option<u32>) -> Option<Box<Permit>> {
+    fn take(self: &Arc<Self>, address: IpAddr, place: Place, limit: Option<u32>) -> Option<Box<Permit>> {
         let mut taken = self.lock();
         let fits = |(network, times): &(IpNet, u32)| {
-            let Taken { connections, clients } = taken.get(network).copied().unwrap_or_default();
+            let Taken { connections, clients, channels } = taken.get(network).copied().unwrap_or_default();
             let Some(limit) = limit.map(|limit| limit.saturating_mul(*times)) else { return true };
-            if is_client { clients < limit } else { connections + clients < limit.saturating_add(limit / 8 + BESIDE) }
+            match place {
+                Place::Connection => connections + clients < limit.saturating_add(limit / 8 + BESIDE),
+                Place::Client => clients < limit,
+                Place::Channel => channels < limit,
+            }
         };
         if !networks(address).all(|network| fits(&network)) {
             drop(taken);
-            self.refused(Limit::Clients, address);
+            self.refused(if place == Place::Channel { Limit::Channels } else { Limit::Clients }, address);
             return None;
         }
         for (network, _) in networks(address) {
             let taken = taken.entry(network).or_default();
-            *taken.of(is_client) += 1;
+            *taken.of(place) += 1;
         }
         drop(taken);
-        Some(Box::new(Permit { all: self.clone(), address, is_client }))
+        Some(Box::new(Permit { all: self.clone(), address, place }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpNet, Taken>> {
@@ -150,8 +166,12 @@ impl AddressLimits {
 }
 
 impl Taken {
-    fn of(&mut self, is_client: bool) -> &mut u32 {
-        if is_client { &mut self.clients } else { &mut self.connections }
+    fn of(&mut self, place: Place) -> &mut u32 {
+        match place {
+            Place::Connection => &mut self.connections,
+            Place::Client => &mut self.clients,
+            Place::Channel => &mut self.channels,
+        }
     }
 }
 
@@ -160,6 +180,11 @@ impl Permit {
     pub fn allows(&self, rate: Limit, n: usize) -> bool {
         self.all.allows(rate, self.address, n)
     }
+
+    /// A place for a channel that this one's address is the first on, if it may have `limit` of them.
+    pub fn channel(&self, limit: Option<u32>) -> Option<Box<Self>> {
+        self.all.take(self.address, Place::Channel, limit)
+    }
 }
 
 impl Drop for Permit {
@@ -167,7 +192,7 @@ impl Drop for Permit {
         let mut all = self.all.lock();
         for (network, _) in networks(self.address) {
             if let Some(taken) = all.get_mut(&network) {
-                *taken.of(self.is_client) -= 1;
+                *taken.of(self.place) -= 1;
                 if *taken == Taken::default() {
                     all.remove(&network);
                 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpListener;
 
 use crate::config::{Listen, Place};
 
@@ -39,26 +42,11 @@ const PEERS: [Errno; 10] = [
 pub struct Listener {
     /// Where, with the real port.
     pub at: Listen,
-    kind: Kind,
-}
-
-enum Kind {
-    Tcp(TcpListener),
-    Unix {
-        listener: UnixListener,
-        /// Where it is ours to remove.
-        _file: Option<File>,
-    },
-}
-
-impl Kind {
-    /// Has the kernel end connections that do not take in what was written to them. Connections inherit it
-    /// from their listener, and it holds even for those that this process has closed.
-    fn limit_unread(&self) {
-        if let Self::Tcp(listener) = self {
-            let _ = SockRef::from(listener).set_tcp_user_timeout(Some(UNREAD));
-        }
-    }
+    /// Not the runtime's own kind of listener: that would watch each connection from when it is accepted on,
+    /// and so also those that are hung up on at once, and those that another thread serves.
+    socket: AsyncFd<Socket>,
+    /// Where it is ours to remove.
+    _file: Option<File>,
 }
 
 /// Removes a socket's file.
@@ -76,16 +64,30 @@ impl Listener {
     /// # Errors
     /// The address is taken, or not this machine's; the path is taken, or not ours to write.
     pub fn open(at: &Listen, all: &[Listen], backlog: u32) -> io::Result<Self> {
-        let kind = match &at.place {
+        match &at.place {
             Place::Tcp(address) => {
                 // [::] takes IPv4 too, unless that is listed beside it.
                 let both = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-                Kind::Tcp(tcp(*address, backlog, all.iter().any(|one| one.address() == Some(both)))?)
+                let socket = bound(*address, backlog, all.iter().any(|one| one.address() == Some(both)))?;
+                let place = socket.local_addr()?.as_socket().map_or(at.place.clone(), Place::Tcp);
+                Self::new(Listen { place, ..*at }, socket, None)
             }
-            Place::Unix(path) => Kind::Unix { listener: unix(path, backlog)?, _file: Some(File(path.clone())) },
-        };
-        kind.limit_unread();
-        Ok(Self { at: real(at, &kind), kind })
+            Place::Unix(path) => Self::new(at.clone(), unix(path, backlog)?, Some(File(path.clone()))),
+        }
+    }
+
+    fn new(at: Listen, socket: Socket, file: Option<File>) -> io::Result<Self> {
+        if at.address().is_some() {
+            // Connections inherit both. A frame is written whole, and waiting for more would only delay it. The
+            // kernel ends those that do not take in what was written to them, even if this process has closed them.
+            let _ = socket.set_tcp_nodelay(true);
+            let _ = socket.set_tcp_user_timeout(Some(UNREAD));
+        }
+        // SAFETY: `Socket` owns its descriptor and never replaces it, and `AsyncFd` owns the `Socket`: the
+        // descriptor stays open and the same until it is dropped with both.
+        #[expect(unsafe_code)]
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        Ok(Self { at, socket, _file: file })
     }
 
     /// Takes over a socket that listens already.
@@ -99,15 +101,9 @@ impl Listener {
         }
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        let (place, kind) = match address.as_socket() {
-            Some(address) => (Place::Tcp(address), Kind::Tcp(TcpListener::from_std(socket.into())?)),
-            None => {
-                let path = address.as_pathname().map(Path::to_path_buf).unwrap_or_default();
-                (Place::Unix(path), Kind::Unix { listener: UnixListener::from_std(socket.into())?, _file: None })
-            }
-        };
-        kind.limit_unread();
-        Ok(Self { at: Listen { tls, place }, kind })
+        let path = || address.as_pathname().map(Path::to_path_buf).unwrap_or_default();
+        let place = address.as_socket().map_or_else(|| Place::Unix(path()), Place::Tcp);
+        Self::new(Listen { tls, place }, socket, None)
     }
 
     /// Waits for a connection and its peer's address, which a unix socket's has not. Cancel safe.
@@ -118,18 +114,13 @@ impl Listener {
     /// # Errors
     /// As accept(2).
     pub async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
-        match &self.kind {
-            Kind::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // A frame is written whole; waiting for more would only delay it.
-                let _ = stream.set_nodelay(true);
-                Ok((stream, Some(peer)))
-            }
-            Kind::Unix { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
-                let stream = StdStream::from(OwnedFd::from(stream.into_std()?));
-                Ok((TcpStream::from_std(stream)?, None))
-            }
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            // It would block: somebody else was faster, or the client has gone.
+            let Ok(accepted) = ready.try_io(|socket| Ok(acceptfrom_with(socket.get_ref(), flags)?)) else { continue };
+            let (stream, peer) = accepted?;
+            return Ok((stream.into(), peer.and_then(|peer| peer.try_into().ok())));
         }
     }
 }
@@ -141,21 +132,15 @@ pub fn is_the_peers(error: &io::Error) -> bool {
     errno.is_some_and(|errno| PEERS.contains(&errno))
 }
 
-fn real(at: &Listen, kind: &Kind) -> Listen {
-    match kind {
-        Kind::Tcp(listener) => {
-            let place = listener.local_addr().map_or(at.place.clone(), Place::Tcp);
-            Listen { place, ..*at }
-        }
-        Kind::Unix { .. } => at.clone(),
-    }
-}
-
 /// Opens a listening socket at an address. An IPv6 one may be asked to leave IPv4 alone.
 ///
 /// # Errors
 /// The address is taken, or not this machine's.
 pub fn tcp(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<TcpListener> {
+    TcpListener::from_std(bound(address, backlog, only_v6)?.into())
+}
+
+fn bound(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
@@ -165,11 +150,11 @@ pub fn tcp(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<TcpLi
     socket.bind(&address.into())?;
     // The kernel caps it at net.core.somaxconn. Too short a queue costs a client a second.
     socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Opens a listening socket at a path. A file that a dead process left there is removed.
-fn unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
+fn unix(path: &Path, backlog: u32) -> io::Result<Socket> {
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         match UnixStream::connect(path) {
             Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
@@ -183,12 +168,24 @@ fn unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
     // Before it listens, so that nobody else comes in.
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
     socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
-    UnixListener::from_std(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_has_what_its_listener_has() {
+        let at = Listen { tls: false, place: Place::Tcp(([127, 0, 0, 1], 0).into()) };
+        let listener = Listener::open(&at, std::slice::from_ref(&at), 1).unwrap();
+        let client = TcpStream::connect(listener.at.address().unwrap()).unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer, Some(client.local_addr().unwrap()));
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNREAD));
+    }
 
     #[test]
     fn what_a_peer_has_broken_is_no_reason_to_pause() {

@@ -13,6 +13,7 @@ use super::{NewClient, publishing, rest, tokens};
 use crate::hub::wire;
 use crate::hub::{CloseReason, JoinError, SocketId};
 use crate::metrics::{Limit, Reason};
+use crate::net::address_limits::PIECES;
 
 /// Whatever a client asked for in one message and did not get: one frame, however much it is.
 #[derive(Default)]
@@ -74,8 +75,13 @@ impl Worker {
         let mut actions = std::mem::take(&mut self.actions);
         let (now, limits) = (self.now, &self.limits);
         if let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::as_mut) {
-            slot.session.hear(bytes, limits, now, &mut actions);
+            let cost = slot.session.hear(bytes, limits, now, &mut actions);
             let key = (id, slot.generation);
+            let permit = slot.seat.permit.as_ref();
+            let pieces = (cost * PIECES as f32).ceil() as usize;
+            if permit.is_some_and(|permit| !permit.allows(Limit::Messages, pieces)) {
+                rest::begin(self, id);
+            }
             for action in actions.drain(..) {
                 if self.alive(key).is_some() {
                     self.carry_out(id, action);
@@ -127,12 +133,16 @@ impl Worker {
             Some(permit) if !permit.allows(limit, n) => Err(JoinError::TooOften(limit.key())),
             _ => Ok(()),
         };
+        let most = self.limits.channels_per_address;
+        let may_open = || {
+            allows(Limit::NewChannels, 1)?;
+            permit.as_ref().map(|permit| permit.channel(most).ok_or(JoinError::AddressFull)).transpose()
+        };
         let may_join = allows(Limit::Joins, request.subscribe.len() + request.watch.len());
         for (names, watch) in [(&request.subscribe, false), (&request.watch, true)] {
             for name in names {
                 let joined = may_join.clone().and_then(|()| {
                     let member = request.member.as_deref();
-                    let may_open = || allows(Limit::NewChannels, 1);
                     self.shard.join(id, name, watch, request.reconnect, member, may_open)
                 });
                 if let Err(error) = joined {
@@ -235,7 +245,7 @@ fn code(error: &JoinError) -> &'static str {
     match error {
         JoinError::Forbidden | JoinError::NoToken => "forbidden",
         JoinError::BadName(_) => "bad_request",
-        JoinError::TooMany(_) | JoinError::NodeFull(_) => "too_many_channels",
+        JoinError::TooMany(_) | JoinError::NodeFull(_) | JoinError::AddressFull => "too_many_channels",
         JoinError::NoBoard => "bad_request",
         JoinError::TooManyFollowed(_) => "too_many_followed",
         JoinError::TooOften(_) => "rate_limited",

@@ -103,23 +103,29 @@ impl Session {
     }
 
     /// Takes in bytes from the client, behind what was left of an earlier frame; or none, where it is behind.
-    pub fn hear(&mut self, bytes: &mut [u8], limits: &Limits, now: Duration, actions: &mut Vec<Action>) {
+    /// Returns what that has cost, in messages.
+    pub fn hear(&mut self, bytes: &mut [u8], limits: &Limits, now: Duration, actions: &mut Vec<Action>) -> f32 {
         self.pinged &= bytes.is_empty();
         if let State::Deaf { discard, .. } = &mut self.state {
-            *discard = discard.saturating_sub(DISCARD_STEP.max(u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
-            return;
+            let heard = DISCARD_STEP.max(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            *discard = discard.saturating_sub(heard);
+            return (heard / DISCARD_STEP) as f32 * READ_COST;
         }
-        if !bytes.is_empty() && !self.allowance.take(READ_COST, limits.messages_per_second, now) {
-            return self.break_off(&close_code::TOO_MANY, actions);
+        let mut cost = if bytes.is_empty() { 0.0 } else { READ_COST };
+        if !self.allowance.take(cost, limits.messages_per_second, now) {
+            self.break_off(&close_code::TOO_MANY, actions);
+            return cost;
         }
         self.behind = false;
         let mut partial = self.partial.take().unwrap_or_default();
         let mut joined = partial.take_bytes();
         let heard = if joined.is_empty() {
-            self.messages(bytes, &mut partial, limits, now, actions).map(|taken| partial.extend(&bytes[taken..]))
+            let heard = self.messages(bytes, &mut partial, limits, now, actions, &mut cost);
+            heard.map(|taken| partial.extend(&bytes[taken..]))
         } else {
             joined.extend_from_slice(bytes);
-            self.messages(&mut joined, &mut partial, limits, now, actions).map(|taken| match taken {
+            let heard = self.messages(&mut joined, &mut partial, limits, now, actions, &mut cost);
+            heard.map(|taken| match taken {
                 // However small the pieces that a frame comes in, none of it is copied again.
                 0 => partial.put_back(joined),
                 _ => partial.extend(&joined[taken..]),
@@ -130,6 +136,7 @@ impl Session {
             Ok(()) if !partial.is_empty() => self.partial = Some(partial),
             Ok(()) => {}
         }
+        cost
     }
 
     /// Does what whole messages say, as far as this turn goes. Returns how many bytes they were.
@@ -140,6 +147,7 @@ impl Session {
         limits: &Limits,
         now: Duration,
         actions: &mut Vec<Action>,
+        spent: &mut f32,
     ) -> Result<usize, &'static Close> {
         let (mut all, mut done) = (0, 0.0);
         loop {
@@ -147,6 +155,7 @@ impl Session {
             all += taken;
             let Some(said) = said else { return Ok(all) };
             let (cost, action) = self.answer(said, limits);
+            *spent += cost;
             if !self.allowance.take(cost, limits.messages_per_second, now) {
                 return Err(&close_code::TOO_MANY);
             }

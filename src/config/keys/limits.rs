@@ -30,6 +30,14 @@ section! {
     /// Of those, channels that no client of this server is on: each is work for the store.
     new_channels_per_second = 100: Int(0, 1_000_000), live;
 
+    /// Channels that clients of one address were the first on and that are still there. Joining another that
+    /// nobody is on is answered with an error (too_many_channels). 0 means no limit.
+    channels_per_address = 5000: Int(0, 100_000_000), live;
+
+    /// Messages a second from all clients of one address, ten seconds' worth at once. Above it, they are read
+    /// more slowly; nothing is lost. 0 means no limit.
+    messages_per_address = 1000: Int(0, 1_000_000), live;
+
     /// Tokens that all clients of one address may show in a second, ten seconds' worth at once: each has a
     /// signature to be checked. Above it, they get a 429 or an error (rate_limited). 0 means no limit.
     tokens_per_second = 100: Int(0, 1_000_000), live;
@@ -38,9 +46,9 @@ section! {
     /// get a 429 or an error (rate_limited). 0 means no limit.
     publishes_per_second = 100: Int(0, 1_000_000), live;
 
-    /// Addresses that have none of the first five limits above: by default this machine's own and private ones,
-    /// which no stranger on the internet has and proxies and containers often do. The addresses in
-    /// server.trusted_proxies never have these limits; the clients behind them do.
+    /// Addresses that have none of the limits above that are an address's: by default this machine's own and
+    /// private ones, which no stranger on the internet has and proxies and containers often do. The addresses
+    /// in server.trusted_proxies never have these limits; the clients behind them do.
     exempt_addresses = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"]: List, live;
 
     /// Channels that clients of this server may be on in all. Joining another is answered with an error
