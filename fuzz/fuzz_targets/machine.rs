@@ -89,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
     while let [kind, length, following @ ..] = rest {
         let (piece, left) = following.split_at(following.len().min(usize::from(*length)));
         rest = left;
-        let mut actions = Vec::new();
+        let (mut actions, mut cost) = (Vec::new(), 0.0);
         match kind % 8 {
             0 if pings < 64 => {
                 pings += 1;
@@ -99,13 +99,14 @@ fuzz_target!(|data: &[u8]| {
             2 => actions.extend(session.sent()),
             3 => actions.extend(session.close(&close_code::SLOW)),
             4 => watch.now += Duration::from_millis(u64::from(*length) * 10),
-            5 if session.is_behind() => session.hear(&mut [], &watch.limits, watch.now, &mut actions),
+            5 if session.is_behind() => cost = session.hear(&mut [], &watch.limits, watch.now, &mut actions),
             // Whoever is behind is not read.
             _ if session.is_behind() || !session.listens() => {}
-            6 => session.hear(&mut piece.to_vec(), &watch.limits, watch.now, &mut actions),
-            _ => session.hear(&mut framed(kind >> 3, piece), &watch.limits, watch.now, &mut actions),
+            6 => cost = session.hear(&mut piece.to_vec(), &watch.limits, watch.now, &mut actions),
+            _ => cost = session.hear(&mut framed(kind >> 3, piece), &watch.limits, watch.now, &mut actions),
         }
         assert!(actions.len() <= TURN, "{} in one turn", actions.len());
+        assert!(cost <= 12.0, "a turn that costs {cost}");
         watch.see(&actions);
         if watch.dropped {
             return;

@@ -9,6 +9,10 @@ use hyper_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig}
 use hyper_tungstenite::tungstenite::{Error, Message};
 use libfuzzer_sys::fuzz_target;
 
+/// What the modules know of their neighbours.
+mod config {
+    pub use headcount::config::*;
+}
 #[path = "../../src/session/close_code.rs"]
 mod close_code;
 #[path = "../../src/session/frames.rs"]
