@@ -24,7 +24,7 @@ test-full:
 # Format, lints and documentation.
 lint:
     cargo fmt --all
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 # Write config/headcount.toml from the list of keys.
@@ -36,6 +36,15 @@ config:
 simulate seeds from="0":
     SIMULATE_SEEDS={{seeds}} SIMULATE_FROM={{from}} \
         cargo test --locked --package headcount-simulation --profile simulation no_seed -- --nocapture
+
+# How many seeds each planted bug takes to be found, up to so many: just planted 3000
+planted seeds:
+    SIMULATE_SEEDS={{seeds}} \
+        cargo test --locked --package headcount-simulation --profile simulation every_planted -- --ignored --nocapture
+
+# Every order of the first so many actions of three nodes, as a model: just model 13
+model depth="8":
+    MODEL_DEPTH={{depth}} cargo test --locked --package headcount-model --profile simulation -- --nocapture
 
 # Licences, sources and bans of the dependencies.
 deny:
