@@ -17,6 +17,8 @@ import { Voice } from "./voice.js";
 
 const TOP = 24; // shown unless told otherwise
 const LONGEST = 64; // characters of a name
+// What nobody sees, and what turns the direction of text.
+const UNSEEN = /[\p{Cc}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
 // Who comes and goes is said to screen readers at most this often (ms), and by name only if they are few.
 const SAY_EVERY = 10_000;
 const FEW = 3;
@@ -27,7 +29,8 @@ const STYLE = `
   li { display: inline-flex; align-items: center; gap: .4em; max-width: 16em; padding: .15em .6em .15em .15em;
     border-radius: 2em; background: color-mix(in srgb, currentColor 8%, transparent); }
   .initials { flex: none; display: grid; place-items: center; width: 1.9em; height: 1.9em; border-radius: 50%;
-    font-size: .8em; font-weight: 600; color: #fff; background: hsl(var(--hue) 45% 38%); }
+    font-size: .8em; font-weight: 600; color: #fff; background: hsl(var(--hue) 45% 38%);
+    overflow: hidden; white-space: nowrap; }
   .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; unicode-bidi: isolate; }
   :host([initials]) li { padding: 0; background: none; }
   :host([initials]) .name { position: absolute; width: 1px; height: 1px; overflow: hidden;
@@ -159,9 +162,13 @@ function fill(row, member) {
 }
 
 function nameOf({ id, info }) {
-  const named = typeof info?.name === "string" ? info.name.trim() : "";
-  const name = named || (/^~[0-9a-f]{16}$/.test(id) ? `Guest ${id.slice(1, 5)}` : id);
+  const named = typeof info?.name === "string" ? seen(info.name) : "";
+  const name = named || (/^~[0-9a-f]{16}$/.test(id) ? `Guest ${id.slice(1, 5)}` : seen(id) || "?");
   return [...name].slice(0, LONGEST).join("");
+}
+
+function seen(text) {
+  return text.replace(UNSEEN, "").trim();
 }
 
 // The first letters of the first and the last word; of letters that several characters make, all.
@@ -171,7 +178,8 @@ function initialsOf(name) {
   return ends.map(firstLetter).join("").toLocaleUpperCase();
 }
 
-function firstLetter(word) {
+function firstLetter(whole) {
+  const word = whole.replace(/^[^\p{L}\p{N}\p{Emoji}]+/u, "") || whole;
   const segments = globalThis.Intl?.Segmenter ? new Intl.Segmenter().segment(word)[Symbol.iterator]() : null;
   return segments ? (segments.next().value?.segment ?? "") : ([...word][0] ?? "");
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::browser::Browser;
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::static_page::StaticPage;
+use crate::support::tokens::{Auth, CHANNELS, open, token};
 use crate::support::{SOON, alone, same, settles};
 
 const NUMBER: &str = "#count";
@@ -222,4 +225,29 @@ async fn a_page_lists_who_is_here_and_stays_calm_with_hundreds() {
     }
     browser.quit().await;
     private.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_call_themselves_is_text_that_stays_in_its_place() {
+    let _turn = alone().await;
+    let (redis, auth) = (Redis::start().await, Auth::new());
+    let node =
+        Node::on(&redis.url()).config(&auth.config("").replace(CHANNELS, &crate::members::rooms(""))).start().await;
+    node.ready().await;
+    let script = format!("<script type=module src=\"http://{}/headcount.js\"></script>", node.address);
+    let page = StaticPage::serve(format!("<!doctype html>{script}<live-members channel=room:1 watch></live-members>"));
+    let (page, browser) = (page.await, Browser::start().await);
+    let tab = browser.open(&page.address).await;
+    let show = "const shown = document.createElement('p');
+        shown.id = 'shown';
+        const list = document.querySelector('live-members');
+        list.addEventListener('members', () => {
+          shown.textContent = [...list.shadowRoot.querySelectorAll('li')].map((row) => row.textContent).join(' ');
+        });
+        document.body.append(shown);";
+    browser.run(&tab, show).await;
+    let stranger = json!({ "sub": "x", "info": { "name": "\u{202e}<b>Ann</b>\u{0} Lee\u{200b} " } });
+    let _here = open(&node, "channel=room:1", &token(stranger)).await.unwrap();
+    browser.shows(&tab, "#shown", "BL<b>Ann</b> Lee").await;
+    browser.quit().await;
 }

@@ -24,6 +24,7 @@ mod failover;
 mod faults;
 mod fd_budget;
 mod followed_list;
+mod foreign;
 mod frames;
 mod handshake;
 mod health;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::kinds::Kinds;
+use crate::support::link::{Link, Mode};
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::tabs::Tabs;
@@ -18,6 +19,8 @@ const NEWS: &str = "public:news";
 /// How long the product may take to be right once Redis is back.
 const WITHIN: Duration = Duration::from_secs(4);
 const HOLD: Duration = Duration::from_secs(1);
+/// How long a visitor lingers.
+const LINGER: Duration = Duration::from_secs(1);
 
 fn states(messages: &[Value]) -> Vec<&str> {
     messages.iter().filter_map(|message| message["state"].as_str()).collect()
@@ -141,6 +144,49 @@ async fn cut_connections_are_made_again_and_nothing_is_lost() {
         scene.comes(0, who).await;
         scene.all_right().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_on_a_node_that_is_cut_off_has_gone_until_it_is_back_and_nobody_else_has() {
+    let _turn = beside_others().await;
+    let mut scene = Scene::begin().await;
+    let link = Link::to(scene.redis.port()).await;
+    scene.serve(1).await;
+    let far = scene.kinds.at(&link.url()).start().await;
+    far.ready().await;
+    scene.nodes.push(far);
+    // The second person has a tab on either.
+    for (node, who) in [(0, 1), (0, 2), (1, 2), (1, 3)] {
+        scene.comes(node, who).await;
+    }
+    scene.all_right().await;
+    for mode in [Mode::Cut, Mode::Silent, Mode::Deaf] {
+        link.set(mode);
+        scene.tabs.cut_off(Some(&scene.nodes[1]));
+        scene.all_right().await;
+        link.set(Mode::Open);
+        scene.tabs.cut_off(None);
+        scene.all_right().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_moves_while_the_store_is_away_is_told_to_nobody() {
+    let _turn = beside_others().await;
+    let mut scene = Scene::begin().await;
+    scene.serve(2).await;
+    for (node, who) in [(0, 1), (0, 2), (1, 3)] {
+        scene.comes(node, who).await;
+    }
+    scene.all_right().await;
+    scene.redis.pause().await;
+    scene.everybody_is_told(&["degraded"]).await;
+    // A click from page to page, by way of a balancer, for longer than anybody lingers.
+    scene.comes(1, 1).await;
+    scene.tabs.close_oldest();
+    stays("the store is away for a while", LINGER * 2, || async { Ok(()) }).await;
+    scene.redis.resume().await;
+    scene.all_right().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

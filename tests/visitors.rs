@@ -1,7 +1,7 @@
 //! People, not sockets: somebody with three tabs is one visitor, and a click from page to page changes
 //! no number.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
 use crate::support::listed::{Listed, alike, lists};
@@ -252,6 +252,7 @@ async fn people_with_many_tabs_who_come_go_and_move_are_counted_and_listed_to_th
     let watcher = Client::open(&nodes[0], &format!("watch={PAGE}")).await;
     lists(&watcher, PAGE, Some(0)).await;
     let mut draw = fastrand::Rng::with_seed(number("SEED", 1) as u64);
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
     let mut all: Vec<Person> = (0..people).map(|n| Person { name: format!("person-{n}"), tabs: Vec::new() }).collect();
     for round in 0..rounds {
         for _ in 0..3 {
@@ -259,7 +260,8 @@ async fn people_with_many_tabs_who_come_go_and_move_are_counted_and_listed_to_th
             all = futures_util::future::join_all(acts).await;
         }
         let here = all.iter().filter(|person| !person.tabs.is_empty()).count() as i64;
-        settles(&format!("all are counted after round {round}"), SOON, Duration::from_millis(1500), || async {
+        let (pause, hold) = (Instant::now(), Duration::from_millis(1500));
+        settles(&format!("all are counted after round {round}"), SOON, hold, || async {
             same("GET", redis.get(PAGE).await?.unwrap_or_default(), here)?;
             watcher.sees(PAGE, here)?;
             // Each client's list, from what it alone was told, is that of all.
@@ -268,6 +270,7 @@ async fn people_with_many_tabs_who_come_go_and_move_are_counted_and_listed_to_th
             tabs.try_for_each(|tab| alike(&watcher, tab, PAGE))
         })
         .await;
+        longest = longest.max(pause.elapsed() - hold);
         let told = Listed::of(&watcher, PAGE);
         for (who, joined) in &told.joined {
             let here = told.members.as_ref().is_some_and(|members| members.contains_key(who));
@@ -277,6 +280,12 @@ async fn people_with_many_tabs_who_come_go_and_move_are_counted_and_listed_to_th
         let most = watcher.payloads(PAGE).iter().filter_map(serde_json::Value::as_i64).max().unwrap_or_default();
         assert!(most <= people as i64, "{most} of {people} people");
     }
+    println!(
+        "{people} people, {} acts in {:.0?}; right {longest:.1?} after the last of a round, at the latest; {:?} told to have come and gone",
+        people * rounds * 3,
+        begun.elapsed(),
+        Listed::of(&watcher, PAGE).events()
+    );
     all.clear();
     eventually("nothing is left", SOON, || async { same("keys", keys(&redis).await?, vec![]) }).await;
 }

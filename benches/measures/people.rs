@@ -40,7 +40,8 @@ pub fn people(extent: Extent, report: &mut Report) -> Result<()> {
 
 /// Clients go from channel to channel, where sockets are counted and where visitors are.
 fn pairs(extent: Extent, report: &mut Report) -> Result<()> {
-    let (clients, waves) = (500, extent.pick(20, 60));
+    // Many clients, so that none asks more often than it may.
+    let (clients, waves) = (4000, extent.pick(2, 6));
     let stores = [redis()?, redis()?];
     let mut parties = Vec::new();
     for store in &stores {

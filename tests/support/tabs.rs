@@ -1,6 +1,7 @@
 //! A few people with tabs, each tab one socket on a channel of each kind of count.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,40 +16,66 @@ use super::{same, settles};
 /// See the module.
 #[derive(Default)]
 pub struct Tabs {
-    all: Vec<(u32, Client)>,
+    all: Vec<Tab>,
+    /// Nodes that are cut off for longer than a lease: whoever is there has gone, as far as the others can tell.
+    away: Option<SocketAddr>,
     /// How often each has gone, by name.
     gone: BTreeMap<String, usize>,
+}
+
+struct Tab {
+    who: u32,
+    at: SocketAddr,
+    client: Client,
 }
 
 impl Tabs {
     /// Opens one more tab of somebody.
     pub async fn open(&mut self, node: &Node, who: u32) {
         let channels = KINDS.map(|kind| format!("channel={}", kind.channel())).join("&");
-        self.all.push((who, Client::open(node, &format!("{channels}&{}", identity(who))).await));
+        let client = Client::open(node, &format!("{channels}&{}", identity(who))).await;
+        self.all.push(Tab { who, at: node.address, client });
     }
 
     /// Closes the oldest tab, without a word.
     pub fn close_oldest(&mut self) {
-        let (who, _) = self.all.remove(0);
-        if !self.people().contains(&who) {
+        let before = self.people();
+        self.all.remove(0);
+        self.note_gone(&before);
+    }
+
+    /// A node is cut off from the store, or none is any more.
+    pub fn cut_off(&mut self, node: Option<&Node>) {
+        let before = self.people();
+        self.away = node.map(|node| node.address);
+        self.note_gone(&before);
+    }
+
+    fn note_gone(&mut self, before: &BTreeSet<u32>) {
+        for who in before - &self.people() {
             *self.gone.entry(name(who)).or_default() += 1;
         }
     }
 
+    fn here(&self) -> impl Iterator<Item = &Tab> {
+        self.all.iter().filter(|tab| self.away != Some(tab.at))
+    }
+
+    /// The sockets on nodes that are not cut off.
     pub fn clients(&self) -> impl Iterator<Item = &Client> {
-        self.all.iter().map(|(_, client)| client)
+        self.here().map(|tab| &tab.client)
     }
 
     /// The number that a channel of this kind has.
     pub fn number(&self, kind: Kind) -> i64 {
         match kind {
-            Kind::Sockets => self.all.len() as i64,
+            Kind::Sockets => self.here().count() as i64,
             Kind::Visitors | Kind::Members => self.people().len() as i64,
         }
     }
 
     fn people(&self) -> BTreeSet<u32> {
-        self.all.iter().map(|(who, _)| *who).collect()
+        self.here().map(|tab| tab.who).collect()
     }
 
     /// Waits until the numbers are right within this, and for a while, and the lists are, once those who were missing
