@@ -78,7 +78,7 @@ pub use clock::Time;
 pub use eviction::Policy as EvictionPolicy;
 pub use keyspace_events::Classes as EventClasses;
 pub use pubsub::Slot;
-pub use server::{Core, Endpoints};
+pub use server::{Core, Endpoints, Engine};
 pub use settings::{Credential, Fsync, Options};
 pub use store_error::StoreError;
 

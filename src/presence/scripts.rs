@@ -100,7 +100,7 @@ pub enum HeartbeatReply {
 pub struct Scripts<S> {
     pub(super) store: S,
     pub(super) keys: Keys,
-    pub(super) sources: Arc<Sources>,
+    pub(super) sources: &'static Sources,
     pub(super) sharded: bool,
 }
 
@@ -108,7 +108,7 @@ impl<S: Store> Scripts<S> {
     /// The scripts over a store.
     pub fn new(store: S, keys: Keys) -> Self {
         let sharded = store.is_sharded();
-        Self { store, keys, sources: Arc::new(Sources::new()), sharded }
+        Self { store, keys, sources: Sources::all(), sharded }
     }
 
     /// Renews the lease of `id`, or takes one.

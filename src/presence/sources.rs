@@ -1,5 +1,7 @@
 //! The scripts, as they are sent to the store.
 
+use std::sync::LazyLock;
+
 /// A script and its hash.
 pub struct Script {
     pub source: &'static str,
@@ -43,8 +45,13 @@ macro_rules! on_people {
 }
 
 impl Sources {
-    /// With their hashes.
-    pub fn new() -> Self {
+    /// With their hashes, which are made once.
+    pub fn all() -> &'static Self {
+        static ALL: LazyLock<Sources> = LazyLock::new(Sources::new);
+        &ALL
+    }
+
+    fn new() -> Self {
         Self {
             state: on_count!("lua/state.lua"),
             repair: on_people!("lua/repair.lua"),

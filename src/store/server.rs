@@ -32,5 +32,5 @@ mod waiting;
 mod watches;
 
 pub use client::Endpoints;
-pub use core::Core;
+pub use core::{Core, Engine};
 pub use state::{Body, Busy, Contents, Directory, Row, Server, UNREAD, UNREAD_REPLIES};

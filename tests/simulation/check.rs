@@ -1,14 +1,11 @@
-//! What must hold: at once, at each quiet point, and when everybody has left.
+//! What must hold at each quiet point, and when everybody has left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headcount::presence::VisitorId;
-use headcount::store::Slot;
-use redis::Value;
 
 use crate::node::Node;
 use crate::plan::{CHANNELS, Key, NODES, ROOM};
-use crate::wire;
 use crate::world::World;
 
 /// How often a quiet world is looked at, and how long it must stay right, in microseconds.
@@ -16,122 +13,7 @@ const LOOK: u64 = 100_000;
 const LOOK_AGAIN: u64 = 500_000;
 const HOLD: u64 = 1_500_000;
 
-/// The scripts that are watched.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Script {
-    State,
-    Visit,
-    Repair,
-    Other,
-}
-
-impl Script {
-    fn of(source: &[u8]) -> Self {
-        let says = |words: &[u8]| source.windows(words.len()).any(|part| part == words);
-        if says(b"-- States what one node has on one channel") {
-            Self::State
-        } else if says(b"-- States which visitors a node has") {
-            Self::Visit
-        } else if says(b"-- Withdraws the shares of dead nodes") {
-            Self::Repair
-        } else {
-            Self::Other
-        }
-    }
-}
-
 impl World {
-    /// Looks at a call that the store has carried out: nothing is stated after its lease has ended, no
-    /// share is counted under two ids of one node, and nobody is withdrawn whose lease stands.
-    pub fn watch(&mut self, number: usize, request: &[u8], out: &[(Slot, Vec<u8>)]) {
-        let Some(connection) = self.connections.get(&number) else { return };
-        let (node, slot) = (connection.node, connection.slot);
-        self.watch_published(out);
-        let Some(Value::Array(arguments)) = wire::parse(request) else { return };
-        let text = |value: &Value| match value {
-            Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            _ => String::new(),
-        };
-        let reply = out.iter().find(|(to, _)| Some(*to) == slot).map(|(_, bytes)| bytes.clone()).unwrap_or_default();
-        let [Value::BulkString(name), Value::BulkString(script), rest @ ..] = &arguments[..] else { return };
-        if name == b"ZREM"
-            && self.strict
-            && let Some(Value::BulkString(id)) = rest.first()
-        {
-            self.watch_struck(&String::from_utf8_lossy(id));
-        }
-        self.note(|| {
-            let script = name == b"EVALSHA" || name == b"EVAL";
-            let shown: Vec<_> = arguments.iter().skip(if script { 3 } else { 0 }).map(text).collect();
-            format!("node {node} {} -> {}", shown.join(" "), String::from_utf8_lossy(&reply).replace("\r\n", " "))
-        });
-        let script = match &name[..] {
-            b"EVALSHA" => self.scripts.get(script).copied().unwrap_or(Script::Other),
-            b"EVAL" => {
-                let hash = redis::Script::new(&String::from_utf8_lossy(script)).get_hash().as_bytes().to_vec();
-                *self.scripts.entry(hash).or_insert_with(|| Script::of(script))
-            }
-            _ => return,
-        };
-        let ok = reply.starts_with(b"*") && reply.get(4..).is_some_and(|rest| rest.starts_with(b"$2\r\nok"));
-        let Some(keys) = rest.first().and_then(|count| text(count).parse::<usize>().ok()).filter(|_| ok) else {
-            return;
-        };
-        let (keys, arguments) = rest[1..].split_at(keys);
-        let arguments: Vec<String> = arguments.iter().map(text).collect();
-        let now = self.store.millis(self.now);
-        let end = match script {
-            Script::State => &arguments[2],
-            Script::Visit => &arguments[4],
-            _ => "",
-        };
-        if let Some(late) = end.parse().ok().map(|end: i64| now - end).filter(|late| *late > 0) {
-            return self.fail(format!("something was stated {late} ms after its lease had ended"));
-        }
-        if script == Script::State {
-            let shares = self.store.pairs(self.now, &["HGETALL", &text(&keys[1])]);
-            if self.strict && self.old_ids[node].iter().any(|old| shares.contains_key(old)) {
-                self.fail(format!("node {node} has shares under two ids on {}", text(&keys[0])));
-            }
-            let list = format!("headcount:v1:node:{}", arguments[0]);
-            let listed = self.store.text(self.now, &["SISMEMBER", &list, &text(&keys[0])]);
-            if self.strict && arguments[1] != "0" && listed.as_deref() != Some("1") {
-                self.fail(format!("node {node} has a share on {}, which its list has not", text(&keys[0])));
-            }
-        } else if script == Script::Repair && self.strict {
-            // Behind the node, its share, exact, and its visitors' number and stamp.
-            for dead in &arguments[5..] {
-                let end = self.store.text(self.now, &["ZSCORE", "headcount:v1:nodes", dead]);
-                if end.and_then(|end| end.parse::<f64>().ok()).is_some_and(|end| end as i64 > now) {
-                    self.fail(format!("a share of {dead} was withdrawn, whose lease stands"));
-                }
-            }
-        }
-    }
-
-    /// What is published is what the total is, so publishes never go back in time.
-    fn watch_published(&mut self, out: &[(Slot, Vec<u8>)]) {
-        for (_, bytes) in out.iter().filter(|(_, bytes)| bytes.starts_with(b">3\r\n$7\r\nmessage")) {
-            let Some(Value::Push { data, .. }) = wire::parse(bytes) else { continue };
-            let [Value::BulkString(channel), Value::BulkString(number)] = &data[..] else { continue };
-            let [channel, number] = [channel, number].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-            let total = self.store.text(self.now, &["GET", &channel]).unwrap_or_else(|| "0".into());
-            if total != number {
-                self.fail(format!("{number} was published on {channel}, whose total is {total}"));
-            }
-        }
-    }
-
-    /// A node is struck after all that it had is withdrawn.
-    fn watch_struck(&mut self, id: &str) {
-        for channel in CHANNELS {
-            let share = self.store.text(self.now, &["HGET", &format!("headcount:v1:{{{channel}}}:tally"), id]);
-            if let Some(share) = share {
-                self.fail(format!("{id} was struck, but has {share} on {channel}"));
-            }
-        }
-    }
-
     /// Ends every fault, waits until everything agrees, and then some more.
     pub fn calm_down(&mut self, limit: u64) {
         self.note(|| "the faults end".into());
@@ -336,9 +218,12 @@ impl World {
         for node in 0..NODES {
             if self.failure.is_none() && self.nodes[node].is_some() {
                 self.stop_node(node);
-                self.run_until(self.now + 3_000_000);
+                // The next one stops as soon as this one is gone: what that leaves, nobody has time to mend.
+                self.run_while(self.now + 3_000_000, |world| world.nodes[node].is_some());
             }
         }
+        // What is late still arrives.
+        self.run_until(self.now + 3_000_000);
         let left = self.store.list(self.now, &["KEYS", "*"]);
         let ours: Vec<_> = left.iter().filter(|key| *key != CHANNELS[0]).collect();
         if self.failure.is_none() && !ours.is_empty() {

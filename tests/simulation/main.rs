@@ -2,8 +2,8 @@
 //! and store, over a network that loses, delays and reorders, with every fault that a seed draws.
 //!
 //! ```text
-//! SIMULATE_SECONDS=60 cargo test --release --test simulation -- --nocapture
-//! SIMULATE_SEED=7 cargo test --test simulation one_seed -- --nocapture
+//! just simulate 1000
+//! SIMULATE_SEED=7 cargo test --package headcount-simulation one_seed -- --nocapture
 //! ```
 //!
 //! A failing seed is shrunk to few actions, and printed with a trace of its last events. The same seed
@@ -20,18 +20,15 @@ mod node;
 mod plan;
 mod run;
 mod seam;
+mod seeds;
 mod shrink;
 mod store;
+mod watch;
 mod wire;
 mod world;
 
-use std::time::{Duration, Instant};
-
 use mutation::Mutation;
 use run::run;
-
-/// How long the simulation runs where nobody says.
-const SHORT: Duration = Duration::from_secs(4);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect(name))
@@ -39,40 +36,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn no_seed_finds_a_count_that_does_not_come_right() {
-    let from = number("SIMULATE_FROM").unwrap_or(0);
-    let seeds = number("SIMULATE_SEEDS");
-    let time = number("SIMULATE_SECONDS").map_or(SHORT, Duration::from_secs);
-    let start = Instant::now();
-    let (mut ran, mut failed, mut sum) = (0, 0, world::Stats::default());
-    while seeds.map_or(start.elapsed() < time, |seeds| ran < seeds) {
-        let plan = plan::draw(from + ran);
-        ran += 1;
-        let (stats, failure) = run(&plan, None, None);
-        sum.faults += stats.faults;
-        sum.calls += stats.calls;
-        sum.events += stats.events;
-        sum.virtual_time += stats.virtual_time;
-        sum.worst = sum.worst.max(stats.worst);
-        if failure.is_some() {
-            failed += 1;
-            eprintln!("{}", shrink::report(&plan, None));
-            if failed >= number("SIMULATE_FAILURES").unwrap_or(1) {
-                break;
-            }
-        }
-    }
-    let took = start.elapsed().as_secs_f64();
-    eprintln!(
-        "{ran} seeds from {from} in {took:.1} s, {:.0} a second: {} faults, {} events, {} calls, {:.1} virtual hours; agreed after \
-         {:.2} s at worst; {failed} failed",
-        ran as f64 / took,
-        sum.faults,
-        sum.events,
-        sum.calls,
-        sum.virtual_time as f64 / 3.6e9,
-        sum.worst as f64 / 1e6,
-    );
-    assert_eq!(failed, 0);
+    assert_eq!(seeds::Seeds::from_environment().run(), 0);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The store: the product's own core, with its scripts, on virtual time. It can be killed, stalled,
 //! set back and made to refuse, and somebody looks into it without a connection.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{Core, Endpoints, Engine, Options, Slot, Time};
 use redis::Value;
 
 use crate::plan::ERRORS;
@@ -11,6 +12,11 @@ use crate::wire;
 
 /// The store's clock at the virtual time 0, in milliseconds.
 const EPOCH: i64 = 1_700_000_000_000;
+
+thread_local! {
+    /// The engine of the last store. Whatever a script may see of it is made anew by each run.
+    static ENGINE: Cell<Engine> = Cell::default();
+}
 
 pub struct Store {
     core: Option<Core>,
@@ -25,6 +31,12 @@ pub struct Store {
 
 /// Data as the commands that make it.
 pub type Snapshot = Vec<Vec<Vec<u8>>>;
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
 
 impl Store {
     pub fn new() -> Self {
@@ -47,11 +59,14 @@ impl Store {
     }
 
     pub fn kill(&mut self) {
-        self.core = None;
+        if let Some(core) = self.core.take() {
+            ENGINE.set(core.into_engine());
+        }
     }
 
     pub fn start(&mut self, now: u64, data: &Snapshot) {
         let mut core = Core::open(Options::default(), self.time(now)).unwrap();
+        core.take_engine(ENGINE.take());
         self.admin = core.connect(Endpoints::in_process()).unwrap();
         self.core = Some(core);
         for command in data {

@@ -9,7 +9,6 @@ use fastrand::Rng;
 use headcount::config::{Access, Count, Deliver, Presence as Config, Rule, Rules};
 use headcount::presence::effect::News;
 
-use crate::check::Script;
 use crate::mutation::Mutation;
 use crate::network::Connection;
 use crate::node::{Asks, Node};
@@ -74,6 +73,17 @@ pub struct Stats {
     pub virtual_time: u64,
 }
 
+impl Stats {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.faults += other.faults;
+        self.events += other.events;
+        self.calls += other.calls;
+        self.worst = self.worst.max(other.worst);
+        self.virtual_time += other.virtual_time;
+    }
+}
+
 pub struct World {
     pub now: u64,
     base: Instant,
@@ -96,8 +106,6 @@ pub struct World {
     pub arrived: u64,
     rules: Arc<Rules>,
     mutation: Option<Mutation>,
-    /// The scripts that the store has been sent, by their hashes.
-    pub scripts: BTreeMap<Vec<u8>, Script>,
     /// See [`Plan::strict`].
     pub strict: bool,
     /// Ids that the nodes have had before.
@@ -168,7 +176,6 @@ impl World {
                 rule("room:*", Count::Visitors, if plan.defaults { 1000 } else { 200 }),
             ])),
             mutation,
-            scripts: BTreeMap::new(),
             strict: plan.strict,
             old_ids: [const { BTreeSet::new() }; NODES],
             foreign: (0, 0),
@@ -204,13 +211,19 @@ impl World {
 
     /// Runs whatever happens until then.
     pub fn run_until(&mut self, end: u64) {
-        while self.failure.is_none() && self.queue.peek().is_some_and(|next| next.key.0.0 <= end) {
+        self.run_while(end, |_| true);
+        self.now = self.now.max(end);
+    }
+
+    /// Runs whatever happens until then, for as long as this holds.
+    pub fn run_while(&mut self, end: u64, holds: impl Fn(&Self) -> bool) {
+        let is_due = |next: &Queued| next.key.0.0 <= end;
+        while self.failure.is_none() && self.queue.peek().is_some_and(is_due) && holds(self) {
             let Some(Queued { key: Reverse((at, _)), event }) = self.queue.pop() else { return };
             self.now = at;
             self.stats.events += 1;
             self.happen(event);
         }
-        self.now = self.now.max(end);
     }
 
     fn happen(&mut self, event: Event) {

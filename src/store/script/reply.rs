@@ -3,7 +3,9 @@
 //! A table can hold itself, many times over, so a result that takes no memory can be a reply without
 //! an end. Its depth, its length and the time to write it are all bounded.
 
-use mlua::{Table, Value};
+use mlua::{Lua, LuaString, Table, Value};
+
+use smallvec::SmallVec;
 
 use super::library::number;
 use super::session::State;
@@ -17,16 +19,44 @@ const LIMIT: usize = 256 << 20;
 /// This many values are written between two looks at the clock.
 const LOOK_EVERY: usize = 1024;
 
+/// The names that give a table a meaning. To make them for each table would cost more than most scripts do.
+pub struct Names {
+    err: LuaString,
+    ok: LuaString,
+    double: LuaString,
+    map: LuaString,
+    set: LuaString,
+    big_number: LuaString,
+    verbatim: LuaString,
+}
+
+impl Names {
+    /// Makes them, once for an engine.
+    pub fn new(lua: &Lua) -> mlua::Result<Self> {
+        let make = |name| lua.create_string(name);
+        Ok(Self {
+            err: make("err")?,
+            ok: make("ok")?,
+            double: make("double")?,
+            map: make("map")?,
+            set: make("set")?,
+            big_number: make("big_number")?,
+            verbatim: make("verbatim_string")?,
+        })
+    }
+}
+
 /// Appends a script's result. After a failure the reply is half written, and the caller takes it back.
-pub fn write(state: &State, value: &Value, out: &mut Reply) -> Outcome {
+pub fn write(state: &State, names: &Names, value: &Value, out: &mut Reply) -> Outcome {
     let end = out.buf.len() + LIMIT;
     // `redis.setresp` is about what the script sees; only its booleans are told by it here.
     let resp3 = state.session.borrow().as_ref().is_some_and(|session| session.out.resp3);
-    Writer { state, out, end, written: 0, resp3 }.value(value, 0)
+    Writer { state, names, out, end, written: 0, resp3 }.value(value, 0)
 }
 
 struct Writer<'a> {
     state: &'a State,
+    names: &'a Names,
     out: &'a mut Reply,
     end: usize,
     written: usize,
@@ -58,20 +88,21 @@ impl Writer<'_> {
     }
 
     fn table(&mut self, table: &Table, depth: usize) -> Outcome {
-        let get = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
-        if let Value::String(text) = get("err") {
+        let names = self.names;
+        let get = |name: &LuaString| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
+        if let Value::String(text) = get(&names.err) {
             self.out.error(&text.to_string_lossy());
-        } else if let Value::String(text) = get("ok") {
+        } else if let Value::String(text) = get(&names.ok) {
             self.out.simple(&text.to_string_lossy().replace(['\r', '\n'], " "));
-        } else if let Some(number) = number(&get("double")) {
+        } else if let Some(number) = number(&get(&names.double)) {
             self.out.double(number);
-        } else if let Value::Table(map) = get("map") {
+        } else if let Value::Table(map) = get(&names.map) {
             return self.map(&map, depth);
-        } else if let Value::Table(set) = get("set") {
+        } else if let Value::Table(set) = get(&names.set) {
             return self.set(&set, depth);
-        } else if let Value::String(digits) = get("big_number") {
+        } else if let Value::String(digits) = get(&names.big_number) {
             self.out.big_number(&digits.to_string_lossy());
-        } else if let Value::Table(verbatim) = get("verbatim_string")
+        } else if let Value::Table(verbatim) = get(&names.verbatim)
             && let (Ok(Value::String(text)), Ok(Value::String(format))) =
                 (verbatim.raw_get::<Value>("string"), verbatim.raw_get::<Value>("format"))
         {
@@ -84,12 +115,22 @@ impl Writer<'_> {
 
     fn list(&mut self, table: &Table, depth: usize) -> Outcome {
         let item = |index: usize| table.raw_get::<Value>(index).ok().filter(|value| !value.is_nil());
-        let mut length = 0;
-        while item(length + 1).is_some() {
+        // The length goes first, so short lists are kept at hand.
+        let mut first: SmallVec<[Value; 8]> = SmallVec::new();
+        while first.len() < first.inline_size()
+            && let Some(value) = item(first.len() + 1)
+        {
+            first.push(value);
+        }
+        let mut length = first.len();
+        while length >= first.inline_size() && item(length + 1).is_some() {
             length += 1;
         }
         self.out.array(length);
-        for index in 1..=length {
+        for value in &first {
+            self.value(value, depth + 1)?;
+        }
+        for index in first.len() + 1..=length {
             self.value(&item(index).unwrap_or(Value::Nil), depth + 1)?;
         }
         Ok(())

@@ -28,6 +28,7 @@ pub struct Vm {
     lua: Lua,
     state: Shared,
     run: Function,
+    names: reply::Names,
     compiled: HashMap<SmallBytes, Function>,
     memory: usize,
     /// Whether a script has used up the memory, garbage that the engine does not get rid of included.
@@ -50,7 +51,8 @@ impl Vm {
             }
             Err(mlua::Error::RuntimeError(ended.to_owned()))
         })?;
-        let mut vm = Self { lua, state, run, compiled: HashMap::new(), memory: 0, exhausted: false };
+        let names = reply::Names::new(&lua)?;
+        let mut vm = Self { lua, state, run, names, compiled: HashMap::new(), memory: 0, exhausted: false };
         vm.set_limits(options);
         Ok(vm)
     }
@@ -135,7 +137,7 @@ impl Vm {
         let mut outcome = match self.enter(function, keys, argv) {
             Ok((true, value)) => {
                 self.state.counted.set(is_counted(&value));
-                reply::write(&self.state, &value, out)
+                reply::write(&self.state, &self.names, &value, out)
             }
             Ok((false, problem)) => {
                 self.state.counted.set(is_counted(&problem));

@@ -37,6 +37,7 @@ use crate::store::aof::Aof;
 use crate::store::clock::Time;
 use crate::store::data::Data;
 use crate::store::pubsub::Slot;
+use crate::store::script::Vm;
 use crate::store::settings::Options;
 
 /// Milliseconds within which a client that is to be closed must fetch what waits for it.
@@ -47,6 +48,11 @@ const HELD: usize = 64 << 10;
 const RESERVE: usize = 16;
 /// Keys that are removed in one round because their time is up.
 const EXPIRED: usize = 256;
+
+/// What runs a store's scripts: for a simulation, which makes many stores and would spend most of its time on
+/// making engines.
+#[derive(Default)]
+pub struct Engine(Option<Vm>);
 
 /// A store that somebody drives; see the module's text.
 #[repr(transparent)]
@@ -80,6 +86,19 @@ impl Core {
     pub(in crate::store) fn into_contents(mut self) -> Contents {
         self.close_all();
         self.server.into_contents()
+    }
+
+    /// Ends the store, data and all. What is left is the engine that ran its scripts, for another store of this
+    /// thread.
+    pub fn into_engine(mut self) -> Engine {
+        Engine(self.server.vm.take())
+    }
+
+    /// Runs scripts on an engine that another store has left. It saves to compile them; which there are, this store
+    /// has to be told like any other.
+    pub fn take_engine(&mut self, engine: Engine) {
+        self.server.vm = engine.0;
+        self.server.apply_settings();
     }
 
     /// Starts anew with the same data: all clients are gone, and so is whatever they had queued.
