@@ -302,7 +302,9 @@ impl ChannelState {
             Step::Read => (self.unread, self.settle) = (false, None),
             Step::Members => self.roster.begin(),
             Step::Repair => self.repair = repair,
-            Step::Unlist | Step::Unset => {}
+            // Until it is confirmed, nobody knows whether it is still there.
+            Step::Unlist => self.listed = Listed::Maybe,
+            Step::Unset => {}
         }
     }
 

@@ -56,7 +56,12 @@ impl Reapers {
     }
 
     fn begin(&mut self, id: NodeId, own: bool, current: &NodeId) -> Option<Job> {
-        if self.reaping.contains_key(&id) || id == *current {
+        if id == *current {
+            return None;
+        }
+        if let Some(known_as_own) = self.reaping.get_mut(&id) {
+            // If that fails, nobody else may know of it.
+            *known_as_own |= own;
             return None;
         }
         self.reaping.insert(id.clone(), own);

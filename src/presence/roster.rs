@@ -139,7 +139,8 @@ impl Roster {
 
     /// How many may be on it to be shown: fewer, once there were too many.
     pub fn most(&self) -> u32 {
-        if self.long.is_some() { self.rule.most / 10 * 9 } else { self.rule.most }
+        // Nine tenths, of a few as of many.
+        if self.long.is_some() { self.rule.most - self.rule.most.div_ceil(10) } else { self.rule.most }
     }
 
     /// Whether it is to be read now.

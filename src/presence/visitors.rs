@@ -254,7 +254,12 @@ impl Visitors {
     /// that cannot be: then it is as with [`Visitors::lost`].
     pub fn made(&mut self, batch: &Batch, done: usize, count: usize) -> bool {
         for (index, change) in batch.changes.iter().enumerate() {
-            let stated = if change.here { Stated::Yes } else { Stated::No };
+            let stated = match change.here {
+                // A token that came meanwhile is still to be stated.
+                true if self.is_outdated(change) => Stated::Doubt,
+                true => Stated::Yes,
+                false => Stated::No,
+            };
             self.mark(change.visitor, if index < done { stated } else { change.before });
             self.look_at(change.visitor);
         }
@@ -267,6 +272,12 @@ impl Visitors {
             (self.number, self.from) = (None, 0);
         }
         true
+    }
+
+    /// Whether a newer token has come since a change was made.
+    fn is_outdated(&self, change: &Change) -> bool {
+        let made = |profile: &Option<Arc<Profile>>| profile.as_ref().map(|profile| profile.made);
+        self.all.get(&change.visitor).is_some_and(|visitor| made(&visitor.profile) > made(&change.profile))
     }
 
     /// The list that those who are stated are on; empty where there is none.
@@ -367,5 +378,20 @@ mod tests {
             assert_eq!(state(&mut visitors), if stated_again { vec![(ANN, false)] } else { vec![] });
             assert!(visitors.is_settled());
         }
+    }
+
+    #[test]
+    fn a_token_that_comes_while_a_batch_is_under_way_is_stated_with_the_next() {
+        let (mut visitors, id, now) = (Visitors::default(), VisitorId([1; 16]), Instant::now());
+        let profile = |made| Arc::new(Profile { name: Some("ann".into()), info: None, made });
+        visitors.note(id, true, now, Duration::ZERO);
+        visitors.describe(id, profile(1));
+        let first = visitors.batch(*b"ab", 1);
+        visitors.describe(id, profile(2));
+        assert!(visitors.made(&first, 1, 1) && visitors.unstated());
+        let second = visitors.batch(*b"ab", 2);
+        assert_eq!(second.changes[0].profile, Some(profile(2)));
+        assert!(visitors.made(&second, 1, 1) && !visitors.unstated());
+        assert_eq!(visitors.confirmed(), Some(Some((*b"ab", 2))));
     }
 }

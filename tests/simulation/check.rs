@@ -61,6 +61,9 @@ impl World {
 
     /// An operator deletes keys that hold no count.
     fn free_totals(&mut self) {
+        if !self.store.is_up() {
+            return;
+        }
         for (channel, name) in CHANNELS.into_iter().enumerate() {
             let kind = self.store.text(self.now, &["TYPE", name]).unwrap_or_default();
             let text = self.store.text(self.now, &["GET", name]);
@@ -200,7 +203,10 @@ impl World {
         if !memory.is_empty() {
             keys.extend([people, owner]);
         }
-        (there != memory).then(|| format!("the people are {there:?}, but {memory:?} are here"))
+        if there != memory {
+            return Some(format!("the people are {there:?}, but {memory:?} are here"));
+        }
+        self.list_disagrees(keys)
     }
 
     /// Everybody leaves, and the nodes stop one after the other: nothing of ours may be left.
@@ -213,6 +219,11 @@ impl World {
                     self.with(node, event, |node, now, asks| node.leave_all(channel, watch, now, asks));
                 }
             }
+        }
+        // Whoever cannot reach the store has nobody to take its leave of, and what comes late is mended by others.
+        let most = self.now + limit;
+        while !self.is_over() && self.now < most {
+            self.run_until(self.now + LOOK);
         }
         self.calm_down(limit);
         for node in 0..NODES {

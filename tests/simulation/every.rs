@@ -25,6 +25,7 @@ fn scene() -> Plan {
         calm: false,
         strict: false,
         visitors: None,
+        members: Some(1_000),
         crowded: false,
         inject: None,
         rounds: vec![round],
@@ -34,7 +35,7 @@ fn scene() -> Plan {
 fn faults() -> Vec<Inject> {
     let mut all: Vec<Inject> = (0..ERRORS.len()).map(Inject::Error).collect();
     all.extend([Inject::Cut { arrives: true }, Inject::Cut { arrives: false }, Inject::FlushAll, Inject::Crash]);
-    let keys = [Key::Nodes, Key::People, Key::Owner].into_iter().chain((0..NODES).map(Key::List));
+    let keys = [Key::Nodes, Key::People, Key::Owner, Key::Members].into_iter().chain((0..NODES).map(Key::List));
     let keys = keys.chain((0..CHANNELS.len()).flat_map(|channel| [Key::Total(channel), Key::Own(channel)]));
     all.extend(keys.chain((0..SOCKETS).map(Key::Tally)).map(Inject::Lose));
     debug_assert!(CHANNELS.len() == ROOM + 1);

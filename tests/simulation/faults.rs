@@ -13,6 +13,7 @@ impl World {
                 | Action::Unwatch { .. }
                 | Action::Visit { .. }
                 | Action::Part { .. }
+                | Action::Describe { .. }
                 | Action::Start { .. }
         );
         self.stats.faults += u64::from(fault);
@@ -34,6 +35,11 @@ impl World {
             }
             Action::Visit { node, who } => self.with(node, event, |node, now, asks| node.visit(who, now, asks)),
             Action::Part { node, who } => self.with(node, event, |node, now, asks| node.part(who, now, asks)),
+            Action::Describe { node, who, made } => {
+                let newest = self.made.entry(who).or_default();
+                *newest = made.max(*newest);
+                self.with(node, event, |node, now, _| node.describe(who, made, now));
+            }
             Action::Start { node } => self.start_node(node),
             Action::Crash { node } => {
                 let arrives = self.random.bool();
@@ -51,20 +57,31 @@ impl World {
                     node.paused = now + ms * 1000;
                     node.ahead -= ms as i64 * 1000;
                 }
+                self.disturb(node, now + ms * 1000);
             }
             Action::Leap { node, ms } => {
                 if let Some(node) = &mut self.nodes[node] {
                     node.ahead += ms as i64 * 1000;
                 }
+                self.disturb(node, now);
+                self.disturbed[node].leapt = Some(now);
             }
             Action::Pause { node, ms } => {
                 if let Some(node) = &mut self.nodes[node] {
                     node.paused = node.paused.max(now + ms * 1000);
                 }
+                self.disturb(node, now + ms * 1000);
             }
             Action::Cut { node, messages, arrives } => self.cut(node, messages, arrives),
-            Action::Partition { node, ms, lost } => self.partitions[node] = (now + ms * 1000, lost),
-            Action::Slow { node, ms } => self.slow[node] = now + ms * 1000,
+            Action::Straggle { node, ms } => self.straggle(node, now + ms * 1000),
+            Action::Partition { node, ms, lost } => {
+                self.partitions[node] = (now + ms * 1000, lost);
+                self.disturb(node, now + ms * 1000);
+            }
+            Action::Slow { node, ms } => {
+                self.slow[node] = now + ms * 1000;
+                self.disturb(node, now + ms * 1000);
+            }
             Action::Kill { ms, empty } => {
                 if self.store.is_up() {
                     let data = if empty { Vec::new() } else { self.store.snapshot(now) };
@@ -84,9 +101,18 @@ impl World {
                     self.hurt.extend(0..CHANNELS.len());
                 }
             }
-            Action::Stall { ms } => self.store.stalled = self.store.stalled.max(now + ms * 1000),
-            Action::Clock { ms } => self.store.ahead += ms,
-            Action::Refuse { error, percent, ms } => self.store.refuses = Some((error, percent, now + ms * 1000)),
+            Action::Stall { ms } => {
+                self.store.stalled = self.store.stalled.max(now + ms * 1000);
+                self.disturb_all(now + ms * 1000);
+            }
+            Action::Clock { ms } => {
+                self.store.ahead += ms;
+                self.disturb_all(now);
+            }
+            Action::Refuse { error, percent, ms } => {
+                self.store.refuses = Some((error, percent, now + ms * 1000));
+                self.disturb_all(now + ms * 1000);
+            }
             Action::FlushAll => {
                 if self.store.ask(now, &["FLUSHALL"]).is_some() {
                     self.foreign = (0, 0);
@@ -126,6 +152,7 @@ impl World {
             Key::Own(channel) => of(channel, "own"),
             Key::People => of(ROOM, "people"),
             Key::Owner => of(ROOM, "owner"),
+            Key::Members => of(ROOM, "members"),
             Key::Nodes => "headcount:v1:nodes".to_owned(),
             Key::List(node) => format!("headcount:v1:node:{}", self.nodes[node].as_ref()?.state.id()),
         })
@@ -136,6 +163,8 @@ impl World {
             Key::Total(_) => true,
             Key::Tally(channel) | Key::Own(channel) => self.may_hurt(channel),
             Key::People | Key::Owner => self.may_hurt(ROOM),
+            // Nothing else is healed from it.
+            Key::Members => true,
             Key::Nodes | Key::List(_) => true,
         }
     }
@@ -170,6 +199,9 @@ impl World {
             }
             (Key::Owner, 0) => put(&[b"HSET", key_name, b"xx", b"3 5 nobody"]),
             (Key::Owner, 1) => put(&[b"HSET", key_name, b"xx", bytes]),
+            (Key::Members, 0) => put(&[b"HSET", key_name, b"0123456789abcdef", b"17 1 3 bad"]),
+            (Key::Members, 1) => put(&[b"HSET", key_name, b"", bytes]),
+            (Key::Members, 2) => put(&[b"HDEL", key_name, b""]),
             (Key::Nodes, 0..=3) => put(&[b"ZADD", key_name, b"5", bytes]),
             (Key::List(_), 0..=3) => put(&[b"SADD", key_name, b"page:/bogus"]),
             (_, 0..=4) => {
@@ -199,7 +231,8 @@ impl World {
         let now = self.now;
         let total = self.store.text(now, &["GET", CHANNELS[0]])?.parse().ok()?;
         let key = |what| format!("headcount:v1:{{{}}}:{what}", CHANNELS[0]);
-        let own = self.store.text(now, &["GET", &key("own")]).and_then(|own| own.parse::<i64>().ok());
+        let canonical = |text: &String| text.parse::<i64>().ok().filter(|number| number.to_string() == *text);
+        let own = self.store.text(now, &["GET", &key("own")]).as_ref().and_then(canonical);
         let share = |text: &String| text.parse::<i64>().ok().filter(|share| (1..=1_000_000_000).contains(share));
         let tally = self.store.list(now, &["HVALS", &key("tally")]);
         let own = own.filter(|own| *own >= 0 && *own < 1 << 53).unwrap_or_else(|| tally.iter().filter_map(share).sum());

@@ -12,8 +12,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod check;
+mod client;
+mod draw;
 mod every;
 mod faults;
+mod hub;
+mod links;
+mod lists;
 mod mutation;
 mod network;
 mod node;
@@ -23,12 +28,17 @@ mod seam;
 mod seeds;
 mod shrink;
 mod store;
+mod undisturbed;
 mod watch;
 mod wire;
 mod world;
 
 use mutation::Mutation;
 use run::run;
+
+/// A run allocates more than it does anything else.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect(name))
@@ -41,7 +51,7 @@ fn no_seed_finds_a_count_that_does_not_come_right() {
 
 #[test]
 fn one_seed_comes_right() {
-    let plan = plan::draw(number("SIMULATE_SEED").unwrap_or(1));
+    let plan = draw::draw(number("SIMULATE_SEED").unwrap_or(1));
     let bug = std::env::var("SIMULATE_BUG").ok();
     let bug = Mutation::ALL.into_iter().find(|mutation| Some(format!("{mutation:?}")) == bug);
     let (_, failure) = run(&plan, bug, None);
@@ -51,7 +61,7 @@ fn one_seed_comes_right() {
 #[test]
 fn a_seed_gives_the_same_trace_each_time() {
     for seed in 0..5 {
-        let plan = plan::draw(seed);
+        let plan = draw::draw(seed);
         let traces = [(); 2].map(|()| {
             let mut trace = Vec::new();
             run(&plan, None, Some(&mut trace));
@@ -72,7 +82,7 @@ fn a_seed_gives_the_same_trace_each_time() {
 #[test]
 fn seeds_that_have_failed_come_right() {
     for seed in [104, 308, 1217, 1680, 1835, 1866, 2742, 4011, 5015] {
-        let plan = plan::draw(seed);
+        let plan = draw::draw(seed);
         let (_, failure) = run(&plan, None, None);
         assert!(failure.is_none(), "{}", shrink::report(&plan, None));
     }
@@ -86,7 +96,7 @@ fn every_planted_bug_is_found() {
     let mut missed = Vec::new();
     println!("| planted bug | seeds until found | what it broke |\n|---|---|---|");
     for mutation in Mutation::ALL {
-        let found = (0..most).find_map(|seed| Some((seed, run(&plan::draw(seed), Some(mutation), None).1?)));
+        let found = (0..most).find_map(|seed| Some((seed, run(&draw::draw(seed), Some(mutation), None).1?)));
         match found {
             Some((seed, why)) => println!("| {mutation:?} | {} | {why} |", seed + 1),
             None => missed.push(mutation),

@@ -72,12 +72,22 @@ pub enum Mutation {
     KeepsOldNumbers,
     /// Nobody notices that people and owner cannot both be right.
     NoCheckOfPeople,
+    /// Only their numbers are compared, and not whether they are what they should be.
+    NoCheckOfOwners,
+    /// A node that has lost its lease with everybody's takes the others for dead.
+    ReapsTheLiving,
+    /// Who has gone stays on the list of members.
+    StaysListed,
+    /// A change of the list is not published.
+    NoNews,
+    /// The list is not read after its subscription.
+    NoListRead,
 }
 
 use Mutation as M;
 
 impl Mutation {
-    pub const ALL: [Mutation; 30] = [
+    pub const ALL: [Mutation; 35] = [
         M::NoLeaseCheck,
         M::RenewsEndedLease,
         M::AddsEachTime,
@@ -108,6 +118,11 @@ impl Mutation {
         M::NoSweep,
         M::KeepsOldNumbers,
         M::NoCheckOfPeople,
+        M::NoCheckOfOwners,
+        M::ReapsTheLiving,
+        M::StaysListed,
+        M::NoNews,
+        M::NoListRead,
     ];
 
     /// What is replaced by what in the scripts.
@@ -127,7 +142,13 @@ impl Mutation {
             M::NoStamps => ("elseif owner.stamp < from or owner.stamp >= to then", "elseif false then"),
             M::NoSweep => ("if owners[number] and owners[number].raw == ARGV[2]", "if false"),
             M::KeepsOldNumbers => ("    sentence(other)\n", ""),
-            M::NoCheckOfPeople => ("local broken = not claims or", "local broken = false and"),
+            M::NoCheckOfPeople => (
+                "local broken = not claims or no_people or people < most or (people > all and not loose)",
+                "local broken = false",
+            ),
+            M::NoCheckOfOwners => ("local broken = not claims or no_people or", "local broken ="),
+            M::StaysListed => ("for i = 1, epoch and #gone or 0, 1000 do", "for i = 1, 0 do"),
+            M::NoNews => ("redis.call('PUBLISH', MEMBERS, line", "local _ = (line"),
             M::NoCheckOfList => ("redis.call('DEL', list)", ""),
             M::ExpelsOnDamage => (
                 "local counted = marked or not fields or #fields > 0 or no_people or people > 0",
@@ -163,6 +184,13 @@ impl Mutation {
     pub fn reply(self, command: &Cmd, reply: Result<Value, Error>) -> Result<Value, Error> {
         match (self, command.args_iter().next(), reply) {
             (M::BelievesErrors, Some(Arg::Simple(b"SMEMBERS")), Err(Error::Key(_))) => Ok(Value::Array(Vec::new())),
+            (M::ReapsTheLiving, Some(Arg::Simple(b"ZMSCORE")), Ok(Value::Array(mut ends))) => {
+                // The node itself comes first.
+                if let Some(own @ Value::Nil) = ends.first_mut() {
+                    *own = Value::BulkString(b"1".to_vec());
+                }
+                Ok(Value::Array(ends))
+            }
             (_, _, reply) => reply,
         }
     }
@@ -171,15 +199,18 @@ impl Mutation {
         match self {
             M::NoReadAfterSubscribe => flags & !flag::LIVE,
             M::NoReadAfterQuiet => flags & !flag::HEARD,
+            M::NoListRead => flags & !flag::LISTED,
             _ => flags,
         }
     }
 
-    pub fn job(self, mut job: Job) -> Option<Job> {
+    /// The job as the mutation has it. `old_link`: the connection has stood for longer than a lease.
+    pub fn job(self, mut job: Job, old_link: bool) -> Option<Job> {
         use headcount::presence::effect::Job::Step;
         match (self, &mut job) {
             (M::ForgetsSpent, Job::Leave { spent, .. }) => spent.clear(),
             (M::StatesUnlisted, Step(_, step)) => step.list = false,
+            (M::ReapsTheLiving, Step(_, step)) => step.may_reap |= old_link,
             (M::NoAudit, Job::Audit(_)) | (M::NoScrub, Job::Scrub(..)) => return None,
             _ => {}
         }

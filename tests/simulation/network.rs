@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use headcount::store::Slot;
 use redis::{PushKind, Value};
 
-use crate::plan::{Action, CHANNELS, ERRORS, Inject};
+use crate::plan::{Action, CHANNELS, ERRORS, Inject, LIST, TOPICS};
 use crate::wire;
 use crate::world::{CHECK, Event, TIMEOUT, World};
 
@@ -16,14 +16,16 @@ pub struct Connection {
     /// The client's number at the store, while that knows it.
     pub slot: Option<Slot>,
     /// Whether the client still has it.
-    open: bool,
+    pub open: bool,
     /// Nothing gets through any more, and neither end knows.
-    dead: bool,
+    pub dead: bool,
+    /// Until when what was under way to the store is held up.
+    pub held: u64,
     to_store: u64,
     to_client: u64,
-    received: Vec<u8>,
+    pub received: Vec<u8>,
     /// Calls that wait for a reply, in their order.
-    waiting: VecDeque<u64>,
+    pub waiting: VecDeque<u64>,
     last_call: u64,
     /// Subscriptions that wait to be acknowledged.
     wanted: VecDeque<(usize, bool)>,
@@ -43,7 +45,7 @@ impl World {
         let Some(process) = &self.nodes[node] else { return };
         if process.paused > self.now {
             let until = process.paused;
-            return self.at(until, Event::Retry { node, messages });
+            return self.put_off(until, Event::Retry { node, messages });
         }
         let place = if messages { process.messages } else { process.commands };
         if place.is_some() {
@@ -57,6 +59,7 @@ impl World {
             slot: None,
             open: true,
             dead: false,
+            held: 0,
             to_store: 0,
             to_client: 0,
             received: Vec::new(),
@@ -115,13 +118,13 @@ impl World {
         }
     }
 
-    pub fn subscribe(&mut self, node: usize, channel: usize, on: bool) {
+    pub fn subscribe(&mut self, node: usize, topic: usize, on: bool) {
         let Some(number) = self.nodes[node].as_ref().and_then(|node| node.messages) else { return };
         let Some(connection) = self.connections.get_mut(&number).filter(|connection| connection.waiting != [0]) else {
             return;
         };
-        connection.wanted.push_back((channel, on));
-        self.ask(number, &[if on { "SUBSCRIBE" } else { "UNSUBSCRIBE" }, CHANNELS[channel]]);
+        connection.wanted.push_back((topic, on));
+        self.ask(number, &[if on { "SUBSCRIBE" } else { "UNSUBSCRIBE" }, TOPICS[topic]]);
     }
 
     fn ask(&mut self, number: usize, command: &[&str]) {
@@ -137,7 +140,7 @@ impl World {
         match event {
             Event::Connect { connection } | Event::ToStore { connection, .. } if self.store.stalled > self.now => {
                 let _ = connection;
-                self.at(self.store.stalled, event);
+                self.put_off(self.store.stalled, event);
             }
             Event::Connect { connection } => {
                 let slot = self.store.connect();
@@ -146,6 +149,9 @@ impl World {
                 let event = if slot.is_some() { Event::Connected { connection } } else { Event::Closed { connection } };
                 self.send(connection, false, event);
             }
+            Event::ToStore { connection, .. } if self.held(connection) > self.now => {
+                self.put_off(self.held(connection), event);
+            }
             Event::ToStore { connection, bytes, .. } => self.arrive(connection, &bytes),
             Event::Connected { connection } => self.connected(connection),
             Event::ToClient { connection, ref bytes } => {
@@ -153,7 +159,7 @@ impl World {
                 let node = ends.node;
                 if let Some(until) = self.nodes[node].as_ref().map(|node| node.paused).filter(|until| *until > self.now)
                 {
-                    return self.at(until, event);
+                    return self.put_off(until, event);
                 }
                 ends.received.extend_from_slice(bytes);
                 self.receive(connection);
@@ -168,7 +174,7 @@ impl World {
                     {
                         // Whether the timer or the socket is looked at first is not known.
                         let later = u64::from(self.random.bool());
-                        return self.at(until + later, event);
+                        return self.put_off(until + later, event);
                     }
                     self.note(|| format!("node {node}: no answer in time"));
                     self.lose(connection);
@@ -192,6 +198,9 @@ impl World {
             Some(Inject::Error(error)) => Some(ERRORS[error]),
             _ => self.store.refusal(self.now, draw),
         };
+        if injected.is_some() {
+            self.disturb_all(self.now);
+        }
         if let Some(refusal) = refusal {
             self.note(|| format!("the store refuses: {refusal}"));
             return self.reply(number, format!("-{refusal}\r\n").into());
@@ -251,19 +260,21 @@ impl World {
         let Some(connection) = self.connections.get_mut(&number).filter(|connection| connection.open) else { return };
         let (node, messages) = (connection.node, connection.messages);
         if let Some(until) = self.nodes[node].as_ref().map(|node| node.paused).filter(|until| *until > self.now) {
-            return self.at(until, Event::Connected { connection: number });
+            return self.put_off(until, Event::Connected { connection: number });
         }
         connection.waiting.clear();
         self.note(|| format!("node {node} is connected{}", if messages { " for messages" } else { "" }));
         let event = Event::Connected { connection: number };
         if !messages {
+            self.disturbed[node].linked = self.now;
             return self.with(node, event, |node, now, asks| node.link(true, now, asks));
         }
         self.ask(number, &["HELLO", "3"]);
         self.after(CHECK, Event::Check { connection: number });
         self.with(node, event, |node, now, asks| {
             node.subscription(true, now);
-            asks.subscriptions.extend(node.hubs.keys().map(|channel| (*channel, true)));
+            asks.subscriptions
+                .extend(node.hubs.keys().flat_map(|channel| node.topics(*channel)).map(|topic| (topic, true)));
         });
     }
 
@@ -303,11 +314,15 @@ impl World {
 
     fn message(&mut self, node: usize, data: &[Value]) {
         let [Value::BulkString(channel), Value::BulkString(payload)] = data else { return };
+        let again = Event::ToClient { connection: 0, bytes: Vec::new() };
+        if channel == TOPICS[LIST].as_bytes() {
+            self.note(|| format!("node {node} hears of members: {}", payload.escape_ascii()));
+            return self.with(node, again, |node, now, _| node.told(payload, now));
+        }
         let channel = CHANNELS.iter().position(|name| name.as_bytes() == &channel[..]);
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
         let (Some(channel), Some(number)) = (channel, number) else { return };
         self.note(|| format!("node {node} hears {number} on {}", CHANNELS[channel]));
-        let again = Event::ToClient { connection: 0, bytes: Vec::new() };
         self.with(node, again, |node, now, _| node.heard(channel, number, now));
     }
 
@@ -325,9 +340,9 @@ impl World {
         let Some(connection) = self.connections.get(&number).filter(|connection| connection.open) else { return };
         let (node, messages) = (connection.node, connection.messages);
         if let Some(until) = self.nodes[node].as_ref().map(|node| node.paused).filter(|until| *until > self.now) {
-            return self.at(until, Event::Closed { connection: number });
+            return self.put_off(until, Event::Closed { connection: number });
         }
-        let arrives = self.random.bool();
+        let arrives = self.held(number) > self.now || self.random.bool();
         self.hang_up(number, arrives);
         let wait = self.random.u64(25_000..500_000);
         self.after(wait, Event::Retry { node, messages });
@@ -341,23 +356,8 @@ impl World {
                 node.link(false, now, asks);
             }
         });
-    }
-
-    /// A connection breaks in between.
-    pub fn cut(&mut self, node: usize, messages: bool, arrives: bool) {
-        let Some(process) = &self.nodes[node] else { return };
-        let Some(number) = (if messages { process.messages } else { process.commands }) else { return };
-        if !arrives
-            && let Some(connection) = self.connections.get_mut(&number)
-            && let Some(slot) = connection.slot.take()
-        {
-            self.store.close(slot);
+        if !messages {
+            self.disturbed[node].linked = u64::MAX;
         }
-        let latency = self.latency(number);
-        if let Some(connection) = self.connections.get_mut(&number) {
-            // Replies that are on their way do not come any more.
-            connection.received.clear();
-        }
-        self.after(latency.min(2_000), Event::Closed { connection: number });
     }
 }

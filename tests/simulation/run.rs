@@ -9,8 +9,7 @@ pub fn run(plan: &Plan, mutation: Option<Mutation>, trace: Option<&mut Vec<Strin
     let mut world = World::new(plan, mutation, trace.is_some());
     // A lease, a wait before reaping as long, and two repairs; and a store whose clock was set back keeps
     // a dead node for as long as a lease may be.
-    let upgrades = plan.rounds.iter().flatten().any(|(_, action)| matches!(action, Action::Upgrade { .. }));
-    let config = config(plan.defaults || upgrades);
+    let config = config(plan.is_slow());
     let mut limit = (config.lease * 2 + config.grace + config.repair * 2).as_micros() as u64 + 5_000_000;
     let clock = |(_, action): &(u64, Action)| matches!(action, Action::Clock { .. } | Action::Rollback { .. });
     if plan.rounds.iter().flatten().any(clock) {
@@ -18,6 +17,10 @@ pub fn run(plan: &Plan, mutation: Option<Mutation>, trace: Option<&mut Vec<Strin
     }
     if plan.calm {
         limit = 2_500_000;
+    }
+    if plan.members.is_some_and(|most| most < 10) {
+        // A list that was too long is looked at again after ten seconds.
+        limit += 12_000_000;
     }
     for round in &plan.rounds {
         let start = world.now;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::draw::draw;
 use crate::number;
-use crate::plan;
 use crate::run::run;
 use crate::shrink;
 use crate::world::Stats;
@@ -69,7 +69,7 @@ impl Seeds {
         if over || self.sum.lock().unwrap().failed >= self.failures {
             return false;
         }
-        let plan = plan::draw(self.from + index);
+        let plan = draw(self.from + index);
         let (stats, failure) = run(&plan, None, None);
         if failure.is_some() {
             eprintln!("{}", shrink::report(&plan, None));

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use headcount::store::Slot;
 use redis::Value;
 
-use crate::plan::CHANNELS;
+use crate::plan::{CHANNELS, LIST, ROOM, TOPICS};
 use crate::wire;
 use crate::world::World;
 
@@ -77,12 +77,7 @@ impl World {
         let Some(words) = wire::words(request) else { return };
         let reply = out.iter().find(|(to, _)| Some(*to) == slot).map_or(&[][..], |(_, bytes)| bytes);
         let [name, script, rest @ ..] = &words[..] else { return };
-        if *name == b"ZREM"
-            && self.strict
-            && let Some(id) = rest.first()
-        {
-            self.watch_struck(&text(id));
-        }
+        self.watch_struck(node, name, script, rest);
         self.note(|| {
             let script = *name == b"EVALSHA" || *name == b"EVAL";
             let shown: Vec<_> = words.iter().skip(if script { 3 } else { 0 }).map(|word| text(word)).collect();
@@ -93,6 +88,10 @@ impl World {
             b"EVAL" => Script::with_source(script),
             _ => return,
         };
+        if reply.starts_with(b"-") && !reply.starts_with(b"-NOSCRIPT") {
+            // Whatever the keys hold, a script checks it first.
+            return self.fail(format!("a script ended with {}", text(reply).trim_end()));
+        }
         let ok = reply.starts_with(b"*") && reply.get(4..).is_some_and(|rest| rest.starts_with(b"$2\r\nok"));
         let count = rest.first().and_then(|count| text(count).parse::<usize>().ok());
         let Some(keys) = count.filter(|_| ok && script != Script::Other) else { return };
@@ -108,24 +107,58 @@ impl World {
         if let Some(late) = end.parse().ok().map(|end: i64| now - end).filter(|late| *late > 0) {
             return self.fail(format!("something was stated {late} ms after its lease had ended"));
         }
-        if script == Script::State {
-            let shares = self.store.pairs(self.now, &["HGETALL", &keys[1]]);
-            if self.strict && self.old_ids[node].iter().any(|old| shares.contains_key(old)) {
-                self.fail(format!("node {node} has shares under two ids on {}", keys[0]));
+        match script {
+            Script::State => self.watch_state(node, &keys, &arguments),
+            Script::Visit => self.watch_visit(words[3 + keys.len() + 1], &arguments, reply),
+            Script::Repair => self.watch_repair(node, &arguments, now),
+            Script::Other => {}
+        }
+    }
+
+    /// No share is counted under two ids of one node, and each is in a list.
+    fn watch_state(&mut self, node: usize, keys: &[String], arguments: &[String]) {
+        if !self.strict {
+            return;
+        }
+        let shares = self.store.pairs(self.now, &["HGETALL", &keys[1]]);
+        if self.old_ids[node].iter().any(|old| shares.contains_key(old)) {
+            self.fail(format!("node {node} has shares under two ids on {}", keys[0]));
+        }
+        let list = format!("headcount:v1:node:{}", arguments[0]);
+        let listed = self.store.text(self.now, &["SISMEMBER", &list, &keys[0]]);
+        // What is late may come when the channel was left and is in no list any more.
+        if !self.late && arguments[1] != "0" && listed.as_deref() != Some("1") {
+            self.fail(format!("node {node} has a share on {}, which its list has not", keys[0]));
+        }
+    }
+
+    /// No batch of visitors is carried out after a later one under the same number.
+    fn watch_visit(&mut self, number: &[u8], arguments: &[String], reply: &[u8]) {
+        let (key, stamp) = ((arguments[0].clone(), number.to_vec()), arguments[3].parse().unwrap_or(0));
+        let before = self.stamps.insert(key.clone(), stamp).unwrap_or(0);
+        let count = match wire::parse(reply) {
+            Some(Value::Array(words)) => words.into_iter().nth(4),
+            _ => None,
+        };
+        if count == Some(Value::BulkString(b"0".to_vec())) {
+            // The number is free again, and nobody knows any more what was stated under it.
+            self.stamps.remove(&key);
+        }
+        if self.strict && before >= stamp {
+            self.fail(format!("a batch of visitors with the stamp {stamp} was carried out after one with {before}"));
+        }
+    }
+
+    /// Nobody is withdrawn whose lease stands, or who lives.
+    fn watch_repair(&mut self, node: usize, arguments: &[String], now: i64) {
+        // Behind the node, its share, exact, its visitors' number, stamp and list, and how much is published.
+        for dead in &arguments[8..] {
+            let end = self.store.text(self.now, &["ZSCORE", "headcount:v1:nodes", dead]);
+            let stands = end.and_then(|end| end.parse::<f64>().ok()).is_some_and(|end| end as i64 > now);
+            if self.strict && stands {
+                self.fail(format!("a share of {dead} was withdrawn, whose lease stands"));
             }
-            let list = format!("headcount:v1:node:{}", arguments[0]);
-            let listed = self.store.text(self.now, &["SISMEMBER", &list, &keys[0]]);
-            if self.strict && arguments[1] != "0" && listed.as_deref() != Some("1") {
-                self.fail(format!("node {node} has a share on {}, which its list has not", keys[0]));
-            }
-        } else if script == Script::Repair && self.strict {
-            // Behind the node, its share, exact, and its visitors' number and stamp.
-            for dead in &arguments[5..] {
-                let end = self.store.text(self.now, &["ZSCORE", "headcount:v1:nodes", dead]);
-                if end.and_then(|end| end.parse::<f64>().ok()).is_some_and(|end| end as i64 > now) {
-                    self.fail(format!("a share of {dead} was withdrawn, whose lease stands"));
-                }
-            }
+            self.watch_withdrawn(node, dead);
         }
     }
 
@@ -134,6 +167,9 @@ impl World {
         for (_, bytes) in out.iter().filter(|(_, bytes)| bytes.starts_with(b">3\r\n$7\r\nmessage")) {
             let Some(Value::Push { data, .. }) = wire::parse(bytes) else { continue };
             let [Value::BulkString(channel), Value::BulkString(number)] = &data[..] else { continue };
+            if channel == TOPICS[LIST].as_bytes() {
+                continue;
+            }
             let [channel, number] = [channel, number].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
             let total = self.store.text(self.now, &["GET", &channel]).unwrap_or_else(|| "0".into());
             if total != number {
@@ -142,13 +178,26 @@ impl World {
         }
     }
 
-    /// A node is struck after all that it had is withdrawn.
-    fn watch_struck(&mut self, id: &str) {
+    /// A node is struck after all that it had is withdrawn, and not while it lives.
+    fn watch_struck(&mut self, node: usize, name: &[u8], key: &[u8], rest: &[&[u8]]) {
+        let id = match (name, key.strip_prefix(b"headcount:v1:node:"), rest.first()) {
+            (b"ZREM", _, Some(id)) => text(id),
+            (b"DEL", Some(id), _) => text(id),
+            _ => return,
+        };
+        self.watch_withdrawn(node, &id);
+        if !self.strict || self.late {
+            return;
+        }
         for channel in CHANNELS {
-            let share = self.store.text(self.now, &["HGET", &format!("headcount:v1:{{{channel}}}:tally"), id]);
+            let share = self.store.text(self.now, &["HGET", &format!("headcount:v1:{{{channel}}}:tally"), &id]);
             if let Some(share) = share {
                 self.fail(format!("{id} was struck, but has {share} on {channel}"));
             }
+        }
+        let owners = self.store.list(self.now, &["HVALS", &format!("headcount:v1:{{{}}}:owner", CHANNELS[ROOM])]);
+        if let Some(owner) = owners.iter().find(|owner| !owner.starts_with('!') && owner.ends_with(&id)) {
+            self.fail(format!("{id} was struck, but has visitors: {owner}"));
         }
     }
 }

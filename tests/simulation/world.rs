@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use headcount::config::channels::MembersRule;
 use headcount::config::{Access, Count, Deliver, Presence as Config, Rule, Rules};
 use headcount::presence::effect::News;
 
@@ -14,6 +15,7 @@ use crate::network::Connection;
 use crate::node::{Asks, Node};
 use crate::plan::{Action, CHANNELS, Inject, NODES, Plan};
 use crate::store::{Snapshot, Store};
+use crate::undisturbed::Disturbance;
 
 /// A call that is not answered within this time ends its connection, in microseconds.
 pub const TIMEOUT: u64 = 1_000_000;
@@ -90,6 +92,8 @@ pub struct World {
     pub random: Rng,
     queue: BinaryHeap<Queued>,
     last_event: u64,
+    /// The number of what happens now.
+    current: u64,
     pub store: Store,
     pub nodes: [Option<Node>; NODES],
     pub connections: BTreeMap<usize, Connection>,
@@ -98,9 +102,20 @@ pub struct World {
     pub partitions: [(u64, bool); NODES],
     pub slow: [u64; NODES],
     /// Whether each node has the defaults; else everything goes faster.
-    defaults: [bool; NODES],
+    pub defaults: [bool; NODES],
     visitors: Option<u32>,
     pub crowded: bool,
+    /// How many may be on the list of who is in the room, if there is one.
+    pub members: Option<u32>,
+    /// When the newest token was made of everybody who ever had one.
+    pub made: BTreeMap<usize, u64>,
+    pub disturbed: [Disturbance; NODES],
+    /// Whether a node may have the defaults.
+    pub slowest: bool,
+    /// Whether requests come late.
+    pub late: bool,
+    /// The stamp of the last batch that was carried out, by the node's id and number.
+    pub stamps: BTreeMap<(String, Vec<u8>), u64>,
     pub inject: Option<(u64, Inject)>,
     /// How many requests of nodes have arrived at the store.
     pub arrived: u64,
@@ -142,23 +157,25 @@ impl World {
     pub fn new(plan: &Plan, mutation: Option<Mutation>, traced: bool) -> Self {
         // What the store draws at random comes from the thread's generator.
         fastrand::seed(plan.seed);
-        let rule = |pattern: &str, count, linger| Rule {
+        let rule = |pattern: &str, count, linger, members| Rule {
             pattern: pattern.into(),
             count,
             linger: Duration::from_millis(linger),
-            members: None,
+            members,
             deliver: Deliver::Latest,
             access: Access::Open,
             publish: false,
             board: None,
             of: None,
         };
+        let members = plan.members.map(|most| MembersRule { most, bytes: 65_536 });
         Self {
             now: 0,
             base: Instant::now(),
             random: Rng::with_seed(plan.seed ^ 0x5eed),
             queue: BinaryHeap::new(),
             last_event: 0,
+            current: 0,
             store: Store::new(),
             nodes: [const { None }; NODES],
             connections: BTreeMap::new(),
@@ -168,12 +185,18 @@ impl World {
             defaults: [plan.defaults; NODES],
             visitors: plan.visitors,
             crowded: plan.crowded,
+            members: plan.members,
+            made: BTreeMap::new(),
+            disturbed: [Disturbance::START; NODES],
+            slowest: plan.is_slow(),
+            late: plan.has_stragglers(),
+            stamps: BTreeMap::new(),
             inject: plan.inject,
             arrived: 0,
             rules: Arc::new(Rules(vec![
-                rule("users:count", Count::Sockets, 0),
-                rule("page:*", Count::Sockets, 0),
-                rule("room:*", Count::Visitors, if plan.defaults { 1000 } else { 200 }),
+                rule("users:count", Count::Sockets, 0, None),
+                rule("page:*", Count::Sockets, 0, None),
+                rule("room:*", Count::Visitors, if plan.defaults { 1000 } else { 200 }, members),
             ])),
             mutation,
             strict: plan.strict,
@@ -209,6 +232,16 @@ impl World {
         self.queue.push(Queued { key: Reverse((at.max(self.now), self.last_event)), event });
     }
 
+    /// What happens now is put off; it stays behind what was to happen before it.
+    pub fn put_off(&mut self, at: u64, event: Event) {
+        self.queue.push(Queued { key: Reverse((at.max(self.now), self.current)), event });
+    }
+
+    /// What is going to happen, in no order.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.queue.iter().map(|queued| &queued.event)
+    }
+
     /// Runs whatever happens until then.
     pub fn run_until(&mut self, end: u64) {
         self.run_while(end, |_| true);
@@ -219,8 +252,8 @@ impl World {
     pub fn run_while(&mut self, end: u64, holds: impl Fn(&Self) -> bool) {
         let is_due = |next: &Queued| next.key.0.0 <= end;
         while self.failure.is_none() && self.queue.peek().is_some_and(is_due) && holds(self) {
-            let Some(Queued { key: Reverse((at, _)), event }) = self.queue.pop() else { return };
-            self.now = at;
+            let Some(Queued { key: Reverse((at, number)), event }) = self.queue.pop() else { return };
+            (self.now, self.current) = (at, number);
             self.stats.events += 1;
             self.happen(event);
         }
@@ -238,6 +271,7 @@ impl World {
             Event::StoreUp { data, foreign } => self.store_up(&data, foreign),
             Event::StoreBack { data, foreign } => {
                 self.note(|| "the store is back with what it had".into());
+                self.hurt.extend(0..CHANNELS.len());
                 self.kill_store();
                 self.store_up(&data, foreign);
             }
@@ -251,7 +285,7 @@ impl World {
         let Some(node) = &mut self.nodes[index] else { return };
         if node.paused > now {
             let until = node.paused;
-            return self.at(until, event);
+            return self.put_off(until, event);
         }
         let mut asks = Asks::default();
         let id = node.state.id().clone();
@@ -286,6 +320,7 @@ impl World {
                 self.fail(format!("node {index} sent everybody away from {}", CHANNELS[channel]));
             }
         }
+        self.watch_told(index);
         if asks.end {
             self.note(|| format!("node {index} has stopped"));
             let upgrade = self.nodes[index].as_ref().is_some_and(|node| node.upgrade);
@@ -308,6 +343,7 @@ impl World {
         node.limit = self.visitors;
         self.nodes[index] = Some(node);
         self.partitions[index].0 = 0;
+        self.disturbed[index].linked = u64::MAX;
         self.connect(index, false);
         self.connect(index, true);
     }
