@@ -81,7 +81,7 @@ impl World {
                 let since = self.nodes[*index].as_ref().and_then(|node| node.counted_since(visitor(who)));
                 self.is_undisturbed(*index, time) && since.is_some_and(|since| since + time <= self.now)
             };
-            if let Some(there) = (0..NODES).find(here) {
+            if let Some(there) = (0..NODES).find(here).filter(|_| self.leaves_fail) {
                 self.fail(format!("clients of node {node} are told that v{who} has left, who is on node {there}"));
             }
         }
