@@ -95,7 +95,10 @@ impl World {
         self.comes_right(server, WITHIN.saturating_sub(start.elapsed())).await;
         let right = start.elapsed() - HOLD;
         let by_then = publisher.published();
-        sleep(Duration::from_millis(500)).await;
+        eventually("messages after that", SOON, || async {
+            if publisher.published() >= by_then + 50 { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
         let published = publisher.stop().await;
         println!(
             "{} sockets are right {right:.2?} after the election, with one second of coming and going in it",
