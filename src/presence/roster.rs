@@ -1,9 +1,9 @@
 //! The list of who is on one channel, as this node follows it. No I/O, no clock.
 //!
 //! The store publishes each change with the turn that it is and the mark of the one before, so what is
-//! missing is noticed, and then the list is read as a whole. After data were lost, those who are missing
-//! stay on the list until every node has had time to state its visitors again: lost data must not tell
-//! of a thousand people who left.
+//! missing is noticed, and then the list is read as a whole. After data were lost, those who are missing, or go
+//! meanwhile, stay on the list until every node has had time to state its visitors again: lost data must not
+//! tell of a thousand people who left, nor of one who is on a node that has not stated him yet.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -55,8 +55,9 @@ pub struct Roster {
     rule: MembersRule,
     known: Known,
     members: Members,
-    /// Those who were here before the data were lost, and until when they may be stated again.
+    /// Those who were here before the data were lost, and have not been stated again by a node that has them.
     missing: Members,
+    /// After data were lost: until when they are waited for.
     hold: Option<Instant>,
     /// It is too long; when it is looked at again.
     long: Option<Instant>,
@@ -221,14 +222,17 @@ impl Roster {
 
     fn change(&mut self, change: Change<'_>, secret: &str) {
         self.changed = true;
-        self.missing.remove(&change.visitor);
-        self.hold = self.hold.filter(|_| !self.missing.is_empty());
         match change.entry {
             Some(entry) => {
                 let member = Member::read(change.visitor, entry, secret);
+                self.missing.remove(&change.visitor);
                 self.members.insert(change.visitor, Arc::new(member));
             }
-            None => drop(self.members.remove(&change.visitor)),
+            // Whoever went on one node may be on another, which is about to say so.
+            None => {
+                let gone = self.members.remove(&change.visitor).filter(|_| self.hold.is_some());
+                self.missing.extend(gone.map(|member| (change.visitor, member)));
+            }
         }
     }
 
@@ -256,14 +260,12 @@ impl Roster {
         };
         let mut held = mem::take(&mut self.members);
         let torn = mem::take(&mut self.torn);
-        let lost = torn || !self.missing.is_empty() || !same_list(&before, &known);
+        let lost = torn || !same_list(&before, &known);
         held.append(&mut self.missing);
-        held.retain(|visitor, _| lost && !members.contains_key(visitor));
-        if held.is_empty() {
-            self.hold = None;
-        } else {
-            self.hold.get_or_insert(now + hold);
+        if lost && !held.is_empty() {
+            self.hold = Some(now + hold);
         }
+        held.retain(|visitor, _| self.hold.is_some() && !members.contains_key(visitor));
         (self.known, self.members, self.missing, self.changed) = (known, members, held, true);
         self.fits(now);
     }
@@ -347,5 +349,41 @@ mod tests {
         assert_eq!(shown(&mut roster), Some(1), "it did not come back");
         roster.read(roll(8, &[]), now + HOLD, HOLD);
         assert_eq!(shown(&mut roster), Some(0), "and from then on, whoever has left is told at once");
+    }
+    /// What is published as a list changes, from one mark to the next.
+    fn news(epoch: &str, turn: u64, marks: [&str; 2], body: &[u8]) -> Bytes {
+        [format!("{epoch} {turn} {} {} ef\n", marks[0], marks[1]).as_bytes(), body].concat().into()
+    }
+
+    #[test]
+    fn whoever_goes_on_one_node_after_data_were_lost_may_be_on_another_that_is_about_to_say_so() {
+        let now = Instant::now();
+        let mut roster = Roster::new(MembersRule { most: 10, bytes: 4096 }, now);
+        roster.read(roll(5, &[1, 2]), now, HOLD);
+        assert_eq!(shown(&mut roster), Some(2));
+        let (ann, bob) =
+            ([b"+".as_slice(), &[1; 16], b"4:17 0"].concat(), [b"+".as_slice(), &[2; 16], b"4:17 0"].concat());
+        // A new list begins with both, and Ann goes at once from the node that said so.
+        roster.heard(news("cd", 1, ["0", "11"], &[ann.clone(), bob].concat()), now, HOLD);
+        roster.heard(news("cd", 2, ["11", "22"], &[b"-".as_slice(), &[1; 16]].concat()), now, HOLD);
+        roster.tick(now);
+        assert_eq!(shown(&mut roster), Some(2));
+        roster.heard(news("cd", 3, ["22", "33"], &ann), now, HOLD);
+        roster.tick(now + HOLD);
+        assert_eq!(shown(&mut roster), Some(2), "she is on another node");
+        roster.heard(news("cd", 4, ["33", "44"], &[b"-".as_slice(), &[1; 16]].concat()), now + HOLD, HOLD);
+        assert_eq!(shown(&mut roster), Some(1), "and from then on, whoever has left is told at once");
+    }
+
+    #[test]
+    fn a_list_that_begins_on_an_empty_channel_waits_for_nobody() {
+        let now = Instant::now();
+        let mut roster = Roster::new(MembersRule { most: 10, bytes: 4096 }, now);
+        roster.read(Roll::None, now, HOLD);
+        assert_eq!(shown(&mut roster), Some(0));
+        roster.heard(news("cd", 1, ["0", "11"], &[b"+".as_slice(), &[1; 16], b"4:17 0"].concat()), now, HOLD);
+        assert_eq!(shown(&mut roster), Some(1));
+        roster.heard(news("cd", 2, ["11", "22"], &[b"-".as_slice(), &[1; 16]].concat()), now, HOLD);
+        assert_eq!(shown(&mut roster), Some(0));
     }
 }

@@ -182,8 +182,11 @@ impl World {
     fn damage(&mut self, key: Key, how: usize) {
         let Some(name) = self.name(key).filter(|_| self.store.is_up()) else { return };
         // What somebody writes where nothing of ours is would be nobody's to mend.
-        let there = self.store.text(self.now, &["EXISTS", &name]).as_deref() == Some("1");
-        if (!there && !matches!(key, Key::Total(_) | Key::Nodes | Key::List(_))) || !self.may_lose(key) {
+        let there = match name.strip_prefix("headcount:v1:node:") {
+            Some(id) => self.store.text(self.now, &["ZRANK", "headcount:v1:nodes", id]).is_some(),
+            None => self.store.text(self.now, &["EXISTS", &name]).as_deref() == Some("1"),
+        };
+        if (!there && !matches!(key, Key::Total(_) | Key::Nodes)) || !self.may_lose(key) {
             return;
         }
         let huge = "9223372036854775807";

@@ -81,7 +81,10 @@ fn a_seed_gives_the_same_trace_each_time() {
 /// bug or a test on the wire.
 #[test]
 fn seeds_that_have_failed_come_right() {
-    for seed in [104, 308, 1217, 1680, 1835, 1866, 2742, 4011, 5015] {
+    for seed in [
+        104, 308, 467, 606, 876, 1191, 1217, 1637, 1680, 1835, 1866, 2742, 4011, 5015, 50589, 55614, 56071, 1016488,
+        2039886,
+    ] {
         let plan = draw::draw(seed);
         let (_, failure) = run(&plan, None, None);
         assert!(failure.is_none(), "{}", shrink::report(&plan, None));

@@ -110,8 +110,6 @@ pub struct World {
     /// When the newest token was made of everybody who ever had one.
     pub made: BTreeMap<usize, u64>,
     pub disturbed: [Disturbance; NODES],
-    /// Whether a seed fails where somebody who is here is told to have left; `tests/RESULTS.md` says why not always.
-    pub leaves_fail: bool,
     /// Whether a node may have the defaults.
     pub slowest: bool,
     /// Whether requests come late.
@@ -190,7 +188,6 @@ impl World {
             members: plan.members,
             made: BTreeMap::new(),
             disturbed: [Disturbance::START; NODES],
-            leaves_fail: std::env::var_os("SIMULATE_LEAVES").is_some(),
             slowest: plan.is_slow(),
             late: plan.has_stragglers(),
             stamps: BTreeMap::new(),
