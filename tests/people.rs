@@ -170,8 +170,8 @@ async fn a_batch_that_takes_too_long_is_cut_and_goes_on() {
     }
     let mut batches = 0;
     while node.visitors.unstated() {
-        // Without any time a batch gets on all the same.
-        node.state(&mut store, &mut draw, "0").await;
+        // A microsecond, which no hundred visitors take. A batch gets on all the same.
+        node.state(&mut store, &mut draw, "0.001").await;
         batches += 1;
     }
     assert_eq!((batches, store.total().await), (10, 1000));

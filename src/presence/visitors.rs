@@ -12,8 +12,8 @@ use super::member::Profile;
 pub use super::visitor_id::VisitorId;
 use crate::memory;
 
-/// Visitors in one batch.
-pub const BATCH: usize = 1000;
+/// Visitors in one batch: few enough that no store is busy with it for long, even one whose scripts cannot tell the time.
+pub const BATCH: usize = 500;
 
 /// What the store knows of a visitor under this node's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
