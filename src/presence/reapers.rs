@@ -39,10 +39,15 @@ impl Reapers {
 
     /// Has ids of its own that this node has given up struck, once nothing can come under them any more: no
     /// step, and no channel on which they are still `busy`.
-    pub fn strike_spent(&mut self, current: &NodeId, busy: impl Fn(&NodeId) -> bool) -> Vec<Job> {
+    pub fn strike_spent<'a>(&mut self, current: &NodeId, busy: impl Iterator<Item = &'a NodeId>) -> Vec<Job> {
+        let mut free: IndexSet<NodeId> =
+            self.spent.iter().filter(|(_, steps)| **steps == 0).map(|(id, _)| id.clone()).collect();
+        if !free.is_empty() {
+            for id in busy {
+                free.swap_remove(id);
+            }
+        }
         let mut jobs = Vec::new();
-        let free: Vec<NodeId> =
-            self.spent.iter().filter(|(id, steps)| **steps == 0 && !busy(id)).map(|(id, _)| id.clone()).collect();
         for id in free.into_iter().take(REAPERS - self.reaping.len().min(REAPERS)) {
             self.spent.swap_remove(&id);
             jobs.extend(self.begin(id, true, current));

@@ -120,7 +120,7 @@ impl State {
                     let reaped = dead.into_iter().filter_map(|id| self.reapers.reap(id, &self.lease.id));
                     self.effects.extend(reaped.map(Effect::Run));
                 }
-                let busy = |id: &NodeId| self.channels.values().any(|channel| channel.olds.contains(id));
+                let busy = self.channels.values().flat_map(|channel| &channel.olds);
                 let spent = self.reapers.strike_spent(&self.lease.id, busy);
                 self.effects.extend(spent.into_iter().map(Effect::Run));
             }
