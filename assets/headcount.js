@@ -80,7 +80,7 @@ export function authorize(tokens, { url = HERE } = {}) {
  * - `state` `{ name, retryAt?, code?, reason? }`: connecting, live, degraded (the server has lost its
  *   store, so numbers are the last known ones), waiting (until `retryAt`, in ms), closed (for good)
  * - `gap` `{ channel }`: messages of that channel may have been missed
- * - `error` `{ code, channel, message }`: the server refused something
+ * - `error` `{ code, channel, message, publish }`: the server refused something; `publish` is true where that was a message
  */
 export class Headcount extends EventTarget {
   #link;

@@ -20,17 +20,21 @@ const STABLE = 10_000; // a connection that lasted this long resets the back-off
 const LINGER = 5_000; // a socket that nobody needs is kept this long: the next view may want it
 
 const PATIENCE = 5_000; // a hint that it is worth a try does not bring the next one closer than this
+const AGAIN = 3_000; // what came too fast to be joined is asked for again after this, or up to twice this
 
 // After these the same client would only be turned away again: a normal end, or our own fault. A test
 // compares them with the server's table of close codes.
 export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003, 4005]);
+
+// What is said of a channel that is joined all the same.
+const JOINED = new Set(["not_counted", "too_many_followed", "not_an_ordered_set", "board_too_large"]);
 
 export class Link {
   #url;
   #visitor;
   #listeners = new Set();
   #channels = new Map(); // channel -> { asked: mode sent, member: whom it was asked to follow; count, board,
-  // place, members: the last ones; error: its refusal }
+  // place, members: the last ones; error: its refusal; off: whether that means that it was not joined }
   #state = { name: "connecting" };
   #socket = null;
   #everOpen = false;
@@ -38,8 +42,9 @@ export class Link {
   #failures = 0; // tries since the last stable connection
   #triedAt = -Infinity;
   #dirty = false;
-  // One timer each for: the next try, the handshake, the probe, a stable connection, an idle socket.
-  #timers = { retry: 0, open: 0, probe: 0, stable: 0, idle: 0 };
+  // One timer each for: the next try, the handshake, the probe, a stable connection, an idle socket, and what came
+  // too fast.
+  #timers = { retry: 0, open: 0, probe: 0, stable: 0, idle: 0, again: 0 };
 
   /**
    * `url` is the address of the server's `/ws`, `visitor` the id that this browser has there. Nothing is
@@ -167,7 +172,7 @@ export class Link {
     // A change of mode is a leave and a join, so that no server has to guess what the second one means.
     const left = [...this.#channels].filter(([channel, { asked }]) => wanted.get(channel) !== asked);
     for (const [channel] of left) this.#channels.delete(channel);
-    const joined = left.filter(([, { error }]) => !error).map(([channel]) => channel);
+    const joined = left.filter(([, { off }]) => !off).map(([channel]) => channel);
     if (joined.length > 0) this.#send({ unsubscribe: joined });
   }
 
@@ -240,7 +245,7 @@ export class Link {
   }
 
   #drop(code) {
-    for (const name of ["open", "probe", "stable"]) this.#timer(name);
+    for (const name of ["open", "probe", "stable", "again"]) this.#timer(name);
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -270,7 +275,7 @@ export class Link {
   // After a sleep or a change of network a socket may be dead and still look open. Joining a channel again
   // changes nothing and is answered, so an answer, or any other frame, shows that it lives.
   #probe() {
-    const joined = [...this.#channels].find(([, { error }]) => !error);
+    const joined = [...this.#channels].find(([, { off }]) => !off);
     if (!joined || this.#timers.probe) return;
     const [channel, { asked }] = joined;
     this.#send({ [asked]: [channel] });
@@ -317,18 +322,30 @@ export class Link {
 
   // What was forbidden may be allowed now: it is asked for once more.
   #accepted() {
-    for (const [channel, { error }] of this.#channels) {
-      if (error?.code === "forbidden" || error?.code === "token_expired") this.#channels.delete(channel);
+    this.#askAgain("forbidden", "token_expired");
+  }
+
+  // Asks once more for what was refused for one of these reasons.
+  #askAgain(...codes) {
+    for (const [channel, { error, off }] of this.#channels) {
+      if (off && codes.includes(error.code)) this.#channels.delete(channel);
     }
     this.#settle();
   }
 
-  // `also`: further channels of the same message that were refused.
-  #refused({ code, channel, message, also }) {
-    const error = { code, channel, message };
+  // `also`: further channels of the same message that were refused. `publish`: it was a message that was refused, and
+  // no channel.
+  #refused({ code, channel, message, publish, also }) {
+    const error = publish ? { code, channel, message, publish } : { code, channel, message };
     if (code === "token_expired" && channel === undefined && this.#tokens) this.#renew();
     const known = this.#channels.get(channel);
-    if (known) known.error = error;
+    if (known && !publish) {
+      known.error = error;
+      known.off = !JOINED.has(code);
+      if (code === "rate_limited" && !this.#timers.again) {
+        this.#timer("again", AGAIN * (1 + Math.random()), () => this.#askAgain(code));
+      }
+    }
     this.#emit("error", known && channel, error);
     if (!Array.isArray(also)) return;
     for (const other of also) this.#refused({ message, ...other, also: undefined });

@@ -125,6 +125,12 @@ pub fn error(code: &str, channel: Option<&str>, message: &str) -> Bytes {
     text(&format!(r#"{{"error":{{"code":"{code}"{channel},"message":{}}}}}"#, quoted(message)))
 }
 
+/// `{"error":{"code":…,"channel":…,"message":…,"publish":true}}`: a message was refused, and no channel.
+pub fn not_published(code: &str, channel: &str, message: &str) -> Bytes {
+    let (channel, message) = (quoted(channel), quoted(message));
+    text(&format!(r#"{{"error":{{"code":"{code}","channel":{channel},"message":{message},"publish":true}}}}"#))
+}
+
 /// [`error`] for the first of several channels, with the others behind it: one frame for one message.
 pub fn errors(code: &str, channel: &str, message: &str, also: &[(&str, &str)]) -> Bytes {
     if also.is_empty() {

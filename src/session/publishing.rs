@@ -34,8 +34,9 @@ pub(super) fn answer(worker: &mut Worker, published: Published) {
         worker.shard.send(key.0, frame);
     }
 }
+
 fn refusal(channel: &str, why: &PublishError) -> bytes::Bytes {
-    wire::errors(why.code(), short(channel), &why.to_string(), &[])
+    wire::not_published(why.code(), short(channel), &why.to_string())
 }
 
 /// However the publisher ends, its answer comes, or none ever will.

@@ -3,6 +3,7 @@
 // Arguments: the script, and the server's close codes as JSON: [[code, reconnect], …].
 
 import assert from "node:assert/strict";
+import events from "node:events";
 import { readFile } from "node:fs/promises";
 import { dirname, join as path } from "node:path";
 
@@ -16,6 +17,7 @@ globalThis.setTimeout = (run, delay) => (timers.set(++lastTimer, { at: now + del
 globalThis.clearTimeout = (timer) => timers.delete(timer);
 
 const windowEvents = new EventTarget();
+events.setMaxListeners(0, windowEvents);
 globalThis.addEventListener = windowEvents.addEventListener.bind(windowEvents);
 
 const sockets = [];
@@ -172,4 +174,44 @@ for (const [asked, made] of [[640, 640], [9_999_999, 30_000]]) {
     told.map(({ members, joined, left }) => [names(members), names(joined), names(left)]),
     [["ann bob", "ann bob", ""], ["bob cid", "cid", "ann"], [null, "", ""], ["dan", "dan", ""]],
   );
+}
+
+// What came too fast to be joined is asked for again, not at once, and until it is joined.
+{
+  const { link, heard, socket } = await join();
+  socket().opens();
+  const refusal = { error: { code: "rate_limited", channel: "a", message: "" } };
+  for (let refusals = 1; refusals < 4; refusals++) {
+    socket().hears(refusal);
+    await pass(2_900);
+    assert.equal(socket().sent.length, refusals - 1);
+    await pass(3_100);
+    assert.deepEqual(socket().sent, Array(refusals).fill({ subscribe: ["a"] }));
+  }
+  socket().hears({ subscribed: "a", data: 3 });
+  await pass(60_000);
+  assert.equal(socket().sent.length, 3);
+  assert.equal(heard.filter(({ type }) => type === "error").length, 3);
+  assert.equal(link.known("a").count, 3);
+}
+
+// Whoever is on a channel leaves it, also where something else was refused there; whoever is not, does not.
+for (const [error, leaves] of [
+  [{ code: "forbidden", publish: true }, true],
+  [{ code: "not_counted" }, true],
+  [{ code: "board_too_large" }, true],
+  [{ code: "forbidden" }, false],
+  [{ code: "refused" }, false],
+]) {
+  const { link, socket } = await join();
+  const listener = { wants: new Map([["b", "watch"]]), members: new Map(), emit() {} };
+  link.update(listener);
+  await turn();
+  socket().opens();
+  socket().hears({ watching: "b", data: 3 });
+  socket().hears({ error: { ...error, channel: "b", message: "" } });
+  link.remove(listener);
+  await turn();
+  const left = socket().sent.flatMap(({ unsubscribe = [] }) => unsubscribe);
+  assert.deepEqual(left, leaves ? ["b"] : [], error.code);
 }
