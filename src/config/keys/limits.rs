@@ -28,7 +28,7 @@ section! {
     joins_per_second = 1000: Int(0, 1_000_000), live;
 
     /// Of those, channels that no client of this server is on: each is work for the store.
-    new_channels_per_second = 100: Int(0, 1_000_000), live;
+    new_channels_per_second = 50: Int(0, 1_000_000), live;
 
     /// Channels that clients of one address were the first on and that are still there. Joining another that
     /// nobody is on is answered with an error (too_many_channels). 0 means no limit.
