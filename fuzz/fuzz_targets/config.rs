@@ -69,8 +69,8 @@ fuzz_target!(|data: &[u8]| {
         0 => String::from_utf8_lossy(rest).into_owned(),
         1 => lines(rest),
         2 => {
-            for line in lines(rest).lines() {
-                let (key, value) = line.split_once(" = ").unwrap();
+            // Of a default of several lines, the first will do.
+            for (key, value) in lines(rest).lines().filter_map(|line| line.split_once(" = ")) {
                 let name = format!("HEADCOUNT_{}", key.to_uppercase().replace('.', "__"));
                 env.insert(name, value.trim_matches('"').to_owned());
             }

@@ -118,12 +118,15 @@ const CONFIG: &str = r#"
 [[channels]]
 pattern = "users:count"
 count = "sockets"
+deliver = "latest"
 [[channels]]
 pattern = "page:/*"
 count = "visitors"
+deliver = "latest"
 [[channels]]
 pattern = "room:*"
 count = "visitors"
+deliver = "latest"
 members = true
 "#;
 
