@@ -32,6 +32,13 @@ pub fn array(bytes: &[u8]) -> Option<(Vec<&[u8]>, usize)> {
     Some((parts, at))
 }
 
+/// The text of a bulk string at the start of `bytes`. None: it is not complete.
+pub fn bulk(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, at) = line(bytes, 0)?;
+    let length: usize = std::str::from_utf8(head.strip_prefix(b"$")?).ok()?.parse().ok()?;
+    bytes.get(at..at + length + 2).map(|text| &text[..length])
+}
+
 fn line(bytes: &[u8], from: usize) -> Option<(&[u8], usize)> {
     let rest = bytes.get(from..)?;
     let end = rest.iter().position(|byte| *byte == b'\n')?;

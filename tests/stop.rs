@@ -196,9 +196,12 @@ async fn a_server_with_twenty_thousand_channels_withdraws_them_all_as_it_stops()
     }
     let listed = ["EVAL", "return redis.call('SCARD', redis.call('KEYS', 'headcount:v1:node:*')[1])", "0"];
     eventually("all are counted", SOON * 6, || async { same("channels", redis.run(&listed).await?, 20_000) }).await;
+    let before = node.cpu_time();
     node.signal(Signal::TERM);
-    let status = node.exit(Duration::from_secs(20) + SOON).await;
-    assert_eq!(status.code(), Some(0));
+    eventually("it has ended", Duration::from_secs(20) + SOON, || async { same("ended", node.has_ended(), true) })
+        .await;
+    println!("the stop took {:?} of processor time", node.cpu_time() - before);
+    assert_eq!(node.exit(SOON).await.code(), Some(0));
     let keys: Vec<String> = redis.must(&["KEYS", "*"]).await;
     let left: Vec<_> = keys.iter().filter(|key| key.starts_with("page:") || key.contains("{page:")).collect();
     assert!(left.is_empty(), "{} keys are left\n{}", left.len(), node.log.text());

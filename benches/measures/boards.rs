@@ -256,20 +256,15 @@ impl Store {
     /// How many commands the store has carried out.
     fn commands(&mut self) -> Result<f64> {
         self.io.write_all(&resp::command(&[b"INFO", b"stats"]))?;
-        let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
-        // The reply is complete once it has one of its last fields.
-        while !client::contains(&text, b"\r\nkeyspace_hits:") {
+        let (mut reply, mut buffer) = (Vec::new(), [0; 4096]);
+        while resp::bulk(&reply).is_none() {
             let n = self.io.read(&mut buffer)?;
             if n == 0 {
                 return Err("the store has closed the connection".into());
             }
-            text.extend_from_slice(&buffer[..n]);
+            reply.extend_from_slice(&buffer[..n]);
         }
-        self.io.set_nonblocking(true)?;
-        std::thread::sleep(Duration::from_millis(20));
-        while self.io.read(&mut buffer).is_ok_and(|n| n > 0) {}
-        self.io.set_nonblocking(false)?;
-        let text = String::from_utf8_lossy(&text);
+        let text = String::from_utf8_lossy(&reply);
         let number = text.split("total_commands_processed:").nth(1).and_then(|rest| rest.split("\r\n").next());
         Ok(number.ok_or("no total_commands_processed")?.parse()?)
     }

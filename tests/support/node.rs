@@ -286,13 +286,23 @@ impl Node {
         Ok(())
     }
 
+    /// Whether the process has ended, though nobody has taken note of that yet.
+    pub fn has_ended(&self) -> bool {
+        self.stat()[0] == "Z"
+    }
+
     /// The CPU time that the process has used, user and system.
     pub fn cpu_time(&self) -> Duration {
-        let pid = self.child.id().expect("the node runs");
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let fields = self.stat();
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// What the kernel tells of the process, from its state on.
+    fn stat(&self) -> Vec<String> {
+        let pid = self.child.id().expect("nobody has waited for the node");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().map(str::to_owned).collect()
     }
 }
 
