@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +57,7 @@ impl Keys {
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(info));
         std::fs::write(folder.join("public.pem"), pem)?;
         std::fs::write(folder.join("secret"), SECRET)?;
+        std::fs::set_permissions(folder.join("secret"), PermissionsExt::from_mode(0o600))?;
         Ok(Self { pair, folder })
     }
 

@@ -77,7 +77,7 @@ fn a_seed_gives_the_same_trace_each_time() {
 /// a channel that was only watched stayed in the list of a store that had come back with it; a store that
 /// blamed one key while a dead node was reaped kept its share; a clock that was set back let a late request
 /// revive a list; a node that stopped while it reaped an id of its own left that; a share that came back as its
-/// channel was taken off the list stayed. Requests have other delays in each version, so each is also a planted
+/// channel was taken off the list stayed; people were told to have left who were on a node that had not said so yet. Requests have other delays in each version, so each is also a planted
 /// bug or a test on the wire.
 #[test]
 fn seeds_that_have_failed_come_right() {
