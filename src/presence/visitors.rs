@@ -34,9 +34,6 @@ struct Visitor {
     queued: bool,
     /// How often it stands in `lingering`.
     lingers: u32,
-    /// It lingers only because the store could not be told that it has gone. Whoever is not there any more is not put
-    /// there again for that.
-    overdue: bool,
 }
 
 impl Visitor {
@@ -45,9 +42,9 @@ impl Visitor {
         self.here || self.lingers > 0
     }
 
-    /// Whether the store is to have it.
+    /// Whether the store is to have it. Whoever only lingers stays there, and is not put there again where that was lost.
     fn is_wanted(&self) -> bool {
-        self.here || (self.lingers > 0 && !(self.overdue && self.stated == Stated::No))
+        self.here || (self.lingers > 0 && self.stated != Stated::No)
     }
 
     fn unstated(&self) -> bool {
@@ -104,15 +101,14 @@ pub struct Visitors {
 impl Visitors {
     /// The first socket of a visitor came, or its last one went.
     pub fn note(&mut self, id: VisitorId, here: bool, now: Instant, linger: Duration) {
-        let fresh =
-            Visitor { here: false, profile: None, stated: Stated::No, queued: false, lingers: 0, overdue: false };
+        let fresh = Visitor { here: false, profile: None, stated: Stated::No, queued: false, lingers: 0 };
         let visitor = self.all.entry(id).or_insert(fresh);
         let counted = visitor.counts();
         if visitor.here && !here && linger > Duration::ZERO {
             visitor.lingers += 1;
             self.lingering.push_back((now + linger, id));
         }
-        (visitor.here, visitor.overdue) = (here, visitor.overdue && !here);
+        visitor.here = here;
         self.counted = self.counted + usize::from(visitor.counts()) - usize::from(counted);
         self.look_at(id);
     }
@@ -145,10 +141,7 @@ impl Visitors {
     /// The store can be told again, after a while in which it could not. Those who linger may have come to other nodes
     /// meanwhile, which are about to say so.
     pub fn linger_on(&mut self, now: Instant, linger: Duration) {
-        for (at, id) in &mut self.lingering {
-            if let Some(visitor) = self.all.get_mut(id) {
-                visitor.overdue |= !visitor.here && *at <= now;
-            }
+        for (at, _) in &mut self.lingering {
             *at = (*at).max(now + linger);
         }
     }
@@ -364,20 +357,26 @@ mod tests {
     }
 
     #[test]
-    fn whoever_went_while_the_store_was_away_is_not_stated_again_where_all_was_lost() {
+    fn whoever_only_lingers_is_not_stated_again_where_all_was_lost() {
         let (mut visitors, start) = (Visitors::default(), Instant::now());
-        for (went, stated_again) in [(start, false), (start + LINGER * 5, true)] {
+        let back = start + LINGER * 5;
+        for went in [start, back] {
             visitors.note(ANN, true, start, LINGER);
             assert_eq!(state(&mut visitors), [(ANN, true)]);
             visitors.note(ANN, false, went, LINGER);
-            let back = start + LINGER * 5;
             visitors.linger_on(back, LINGER);
             visitors.lost();
-            assert_eq!(state(&mut visitors), if stated_again { vec![(ANN, true)] } else { vec![] });
+            assert_eq!(state(&mut visitors), []);
             visitors.tick(back + LINGER);
-            assert_eq!(state(&mut visitors), if stated_again { vec![(ANN, false)] } else { vec![] });
+            assert_eq!(state(&mut visitors), []);
             assert!(visitors.is_settled());
         }
+        visitors.note(ANN, true, start, LINGER);
+        assert_eq!(state(&mut visitors), [(ANN, true)]);
+        visitors.note(ANN, false, back, LINGER);
+        visitors.lost();
+        visitors.note(ANN, true, back, LINGER);
+        assert_eq!(state(&mut visitors), [(ANN, true)], "it has come back");
     }
 
     #[test]
