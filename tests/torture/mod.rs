@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `TORTURE_SECONDS` bounds a run by time instead, `TORTURE_ONLY=KeyLost,NodeKilled` leaves the other
-//! kinds out, and `TORTURE_LOG=1` tells each step. `TORTURE_LEAVES=1` ends a run where somebody who is here was told to have left.
+//! kinds out, and `TORTURE_LOG=1` tells each step.
 
 mod damage;
 mod faults;

@@ -310,10 +310,7 @@ impl World {
             if let Some(why) = self.sockets().find_map(|(_, visitor)| visitor.complaint()) {
                 return Err(why);
             }
-            // One cause of that is known and open; `tests/RESULTS.md` has it.
-            if std::env::var_os("TORTURE_LEAVES").is_some() {
-                self.nobody_left_falsely()?;
-            }
+            self.nobody_left_falsely()?;
             let late = looked_at - since > DEADLINE;
             let found = [self.agrees().await, self.lists_agree().await, self.whole().await];
             for (right, found) in right.iter_mut().zip(found) {
