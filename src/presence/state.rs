@@ -26,6 +26,8 @@ use crate::config::{self, Rules};
 const JOBS: usize = 64;
 /// How much longer visitors linger who are sent to another node: the pause that most are asked to make.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
+/// However short leases are, a node that the store refuses, or whose key is damaged, tries again only after a while.
+const LEAST_HOLD: Duration = Duration::from_secs(3);
 /// Channels that come off the list at once.
 const UNLISTED: usize = 512;
 
@@ -231,7 +233,7 @@ impl State {
 
     /// How long those are waited for who are missing from a list after data were lost.
     fn hold(&self) -> Duration {
-        self.config.lease + self.config.grace + self.config.heartbeat
+        LEAST_HOLD.max(self.config.lease + self.config.grace + self.config.heartbeat)
     }
 
     pub(super) fn next_repair(&mut self, now: Instant) -> Instant {
