@@ -16,6 +16,7 @@ pub enum Script {
     State,
     Visit,
     Repair,
+    Sweep,
     Other,
 }
 
@@ -61,10 +62,17 @@ impl Script {
             Self::Visit
         } else if says(b"-- Withdraws the shares of dead nodes") {
             Self::Repair
+        } else if says(b"-- Takes a dying number out of some of the people") {
+            Self::Sweep
         } else {
             Self::Other
         }
     }
+}
+
+/// Whether a script answered with a 0 at a place.
+fn is_zero(reply: &[u8], place: usize) -> bool {
+    matches!(wire::parse(reply), Some(Value::Array(words)) if words.get(place) == Some(&Value::BulkString(b"0".to_vec())))
 }
 
 impl World {
@@ -111,6 +119,7 @@ impl World {
             Script::State => self.watch_state(node, &keys, &arguments),
             Script::Visit => self.watch_visit(words[3 + keys.len() + 1], &arguments, reply),
             Script::Repair => self.watch_repair(node, &arguments, now),
+            Script::Sweep => self.watch_sweep(words[3 + keys.len() + 1], reply),
             Script::Other => {}
         }
     }
@@ -132,15 +141,18 @@ impl World {
         }
     }
 
+    /// A number is free after the last page of a sweep, and nobody knows any more what was stated under it.
+    fn watch_sweep(&mut self, number: &[u8], reply: &[u8]) {
+        if is_zero(reply, 4) {
+            self.stamps.retain(|(_, swept), _| swept != number);
+        }
+    }
+
     /// No batch of visitors is carried out after a later one under the same number.
     fn watch_visit(&mut self, number: &[u8], arguments: &[String], reply: &[u8]) {
         let (key, stamp) = ((arguments[0].clone(), number.to_vec()), arguments[3].parse().unwrap_or(0));
         let before = self.stamps.insert(key.clone(), stamp).unwrap_or(0);
-        let count = match wire::parse(reply) {
-            Some(Value::Array(words)) => words.into_iter().nth(4),
-            _ => None,
-        };
-        if count == Some(Value::BulkString(b"0".to_vec())) {
+        if is_zero(reply, 4) {
             // The number is free again, and nobody knows any more what was stated under it.
             self.stamps.remove(&key);
         }

@@ -315,7 +315,9 @@ impl World {
         }
         let expelled = self.nodes[index].as_mut().map(|node| std::mem::take(&mut node.expelled)).unwrap_or_default();
         for channel in expelled {
-            let told_before = self.freed.get(&channel).is_some_and(|at| self.now < at + TIMEOUT);
+            // A node that was paused hears late of what it was told.
+            let until = |at: &u64| (at + TIMEOUT).max(self.disturbed[index].until);
+            let told_before = self.freed.get(&channel).is_some_and(|at| self.now < until(at));
             if !self.tainted.contains(&channel) && !told_before {
                 self.fail(format!("node {index} sent everybody away from {}", CHANNELS[channel]));
             }

@@ -156,9 +156,11 @@ impl Fault {
             }
             NodeFrozen => {
                 world.note(format!("node {place} is frozen"));
+                // When it goes on, it first says whom it had, and only then hears who went meanwhile.
+                let had = world.people_at(place);
                 world.signal_node(place, Signal::STOP);
                 churn(world, 6_000).await;
-                world.excuse(place);
+                world.excuse(&had | &world.people_at(place));
             }
             NodeStopped => {
                 world.note(format!("node {place} is stopped"));
@@ -290,7 +292,7 @@ impl Fault {
         }
         churn(world, 6_000).await;
         if which.len() < NODES {
-            world.excuse(place);
+            world.excuse(world.people_at(place));
         }
         // What a stalled connection held back arrives late, or is lost with it.
         if mode != Mode::Cut && world.rng.bool() {

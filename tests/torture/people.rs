@@ -53,11 +53,14 @@ impl World {
         self.people.on_room = now;
     }
 
-    /// A node is away for longer than its lease, perhaps: so is everybody on it, until it is back.
-    pub fn excuse(&mut self, place: usize) {
-        let there: BTreeSet<u32> =
-            self.sockets().filter(|(at, _)| *at == place).map(|(_, visitor)| visitor.who).collect();
-        for who in there {
+    /// Who has a socket at a place.
+    pub fn people_at(&self, place: usize) -> BTreeSet<u32> {
+        self.sockets().filter(|(at, _)| *at == place).map(|(_, visitor)| visitor.who).collect()
+    }
+
+    /// A node is away for longer than its lease, perhaps: so are these people, until it is back.
+    pub fn excuse(&mut self, people: BTreeSet<u32>) {
+        for who in people {
             *self.people.gone.entry(name(who)).or_default() += 1;
         }
     }
@@ -74,9 +77,7 @@ impl World {
         let now = self.whereabouts();
         let stayed: BTreeSet<u32> = now.intersection(before).map(|(_, who)| *who).collect();
         let moved: BTreeSet<u32> = now.iter().map(|(_, who)| *who).filter(|who| !stayed.contains(who)).collect();
-        for who in moved {
-            *self.people.gone.entry(name(who)).or_default() += 1;
-        }
+        self.excuse(moved);
     }
 
     /// `Ok` where each socket that is told of the room holds the list of all who are on it.
