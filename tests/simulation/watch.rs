@@ -119,7 +119,7 @@ impl World {
             Script::State => self.watch_state(node, &keys, &arguments),
             Script::Visit => self.watch_visit(words[3 + keys.len() + 1], &arguments, reply),
             Script::Repair => self.watch_repair(node, &arguments, now),
-            Script::Sweep => self.watch_sweep(words[3 + keys.len() + 1], reply),
+            Script::Sweep => self.watch_sweep(words[3 + keys.len()], reply),
             Script::Other => {}
         }
     }
