@@ -71,6 +71,10 @@ impl World {
             let shares = tally.iter().chain([&people]).map(|share| i128::from(*share)).sum();
             same("the shares", shares, i128::from(number))?;
             same("own", self.redis.get(&key(channel, "own")).await?, Some(number))?;
+            if kind == Kind::Members {
+                let listed: i64 = self.redis.run(&["HLEN", &key(channel, "members")]).await?;
+                same("the members in the store", listed, people + 1)?;
+            }
         }
         Ok(())
     }
