@@ -29,12 +29,15 @@ export const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 4003, 4005]);
 // What is said of a channel that is joined all the same.
 const JOINED = new Set(["not_counted", "too_many_followed", "not_an_ordered_set", "board_too_large"]);
 
+// Whether a channel was refused, so that it is not joined.
+const isOff = ({ error }) => error !== undefined && !JOINED.has(error.code);
+
 export class Link {
   #url;
   #visitor;
   #listeners = new Set();
   #channels = new Map(); // channel -> { asked: mode sent, member: whom it was asked to follow; count, board,
-  // place, members: the last ones; error: its refusal; off: whether that means that it was not joined }
+  // place, members: the last ones; error: its refusal }
   #state = { name: "connecting" };
   #socket = null;
   #everOpen = false;
@@ -172,7 +175,7 @@ export class Link {
     // A change of mode is a leave and a join, so that no server has to guess what the second one means.
     const left = [...this.#channels].filter(([channel, { asked }]) => wanted.get(channel) !== asked);
     for (const [channel] of left) this.#channels.delete(channel);
-    const joined = left.filter(([, { off }]) => !off).map(([channel]) => channel);
+    const joined = left.filter(([, known]) => !isOff(known)).map(([channel]) => channel);
     if (joined.length > 0) this.#send({ unsubscribe: joined });
   }
 
@@ -275,7 +278,7 @@ export class Link {
   // After a sleep or a change of network a socket may be dead and still look open. Joining a channel again
   // changes nothing and is answered, so an answer, or any other frame, shows that it lives.
   #probe() {
-    const joined = [...this.#channels].find(([, { off }]) => !off);
+    const joined = [...this.#channels].find(([, known]) => !isOff(known));
     if (!joined || this.#timers.probe) return;
     const [channel, { asked }] = joined;
     this.#send({ [asked]: [channel] });
@@ -327,8 +330,8 @@ export class Link {
 
   // Asks once more for what was refused for one of these reasons.
   #askAgain(...codes) {
-    for (const [channel, { error, off }] of this.#channels) {
-      if (off && codes.includes(error.code)) this.#channels.delete(channel);
+    for (const [channel, { error }] of this.#channels) {
+      if (codes.includes(error?.code)) this.#channels.delete(channel);
     }
     this.#settle();
   }
@@ -341,7 +344,6 @@ export class Link {
     const known = this.#channels.get(channel);
     if (known && !publish) {
       known.error = error;
-      known.off = !JOINED.has(code);
       if (code === "rate_limited" && !this.#timers.again) {
         this.#timer("again", AGAIN * (1 + Math.random()), () => this.#askAgain(code));
       }

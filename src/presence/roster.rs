@@ -350,6 +350,7 @@ mod tests {
         roster.read(roll(8, &[]), now + HOLD, HOLD);
         assert_eq!(shown(&mut roster), Some(0), "and from then on, whoever has left is told at once");
     }
+
     /// What is published as a list changes, from one mark to the next.
     fn news(epoch: &str, turn: u64, marks: [&str; 2], body: &[u8]) -> Bytes {
         [format!("{epoch} {turn} {} {} ef\n", marks[0], marks[1]).as_bytes(), body].concat().into()

@@ -215,3 +215,13 @@ for (const [error, leaves] of [
   const left = socket().sent.flatMap(({ unsubscribe = [] }) => unsubscribe);
   assert.deepEqual(left, leaves ? ["b"] : [], error.code);
 }
+
+// A board that is shown after all is not asked for again.
+{
+  const { link, socket } = await join();
+  socket().opens();
+  socket().hears({ error: { code: "rate_limited", channel: "a", message: "" } });
+  socket().hears({ channel: "a", board: [["ann", 1]], size: 1 });
+  await pass(60_000);
+  assert.deepEqual([socket().sent, link.known("a").error], [[], undefined]);
+}
