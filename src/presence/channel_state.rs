@@ -346,6 +346,11 @@ impl ChannelState {
         self.repair = self.repair.min(now + TRY_AGAIN);
     }
 
+    /// The next repair is later.
+    pub fn put_off_repair(&mut self, by: Duration) {
+        self.repair += by;
+    }
+
     /// The total was found missing.
     pub fn repair_now(&mut self, now: Instant) {
         self.repair = self.repair.min(now);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::belief::Belief;
 use super::effect::{Job, Outcome, StepJob};
 use super::lease::NodeId;
-use super::scripts::{ScriptReply, Scripts, Store};
+use super::scripts::{ScriptReply, Scripts, Store, Upkeep};
 use super::step::Step;
 use super::{looks, members_read};
 use crate::backplane::Error;
@@ -63,10 +63,12 @@ impl<S: Store> Context<S> {
 
     async fn step(&self, name: &str, job: &mut StepJob) -> Result<ScriptReply, Error> {
         let scripts = &self.scripts;
-        if job.list {
+        // In a cluster, the node's list is elsewhere than the channel.
+        let (sharded, mut list) = (job.strangers.is_some(), job.list);
+        if sharded && std::mem::take(&mut list) {
             match scripts.list(&job.id, name, job.end).await {
-                // In a cluster, whoever reaps this node finds the share as a stranger's.
-                Err(Error::Down | Error::Lost(_)) if job.strangers.is_some() => job.list = false,
+                // Whoever reaps this node finds the share as a stranger's.
+                Err(Error::Down | Error::Lost(_)) => job.list = false,
                 listed => {
                     if !listed? {
                         return Ok(ScriptReply::Late);
@@ -75,9 +77,11 @@ impl<S: Store> Context<S> {
             }
         }
         match job.step {
-            Step::State => scripts.state(name, job.exact, job.ours, &job.id, job.number, job.end, &job.olds).await,
+            Step::State => {
+                scripts.state(name, job.exact, job.ours, &job.id, job.number, job.end, &job.olds, list).await
+            }
             Step::Visit => match &job.batch {
-                Some(batch) => scripts.visit(name, job, batch).await,
+                Some(batch) => scripts.visit(name, job, batch, list).await,
                 None => Ok(ScriptReply::Late),
             },
             Step::Read => scripts.read(name, job.exact, belief(job)).await,
@@ -85,6 +89,14 @@ impl<S: Store> Context<S> {
             Step::Unset => scripts.unset(name).await.map(|()| ScriptReply::Late),
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
+                if !sharded {
+                    // All that it is for at once, unless it finds that somebody is no node.
+                    let upkeep = Upkeep { list: list.then_some(job.end), strangers: job.may_reap };
+                    match scripts.keep_up(name, job.exact, belief(job), job.members, upkeep).await? {
+                        ScriptReply::Strangers => {}
+                        reply => return Ok(reply),
+                    }
+                }
                 let dead = if job.may_reap { self.dead(name, job).await? } else { Vec::new() };
                 let reply = scripts.repair(name, job.exact, belief(job), job.members, &dead).await?;
                 if matches!(reply, ScriptReply::Total { dying: true, .. }) && !dead.is_empty() {

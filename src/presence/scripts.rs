@@ -84,6 +84,17 @@ pub enum ScriptReply {
     Lost,
     /// The key is not the count's.
     Foreign,
+    /// Somebody with a share is no node; nothing was done.
+    Strangers,
+}
+
+/// What a repair does beside its work, on one server.
+#[derive(Debug, Clone, Copy)]
+pub struct Upkeep {
+    /// The end of the lease, where the channel is put into the node's list.
+    pub list: Option<i64>,
+    /// Whether it looks for others that are no nodes.
+    pub strangers: bool,
 }
 
 /// The answer to a heartbeat.
@@ -145,7 +156,7 @@ impl<S: Store> Scripts<S> {
     }
 
     /// States what `id` has on `channel`, and takes out what its older ids had. `ours`: it has a share
-    /// there already, so the key is not somebody else's.
+    /// there already, so the key is not somebody else's. `list`: as [`Self::list`] in the same step, on one server.
     #[expect(clippy::too_many_arguments, reason = "one a script argument")]
     pub async fn state(
         &self,
@@ -156,11 +167,12 @@ impl<S: Store> Scripts<S> {
         number: u64,
         end: i64,
         olds: &[NodeId],
+        list: bool,
     ) -> Result<ScriptReply, Error> {
         let (number, end) = (decimal(number), decimal(end));
-        let mut arguments = vec![id.as_bytes(), &number, &end, flag(exact), flag(ours)];
+        let mut arguments = vec![id.as_bytes(), &number, &end, flag(exact), flag(ours), entered(channel, list)];
         arguments.extend(olds.iter().map(NodeId::as_bytes));
-        self.on(&self.sources.state, channel, &arguments).await
+        self.listing(&self.sources.state, channel, list.then_some(id), &arguments).await?.answer()
     }
 
     /// Withdraws the shares of `dead` on `channel`, and lifts a total that is missing or too low, unless
@@ -173,13 +185,40 @@ impl<S: Store> Scripts<S> {
         members: Option<MembersRule>,
         dead: &[NodeId],
     ) -> Result<ScriptReply, Error> {
+        self.repair_with(channel, exact, belief, members, dead, None).await
+    }
+
+    /// As [`Self::repair`], of nobody's share yet, and in the same step what else a repair is for.
+    pub async fn keep_up(
+        &self,
+        channel: &str,
+        exact: bool,
+        belief: Belief<'_>,
+        members: Option<MembersRule>,
+        upkeep: Upkeep,
+    ) -> Result<ScriptReply, Error> {
+        self.repair_with(channel, exact, belief, members, &[], Some(upkeep)).await
+    }
+
+    async fn repair_with(
+        &self,
+        channel: &str,
+        exact: bool,
+        belief: Belief<'_>,
+        members: Option<MembersRule>,
+        dead: &[NodeId],
+        upkeep: Option<Upkeep>,
+    ) -> Result<ScriptReply, Error> {
         let share = belief.share.map_or(Vec::new(), decimal);
         let (number, stamp) = owner::confirmed(belief.visitors);
         let (most, bytes) = bounds(members);
+        let strangers = flag(upkeep.is_some_and(|upkeep| upkeep.strangers));
+        let list = upkeep.and_then(|upkeep| upkeep.list);
+        let end = list.map_or(Vec::new(), decimal);
         let mut arguments = vec![belief.id.as_bytes(), &share, flag(exact), &number, &stamp];
-        arguments.extend([belief.epoch.as_bytes(), &most, &bytes]);
+        arguments.extend([belief.epoch.as_bytes(), &most, &bytes, strangers, &end, entered(channel, list.is_some())]);
         arguments.extend(dead.iter().map(NodeId::as_bytes));
-        self.on(&self.sources.repair, channel, &arguments).await
+        self.listing(&self.sources.repair, channel, upkeep.map(|_| belief.id), &arguments).await?.answer()
     }
 
     /// The total of `channel` as it stands; a missing key is 0.
@@ -256,24 +295,36 @@ impl<S: Store> Scripts<S> {
     }
 
     async fn on(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<ScriptReply, Error> {
-        let reply = self.ask(script, channel, arguments).await?;
-        reply.known().ok_or_else(|| Error::Reply(format!("{} {}", reply.word, reply.total)))
+        self.ask(script, channel, arguments).await?.answer()
     }
 
     /// Runs a script on a channel's keys.
     pub(super) async fn ask(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<Reply, Error> {
-        let keys = &self.keys;
+        self.listing(script, channel, None, arguments).await
+    }
+
+    /// As [`Self::ask`], and also on the nodes and on the channels of this one, which are elsewhere in a cluster.
+    pub(super) async fn listing(
+        &self,
+        script: &Script,
+        channel: &str,
+        node: Option<&NodeId>,
+        arguments: &[&[u8]],
+    ) -> Result<Reply, Error> {
+        let keys_of = &self.keys;
         let all = [
-            keys.total(channel),
-            keys.tally(channel),
-            keys.own(channel),
-            keys.people(channel),
-            keys.owner(channel),
-            keys.members(channel),
-            keys.dead(channel),
+            keys_of.total(channel),
+            keys_of.tally(channel),
+            keys_of.own(channel),
+            keys_of.people(channel),
+            keys_of.owner(channel),
+            keys_of.members(channel),
+            keys_of.dead(channel),
         ];
         // On one server, an ended lease is as good as a tombstone.
-        let keys: Vec<&[u8]> = all.iter().take(if self.sharded { 7 } else { 6 }).map(String::as_bytes).collect();
+        let mut keys: Vec<&[u8]> = all.iter().take(if self.sharded { 7 } else { 6 }).map(String::as_bytes).collect();
+        let (nodes, list) = (keys_of.nodes(), node.map(|id| keys_of.node(id.as_bytes())));
+        keys.extend(list.iter().flat_map(|list| [nodes.as_bytes(), &list[..]]));
         let reply: Vec<String> = read(self.run(script, &keys, arguments).await?)?;
         let mut words = reply.into_iter();
         let mut next = || words.next().unwrap_or_default();
@@ -284,7 +335,9 @@ impl<S: Store> Scripts<S> {
     /// Runs a script by its hash, and sends the whole of it where the store does not know it yet.
     pub(super) async fn run(&self, script: &Script, keys: &[&[u8]], arguments: &[&[u8]]) -> Result<Value, Error> {
         let call = |name: &str, source: &str| {
-            let mut command = cmd(name);
+            let bytes = keys.iter().chain(arguments).map(|part| part.len()).sum::<usize>();
+            let mut command = Cmd::with_capacity(3 + keys.len() + arguments.len(), 64 + source.len() + bytes);
+            command.arg(name);
             command.arg(source).arg(keys.len()).arg(keys).arg(arguments);
             command
         };
@@ -295,6 +348,11 @@ impl<S: Store> Scripts<S> {
             reply => reply,
         }
     }
+}
+
+/// How a script is told to put a channel into the node's list.
+pub(super) fn entered(channel: &str, list: bool) -> &[u8] {
+    if list { channel.as_bytes() } else { b"" }
 }
 
 /// What a script is told of how long a list may be that is published.
@@ -347,6 +405,10 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    fn answer(&self) -> Result<ScriptReply, Error> {
+        self.known().ok_or_else(|| Error::Reply(format!("{} {}", self.word, self.total)))
+    }
+
     /// What all scripts may answer.
     pub fn known(&self) -> Option<ScriptReply> {
         Some(match (self.word.as_str(), self.total.parse()) {
@@ -363,6 +425,7 @@ impl Reply {
             ("lost", _) => ScriptReply::Lost,
             ("taken", _) => ScriptReply::Taken,
             ("foreign", _) => ScriptReply::Foreign,
+            ("strangers", _) => ScriptReply::Strangers,
             _ => return None,
         })
     }

@@ -30,12 +30,13 @@ pub struct Sources {
 /// A script on a channel's count, behind what all of those begin with, and those on visitors too.
 macro_rules! on_count {
     ($file:literal) => {
-        Script::new(concat!(include_str!("lua/count.lua"), include_str!($file)))
+        Script::new(concat!(include_str!("lua/enter.lua"), include_str!("lua/count.lua"), include_str!($file)))
     };
 }
 macro_rules! on_people {
     ($file:literal) => {
         Script::new(concat!(
+            include_str!("lua/enter.lua"),
             include_str!("lua/count.lua"),
             include_str!("lua/members.lua"),
             include_str!("lua/people.lua"),
@@ -60,7 +61,7 @@ impl Sources {
             sweep: on_people!("lua/sweep.lua"),
             members: Script::new(include_str!("lua/members_read.lua")),
             unset: on_count!("lua/unset.lua"),
-            list: Script::new(include_str!("lua/list.lua")),
+            list: Script::new(concat!(include_str!("lua/enter.lua"), include_str!("lua/list.lua"))),
             heartbeat: Script::new(include_str!("lua/heartbeat.lua")),
         }
     }

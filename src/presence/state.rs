@@ -154,9 +154,12 @@ impl State {
         }
     }
 
-    /// This node sends its clients elsewhere: visitors linger until they had the time to get there.
+    /// This node sends its clients elsewhere: visitors linger until they had the time to get there. It is about to
+    /// go, and so leaves out one round of repairs.
     pub fn stay(&mut self) {
-        self.staying = true;
+        if !std::mem::replace(&mut self.staying, true) {
+            self.channels.values_mut().for_each(|channel| channel.put_off_repair(self.config.repair));
+        }
     }
 
     /// This node leaves: nobody is here any more, and what it has stated is to be withdrawn.

@@ -339,7 +339,7 @@ impl State {
             }
             // See [`ChannelState::visited`].
             ScriptReply::Lost | ScriptReply::Taken if job.step == Step::Visit => {}
-            ScriptReply::Taken | ScriptReply::Visited { .. } => {}
+            ScriptReply::Taken | ScriptReply::Visited { .. } | ScriptReply::Strangers => {}
             ScriptReply::Lost if current => {
                 self.with(name, ChannelState::lost);
                 self.tell(News::ShareLost(name.clone()));

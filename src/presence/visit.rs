@@ -4,7 +4,7 @@ use super::effect::StepJob;
 use super::lease::NodeId;
 use super::member::Profile;
 use super::owner::{dying_of, is_dying};
-use super::scripts::{ScriptReply, Scripts, Store, bounds, decimal, flag};
+use super::scripts::{ScriptReply, Scripts, Store, bounds, decimal, entered, flag};
 use super::visitors::Batch;
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
@@ -16,7 +16,8 @@ const PAGE: &[u8] = b"500";
 
 impl<S: Store> Scripts<S> {
     /// States a batch of visitors, and takes over what the node's older ids had.
-    pub async fn visit(&self, channel: &str, job: &StepJob, batch: &Batch) -> Result<ScriptReply, Error> {
+    /// `list`: as [`Self::list`] in the same step, on one server.
+    pub async fn visit(&self, channel: &str, job: &StepJob, batch: &Batch, list: bool) -> Result<ScriptReply, Error> {
         let (from, to, end) = (decimal(batch.from), decimal(batch.to), decimal(job.end));
         let olds = decimal(job.olds.len());
         let changes: Vec<Vec<u8>> = batch
@@ -34,10 +35,10 @@ impl<S: Store> Scripts<S> {
         let (most, bytes) = bounds(job.members);
         let mut arguments: Vec<&[u8]> = vec![job.id.as_bytes(), &batch.number, &from, &to, &end];
         arguments.extend([flag(job.exact), flag(job.ours), BUDGET, flag(job.members.is_some())]);
-        arguments.extend([job.epoch.as_bytes(), job.secret.as_bytes(), &most, &bytes, &olds]);
+        arguments.extend([job.epoch.as_bytes(), job.secret.as_bytes(), &most, &bytes, &olds, entered(channel, list)]);
         arguments.extend(job.olds.iter().map(NodeId::as_bytes));
         arguments.extend(changes.iter().map(Vec::as_slice));
-        let reply = self.ask(&self.sources.visit, channel, &arguments).await?;
+        let reply = self.listing(&self.sources.visit, channel, list.then_some(&job.id), &arguments).await?;
         let [count, done, epoch, secret] = &reply.more;
         match (reply.known(), count.parse().ok(), done.parse().ok()) {
             (Some(known @ (ScriptReply::Total { .. } | ScriptReply::Unusable { .. })), Some(count), Some(done)) => {

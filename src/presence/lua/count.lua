@@ -4,8 +4,8 @@
 -- people, and `own` says how much of it the total holds already, so that only the difference is added,
 -- whatever was lost.
 -- The keys are read and checked here, before anything is written; what follows cannot fail midway.
--- KEYS: the total, the tally, own, people, owner, members; in a cluster, also the dead.
-local TOTAL, TALLY, OWN, PEOPLE, OWNER, DEAD = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[7]
+-- KEYS: the total, the tally, own, people, owner, members; in a cluster, also the dead as the last one.
+local TOTAL, TALLY, OWN, PEOPLE, OWNER, DEAD = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], #KEYS == 7 and KEYS[7]
 -- Lua's numbers hold every integer up to 2^53. No node has a billion sockets.
 local MOST, MOST_SHARE = 9007199254740992, 1000000000
 

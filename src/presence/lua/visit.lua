@@ -4,18 +4,18 @@
 --       there is none), the stamp of this batch, the end of the lease as last confirmed, "1" if the
 --       channel is named exactly, "1" if the node has a share here already, the longest time in ms, "1" if
 --       a list of members is kept, the epoch of the one that the node's visitors are on, a secret for a new
---       one, the most members and bytes of news that are published, how many older ids of the node follow,
---       these, then the visitors, each once, with + or - in front and what the list has of them behind, first
---       those that left.
+--       one, the most members and bytes of news that are published, how many older ids of the node follow, the
+--       channel if it is to be in the node's list, these ids, then the visitors, each once, with + or - in
+--       front and what the list has of them behind, first those that left.
+-- KEYS: on one server, where it is to be in that list, also the nodes and the node's channels.
 -- Returns what `finish` does, how many visitors the node has under its number, how many of the changes were
 -- made, and the epoch and the secret of the list; or late, if the lease has ended; gone, if the node is dead
--- here; foreign, if the key is not
--- a count; taken, if the number is another node's; lost, if the store has not what the node has stated.
+-- here; foreign, if the key is not a count; taken, if the number is another node's; lost, if the store has not what the node has stated.
 local node, number, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local exact, listed, first = ARGV[6] == '1', ARGV[9] == '1', 15 + tonumber(ARGV[14])
+local exact, listed, first = ARGV[6] == '1', ARGV[9] == '1', 16 + tonumber(ARGV[14])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if now > tonumber(ARGV[5]) then
+if not enter(KEYS[8], ARGV[15], ARGV[5]) then
   return {'late', '', '0', '', '0', '0', '', ''}
 end
 if gone(node) then
@@ -33,7 +33,7 @@ local function answer(word, count, made)
 end
 
 local mine = {[node] = true}
-for i = 15, first - 1 do
+for i = 16, first - 1 do
   mine[ARGV[i]] = true
   put(ARGV[i], 0)
   bury(ARGV[i])
