@@ -200,7 +200,7 @@ async fn a_server_with_twenty_thousand_channels_withdraws_them_all_as_it_stops()
     node.signal(Signal::TERM);
     eventually("it has ended", Duration::from_secs(20) + SOON, || async { same("ended", node.has_ended(), true) })
         .await;
-    println!("the stop took {:?} of processor time", node.cpu_time() - before);
+    println!("the stop took {:?} of processor time\n{:?}", node.cpu_time() - before, node.log.lines_with("stopped"));
     assert_eq!(node.exit(SOON).await.code(), Some(0));
     let keys: Vec<String> = redis.must(&["KEYS", "*"]).await;
     let left: Vec<_> = keys.iter().filter(|key| key.starts_with("page:") || key.contains("{page:")).collect();
