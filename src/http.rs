@@ -28,7 +28,6 @@ mod reply;
 pub mod routes;
 mod stream;
 mod takeover;
-mod verification;
 mod visitor;
 
 pub use context::App;

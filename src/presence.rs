@@ -31,6 +31,7 @@ mod report;
 pub mod roster;
 pub mod roster_news;
 mod schedule;
+pub mod script_reply;
 pub mod scripts;
 mod scrub;
 mod sources;

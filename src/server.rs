@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::auth::Tokens;
+use crate::auth::{Tokens, Verification};
 use crate::backplane::{Client, Keys, Subscriber};
 use crate::boards::{Trending, boards};
 use crate::config::{self, Config, Listen, Loaded, Overrides};
@@ -207,6 +207,7 @@ impl Node {
         let registry = Arc::new(Registry::new(presence.clone(), boards, rules, max_frame));
 
         let tokens = Arc::new(Tokens::new(config.auth.verifier.clone(), config.auth.is_on()));
+        let verification = Arc::new(Verification::start(tokens.clone()));
         let (mut hosting, stop_store, store_pulse) = (JoinSet::new(), host.stopper(), host.pulse());
         hosting.spawn(host.run(serving, commands.link(), config.redis.shown()));
         let mut counting = JoinSet::new();
@@ -218,10 +219,10 @@ impl Node {
         background.spawn(feed.clone().keep_up());
 
         let Workers { lanes, deliveries, orders, running: workers, mut pulses } =
-            Workers::start(config, &registry, &tokens, &publisher, &metrics)?;
+            Workers::start(config, &registry, &verification, &publisher, &metrics)?;
         pulses.push(store_pulse);
         let repair = config.presence.repair;
-        let revocations = Revocations::new(tokens.clone(), commands, &keys, feed.clone(), deliveries.clone(), repair);
+        let revocations = Revocations::new(tokens, commands, &keys, feed.clone(), deliveries.clone(), repair);
         let revoked = revocations.announced();
         background.spawn(revocations.run());
         let router = Router {
@@ -241,7 +242,8 @@ impl Node {
             revoked,
         };
         background.spawn(router.run());
-        let app = Arc::new(App::new(config.clone(), descriptors, registry.clone(), tokens, publisher, metrics.clone()));
+        let app =
+            Arc::new(App::new(config.clone(), descriptors, registry.clone(), verification, publisher, metrics.clone()));
         background.spawn(key_refresh::keep_fresh(app.clone()));
         Ok(Self {
             app,

@@ -6,6 +6,7 @@
 //! disturbs nobody else.
 
 mod actions;
+mod checks;
 pub mod close_code;
 mod drain;
 mod event_loop;

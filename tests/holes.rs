@@ -22,9 +22,13 @@ const OWNER: &str = "headcount:v1:{users:count}:owner";
 const MEMBERS: &str = "headcount:v1:{users:count}:members";
 const KEYS: [&str; 6] = [COUNT, TALLY, OWN, PEOPLE, OWNER, MEMBERS];
 
-const STATE: &str =
-    concat!(include_str!("../src/presence/lua/count.lua"), include_str!("../src/presence/lua/state.lua"));
+const STATE: &str = concat!(
+    include_str!("../src/presence/lua/enter.lua"),
+    include_str!("../src/presence/lua/count.lua"),
+    include_str!("../src/presence/lua/state.lua")
+);
 const REPAIR: &str = concat!(
+    include_str!("../src/presence/lua/enter.lua"),
     include_str!("../src/presence/lua/count.lua"),
     include_str!("../src/presence/lua/members.lua"),
     include_str!("../src/presence/lua/people.lua"),
@@ -108,11 +112,51 @@ async fn a_statement_that_arrives_after_its_lease_ended_changes_nothing() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
     let end = now(&redis).await + 60_000;
-    let in_time = run(&redis, STATE, &KEYS, &["a", "5", &end.to_string(), "1", "0"]).await;
+    let in_time = run(&redis, STATE, &KEYS, &["a", "5", &end.to_string(), "1", "0", ""]).await;
     assert_eq!((word(&in_time), redis.get(COUNT).await), ("ok".into(), Ok(Some(5))));
     let past = now(&redis).await - 1;
-    let late = run(&redis, STATE, &KEYS, &["a", "9", &past.to_string(), "1", "1"]).await;
+    let late = run(&redis, STATE, &KEYS, &["a", "9", &past.to_string(), "1", "1", ""]).await;
     assert_eq!((word(&late), redis.get(COUNT).await), ("late".into(), Ok(Some(5))));
+}
+
+#[tokio::test]
+async fn a_channel_is_listed_in_the_step_that_states_it_and_not_after_the_lease_ended() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let list = "headcount:v1:node:a";
+    let keys = [&KEYS[..], &[NODES, list]].concat();
+    let past = (now(&redis).await - 1).to_string();
+    let late = run(&redis, STATE, &keys, &["a", "5", &past, "1", "0", COUNT]).await;
+    let listed: Vec<String> = redis.must(&["SMEMBERS", list]).await;
+    assert_eq!((word(&late), redis.get(COUNT).await, listed), ("late".into(), Ok(None), vec![]));
+    let end = (now(&redis).await + 60_000).to_string();
+    for damaged in [false, true] {
+        if damaged {
+            redis.must::<Value>(&["SET", list, "no set"]).await;
+        }
+        let stated = run(&redis, STATE, &keys, &["a", "5", &end, "1", "0", COUNT]).await;
+        let listed: Vec<String> = redis.must(&["SMEMBERS", list]).await;
+        assert_eq!((word(&stated), redis.get(COUNT).await, listed), ("ok".into(), Ok(Some(5)), vec![COUNT.into()]));
+    }
+}
+
+#[tokio::test]
+async fn a_repair_that_finds_somebody_who_is_no_node_does_nothing_unless_all_nodes_were_lost() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let end = (now(&redis).await + 60_000).to_string();
+    for id in ["me", "dead"] {
+        run(&redis, STATE, &KEYS, &[id, "2", &end, "1", "0", ""]).await;
+    }
+    redis.must::<Value>(&["SET", COUNT, "1"]).await;
+    let keys = [&KEYS[..], &[NODES, "headcount:v1:node:me"]].concat();
+    let repair = || run(&redis, REPAIR, &keys, &["me", "2", "1", "", "", "", "0", "0", "1", "", ""]);
+    redis.must::<Value>(&["ZADD", NODES, "1", "me"]).await;
+    assert_eq!((word(&repair().await), redis.get(COUNT).await), ("strangers".into(), Ok(Some(1))));
+    redis.must::<Value>(&["DEL", NODES]).await;
+    assert_eq!((word(&repair().await), redis.get(COUNT).await), ("ok".into(), Ok(Some(4))));
+    redis.must::<Value>(&["ZADD", NODES, "1", "me", "1", "dead"]).await;
+    assert_eq!((word(&repair().await), redis.get(COUNT).await), ("ok".into(), Ok(Some(4))));
 }
 
 #[tokio::test]
@@ -121,11 +165,11 @@ async fn stating_a_number_twice_changes_nothing_and_older_ids_are_taken_out_in_t
     let redis = Redis::start().await;
     let end = (now(&redis).await + 60_000).to_string();
     for _ in 0..3 {
-        run(&redis, STATE, &KEYS, &["old", "5", &end, "1", "0"]).await;
+        run(&redis, STATE, &KEYS, &["old", "5", &end, "1", "0", ""]).await;
     }
     assert_eq!(redis.get(COUNT).await, Ok(Some(5)));
     for _ in 0..3 {
-        run(&redis, STATE, &KEYS, &["new", "6", &end, "1", "1", "old"]).await;
+        run(&redis, STATE, &KEYS, &["new", "6", &end, "1", "1", "", "old"]).await;
     }
     let tally: Vec<String> = redis.must(&["HGETALL", TALLY]).await;
     assert_eq!((redis.get(COUNT).await, tally), (Ok(Some(6)), vec!["new".into(), "6".into()]));
@@ -151,7 +195,7 @@ async fn two_reapers_at_once_withdraw_a_dead_node_once() {
     count_is(&redis, &[&clients[0], &clients[1]], 2).await;
     leave_a_dead_node(&redis, "dead", &[(COUNT, "7")]).await;
     // Beside the two nodes, withdraw it by hand as well, several times at once.
-    let by_hand = || run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", "dead"]);
+    let by_hand = || run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", "0", "", "", "dead"]);
     tokio::join!(by_hand(), by_hand(), by_hand());
     nobody_is_dead(&redis, 2).await;
     count_is(&redis, &[&clients[0], &clients[1]], 2).await;
@@ -163,7 +207,7 @@ async fn a_reaper_that_dies_midway_is_followed_by_another() {
     let redis = Redis::start().await;
     // The dead reaper had withdrawn the one channel and not the other, nor struck the node.
     leave_a_dead_node(&redis, "dead", &[(COUNT, "7"), ("page:/a", "3")]).await;
-    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", "dead"]).await;
+    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", "0", "", "", "dead"]).await;
     assert_eq!(redis.get(COUNT).await, Ok(Some(0)));
 
     let node = quick(&redis).await;
@@ -192,7 +236,7 @@ async fn a_node_that_wakes_while_it_is_reaped_is_counted_once() {
     })
     .await;
     // A reaper has withdrawn the tally, and not yet struck the node.
-    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", &ids[0]]).await;
+    run(&redis, REPAIR, &KEYS, &["me", "", "1", "", "", "", "0", "0", "0", "", "", &ids[0]]).await;
     assert_eq!(redis.get(COUNT).await, Ok(Some(0)));
     node.thaw();
 

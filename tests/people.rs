@@ -208,7 +208,7 @@ async fn nodes_that_count_sockets_and_nodes_that_count_visitors_share_a_total() 
     let mut store = Store::of(&redis).await;
     let mut draw = fastrand::Rng::with_seed(1);
     let (mut node, mut other) = (Node::new(&mut draw, true), Node::new(&mut draw, true));
-    store.run(STATE, &[b"sockets", b"5", NEVER, b"0", b"0"]).await;
+    store.run(STATE, &[b"sockets", b"5", NEVER, b"0", b"0", b""]).await;
     for who in 0..3 {
         node.visitors.note(visitor(who), true, Instant::now(), Duration::ZERO);
         other.visitors.note(visitor(who + 1), true, Instant::now(), Duration::ZERO);

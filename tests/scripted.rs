@@ -11,6 +11,7 @@ use crate::support::redis::Redis;
 macro_rules! script {
     ($file:literal) => {
         concat!(
+            include_str!("../src/presence/lua/enter.lua"),
             include_str!("../src/presence/lua/count.lua"),
             include_str!("../src/presence/lua/members.lua"),
             include_str!("../src/presence/lua/people.lua"),
@@ -22,8 +23,11 @@ macro_rules! script {
 const VISIT: &str = script!("visit.lua");
 const SWEEP: &str = script!("sweep.lua");
 const REPAIR: &str = script!("repair.lua");
-pub const STATE: &str =
-    concat!(include_str!("../src/presence/lua/count.lua"), include_str!("../src/presence/lua/state.lua"));
+pub const STATE: &str = concat!(
+    include_str!("../src/presence/lua/enter.lua"),
+    include_str!("../src/presence/lua/count.lua"),
+    include_str!("../src/presence/lua/state.lua")
+);
 
 /// How long a list may be.
 pub const MOST: &[u8] = b"60";
@@ -128,7 +132,7 @@ impl Node {
         let lists: &[u8] = if self.lists { b"1" } else { b"0" };
         all.extend([NEVER, b"0", b"1", budget.as_bytes(), lists].map(<[u8]>::to_vec));
         let (epoch, secret) = (self.visitors.epoch().as_bytes(), self.secret.as_bytes());
-        all.extend([epoch, secret, MOST, BYTES, olds.as_bytes()].map(<[u8]>::to_vec));
+        all.extend([epoch, secret, MOST, BYTES, olds.as_bytes(), b""].map(<[u8]>::to_vec));
         all.extend(self.olds.iter().map(|old| old.clone().into_bytes()));
         all.extend(batch.changes.iter().map(|change| {
             let profile = change.profile.as_ref().map(|who| {
@@ -176,7 +180,7 @@ impl Node {
             let stamp = stamp.to_string();
             let epoch = self.visitors.epoch().to_owned();
             let mut all: Vec<&[u8]> = vec![self.id.as_bytes(), b"0", b"0", &number, stamp.as_bytes()];
-            all.extend([epoch.as_bytes(), MOST, BYTES]);
+            all.extend([epoch.as_bytes(), MOST, BYTES, b"0", b"", b""]);
             all.extend(dead.iter().map(|id| id.as_bytes()));
             if store.run(REPAIR, &all).await.word != "lost" {
                 return;

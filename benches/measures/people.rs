@@ -15,6 +15,7 @@ use crate::{Extent, Result, resp};
 
 /// The script that states visitors.
 const VISIT: &str = concat!(
+    include_str!("../../src/presence/lua/enter.lua"),
     include_str!("../../src/presence/lua/count.lua"),
     include_str!("../../src/presence/lua/members.lua"),
     include_str!("../../src/presence/lua/people.lua"),
@@ -185,6 +186,7 @@ impl Node {
             "1000",
             "65536",
             "0",
+            "",
         ];
         all.extend(rest.iter().map(|part| part.as_bytes()));
         let visitors: Vec<Vec<u8>> = (batch * BATCH..(batch + 1) * BATCH)

@@ -20,8 +20,11 @@ const CLIENTS: &str = "50";
 /// The keys, members and numbers that it draws from.
 const SPACE: &str = "100000";
 /// The script that states a node's number on a channel.
-const SCRIPT: &str =
-    concat!(include_str!("../../src/presence/lua/count.lua"), include_str!("../../src/presence/lua/state.lua"));
+const SCRIPT: &str = concat!(
+    include_str!("../../src/presence/lua/enter.lua"),
+    include_str!("../../src/presence/lua/count.lua"),
+    include_str!("../../src/presence/lua/state.lua")
+);
 /// Keys, and members of the sorted set, whose memory is measured.
 const MILLION: usize = 1_000_000;
 /// The key whose memory alone is measured, since it is too small to be seen in that of the process.
@@ -64,6 +67,7 @@ const REQUESTS: &[Request] = &[
             "9999999999999",
             "1",
             "1",
+            "",
         ],
         subscribers: 0,
         thousands: 50,

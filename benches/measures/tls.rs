@@ -23,8 +23,11 @@ use crate::servers::{Server, free_port, listening};
 use crate::stats::Turns;
 use crate::{Extent, Result};
 
-const SCRIPT: &str =
-    concat!(include_str!("../../src/presence/lua/count.lua"), include_str!("../../src/presence/lua/state.lua"));
+const SCRIPT: &str = concat!(
+    include_str!("../../src/presence/lua/enter.lua"),
+    include_str!("../../src/presence/lua/count.lua"),
+    include_str!("../../src/presence/lua/state.lua")
+);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The certificates of both sides, in files.

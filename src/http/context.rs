@@ -9,8 +9,7 @@ use hyper::StatusCode;
 use super::assets::Assets;
 use super::places::{Places, Use};
 use super::reply::{Reply, plain};
-use super::verification::Verification;
-use crate::auth::Tokens;
+use crate::auth::{Tokens, Verification};
 use crate::config::Config;
 use crate::hub::{Publisher, Registry};
 use crate::metrics::Metrics;
@@ -29,7 +28,7 @@ pub struct App {
     /// Whose tokens are taken.
     pub tokens: Arc<Tokens>,
     /// Checks them.
-    pub verification: Verification,
+    pub verification: Arc<Verification>,
     /// The way to the store for what is posted.
     pub publisher: Publisher,
     leaving: AtomicBool,
@@ -55,14 +54,14 @@ impl App {
         config: Config,
         descriptors: usize,
         registry: Arc<Registry>,
-        tokens: Arc<Tokens>,
+        verification: Arc<Verification>,
         publisher: Publisher,
         metrics: Metrics,
     ) -> Self {
         let places = Places::new(&config.limits, descriptors, metrics.clone());
         let (assets, config) = (Assets::load(), RwLock::new(Arc::new(config)));
         let (leaving, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        let verification = Verification::start(tokens.clone());
+        let tokens = verification.tokens.clone();
         Self { config, registry, metrics, assets, places, tokens, verification, publisher, leaving, draining }
     }
 

@@ -12,9 +12,8 @@ use super::admission::client_address;
 use super::context::Connection;
 use super::query::{self, Query};
 use super::reply::{Reply, later, with};
-use super::verification::Verdict;
 use super::visitor::offered;
-use crate::auth::Grant;
+use crate::auth::{Grant, Verdict};
 use crate::metrics::Limit;
 
 /// What stands in front of a token that is offered as a subprotocol.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::channel_state::{ChannelState, Listed, Now};
 use super::crowd::Moved;
 use super::effect::StepJob;
-use super::scripts::ScriptReply;
+use super::script_reply::ScriptReply;
 use super::step::Step;
 use super::visitor_id::VisitorId;
 use super::visitors::{Batch, Confirmed};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::channel::{Heartbeat, Value};
 use super::lease::NodeId;
 use super::member::Listing;
-use super::scripts::{HeartbeatReply, ScriptReply};
+use super::script_reply::{HeartbeatReply, ScriptReply};
 use super::step::Step;
 use super::strangers::Sighting;
 use super::visitors::{Batch, Confirmed};

@@ -14,7 +14,8 @@ use super::effect::Scrubbed;
 use super::jobs::Context;
 use super::lease::NodeId;
 use super::looks;
-use super::scripts::{ScriptReply, Scripts, Store};
+use super::script_reply::ScriptReply;
+use super::scripts::{Scripts, Store};
 use super::strangers::Sighting;
 use crate::backplane::{Error, Key};
 

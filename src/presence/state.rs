@@ -1,8 +1,7 @@
 //! Everything that a node knows and decides about the count: its channels, its lease, what is due.
 //!
 //! In: what happened, and the time. Out: effects. There is no I/O here, no clock and no task, so a
-//! simulation runs the same code as the product. What becomes of a job's outcome is in
-//! `transitions`.
+//! simulation runs the same code as the product. What becomes of a job's outcome is in `transitions`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -154,8 +153,7 @@ impl State {
         }
     }
 
-    /// This node sends its clients elsewhere: visitors linger until they had the time to get there. It is about to
-    /// go, and so leaves out one round of repairs.
+    /// This node sends its clients elsewhere: visitors linger until they are there. It leaves out a round of repairs.
     pub fn stay(&mut self) {
         if !std::mem::replace(&mut self.staying, true) {
             self.channels.values_mut().for_each(|channel| channel.put_off_repair(self.config.repair));

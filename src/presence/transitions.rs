@@ -8,7 +8,7 @@ use super::channel_state::{ChannelState, Listed};
 use super::channel_visitors::Visit;
 use super::effect::{Effect, News, Outcome, Scrubbed, StepJob};
 use super::lease::NodeId;
-use super::scripts::{HeartbeatReply, ScriptReply};
+use super::script_reply::{HeartbeatReply, ScriptReply};
 use super::state::State;
 use super::step::Step;
 use super::{leftovers, schedule};

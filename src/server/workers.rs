@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::auth::Tokens;
+use crate::auth::Verification;
 use crate::config::Config;
 use crate::http::accept::WorkerHandle;
 use crate::hub::queue::{Sender, queue};
@@ -38,7 +38,7 @@ impl Workers {
     pub fn start(
         config: &Config,
         registry: &Arc<Registry>,
-        tokens: &Arc<Tokens>,
+        verification: &Arc<Verification>,
         publisher: &Publisher,
         metrics: &Metrics,
     ) -> io::Result<Self> {
@@ -48,7 +48,7 @@ impl Workers {
             let (delivery_sender, deliveries) = queue();
             let (order_sender, orders) = mpsc::channel(ORDERS);
             let (config, registry, metrics) = (config.clone(), registry.clone(), metrics.clone());
-            let (tokens, publisher) = (tokens.clone(), publisher.clone());
+            let (verification, publisher) = (verification.clone(), publisher.clone());
             let pulse = Pulse::default();
             all.pulses.push(pulse.clone());
             let work = async move {
@@ -59,7 +59,7 @@ impl Workers {
                     registry,
                     config.limits,
                     config.session,
-                    tokens,
+                    verification,
                     Outbound::new(publisher),
                     metrics,
                 )?;

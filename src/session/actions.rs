@@ -99,7 +99,7 @@ impl Worker {
     pub(super) fn carry_out(&mut self, id: SocketId, action: Action) {
         match action {
             Action::Send(frame) => self.shard.send(id, frame),
-            Action::Request(request) => self.request(id, &request),
+            Action::Request(request) => tokens::request(self, id, request),
             Action::Close(close) => self.send_close(id, close, close.frame()),
             Action::EndOurSide => {
                 if let Some(io) = self.shard.io(id) {
@@ -111,11 +111,8 @@ impl Worker {
         }
     }
 
-    /// Leaves and joins. What is refused is told in one frame, and disturbs nothing else.
+    /// Leaves, publishes and joins. What is refused is told in one frame, and disturbs nothing else.
     pub(super) fn request(&mut self, id: SocketId, request: &Request) {
-        if let Some(token) = &request.token {
-            tokens::show(self, id, token);
-        }
         let mut refusals = Refusals::default();
         for name in &request.unsubscribe {
             if self.shard.leave(id, name) {
@@ -236,7 +233,7 @@ impl Worker {
         }
     }
 
-    fn key(&mut self, id: SocketId) -> Option<Key> {
+    pub(super) fn key(&mut self, id: SocketId) -> Option<Key> {
         self.slot(id).map(|slot| (id, slot.generation))
     }
 }

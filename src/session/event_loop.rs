@@ -49,6 +49,7 @@ pub async fn run(
             }
             Some(client) = clients.recv() => worker.take_in(client),
             Some(published) = worker.outbound.answered.recv() => publishing::answer(&mut worker, published),
+            Some(checked) = worker.checks.done() => tokens::checked(&mut worker, checked),
             Some(order) = orders.recv() => orders::obey(&mut worker, order),
             () = yield_now(), if !worker.unread.is_empty() => {}
             () = sleep(pause) => {}
@@ -80,7 +81,8 @@ pub async fn run(
         while let Ok(published) = worker.outbound.answered.try_recv() {
             publishing::answer(&mut worker, published);
         }
-        tokens::judge(&mut worker);
+        tokens::take_checked(&mut worker);
+        tokens::judge_ends(&mut worker);
         orders::drain_some(&mut worker);
         worker.say_goodbye();
         worker.close_doomed();

@@ -3,11 +3,14 @@
 //! A token that ends is told, and after a grace the client is closed. The time is the system's, as the
 //! token's is: a process that was stopped comes back to what has ended meanwhile.
 
+use super::checks::Checked;
 use super::close_code;
 use super::expiries::Expiry;
+use super::keepalive::Key;
+use super::request::Request;
 use super::rest;
 use super::worker::Worker;
-use crate::auth::{Grant, now_ms};
+use crate::auth::{Denied, Grant, Verdict, now_ms};
 use crate::hub::{SocketId, rights, wire};
 use crate::metrics::Limit;
 
@@ -23,40 +26,93 @@ pub(super) fn expires_at(worker: &mut Worker, id: SocketId, at: u64) {
 
 /// Closes a client that came with a token which was revoked while it came. Returns whether it was.
 pub(super) fn is_revoked(worker: &mut Worker, id: SocketId, grant: Option<&Grant>) -> bool {
-    let revoked = grant.is_some_and(|grant| worker.tokens.revoked.holds(grant, now_ms()));
+    let revoked = grant.is_some_and(|grant| worker.checks.verification.tokens.revoked.holds(grant, now_ms()));
     if revoked {
         worker.close(id, &close_code::REVOKED);
     }
     revoked
 }
 
-/// A client shows another token. One that is refused changes nothing.
-pub(super) fn show(worker: &mut Worker, id: SocketId, token: &str) {
-    let allowed =
-        worker.slot(id).and_then(|slot| slot.seat.permit.as_ref()).is_none_or(|permit| permit.allows(Limit::Tokens, 1));
+/// Does what a client asks for. A token that it shows counts before everything else in the request.
+pub(super) fn request(worker: &mut Worker, id: SocketId, mut request: Request) {
+    let Some(slot) = worker.slot(id) else { return };
+    let (key, held) = ((id, slot.generation), slot.held);
+    if held {
+        return worker.checks.hold(key, request);
+    }
+    if let Some(token) = request.token.take() {
+        let permit = worker.slot(id).and_then(|slot| slot.seat.permit.as_ref());
+        if permit.is_some_and(|permit| !permit.allows(Limit::Tokens, 1)) {
+            rest::begin(worker, id);
+            let why = "this address shows more tokens than limits.tokens_per_second allows";
+            worker.shard.send(id, wire::error("rate_limited", None, why));
+        } else if let Some(verdict) = worker.checks.verification.verify_here(&token) {
+            judge(worker, id, verdict);
+        } else {
+            if let Some(slot) = worker.slot(id) {
+                slot.held = true;
+            }
+            return worker.checks.begin(key, token.into(), request);
+        }
+    }
+    worker.request(id, &request);
+}
+
+/// Goes on with a client whose token is checked.
+pub(super) fn checked(worker: &mut Worker, checked: Checked) {
+    let Checked { key, verdict } = checked;
+    let held = worker.checks.release(key);
+    let Some(slot) = worker.alive(key) else { return };
+    slot.held = false;
+    let id = key.0;
+    if is_open(worker, key) {
+        judge(worker, id, verdict);
+    }
+    for asked in held {
+        if is_open(worker, key) {
+            request(worker, id, asked);
+        }
+    }
+    worker.write(id);
+    worker.read_on(id);
+}
+
+/// As [`checked`], for all that there are.
+pub(super) fn take_checked(worker: &mut Worker) {
+    while let Some(done) = worker.checks.take() {
+        checked(worker, done);
+    }
+}
+
+fn is_open(worker: &mut Worker, key: Key) -> bool {
+    worker.alive(key).is_some_and(|slot| slot.session.is_open())
+}
+
+/// Puts a token into effect. One that is refused changes nothing.
+fn judge(worker: &mut Worker, id: SocketId, verdict: Verdict) {
     let refused = |code, why: &str| wire::error(code, None, why);
-    let frame = if !allowed {
-        rest::begin(worker, id);
-        refused("rate_limited", "this address shows more tokens than limits.tokens_per_second allows")
-    } else {
-        match worker.tokens.verify(token) {
-            Err(denied) => refused("bad_token", &denied.to_string()),
-            Ok(grant) => {
-                let ends = grant.ends;
-                if rights::renew(&mut worker.shard, id, grant).is_err() {
-                    refused("bad_token", "the token is somebody else's than the one before: its sub differs")
-                } else {
-                    expires_at(worker, id, ends);
-                    wire::token_accepted(ends / 1000)
-                }
+    let frame = match verdict {
+        // It may have been revoked while it waited.
+        Verdict::Granted(grant) if worker.checks.verification.tokens.revoked.holds(&grant, now_ms()) => {
+            refused("bad_token", &Denied::Revoked.to_string())
+        }
+        Verdict::Granted(grant) => {
+            let ends = grant.ends;
+            if rights::renew(&mut worker.shard, id, grant).is_err() {
+                refused("bad_token", "the token is somebody else's than the one before: its sub differs")
+            } else {
+                expires_at(worker, id, ends);
+                wire::token_accepted(ends / 1000)
             }
         }
+        Verdict::Denied(denied) => refused("bad_token", &denied.to_string()),
+        Verdict::Busy => refused("unavailable", "too many tokens wait to be checked; show it again later"),
     };
     worker.shard.send(id, frame);
 }
 
 /// Tells those whose tokens have ended, and closes those who were told and did nothing.
-pub(super) fn judge(worker: &mut Worker) {
+pub(super) fn judge_ends(worker: &mut Worker) {
     let now = now_ms();
     while let Some(key) = worker.expiries.due(now) {
         let Some(slot) = worker.alive(key) else { continue };

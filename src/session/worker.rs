@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use mio::{Events, Token};
 
 use super::NewClient;
+use super::checks::Checks;
 use super::drain::Drain;
 use super::expiries::{Expiries, Expiry};
 use super::keepalive::{Clock, Deadlines, Due, Key};
 use super::machine::{Action, Session};
 use super::outbound::Outbound;
 use super::poller::Poller;
-use crate::auth::Tokens;
+use crate::auth::Verification;
 use crate::config::{Limits, Session as Timing};
 use crate::hub::{Registry, Shard, SocketId};
 use crate::memory;
@@ -43,6 +44,8 @@ pub(super) struct Slot {
     unread: bool,
     /// Is not read for a while; waits in [`Worker::resting`].
     pub rests: bool,
+    /// Is not read until the token that it has shown is checked; see [`Checks`].
+    pub held: bool,
     /// Given up with the client.
     pub seat: Seat,
 }
@@ -57,7 +60,7 @@ pub struct Worker {
     /// The worker's own time, at the last look.
     pub(super) now: Duration,
     pub(super) deadlines: Deadlines,
-    pub(super) tokens: Arc<Tokens>,
+    pub(super) checks: Checks,
     pub(super) expiries: Expiries,
     pub(super) outbound: Outbound,
     pub(super) goodbyes: VecDeque<(Duration, Key)>,
@@ -88,7 +91,7 @@ impl Worker {
         registry: Arc<Registry>,
         limits: Limits,
         timing: Timing,
-        tokens: Arc<Tokens>,
+        verification: Arc<Verification>,
         outbound: Outbound,
         metrics: Metrics,
     ) -> io::Result<Self> {
@@ -100,7 +103,7 @@ impl Worker {
             metrics,
             now: Duration::ZERO,
             deadlines: Deadlines::default(),
-            tokens,
+            checks: Checks::new(verification),
             expiries: Expiries::default(),
             outbound,
             goodbyes: VecDeque::new(),
@@ -134,7 +137,7 @@ impl Worker {
         self.generation = self.generation.wrapping_add(1);
         let session = Session::new(&self.limits, self.now);
         let (generation, expiry) = (self.generation, Expiry::default());
-        let slot = Slot { session, generation, expiry, unread: false, rests: false, seat };
+        let slot = Slot { session, generation, expiry, unread: false, rests: false, held: false, seat };
         if self.slots.len() <= id as usize {
             self.slots.resize_with(id as usize + 1, || None);
         }
@@ -147,7 +150,9 @@ impl Worker {
     /// Reads a socket once: whoever sends faster than it is read keeps nobody else waiting. What is
     /// left is for the next turn. `ended`: up to the end, which is told only once.
     fn read(&mut self, id: SocketId, ended: bool, buffer: &mut [u8]) {
-        let Some(slot) = self.slot(id).filter(|slot| slot.session.listens() && !slot.rests) else { return };
+        let Some(slot) = self.slot(id).filter(|slot| slot.session.listens() && !slot.rests && !slot.held) else {
+            return;
+        };
         if slot.session.is_behind() {
             self.hear(id, &mut []);
             // Its end may be in the socket already, and was told.
@@ -227,7 +232,7 @@ impl Worker {
         while let Some((due, key)) = self.deadlines.due(self.now) {
             let (ping_at, pong_by) = (self.now + self.timing.ping, self.now + self.timing.pong);
             let Some(slot) = self.alive(key) else { continue };
-            if due == Due::Pong && (slot.unread || slot.rests) {
+            if due == Due::Pong && (slot.unread || slot.rests || slot.held) {
                 // What it has said waits for its turn; it may be the answer.
                 self.deadlines.pong_by(pong_by, key);
                 continue;

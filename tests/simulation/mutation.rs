@@ -5,7 +5,8 @@ use headcount::presence::belief::Belief;
 use headcount::presence::effect::{Job, Outcome};
 use headcount::presence::flag;
 use headcount::presence::jobs::Context;
-use headcount::presence::scripts::{ScriptReply, Store};
+use headcount::presence::script_reply::ScriptReply;
+use headcount::presence::scripts::Store;
 use redis::{Arg, Cmd, Value};
 
 use crate::wire;

@@ -14,7 +14,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::auth::{Denied, Grant, Tokens};
+use super::grant::Grant;
+use super::tokens::Tokens;
+use super::verifier::Denied;
 
 /// Tokens that wait for the thread: about a twentieth of a second's work. Further ones wait with their clients.
 const WAITING: usize = 1024;
@@ -41,7 +43,8 @@ pub enum Verdict {
 
 /// See the module.
 pub struct Verification {
-    tokens: Arc<Tokens>,
+    /// Whose tokens are taken.
+    pub tokens: Arc<Tokens>,
     jobs: Option<Sender<Job>>,
     patience: Duration,
 }
@@ -58,10 +61,17 @@ impl Verification {
         Self { tokens, jobs: started.is_ok().then_some(jobs), patience: PATIENCE }
     }
 
+    /// Checks a token, if that costs so little that it can be done anywhere.
+    pub fn verify_here(&self, token: &str) -> Option<Verdict> {
+        (self.jobs.is_none() || self.tokens.is_cheap()).then(|| verdict(self.tokens.verify(token)))
+    }
+
     /// Checks a token.
     pub async fn verify(&self, token: String) -> Verdict {
-        let Some(jobs) = self.jobs.as_ref().filter(|_| !self.tokens.is_cheap()) else {
-            return verdict(self.tokens.verify(&token));
+        let jobs = match (self.verify_here(&token), &self.jobs) {
+            (Some(verdict), _) => return verdict,
+            (None, Some(jobs)) => jobs,
+            (None, None) => return Verdict::Busy,
         };
         let (reply, answer) = oneshot::channel();
         let checked = async {
@@ -89,6 +99,8 @@ fn check_all(tokens: &Tokens, mut work: Receiver<Job>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -96,21 +108,39 @@ mod tests {
     use super::*;
     use crate::auth::{Key, Keys, Policy, Verifier};
 
-    #[tokio::test]
-    async fn a_crowd_that_shows_tokens_at_once_waits_and_is_not_turned_away() {
+    /// A token that a public key signs, and what takes it.
+    fn signed() -> (String, Arc<Tokens>) {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         // RFC 8410: what stands before the 32 bytes of the key.
         let head = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
         let key = Key::public(&[&head, pair.public_key().as_ref()].concat()).unwrap();
         let verifier = Verifier { keys: Arc::new(Keys(vec![key])), policy: Arc::new(Policy::default()) };
-        let started = Verification::start(Arc::new(Tokens::new(verifier, true)));
-        // However busy this machine is.
-        let verification = Verification { patience: PATIENCE * 20, ..started };
         let claims = format!(r#"{{"exp":{}}}"#, crate::auth::now().as_secs() + 600);
         let message = [r#"{"alg":"EdDSA"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
         let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes())));
+        (token, Arc::new(Tokens::new(verifier, true)))
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_shows_tokens_at_once_waits_and_is_not_turned_away() {
+        let (token, tokens) = signed();
+        // However busy this machine is.
+        let verification = Verification { patience: PATIENCE * 20, ..Verification::start(tokens) };
         let verdicts =
             futures_util::future::join_all((0..WAITING * 3).map(|_| verification.verify(token.clone()))).await;
         assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Granted(_))));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_not_checked_in_time_is_told_so_and_no_sooner() {
+        let (token, tokens) = signed();
+        // Nobody takes anything out of it.
+        let (jobs, _work) = channel(1);
+        let patience = Duration::from_millis(50);
+        let verification = Verification { tokens, jobs: Some(jobs), patience };
+        let start = Instant::now();
+        let both = tokio::join!(verification.verify(token.clone()), verification.verify(token));
+        assert_eq!(both, (Verdict::Busy, Verdict::Busy));
+        assert!(start.elapsed() >= patience, "{:?}", start.elapsed());
     }
 }
