@@ -114,7 +114,7 @@ fn rounds(runtime: &Runtime, server: &Server, client: &Client, times: usize, at_
                     let mut call = script.prepare_invoke();
                     ["total", "tally", "own", "people", "owner", "members"].iter().for_each(|key| _ = call.key(*key));
                     call.arg(format!("node {place}")).arg(round % 7);
-                    call.arg("9999999999999").arg(1).arg(1);
+                    call.arg("9999999999999").arg(1).arg(1).arg("");
                     client.run::<redis::Value>(&call).await.map_err(|error| error.to_string())?;
                 }
                 Ok::<(), String>(())

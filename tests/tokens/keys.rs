@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::authority::{Authority, Signed};
+use crate::support::client::Client;
 use crate::support::node::{Node, Scratch, headcount};
 use crate::support::redis::Redis;
 use crate::support::tokens::{Auth, CHANNELS, SECRET, now, open, token_of};
@@ -37,8 +38,12 @@ impl Signer {
     }
 
     fn token(&self) -> String {
+        self.token_for("*")
+    }
+
+    fn token_for(&self, pattern: &str) -> String {
         let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let claims = json!({ "sub": "ann", "exp": now() + 600, "headcount": { "join": ["*"] } });
+        let claims = json!({ "sub": "ann", "exp": now() + 600, "headcount": { "join": [pattern] } });
         let message = format!("{}.{}", part(json!({ "alg": "EdDSA", "kid": self.id })), part(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.pair.sign(message.as_bytes()));
         format!("{message}.{signature}")
@@ -104,6 +109,44 @@ fn set(keys: &[&Signer]) -> String {
 
 async fn taken(node: &Node, signer: &Signer) -> Result<(), String> {
     open(node, "channel=room:1", &signer.token()).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_behind_a_token_is_done_after_it_though_a_public_key_takes_long() {
+    let _place = beside_others().await;
+    let (redis, authority) = (Redis::start().await, Authority::make());
+    let server = KeyServer::start(&authority.sign("localhost")).await;
+    let (known, stranger) = (Signer::new(1, "known"), Signer::new(3, "nobody's"));
+    server.answers("200 OK", &set(&[&known]));
+    let node = Node::on(&redis.url())
+        .variable("SSL_CERT_FILE", authority.pem.0.to_str().unwrap())
+        .config(&server.config())
+        .start()
+        .await;
+    eventually("the key is known", SOON, || taken(&node, &known)).await;
+    let client = Client::open(&node, "channel=lobby").await;
+    for object in [
+        json!({ "token": known.token_for("room:1"), "subscribe": ["room:1"] }),
+        json!({ "subscribe": ["room:2"] }),
+        json!({ "token": stranger.token(), "subscribe": ["room:3"] }),
+        json!({ "token": known.token_for("room:*"), "subscribe": ["room:4"] }),
+        json!({ "unsubscribe": ["room:1"] }),
+        json!({ "subscribe": ["room:1"] }),
+        json!({ "subscribe": ["public:end"] }),
+    ] {
+        client.send(object).await;
+    }
+    // A channel is joined when the store has answered, which takes longer for some than for others.
+    for channel in ["room:4", "public:end", "room:1"] {
+        client.until(channel, SOON, |all| all.iter().any(|object| object["subscribed"] == channel).then_some(())).await;
+    }
+    let told = |object: &Value| match object["token"].as_str() {
+        Some(accepted) => Some(accepted.to_owned()),
+        None => Some(format!("{} {}", object["error"]["code"].as_str()?, object["error"]["channel"])),
+    };
+    let order: Vec<String> = client.messages().iter().filter_map(told).collect();
+    let expected = ["accepted", "forbidden \"room:2\"", "bad_token null", "forbidden \"room:3\"", "accepted"];
+    assert_eq!(order, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
