@@ -229,14 +229,14 @@ fn flood(extent: Extent, keys: &Keys, store: &Server, report: &mut Report) -> Re
                 return Err(format!("an honest client was turned away: {said}").into());
             }
             times.push(start.elapsed().as_secs_f64() * 1e6);
-            std::thread::sleep(Duration::from_millis(15));
+            std::thread::sleep(Duration::from_millis(10));
         }
         Ok(percentile(&times, 0.99))
     };
     let wrong = format!("/ws?token={}", keys.wrong());
     let somewhere_else = Ipv4Addr::new(127, 0, 0, 2);
     let (mut quiet, mut flooded) = (Vec::new(), Vec::new());
-    for _ in 0..extent.pick(2, 5) {
+    for _ in 0..extent.pick(2, 11) {
         quiet.push(honest()?);
         let knock = || drop(ask(server.port, somewhere_else, &wrong, "\r\n\r\n"));
         flooded.push(beside(WRONG, knock, honest)?);
