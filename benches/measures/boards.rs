@@ -25,7 +25,7 @@ const MEMBERS: u32 = 100;
 /// The board whose changes are timed.
 const PROBE: &str = "board:probe";
 /// The longest that a change may take to show.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one way cost.
 struct Cost {
@@ -62,13 +62,15 @@ pub fn boards(extent: Extent, report: &mut Report) -> Result<()> {
         report.note("the endpoint that is polled needs node and its packages (npm ci in tests/article)".to_owned());
         return Ok(());
     };
-    let mut crowd = Crowd::polling(server.port, BOARDS * WATCHERS, BOARDS)?;
     let (tell, seen) = channel();
     for number in 0..WATCHERS {
         let (port, tell) = (server.port, tell.clone());
         let pause = PERIOD * number as u32 / WATCHERS as u32;
         std::thread::spawn(move || drop(poll(port, pause, |score| tell.send((score, Instant::now())).is_ok())));
     }
+    // The endpoint takes in the others only slowly once it is busy: those that are timed are there before.
+    std::thread::sleep(PERIOD * 4);
+    let mut crowd = Crowd::polling(server.port, BOARDS * WATCHERS, BOARDS)?;
     let (start, before) = (Instant::now(), crowd.numbers("answers")?[0]);
     let polled = measure(&store, &server, probes, &seen)?;
     let answers = (crowd.numbers("answers")?[0] - before) / start.elapsed().as_secs_f64();
