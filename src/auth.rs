@@ -1,9 +1,10 @@
 //! Tokens: who somebody is and what they may do, signed by somebody whom the configuration trusts.
 //!
 //! In: a JSON Web Token (RFC 7519) as a client shows it, and the time. Out: a [`Grant`], or in a few words
-//! why not. No I/O but a thread of its own for what takes long, and no word of sockets or of the store, so that any layer may ask. The rules: which
-//! algorithm a key is used with is decided by the key and by the configuration, never by the token alone;
-//! nothing of a token, and nothing of a key, is in an error or in a debug text.
+//! why not. No I/O but a thread of its own for what takes long, and no word of sockets or of the store, so that
+//! any layer may ask. The rules: which algorithm a key is used with is decided by the key and by the
+//! configuration, never by the token alone; nothing of a token, and nothing of a key, is in an error or in a
+//! debug text.
 //!
 //! The signatures are ring's, which is here for TLS already.
 

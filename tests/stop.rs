@@ -194,10 +194,15 @@ async fn a_server_with_twenty_thousand_channels_withdraws_them_all_as_it_stops()
     let mut clients = Vec::new();
     for first in (0..20_000).step_by(50) {
         let channels: Vec<String> = (first..first + 50).map(|number| format!("page:/{number}")).collect();
-        clients.push(Client::join(&node, &channels.iter().map(String::as_str).collect::<Vec<_>>()).await);
+        let client = Client::join(&node, &channels.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        clients.push((client, channels));
     }
     let listed = ["EVAL", "return redis.call('SCARD', redis.call('KEYS', 'headcount:v1:node:*')[1])", "0"];
     eventually("all are counted", SOON * 6, || async { same("channels", redis.run(&listed).await?, 20_000) }).await;
+    // What the joins set off is no part of the stop.
+    for (client, channels) in &clients {
+        eventually("all are shown", SOON, || async { channels.iter().try_for_each(|name| client.sees(name, 1)) }).await;
+    }
     let before = node.cpu_time();
     node.signal(Signal::TERM);
     eventually("it has ended", Duration::from_secs(20) + SOON, || async { same("ended", node.has_ended(), true) })
