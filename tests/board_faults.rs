@@ -74,8 +74,8 @@ async fn a_write_moves_the_board_in_two_browsers_on_two_servers_after_each_fault
     world.moves("after FLUSHALL").await;
     world.redis.must::<()>(&["DEL", BOARD]).await;
     world.moves("after DEL").await;
-    world.redis.must::<()>(&["ZADD", "elsewhere", "0.5", "ann"]).await;
-    world.redis.must::<()>(&["RENAME", "elsewhere", BOARD]).await;
+    world.redis.must::<()>(&["ZADD", "{board:g}:elsewhere", "0.5", "ann"]).await;
+    world.redis.must::<()>(&["RENAME", "{board:g}:elsewhere", BOARD]).await;
     world.moves("after RENAME onto the key").await;
     world.redis.must::<()>(&["PEXPIRE", BOARD, "30"]).await;
     eventually("the key is over", SOON, || async {
