@@ -128,7 +128,9 @@ async fn a_channel_is_listed_in_the_step_that_states_it_and_not_after_the_lease_
     let past = (now(&redis).await - 1).to_string();
     let late = run(&redis, STATE, &keys, &["a", "5", &past, "1", "0", COUNT]).await;
     let listed: Vec<String> = redis.must(&["SMEMBERS", list]).await;
-    assert_eq!((word(&late), redis.get(COUNT).await, listed), ("late".into(), Ok(None), vec![]));
+    // A server that serves the store has set the number up.
+    let number = redis.get(COUNT).await.map(Option::unwrap_or_default);
+    assert_eq!((word(&late), number, listed), ("late".into(), Ok(0), vec![]));
     let end = (now(&redis).await + 60_000).to_string();
     for damaged in [false, true] {
         if damaged {
