@@ -93,13 +93,13 @@ impl<S: Store> Context<S> {
                 if !sharded {
                     // All that it is for at once, unless it finds that somebody is no node.
                     let upkeep = Upkeep { list: list.then_some(job.end), strangers: job.may_reap };
-                    match scripts.keep_up(name, job.exact, belief(job), job.members, upkeep).await? {
+                    match scripts.repair(name, job.exact, belief(job), job.members, &[], Some(upkeep)).await? {
                         ScriptReply::Strangers => {}
                         reply => return Ok(reply),
                     }
                 }
                 let dead = if job.may_reap { self.dead(name, job).await? } else { Vec::new() };
-                let reply = scripts.repair(name, job.exact, belief(job), job.members, &dead).await?;
+                let reply = scripts.repair(name, job.exact, belief(job), job.members, &dead, None).await?;
                 if matches!(reply, ScriptReply::Total { dying: true, .. }) && !dead.is_empty() {
                     scripts.sweep(name, job.exact, job.members, &dead).await?;
                 }
@@ -163,7 +163,7 @@ impl<S: Store> Context<S> {
     async fn withdraw(&self, channel: &str, id: &NodeId) -> Result<(), Error> {
         let exact = self.rules.stands(channel);
         let (members, dead) = (self.rules.members(channel), std::slice::from_ref(id));
-        match self.scripts.repair(channel, exact, Belief::none(id), members, dead).await? {
+        match self.scripts.repair(channel, exact, Belief::none(id), members, dead, None).await? {
             ScriptReply::Total { dying: false, .. } => Ok(()),
             _ => self.scripts.sweep(channel, exact, members, dead).await,
         }

@@ -114,31 +114,8 @@ impl<S: Store> Scripts<S> {
     }
 
     /// Withdraws the shares of `dead` on `channel`, and lifts a total that is missing or too low, unless
-    /// the store has something else of a node than it believes.
+    /// the store has something else of a node than it believes. With `upkeep`, also what that says, in the same step.
     pub async fn repair(
-        &self,
-        channel: &str,
-        exact: bool,
-        belief: Belief<'_>,
-        members: Option<MembersRule>,
-        dead: &[NodeId],
-    ) -> Result<ScriptReply, Error> {
-        self.repair_with(channel, exact, belief, members, dead, None).await
-    }
-
-    /// As [`Self::repair`], of nobody's share yet, and in the same step what else a repair is for.
-    pub async fn keep_up(
-        &self,
-        channel: &str,
-        exact: bool,
-        belief: Belief<'_>,
-        members: Option<MembersRule>,
-        upkeep: Upkeep,
-    ) -> Result<ScriptReply, Error> {
-        self.repair_with(channel, exact, belief, members, &[], Some(upkeep)).await
-    }
-
-    async fn repair_with(
         &self,
         channel: &str,
         exact: bool,

@@ -98,7 +98,7 @@ impl<S: Store> Context<S> {
             self.reap(id).await?;
         }
         if let ScriptReply::Total { dying: true, .. } =
-            self.scripts.repair(channel, exact, Belief::none(own), members, &dead).await?
+            self.scripts.repair(channel, exact, Belief::none(own), members, &dead, None).await?
         {
             self.scripts.sweep(channel, exact, members, &dead).await?;
         }
