@@ -245,7 +245,7 @@ pub async fn strike_first<S: Store>(context: Context<S>, job: Job) -> Outcome {
         context.scripts.strike(&id).await?;
         for channel in &channels {
             let exact = context.rules.stands(channel);
-            context.scripts.repair(channel, exact, Belief::none(&id), None, std::slice::from_ref(&id)).await?;
+            context.scripts.repair(channel, exact, Belief::none(&id), None, std::slice::from_ref(&id), None).await?;
         }
         Ok(channels.len())
     };
