@@ -69,6 +69,21 @@ fn what_is_used_stays_and_what_is_not_goes() {
 }
 
 #[test]
+fn who_tracks_a_key_that_makes_room_for_a_command_is_told_before_the_answer() {
+    let mut store = Store::open("volatile-random");
+    store.call("HELLO 3");
+    store.call("CLIENT TRACKING ON");
+    store.call("SETEX known 10000 x");
+    store.call("GET known");
+    for name in ["large", "larger"] {
+        let bits = MEMORY * 8 / 2;
+        assert_eq!(store.call(&format!("SETBIT {name} {bits} 1")), ":0\r\n", "{name}: there was room");
+    }
+    let told = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$5\r\nknown\r\n";
+    assert_eq!(store.call("GETBIT large 0"), format!("{told}:0\r\n"));
+}
+
+#[test]
 fn only_keys_that_expire_go_where_the_policy_says_so() {
     for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
         let mut store = Store::open(policy);

@@ -22,6 +22,10 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
         return;
     }
     room::make(server);
+    // Before the reply, as whoever gets it may take it for newer than what it has cached.
+    let mut mark = out.buf.len();
+    let evicted = tell(server, slot, &mut mark, out);
+    out.buf.extend_from_slice(&evicted);
     let mut mark = out.buf.len();
     let command = match admit(server, slot, args) {
         Ok(command) => command,
