@@ -13,7 +13,7 @@ use crate::config::channels::MembersRule;
 /// The longest that one batch may keep the store busy, in milliseconds. What is left of it is another batch.
 const BUDGET: &[u8] = b"2";
 /// Visitors that one step of a sweep looks at.
-const PAGE: &[u8] = b"500";
+const PAGE: &[u8] = b"200";
 
 impl<S: Store> Scripts<S> {
     /// States a batch of visitors, and takes over what the node's older ids had.
@@ -34,7 +34,8 @@ impl<S: Store> Scripts<S> {
             })
             .collect();
         let (most, bytes) = bounds(job.members);
-        let mut arguments: Vec<&[u8]> = vec![job.id.as_bytes(), &batch.number, &from, &to, &end];
+        let mut arguments: Vec<&[u8]> = Vec::with_capacity(15 + job.olds.len() + changes.len());
+        arguments.extend([job.id.as_bytes(), &batch.number, &from, &to, &end]);
         arguments.extend([flag(job.exact), flag(job.ours), BUDGET, flag(job.members.is_some())]);
         arguments.extend([job.epoch.as_bytes(), job.secret.as_bytes(), &most, &bytes, &olds, entered(channel, list)]);
         arguments.extend(job.olds.iter().map(NodeId::as_bytes));

@@ -13,7 +13,7 @@ pub use super::visitor_id::VisitorId;
 use crate::memory;
 
 /// Visitors in one batch: few enough that no store is busy with it for long, even one whose scripts cannot tell the time.
-pub const BATCH: usize = 500;
+pub const BATCH: usize = 200;
 
 /// What the store knows of a visitor under this node's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
