@@ -17,6 +17,7 @@ mod channel_roster;
 mod channel_state;
 mod channel_visitors;
 mod crowd;
+mod digits;
 pub mod effect;
 pub mod jobs;
 mod lease;

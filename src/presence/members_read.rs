@@ -2,9 +2,10 @@
 
 use redis::Value;
 
+use super::digits::Digits;
 use super::roster::Roll;
 use super::roster_news::Head;
-use super::scripts::{Scripts, Store, decimal, read};
+use super::scripts::{Scripts, Store, read};
 use super::visitor_id::VisitorId;
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
@@ -20,7 +21,7 @@ pub async fn members_of<S: Store>(
 
 /// Who is on the list at a key, unless it has more than `most`.
 pub async fn members_at<S: Store>(scripts: &Scripts<S>, key: &str, most: u32) -> Result<Roll, Error> {
-    let most = decimal(most);
+    let most = Digits::of(most);
     let reply: Vec<Value> = read(scripts.run(&scripts.sources.members, &[key.as_bytes()], &[&most]).await?)?;
     let mut parts = reply.into_iter();
     let word: String = read(parts.next().unwrap_or(Value::Nil))?;

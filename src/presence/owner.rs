@@ -1,6 +1,7 @@
 //! Whose a number is among the visitors of a channel, as the store has it: `<count> <stamp> <node>`, or, when it is
 //! dying, `!<count> <stamp> <node> <since>`.
 
+use super::digits::Digits;
 use super::lease::NodeId;
 use super::visitors::Confirmed;
 
@@ -25,8 +26,8 @@ pub fn node_of(entry: &[u8]) -> Option<NodeId> {
 }
 
 /// How a script is told what the store last confirmed of the node's visitors.
-pub fn confirmed(visitors: Confirmed) -> (Vec<u8>, Vec<u8>) {
-    visitors.map_or((Vec::new(), Vec::new()), |(number, stamp)| (number.to_vec(), stamp.to_string().into_bytes()))
+pub fn confirmed(visitors: &Confirmed) -> (&[u8], Digits) {
+    visitors.as_ref().map_or((b"", Digits::default()), |(number, stamp)| (number, Digits::of(stamp)))
 }
 
 #[cfg(test)]

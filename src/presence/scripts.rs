@@ -6,6 +6,7 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use tokio::sync::watch;
 
 use super::belief::Belief;
+use super::digits::Digits;
 use super::lease::NodeId;
 use super::owner;
 use super::script_reply::{HeartbeatReply, Reply, ScriptReply};
@@ -62,7 +63,7 @@ impl<S: Store> Scripts<S> {
 
     /// Renews the lease of `id`, or takes one.
     pub async fn heartbeat(&self, id: &NodeId, length: u64, grace: u64, take: bool) -> Result<HeartbeatReply, Error> {
-        let arguments = [id.as_bytes(), &decimal(length), &decimal(grace), flag(take)];
+        let arguments = [id.as_bytes(), &Digits::of(length), &Digits::of(grace), flag(take)];
         let reply = self.run(&self.sources.heartbeat, &[self.keys.nodes().as_bytes()], &arguments).await?;
         let (word, end, dead, refusal): (String, i64, Vec<Vec<u8>>, String) = read(reply)?;
         let dead = dead.iter().map(|id| NodeId::of(id)).collect();
@@ -76,7 +77,7 @@ impl<S: Store> Scripts<S> {
     /// Notes that `id` may have a share on `channel`. Acknowledged before the first statement; false if
     /// the lease has ended.
     pub async fn list(&self, id: &NodeId, channel: &str, end: i64) -> Result<bool, Error> {
-        let arguments = [channel.as_bytes(), &decimal(end)];
+        let arguments = [channel.as_bytes(), &Digits::of(end)];
         let reply = self.run(&self.sources.list, &[&self.keys.node(id.as_bytes())], &arguments).await?;
         let (word, _, _, _): (String, String, String, String) = read(reply)?;
         Ok(word != "late")
@@ -107,7 +108,7 @@ impl<S: Store> Scripts<S> {
         olds: &[NodeId],
         list: bool,
     ) -> Result<ScriptReply, Error> {
-        let (number, end) = (decimal(number), decimal(end));
+        let (number, end) = (Digits::of(number), Digits::of(end));
         let mut arguments = vec![id.as_bytes(), &number, &end, flag(exact), flag(ours), entered(channel, list)];
         arguments.extend(olds.iter().map(NodeId::as_bytes));
         self.listing(&self.sources.state, channel, list.then_some(id), &arguments).await?.answer()
@@ -124,13 +125,13 @@ impl<S: Store> Scripts<S> {
         dead: &[NodeId],
         upkeep: Option<Upkeep>,
     ) -> Result<ScriptReply, Error> {
-        let share = belief.share.map_or(Vec::new(), decimal);
-        let (number, stamp) = owner::confirmed(belief.visitors);
+        let share = belief.share.map_or_else(Digits::default, Digits::of);
+        let (number, stamp) = owner::confirmed(&belief.visitors);
         let (most, bytes) = bounds(members);
         let strangers = flag(upkeep.is_some_and(|upkeep| upkeep.strangers));
         let list = upkeep.and_then(|upkeep| upkeep.list);
-        let end = list.map_or(Vec::new(), decimal);
-        let mut arguments = vec![belief.id.as_bytes(), &share, flag(exact), &number, &stamp];
+        let end = list.map_or_else(Digits::default, Digits::of);
+        let mut arguments = vec![belief.id.as_bytes(), &share, flag(exact), number, &stamp];
         arguments.extend([belief.epoch.as_bytes(), &most, &bytes, strangers, &end, entered(channel, list.is_some())]);
         arguments.extend(dead.iter().map(NodeId::as_bytes));
         self.listing(&self.sources.repair, channel, upkeep.map(|_| belief.id), &arguments).await?.answer()
@@ -138,9 +139,9 @@ impl<S: Store> Scripts<S> {
 
     /// The total of `channel` as it stands; a missing key is 0.
     pub async fn read(&self, channel: &str, exact: bool, belief: Belief<'_>) -> Result<ScriptReply, Error> {
-        let share = belief.share.map_or(Vec::new(), decimal);
-        let (number, stamp) = owner::confirmed(belief.visitors);
-        let arguments = [belief.id.as_bytes(), &share, flag(exact), &number, &stamp, belief.epoch.as_bytes()];
+        let share = belief.share.map_or_else(Digits::default, Digits::of);
+        let (number, stamp) = owner::confirmed(&belief.visitors);
+        let arguments = [belief.id.as_bytes(), &share, flag(exact), number, &stamp, belief.epoch.as_bytes()];
         self.on(&self.sources.read, channel, &arguments).await
     }
 
@@ -237,7 +238,8 @@ impl<S: Store> Scripts<S> {
             keys_of.dead(channel),
         ];
         // On one server, an ended lease is as good as a tombstone.
-        let mut keys: Vec<&[u8]> = all.iter().take(if self.sharded { 7 } else { 6 }).map(String::as_bytes).collect();
+        let mut keys: Vec<&[u8]> = Vec::with_capacity(8);
+        keys.extend(all.iter().take(if self.sharded { 7 } else { 6 }).map(String::as_bytes));
         let (nodes, list) = (keys_of.nodes(), node.map(|id| keys_of.node(id.as_bytes())));
         keys.extend(list.iter().flat_map(|list| [nodes.as_bytes(), &list[..]]));
         let reply: Vec<String> = read(self.run(script, &keys, arguments).await?)?;
@@ -271,8 +273,8 @@ pub(super) fn entered(channel: &str, list: bool) -> &[u8] {
 }
 
 /// What a script is told of how long a list may be that is published.
-pub(super) fn bounds(members: Option<MembersRule>) -> (Vec<u8>, Vec<u8>) {
-    members.map_or((decimal(0), decimal(0)), |rule| (decimal(rule.most), decimal(rule.bytes)))
+pub(super) fn bounds(members: Option<MembersRule>) -> (Digits, Digits) {
+    members.map_or((Digits::of(0), Digits::of(0)), |rule| (Digits::of(rule.most), Digits::of(rule.bytes)))
 }
 
 impl Scripts<Client> {
@@ -295,10 +297,6 @@ impl Scripts<Client> {
 pub(super) fn with(mut command: Cmd, arguments: &[&[u8]]) -> Cmd {
     command.arg(arguments);
     command
-}
-
-pub(super) fn decimal(number: impl ToString) -> Vec<u8> {
-    number.to_string().into_bytes()
 }
 
 pub(super) fn flag(on: bool) -> &'static [u8] {

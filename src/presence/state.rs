@@ -214,8 +214,8 @@ impl State {
     }
 
     /// Takes what is to be done.
-    pub fn effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+    pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.effects.drain(..)
     }
 
     pub(super) fn tell(&mut self, news: News) {

@@ -1,11 +1,12 @@
 //! What the presence asks of the store about visitors.
 
+use super::digits::Digits;
 use super::effect::StepJob;
 use super::lease::NodeId;
 use super::member::Profile;
 use super::owner::{dying_of, is_dying};
 use super::script_reply::ScriptReply;
-use super::scripts::{Scripts, Store, bounds, decimal, entered, flag};
+use super::scripts::{Scripts, Store, bounds, entered, flag};
 use super::visitors::Batch;
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
@@ -19,8 +20,8 @@ impl<S: Store> Scripts<S> {
     /// States a batch of visitors, and takes over what the node's older ids had.
     /// `list`: as [`Self::list`] in the same step, on one server.
     pub async fn visit(&self, channel: &str, job: &StepJob, batch: &Batch, list: bool) -> Result<ScriptReply, Error> {
-        let (from, to, end) = (decimal(batch.from), decimal(batch.to), decimal(job.end));
-        let olds = decimal(job.olds.len());
+        let (from, to, end) = (Digits::of(batch.from), Digits::of(batch.to), Digits::of(job.end));
+        let olds = Digits::of(job.olds.len());
         let changes: Vec<Vec<u8>> = batch
             .changes
             .iter()

@@ -157,7 +157,7 @@ impl Node {
     pub fn run(&mut self, now: u64, asks: &mut Asks) {
         loop {
             self.state.advance(self.at(now));
-            let effects = self.state.effects();
+            let effects: Vec<_> = self.state.effects().collect();
             if effects.is_empty() {
                 break;
             }
