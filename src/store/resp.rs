@@ -177,6 +177,13 @@ impl Decoder {
     }
 }
 
+/// The words of a line, as [`split_words`] reads it.
+pub fn split_line(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut words, mut spans) = (Vec::with_capacity(line.len()), Vec::new());
+    split_words(line, &mut words, &mut spans)?;
+    Some(spans.into_iter().map(|span| words[span].to_vec()).collect())
+}
+
 /// Splits a line at its spaces; `"` takes escapes, `'` takes `\'`. `None`: a quote is not closed.
 fn split_words(line: &[u8], words: &mut Vec<u8>, spans: &mut Vec<Range<usize>>) -> Option<()> {
     let mut rest = line;

@@ -16,6 +16,7 @@ mod call;
 mod cjson;
 mod cmsgpack;
 mod convert;
+mod header;
 mod library;
 mod random;
 mod reply;
@@ -26,6 +27,7 @@ mod ticks;
 mod unguarded;
 mod vm;
 
+pub use header::Header;
 pub use session::{Order, Permission, Progress};
 pub use sources::{Scripts, sha1_hex};
 pub use vm::Vm;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sha1::{Digest, Sha1};
 
+use super::header::Header;
 use crate::store::number::hex;
 use crate::store::small_bytes::SmallBytes;
 
@@ -21,9 +22,13 @@ const MOST_BYTES: usize = 64 << 20;
 /// What a script takes beside its source, in the tables that it stands in.
 const OVERHEAD: usize = 40 + 3 * size_of::<SmallBytes>() + size_of::<Script>();
 
+/// One script.
 #[derive(Debug)]
-struct Script {
-    source: SmallBytes,
+pub struct Script {
+    /// Its text.
+    pub source: SmallBytes,
+    /// What its first line declares, if it does.
+    pub header: Option<Header>,
     /// When it was last run, by a count of runs; None if it was loaded, and stays.
     run: Option<u64>,
 }
@@ -40,12 +45,12 @@ pub struct Scripts {
 
 impl Scripts {
     /// Keeps a script under its SHA-1. `loaded`: it is to stay.
-    pub fn insert(&mut self, name: &[u8], source: &[u8], loaded: bool) {
+    pub fn insert(&mut self, name: &[u8], source: &[u8], header: Option<Header>, loaded: bool) {
         if !self.sources.contains_key(name) {
             self.bytes += source.len() + OVERHEAD;
             self.last += 1;
             self.runs.insert(self.last, SmallBytes::new(name));
-            let script = Script { source: SmallBytes::new(source), run: Some(self.last) };
+            let script = Script { source: SmallBytes::new(source), header, run: Some(self.last) };
             self.sources.insert(SmallBytes::new(name), script);
         }
         if loaded
@@ -79,9 +84,9 @@ impl Scripts {
         Some(name)
     }
 
-    /// The source of a script.
-    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.sources.get(name).map(|script| &*script.source)
+    /// The script of a name.
+    pub fn get(&self, name: &[u8]) -> Option<&Script> {
+        self.sources.get(name)
     }
 
     /// Forgets all scripts.
@@ -122,12 +127,12 @@ mod tests {
     fn of_those_that_were_only_run_the_last_are_kept_and_those_that_were_loaded_all() {
         let mut scripts = Scripts::default();
         for n in 0..1000 {
-            scripts.insert(name(n).as_bytes(), b"return 1", n % 2 == 0);
+            scripts.insert(name(n).as_bytes(), b"return 1", None, n % 2 == 0);
             scripts.note_run(name(1).as_bytes());
             assert_eq!(scripts.forget_one(), None);
         }
         for n in 1000..1500 {
-            scripts.insert(name(n).as_bytes(), b"return 1", false);
+            scripts.insert(name(n).as_bytes(), b"return 1", None, false);
             scripts.note_run(name(1).as_bytes());
             assert_eq!(scripts.forget_one().map(|gone| gone.len()), Some(40));
             assert_eq!(scripts.forget_one(), None);
@@ -135,7 +140,7 @@ mod tests {
         let kept = |n: usize| scripts.get(name(n).as_bytes()).is_some();
         assert!((0..1000).step_by(2).all(kept) && kept(1) && !kept(3) && kept(1499));
         assert_eq!((scripts.len(), scripts.memory()), (1000, 1000 * (8 + OVERHEAD)));
-        scripts.insert(name(1).as_bytes(), b"return 1", true);
+        scripts.insert(name(1).as_bytes(), b"return 1", None, true);
         (0..1000).for_each(|_| scripts.note_run(name(1).as_bytes()));
         assert_eq!(scripts.runs.len(), 499);
     }
@@ -144,7 +149,7 @@ mod tests {
     fn long_scripts_that_were_only_run_go_earlier() {
         let (mut scripts, long) = (Scripts::default(), vec![b' '; MOST_BYTES / 4]);
         for n in 0..8 {
-            scripts.insert(name(n).as_bytes(), &long, false);
+            scripts.insert(name(n).as_bytes(), &long, None, false);
             while scripts.forget_one().is_some() {}
         }
         assert!(scripts.len() == 3 && scripts.memory() <= MOST_BYTES && scripts.get(name(7).as_bytes()).is_some());

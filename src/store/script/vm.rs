@@ -8,6 +8,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::convert::is_counted;
+use super::header::code;
 use super::library::position;
 use super::session::{Permission, Shared};
 use super::ticks::Ticking;
@@ -85,7 +86,7 @@ impl Vm {
         }
         let _ticking = start_clock()?;
         self.state.start_compiling(COMPILING);
-        let chunk = self.lua.load(source).set_name("@user_script").set_mode(ChunkMode::Text);
+        let chunk = self.lua.load(code(source)).set_name("@user_script").set_mode(ChunkMode::Text);
         let function = chunk.into_function().map_err(|error| {
             let text = match error {
                 _ if self.state.ended.get().is_some() => "it takes too long".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::call::call;
 use super::client::{Client, ReplyMode, Transaction};
+use super::commands::scripts;
 use super::delivery::{Own, deliver};
 use super::{Row, Server, blocking, monitors, refused, room, table, tracking, watches};
 use crate::store::args::is;
@@ -131,10 +132,11 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
     if client.must_authenticate(&server.settings) && !command.spec().flags.has(Flags::NO_AUTH) {
         return Err(NOAUTH);
     }
-    if takes_memory(client, command) && server.is_out_of_memory(slot, &[]) {
+    let flags = flags_now(server, slot, client, command, args);
+    if takes_memory(client, command, flags) && server.is_out_of_memory(slot, &[]) {
         return Err(OOM);
     }
-    if command.spec().flags.has(Flags::WRITE)
+    if flags.has(Flags::WRITE)
         && let Some(problem) = server.log_problem()
     {
         return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
@@ -152,13 +154,34 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
     if client.transaction.is_some() && command.spec().flags.has(Flags::NO_MULTI) {
         return Err(CommandError::new("ERR Command not allowed inside a transaction"));
     }
+    if flags.has(Flags::DENY_OOM)
+        && flags.has(Flags::SHOWN_FIRST)
+        && let Some(transaction) = server.clients.get_mut(slot).and_then(|client| client.transaction.as_mut())
+    {
+        transaction.takes_memory = true;
+    }
     Ok(command)
+}
+
+/// The flags of a command, to which those come that a script declares. These are looked for only where somebody
+/// asks about them, as scripts are called often.
+fn flags_now(server: &Server, slot: Slot, client: &Client, command: Row, args: &Args) -> Flags {
+    let flags = command.spec().flags;
+    if !flags.has(Flags::SHOWN_FIRST) {
+        return flags;
+    }
+    let matters = client.transaction.is_some() || server.is_out_of_memory(slot, &[]) || server.log_problem().is_some();
+    let header = if matters { scripts::header(server, command.spec(), args) } else { None };
+    let declared = [
+        header.filter(|header| !header.no_writes).map(|_| Flags::WRITE),
+        header.filter(|header| header.takes_memory()).map(|_| Flags::DENY_OOM),
+    ];
+    declared.into_iter().flatten().fold(flags, Flags::and)
 }
 
 /// Whether a command is refused when memory is short: one that may take some, one that is only queued, and a
 /// transaction with such a one in it.
-fn takes_memory(client: &Client, command: Row) -> bool {
-    let flags = command.spec().flags;
+fn takes_memory(client: &Client, command: Row, flags: Flags) -> bool {
     let in_transaction = client.transaction.as_ref().is_some_and(|transaction| match flags.has(Flags::IN_MULTI) {
         true => command.spec().name == "exec" && transaction.takes_memory,
         false => true,

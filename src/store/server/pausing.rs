@@ -1,9 +1,10 @@
 //! `CLIENT PAUSE`: requests that wait until a time, all of them or those that may change something.
 
+use super::commands::scripts;
 use super::{Row, Server};
 use crate::store::command::Flags;
 use crate::store::pubsub::Slot;
-use crate::store::resp::Args;
+use crate::store::resp::{ArgList, Args};
 
 /// Commands that change no key themselves and yet have effects elsewhere.
 const SPREADING: [&str; 5] = ["eval", "evalsha", "pfcount", "publish", "spublish"];
@@ -14,25 +15,32 @@ pub fn hold(server: &mut Server, slot: Slot, args: &Args) -> bool {
         return false;
     }
     let find = server.directory.find;
-    let Some(client) = server.clients.get_mut(slot) else { return false };
+    let Some(client) = server.clients.get(slot) else { return false };
     let row = args.first().and_then(|name| find(name));
     if !server.pause.all {
         let queued = client.transaction.as_ref().map_or(&[][..], |transaction| &transaction.queue);
         let changes = row.is_some_and(|row| match row.spec().name {
-            "exec" => queued.iter().filter_map(|args| find(args.first()?)).any(may_change),
-            _ => may_change(row),
+            "exec" => queued.iter().any(|args| {
+                let args: ArgList = args.iter().map(|arg| &**arg).collect();
+                args.first().and_then(|name| find(name)).is_some_and(|row| may_change(server, row, &args))
+            }),
+            _ => may_change(server, row, args),
         });
         if !changes {
             return false;
         }
     }
+    let Some(client) = server.clients.get_mut(slot) else { return false };
     client.paused = true;
     client.last_command = row.map_or(client.last_command, |row| row.spec().name);
     server.pause.held.push(slot);
     true
 }
 
-fn may_change(row: Row) -> bool {
+fn may_change(server: &Server, row: Row, args: &Args) -> bool {
+    if let Some(header) = scripts::header(server, row.spec(), args) {
+        return !header.no_writes;
+    }
     row.spec().flags.has(Flags::WRITE) || SPREADING.contains(&row.spec().name)
 }
 

@@ -5,17 +5,21 @@ use std::time::Duration;
 use scoped_tls_hkt::scoped_thread_local;
 
 use crate::store::args::is;
-use crate::store::command::other_subcommand;
+use crate::store::command::{Spec, other_subcommand};
 use crate::store::data::Data;
 use crate::store::error::{CommandError, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::script::{Order, Permission, Progress, Vm, sha1_hex};
+use crate::store::script::{Header, Order, Permission, Progress, Vm, sha1_hex};
 use crate::store::server::{Busy, Row, Server, watches};
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
+
+/// Bytes beyond the limit of memory up to which scripts may write that say `allow-oom`: whoever may run a script
+/// may say so.
+const BEYOND: usize = 64 << 20;
 
 pub fn eval(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
     eval_source(server, slot, args, out, false)
@@ -35,23 +39,35 @@ pub fn evalsha_ro(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply)
 
 fn eval_source(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
     let split = split(args)?;
-    let name = load(server, args[1], false)?;
-    run(server, slot, &name, split, out, read_only)
+    let (name, header) = load(server, args[1], false)?;
+    run(server, slot, (&name, header), split, out, read_only)
 }
 
 fn eval_name(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
     let split = split(args)?;
-    let mut name = [0; 40];
-    if args[1].len() != name.len() {
-        return Err(NOSCRIPT);
-    }
-    name.copy_from_slice(args[1]);
-    name.make_ascii_lowercase();
+    let name = name(args[1]).ok_or(NOSCRIPT)?;
     server.scripts.note_run(&name);
-    let source = server.scripts.get(&name).ok_or(NOSCRIPT)?;
+    let script = server.scripts.get(&name).ok_or(NOSCRIPT)?;
+    let header = script.header;
     // A script that outlived the engine it was loaded into is compiled again.
-    engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
-    run(server, slot, &name, split, out, read_only)
+    engine(&mut server.vm, &server.settings)?.compile(&name, &script.source)?;
+    run(server, slot, (&name, header), split, out, read_only)
+}
+
+/// The name of a script, as scripts are kept by it.
+fn name(given: &[u8]) -> Option<[u8; 40]> {
+    let mut name: [u8; 40] = given.try_into().ok()?;
+    name.make_ascii_lowercase();
+    Some(name)
+}
+
+/// The header of the script that a command is to run, if it runs one that has a header.
+pub fn header(server: &Server, spec: &Spec, args: &Args) -> Option<Header> {
+    match (spec.name, *args.get(1)?) {
+        ("eval" | "eval_ro", source) => Header::parse(source).ok()?,
+        ("evalsha" | "evalsha_ro", given) => server.scripts.get(&name(given)?)?.header,
+        _ => None,
+    }
 }
 
 /// The keys and the other arguments of a call.
@@ -75,7 +91,8 @@ fn engine<'a>(vm: &'a mut Option<Vm>, settings: &Options) -> Result<&'a mut Vm, 
 }
 
 /// Compiles a script and keeps it. `stays`: until it is to be forgotten, and not only as long as it is run.
-fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<SmallBytes, CommandError> {
+fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<(SmallBytes, Option<Header>), CommandError> {
+    let header = Header::parse(source)?;
     if stays && server.scripts.is_full(source.len()) {
         server.scripts.clear();
         server.vm = None;
@@ -86,7 +103,7 @@ fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<SmallBytes, C
         server.vm = None;
     }
     engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
-    server.scripts.insert(&name, source, stays);
+    server.scripts.insert(&name, source, header, stays);
     server.scripts.note_run(&name);
     while let Some(forgotten) = server.scripts.forget_one() {
         server.stats.forgotten_scripts += 1;
@@ -94,7 +111,28 @@ fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<SmallBytes, C
             vm.forget(&forgotten);
         }
     }
-    Ok(name)
+    Ok((name, header))
+}
+
+/// Refuses a script whose header says that it needs what it cannot have now.
+fn admit(header: Header, log_problem: Option<&str>, out_of_memory: bool, read_only: bool) -> Outcome {
+    if !header.no_writes {
+        if let Some(problem) = log_problem {
+            return Err(CommandError::new(format!(
+                "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
+                 Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {problem}"
+            )));
+        }
+        if read_only {
+            return Err(CommandError::new("ERR Can not execute a script with write flag using *_ro command."));
+        }
+    }
+    if out_of_memory && header.takes_memory() {
+        return Err(CommandError::new(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+        ));
+    }
+    Ok(())
 }
 
 scoped_thread_local!(
@@ -105,17 +143,24 @@ scoped_thread_local!(
 fn run(
     server: &mut Server,
     slot: Slot,
-    name: &[u8],
+    (name, header): (&[u8], Option<Header>),
     (keys, argv): (&Args, &Args),
     out: &mut Reply,
     read_only: bool,
 ) -> Outcome {
     let mark = out.buf.len();
+    let (mut out_of_memory, log_problem) = (server.is_out_of_memory(slot, keys), server.log_problem());
+    if let Some(header) = header {
+        admit(header, log_problem.as_deref(), out_of_memory, read_only)?;
+        let most = server.settings.max_memory.saturating_add(BEYOND);
+        out_of_memory &= !header.allow_oom || server.memory() > most;
+    }
+    let read_only = read_only || header.is_some_and(|header| header.no_writes);
     server.data.seen = (server.monitors > 0).then(Vec::new);
     let permission = Permission {
         read_only,
-        out_of_memory: server.is_out_of_memory(slot, keys),
-        log_problem: server.log_problem(),
+        out_of_memory,
+        log_problem,
         server_spec: server.directory.server_spec,
         server_number,
         server_call,
@@ -227,7 +272,7 @@ fn kill(server: &mut Server) -> Outcome {
 
 pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
-        [_, what, source] if is(what, "LOAD") => out.bulk(&load(server, source, true)?),
+        [_, what, source] if is(what, "LOAD") => out.bulk(&load(server, source, true)?.0),
         [_, what, names @ ..] if is(what, "EXISTS") && !names.is_empty() => {
             out.array(names.len());
             for name in names {
