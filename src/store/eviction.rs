@@ -70,6 +70,16 @@ impl Usage {
         if policy.counts_uses() { Self(minutes(now) << 8 | NEW) } else { Self(seconds(now)) }
     }
 
+    /// That of a key that was not used for so many seconds, under a policy that goes by them.
+    pub fn idle_for(now: u64, idle: u64) -> Self {
+        Self(u64::from(seconds(now)).saturating_sub(idle) as u32)
+    }
+
+    /// That of a key with this count, under a policy that goes by counts.
+    pub fn counted(now: u64, count: u8) -> Self {
+        Self(minutes(now) << 8 | u32::from(count))
+    }
+
     /// Notes a use.
     pub fn touch(&mut self, policy: Policy, now: u64) {
         if !policy.counts_uses() {

@@ -30,7 +30,7 @@ mod undoing;
 mod watchers;
 
 pub use edit::Edit;
-pub use evicting::evict_one;
+pub use evicting::{begin_usage, evict_one, set_usage};
 pub use limits::Limits;
 pub use undoing::{begin_script, keep_changes, undo_changes};
 

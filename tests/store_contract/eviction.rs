@@ -4,7 +4,7 @@ use headcount::store::{Core, Endpoints, EvictionPolicy, Options, Slot, Time};
 
 use super::log::Folder;
 use super::servers::{Embedded, Redis};
-use super::wire::{Connection, request};
+use super::wire::{Connection, Value, request};
 
 const MEMORY: usize = 100_000;
 
@@ -209,4 +209,61 @@ fn policies_are_named_and_told_as_in_redis() {
         lines.map(|line| format!("{line}: {:?}", client.call(&line.split(' ').collect::<Vec<_>>())))
     };
     assert_eq!(seen(Embedded::start().address), seen(Redis::start().address));
+}
+
+#[test]
+fn a_restored_key_counts_as_used_as_the_command_says() {
+    let seen = |address| {
+        let mut client = Connection::open(address);
+        client.call(&["SET", "k", "text"]);
+        let Value::Text(_, payload) = client.call(&["DUMP", "k"]) else { panic!("k is not dumped") };
+        let lines = [
+            "RESTORE k 0 $ REPLACE IDLETIME 1000",
+            "OBJECT IDLETIME k",
+            "RESTORE k 0 $ REPLACE FREQ 7",
+            "OBJECT IDLETIME k",
+            "RESTORE k 0 $ REPLACE IDLETIME 5 IDLETIME 16777214",
+            "OBJECT IDLETIME k",
+            "RESTORE k 0 $ REPLACE IDLETIME 5 FREQ 7",
+            "RESTORE k 0 $ REPLACE FREQ 5 IDLETIME 7",
+            "RESTORE k 0 $ REPLACE IDLETIME -1",
+            "RESTORE k 0 $ REPLACE IDLETIME x",
+            "RESTORE k 0 $ REPLACE FREQ 256",
+            "RESTORE k 0 $ REPLACE FREQ",
+            "GET k",
+            "OBJECT IDLETIME k",
+            "CONFIG SET maxmemory-policy allkeys-lfu",
+            "RESTORE k 0 $ REPLACE FREQ 100",
+            "OBJECT FREQ k",
+            "RESTORE k 0 $ REPLACE FREQ 255",
+            "OBJECT FREQ k",
+            "RESTORE k 0 $ REPLACE",
+            "OBJECT FREQ k",
+            "RESTORE k 0 $ REPLACE IDLETIME 100",
+            "OBJECT FREQ k",
+        ];
+        lines.map(|line| {
+            let args: Vec<&[u8]> =
+                line.split(' ').map(|word| if word == "$" { &payload[..] } else { word.as_bytes() }).collect();
+            format!("{line}: {:?}", client.call(&args))
+        })
+    };
+    assert_eq!(seen(Embedded::start().address), seen(Redis::start().address));
+}
+
+#[test]
+fn keys_that_come_out_of_the_log_are_not_idle() {
+    let folder = Folder::new("idle");
+    let now = Time::from_millis(1_700_000_000_000);
+    let mut core = Core::open(folder.options(), now).unwrap();
+    let ask = |core: &mut Core, line: &str| {
+        let client = core.connect(Endpoints::in_process()).unwrap();
+        core.feed(client, line.as_bytes());
+        core.end_round();
+        String::from_utf8(core.take_output(client)).unwrap()
+    };
+    assert_eq!(ask(&mut core, "SET k x\r\n"), "+OK\r\n");
+    drop(core);
+    let mut core = Core::open(folder.options(), now).unwrap();
+    assert_eq!(ask(&mut core, "OBJECT IDLETIME k\r\n"), ":0\r\n");
 }

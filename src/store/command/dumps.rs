@@ -2,7 +2,8 @@
 
 use crate::store::args::{Cursor, int, is};
 use crate::store::error::{CommandError, Outcome, SYNTAX};
-use crate::store::keyspace::Keyspace;
+use crate::store::eviction::{Policy, Usage};
+use crate::store::keyspace::{Keyspace, set_usage};
 use crate::store::keyspace_events::Classes;
 use crate::store::rdb;
 use crate::store::reply::{LIMIT, Reply};
@@ -24,11 +25,15 @@ pub fn dump(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 struct Options {
     replace: bool,
     absolute: bool,
+    /// For how many seconds the key was not used.
+    idle: Option<u64>,
+    /// How often it was used.
+    frequency: Option<u8>,
 }
 
 impl Options {
     fn parse(args: &Args) -> Result<Self, CommandError> {
-        let (mut options, mut idle, mut frequency) = (Self::default(), false, false);
+        let mut options = Self::default();
         let mut cursor = Cursor::new(args, 4);
         while let Some(word) = cursor.next() {
             let more = cursor.left() > 0;
@@ -36,21 +41,27 @@ impl Options {
                 options.replace = true;
             } else if is(word, "ABSTTL") {
                 options.absolute = true;
-            } else if more && !frequency && is(word, "IDLETIME") {
-                idle = true;
-                if int(cursor.value()?)? < 0 {
-                    return Err(CommandError::new("ERR Invalid IDLETIME value, must be >= 0"));
-                }
-            } else if more && !idle && is(word, "FREQ") {
-                frequency = true;
-                if !(0..=255).contains(&int(cursor.value()?)?) {
-                    return Err(CommandError::new("ERR Invalid FREQ value, must be >= 0 and <= 255"));
-                }
+            } else if more && options.frequency.is_none() && is(word, "IDLETIME") {
+                let idle = u64::try_from(int(cursor.value()?)?);
+                options.idle = Some(idle.map_err(|_| CommandError::new("ERR Invalid IDLETIME value, must be >= 0"))?);
+            } else if more && options.idle.is_none() && is(word, "FREQ") {
+                let count = u8::try_from(int(cursor.value()?)?);
+                options.frequency =
+                    Some(count.map_err(|_| CommandError::new("ERR Invalid FREQ value, must be >= 0 and <= 255"))?);
             } else {
                 return Err(SYNTAX);
             }
         }
         Ok(options)
+    }
+
+    /// How the key counts as used. What the policy does not go by is not kept.
+    fn usage(&self, policy: Policy, now: u64) -> Usage {
+        match (self.idle, self.frequency) {
+            (Some(idle), _) if !policy.counts_uses() => Usage::idle_for(now, idle),
+            (_, Some(count)) if policy.counts_uses() => Usage::counted(now, count),
+            _ => Usage::new(policy, now),
+        }
     }
 }
 
@@ -74,6 +85,8 @@ pub fn restore(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         return Ok(());
     }
     keys.insert(key, value);
+    let usage = options.usage(keys.policy, keys.now);
+    set_usage(keys, key, usage);
     if at > 0 {
         keys.set_expiry(key, at);
     }

@@ -4,7 +4,7 @@
 //! count never go: neither those that begin with the reserved prefix, nor the totals that belong to them.
 
 use super::Keyspace;
-use crate::store::eviction::{Choice, Policy};
+use crate::store::eviction::{Choice, Policy, Usage};
 use crate::store::keyspace_events::Classes;
 use crate::store::small_bytes::SmallBytes;
 
@@ -24,6 +24,20 @@ pub fn evict_one(keys: &mut Keyspace, reserved: Option<&[u8]>) -> bool {
     keys.evicted += 1;
     keys.journal.record_expiry(db, &key);
     true
+}
+
+/// Sets how a key of the selected database was used so far.
+pub fn set_usage(keys: &mut Keyspace, key: &[u8], usage: Usage) {
+    if let Some(item) = keys.dbs[keys.selected].items.get_mut(key) {
+        item.usage = usage;
+    }
+}
+
+/// Lets the keys that were read from the log count as used now: it does not tell when they were.
+pub fn begin_usage(keys: &mut Keyspace) {
+    let new = Usage::new(keys.policy, keys.now);
+    let items = keys.dbs.iter_mut().flat_map(|db| db.items.values_mut());
+    items.filter(|item| item.usage == Usage::default()).for_each(|item| item.usage = new);
 }
 
 fn candidate(keys: &Keyspace, reserved: Option<&[u8]>) -> Option<(usize, SmallBytes)> {

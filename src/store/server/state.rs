@@ -20,7 +20,7 @@ use crate::store::clock::Time;
 use crate::store::command::{Command, Spec};
 use crate::store::data::Data;
 use crate::store::error::Outcome;
-use crate::store::keyspace::Limits;
+use crate::store::keyspace::{Limits, begin_usage};
 use crate::store::number::hex;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -194,6 +194,7 @@ impl Server {
         };
         server.data.keys.set_time(now);
         server.apply_settings();
+        begin_usage(&mut server.data.keys);
         server.stats.started = now.millis();
         server.stats.last_save = now.millis();
         server
