@@ -41,7 +41,7 @@ mod zsets;
 
 pub use categories::{CATEGORIES, is_fast, is_in};
 pub use connection::ping_subscriber;
-pub use key_specs::describe_keys;
+pub use key_specs::{describe_keys, has_keys, keys_with_flags, takes, tell_flags};
 pub use lookup::Table;
 pub use numbers::{first_of_server, number, subcommand_number, subcommands};
 pub use spec::{Command, Flags, Spec, row};

@@ -1,7 +1,11 @@
 //! Where the keys of commands stand and what becomes of them, as `COMMAND INFO` tells it: the key
 //! specifications of Redis 7, from which clients work out keys and slots.
 
+use super::spec::{Flags, Spec, sort_target};
+use crate::store::args::is;
+use crate::store::number::parse_int;
 use crate::store::reply::Reply;
+use crate::store::resp::Args;
 
 /// Where the search for keys begins.
 #[derive(Clone, Copy)]
@@ -108,15 +112,145 @@ const SPECS: &[(&[Keys], &[&str])] = &[
     (&[("not_key", FIRST, ALL)], &["ssubscribe", "sunsubscribe"]),
 ];
 
+/// The same for subcommands. `COMMAND INFO` tells of the command that they are of, which has no keys.
+#[rustfmt::skip]
+const OF_SUBCOMMANDS: &[(&[Keys], &[&str])] = &[
+    (&[("RO", SECOND, ONE)], &["memory|usage", "object|encoding", "object|freq", "object|idletime", "object|refcount"]),
+    (&[("RO access", SECOND, ONE)], &["xinfo|consumers", "xinfo|groups", "xinfo|stream"]),
+    (&[("RW insert", SECOND, ONE)], &["xgroup|create", "xgroup|createconsumer"]),
+    (&[("RW delete", SECOND, ONE)], &["xgroup|delconsumer", "xgroup|destroy"]),
+    (&[("RW update", SECOND, ONE)], &["xgroup|setid"]),
+];
+
+/// How many arguments those subcommands take, as commands' arities say it.
+#[rustfmt::skip]
+const ARITIES: &[(i32, &[&str])] = &[
+    (3, &["object|encoding", "object|freq", "object|idletime", "object|refcount", "xinfo|groups"]),
+    (4, &["xgroup|destroy", "xinfo|consumers"]),
+    (5, &["xgroup|createconsumer", "xgroup|delconsumer"]),
+    (-3, &["memory|usage", "xinfo|stream"]),
+    (-5, &["xgroup|create", "xgroup|setid"]),
+];
+
+fn specs_in(table: &'static [(&[Keys], &[&str])], name: &str) -> &'static [Keys] {
+    table.iter().find(|(_, names)| names.contains(&name)).map_or(&[], |(specs, _)| specs)
+}
+
+/// The specifications of a command's keys, or of its subcommand's if it has some, without names that are no keys.
+fn specs_of(spec: &Spec, args: &Args) -> impl Iterator<Item = &'static Keys> + use<> {
+    let specs = match subcommand(spec, args) {
+        Some(name) => specs_in(OF_SUBCOMMANDS, &name),
+        None => specs_in(SPECS, spec.name),
+    };
+    specs.iter().filter(|(flags, ..)| *flags != "not_key")
+}
+
+fn subcommand(spec: &Spec, args: &Args) -> Option<String> {
+    let word = args.get(1).filter(|_| spec.flags.has(Flags::PARENT))?;
+    Some(format!("{}|{}", spec.name, String::from_utf8_lossy(word).to_lowercase()))
+}
+
+/// Whether a command that has keys takes this many arguments.
+pub fn takes(spec: &Spec, args: &Args) -> bool {
+    let name = subcommand(spec, args);
+    let arity = name.and_then(|name| ARITIES.iter().find(|(_, names)| names.contains(&&*name)));
+    let arity = arity.map_or(spec.arity, |(arity, _)| *arity);
+    Spec { arity, ..*spec }.takes(args.len())
+}
+
+/// Whether a command takes keys at all.
+pub fn has_keys(spec: &Spec, args: &Args) -> bool {
+    specs_of(spec, args).next().is_some()
+}
+
+/// The keys in a command, each with what becomes of it; `None` if there are not as many as the arguments say.
+pub fn keys_with_flags<'a>(spec: &Spec, args: &Args<'a>) -> Option<Vec<(&'a [u8], &'static str)>> {
+    if spec.name == "sort" {
+        let target = sort_target(args).map(|key| (key, "OW update"));
+        return Some([(*args.get(1)?, "RO access")].into_iter().chain(target).collect());
+    }
+    let mut found = Vec::new();
+    for (flags, begin, find) in specs_of(spec, args) {
+        let Some(first) = begin.find(args) else { continue };
+        let flags = match spec.name {
+            "set" if args.iter().skip(3).any(|word| is(word, "GET")) => "RW access update",
+            "set" => "OW update",
+            "bitfield" if only_reads(args) => "RO access",
+            "bitfield" => "RW access update",
+            _ => flags,
+        };
+        for at in find.places(first, args)? {
+            found.push((*args.get(at)?, flags));
+        }
+    }
+    Some(found)
+}
+
+impl Begin {
+    fn find(self, args: &Args) -> Option<usize> {
+        match self {
+            Self::At(index) => usize::try_from(index).ok(),
+            // The word is followed by a key, so that it is not the last.
+            Self::Behind(word, from) => {
+                let words = args.iter().enumerate().take(args.len().saturating_sub(1));
+                let mut words = words.skip(usize::try_from(from).ok()?);
+                words.find(|(_, arg)| is(arg, word)).map(|(at, _)| at + 1)
+            }
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl Find {
+    fn places(self, first: usize, args: &Args) -> Option<std::iter::StepBy<std::ops::Range<usize>>> {
+        let (first, end, step) = match self {
+            Self::Range(last, step, limit) => {
+                let behind = match (last, limit) {
+                    (0.., _) => first as i64 + last,
+                    (_, 0) => args.len() as i64 + last,
+                    _ => first as i64 + (args.len() as i64 - first as i64) / limit + last,
+                };
+                (first, usize::try_from(behind + 1).unwrap_or(first), step)
+            }
+            Self::Counted => {
+                let number = parse_int(args.get(first)?).and_then(|number| usize::try_from(number).ok())?;
+                let fits = number > 0 && args.len().checked_sub(first + 1).is_some_and(|keys| number <= keys);
+                (first + 1, fits.then_some(first + 1 + number)?, 1)
+            }
+            Self::Unknown => return None,
+        };
+        Some((first..end.max(first)).step_by(usize::try_from(step).ok()?.max(1)))
+    }
+}
+
+/// Whether `BITFIELD` only reads, as far as its arguments tell.
+fn only_reads(args: &Args) -> bool {
+    let mut at = 2;
+    while let Some(word) = args.get(at) {
+        let left = args.len() - at - 1;
+        at += match () {
+            () if is(word, "GET") && left >= 2 => 3,
+            () if is(word, "OVERFLOW") && left >= 1 => 2,
+            () => return false,
+        };
+    }
+    true
+}
+
+/// Writes what becomes of a key.
+pub fn tell_flags(flags: &str, out: &mut Reply) {
+    out.set(flags.split(' ').count());
+    flags.split(' ').for_each(|flag| out.simple(flag));
+}
+
 /// Writes the specifications of a command's keys.
 pub fn describe_keys(name: &str, out: &mut Reply) {
-    let specs = SPECS.iter().find(|(_, names)| names.contains(&name)).map_or(&[][..], |(specs, _)| specs);
+    let specs = specs_in(SPECS, name);
     out.set(specs.len());
     for (flags, begin, find) in specs {
         out.map(3);
         out.bulk(b"flags");
-        out.set(flags.split(' ').count());
-        flags.split(' ').for_each(|flag| out.simple(flag));
+        tell_flags(flags, out);
         match begin {
             Begin::At(index) => part(out, "begin_search", "index", &[("index", *index)], None),
             Begin::Behind(word, from) => part(out, "begin_search", "keyword", &[("startfrom", *from)], Some(word)),

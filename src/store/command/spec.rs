@@ -145,7 +145,7 @@ impl Spec {
 }
 
 /// Where `SORT` stores what it has sorted; the last that is named counts.
-fn sort_target<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
+pub(super) fn sort_target<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
     let (mut at, mut target) = (2, None);
     while let Some(word) = args.get(at) {
         at += match () {

@@ -39,6 +39,7 @@ const CONTAINERS: &[Container] = &[
         ("COUNT", "Return the number of commands."),
         ("DOCS [<name> [...]]", "Return what commands are for."),
         ("GETKEYS <full-command>", "Return the keys in a command."),
+        ("GETKEYSANDFLAGS <full-command>", "Return the keys in a command, and what becomes of each."),
         ("INFO [<name> [...]]", "Describe commands."),
         ("LIST [FILTERBY (MODULE <name> | ACLCAT <category> | PATTERN <pattern>)]", "List the names of commands."),
     ]),

@@ -2,7 +2,10 @@
 
 use crate::glob;
 use crate::store::args::is;
-use crate::store::command::{CATEGORIES, Spec, describe_keys, is_in, other_subcommand, subcommands, told_flags};
+use crate::store::command::{
+    CATEGORIES, Flags, Spec, describe_keys, has_keys, is_in, keys_with_flags, other_subcommand, subcommand_number,
+    subcommands, takes, tell_flags, told_flags,
+};
 use crate::store::error::{CommandError, Outcome, SYNTAX};
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
@@ -39,19 +42,43 @@ pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
             found.iter().for_each(|row| document(row.spec(), out));
         }
         [_, what, call @ ..] if is(what, "GETKEYS") && call.len() > 1 => {
-            let spec = find(call[0]).ok_or(CommandError::new("ERR Invalid command specified"))?.spec();
-            if !spec.takes(call.len()) {
-                return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
+            let keys = keys_in(find, call)?;
+            out.bulks(keys.into_iter().map(|(key, _)| key).collect::<Vec<_>>().into_iter());
+        }
+        [_, what, call @ ..] if is(what, "GETKEYSANDFLAGS") && call.len() > 1 => {
+            let keys = keys_in(find, call)?;
+            out.array(keys.len());
+            for (key, flags) in keys {
+                out.array(2);
+                out.bulk(key);
+                tell_flags(flags, out);
             }
-            let keys = spec.keys_of(call).ok_or(CommandError::new("ERR Invalid arguments specified for command"))?;
-            if keys.is_empty() && !spec.needs_no_key() {
-                return Err(CommandError::new("ERR The command has no key arguments"));
-            }
-            out.bulks(keys.into_iter());
         }
         _ => return other_subcommand("COMMAND", args, out),
     }
     Ok(())
+}
+
+/// The keys in a command that somebody asks about, each with what becomes of it.
+fn keys_in<'a>(find: fn(&[u8]) -> Option<Row>, call: &Args<'a>) -> Result<Vec<(&'a [u8], &'static str)>, CommandError> {
+    let spec = find(call[0]).map(Row::spec).filter(|spec| is_known(spec, call));
+    let spec = spec.ok_or(CommandError::new("ERR Invalid command specified"))?;
+    if !has_keys(spec, call) {
+        return Err(CommandError::new("ERR The command has no key arguments"));
+    }
+    if !takes(spec, call) {
+        return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
+    }
+    let keys = keys_with_flags(spec, call).unwrap_or_default();
+    if keys.is_empty() && !spec.needs_no_key() {
+        return Err(CommandError::new("ERR Invalid arguments specified for command"));
+    }
+    Ok(keys)
+}
+
+/// Whether a command has the subcommand that is asked about, if it has any.
+fn is_known(spec: &Spec, call: &Args) -> bool {
+    !spec.flags.has(Flags::PARENT) || subcommand_number(spec.name, call[1]).is_some()
 }
 
 /// `COMMAND LIST` and what it filters by.
