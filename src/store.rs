@@ -68,6 +68,7 @@ mod settings;
 mod small_bytes;
 mod store_error;
 mod stream;
+mod strtod;
 mod tracking;
 mod undo;
 mod value;

@@ -86,26 +86,40 @@ pub struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Reads the cursor at `at` and what follows; `TYPE` is for keys alone.
-    pub fn parse(args: &Args<'a>, at: usize, of_keys: bool) -> Result<Self, CommandError> {
-        let text = std::str::from_utf8(args[at]).map_err(|_| BAD_CURSOR)?;
-        let mut scan = Self { cursor: text.parse().map_err(|_| BAD_CURSOR)?, count: 10, pattern: None, kind: None };
-        let mut cursor = Cursor::new(args, at + 1);
+    /// Reads a cursor, as C reads it: nothing is the start, and what is negative is counted from the end.
+    pub fn at(cursor: &[u8]) -> Result<Self, CommandError> {
+        let (negative, digits) = match cursor {
+            [b'-', digits @ ..] => (true, digits),
+            [b'+', digits @ ..] => (false, digits),
+            digits => (false, digits),
+        };
+        let read = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let cursor: u64 = match read.ok_or(BAD_CURSOR)? {
+            "" if cursor.is_empty() => 0,
+            text => text.parse().map_err(|_| BAD_CURSOR)?,
+        };
+        let cursor = if negative { cursor.wrapping_neg() } else { cursor };
+        Ok(Self { cursor, count: 10, pattern: None, kind: None })
+    }
+
+    /// Reads the options from argument `at` on; `TYPE` is for keys alone.
+    pub fn options(mut self, args: &Args<'a>, at: usize, of_keys: bool) -> Result<Self, CommandError> {
+        let mut cursor = Cursor::new(args, at);
         while let Some(option) = cursor.next() {
             if is(option, "COUNT") {
-                scan.count = match int(cursor.value()?)? {
+                self.count = match int(cursor.value()?)? {
                     ..1 => return Err(SYNTAX),
                     count => count as usize,
                 };
             } else if is(option, "MATCH") {
-                scan.pattern = Some(cursor.value()?);
+                self.pattern = Some(cursor.value()?);
             } else if of_keys && is(option, "TYPE") {
-                scan.kind = Some(cursor.value()?);
+                self.kind = Some(cursor.value()?);
             } else {
                 return Err(SYNTAX);
             }
         }
-        Ok(scan)
+        Ok(self)
     }
 
     /// Whether an entry's name is asked for.

@@ -1,5 +1,6 @@
 //! Drawing at random.
 
+use crate::store::args::int;
 use crate::store::error::{BAD_COUNT, CommandError};
 
 /// With repetition at most this many are drawn at once: each is a part of one reply.
@@ -35,6 +36,14 @@ impl Iterator for Draw {
 }
 
 impl ExactSizeIterator for Draw {}
+
+/// How many are to be drawn, as an argument says it.
+pub fn draw_count(arg: &[u8]) -> Result<i64, CommandError> {
+    match int(arg)? {
+        i64::MIN => Err(BAD_COUNT),
+        count => Ok(count),
+    }
+}
 
 /// Draws positions out of `len`, which is not 0: up to `count` different ones, or exactly `-count` with
 /// repetition.

@@ -1,9 +1,9 @@
 //! Hashes.
 
-use super::draw::draw;
+use super::draw::{draw, draw_count};
 use crate::store::args::{Scan, int, is};
 use crate::store::decimal;
-use crate::store::error::{BAD_COUNT, CommandError, NAN_OR_INFINITY, Outcome, SYNTAX};
+use crate::store::error::{CommandError, NAN_OR_INFINITY, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::keyspace_events::Classes;
 use crate::store::number::parse_int;
@@ -158,7 +158,7 @@ pub fn hrandfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
         out.bulk_or_null(field.map(|(field, _)| field));
         return Ok(());
     };
-    let count = int(count)?;
+    let count = draw_count(count)?;
     let with_values = match options {
         [] => false,
         [word] if is(word, "WITHVALUES") => true,
@@ -166,9 +166,6 @@ pub fn hrandfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
     };
     if with_values && !(i64::MIN / 2..=i64::MAX / 2).contains(&count) {
         return Err(CommandError::new("ERR value is out of range"));
-    }
-    if count == i64::MIN {
-        return Err(BAD_COUNT);
     }
     let Some(hash) = keys.read::<Hash>(key)? else {
         out.array(0);
@@ -189,13 +186,14 @@ pub fn hrandfield(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
 }
 
 pub fn hscan(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let scan = Scan::parse(args, 2, false)?;
+    let scan = Scan::at(args[2])?;
     let Some(hash) = keys.read::<Hash>(args[1])? else {
         out.array(2);
         out.bulk(b"0");
         out.array(0);
         return Ok(());
     };
+    let scan = scan.options(args, 3, false)?;
     let (window, next) = if hash.is_compact() { (0..hash.len(), 0) } else { scan.window(hash.len()) };
     let found: Vec<_> =
         window.filter_map(|position| hash.at(position)).filter(|(field, _)| scan.matches(field)).collect();

@@ -3,9 +3,10 @@
 use super::other_subcommand;
 use crate::glob;
 use crate::store::args::{Cursor, Scan, int, is};
-use crate::store::error::{BAD_DB_INDEX, CommandError, NO_SUCH_KEY, NOT_AN_INTEGER, Outcome, SAME_OBJECT, SYNTAX};
+use crate::store::error::{BAD_DB_INDEX, CommandError, NO_SUCH_KEY, Outcome, SAME_OBJECT, SYNTAX};
 use crate::store::keyspace::{DATABASES, Keyspace};
 use crate::store::keyspace_events::Classes;
+use crate::store::number::parse_int;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
@@ -43,7 +44,7 @@ pub fn keys(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn scan(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let scan = Scan::parse(args, 1, true)?;
+    let scan = Scan::at(args[1])?.options(args, 2, true)?;
     let (window, next) = scan.window(keys.len());
     let found: Vec<&[u8]> = window
         .filter_map(|position| keys.key_at(position))
@@ -103,8 +104,13 @@ fn move_key(keys: &mut Keyspace, from: &[u8], to: &[u8]) {
     }
 }
 
-fn db_index(arg: &[u8], error: CommandError) -> Result<usize, CommandError> {
-    let index = crate::store::number::parse_int(arg).ok_or(error)?;
+fn db_index(arg: &[u8]) -> Result<usize, CommandError> {
+    let index = i32::try_from(int(arg)?)
+        .map_err(|_| CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647"))?;
+    known_db(index)
+}
+
+fn known_db(index: i32) -> Result<usize, CommandError> {
     usize::try_from(index).ok().filter(|index| *index < DATABASES).ok_or(BAD_DB_INDEX)
 }
 
@@ -114,7 +120,7 @@ pub fn copy(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     while let Some(word) = cursor.next() {
         match () {
             () if is(word, "REPLACE") => replace = true,
-            () if is(word, "DB") => db = db_index(cursor.value()?, NOT_AN_INTEGER)?,
+            () if is(word, "DB") => db = db_index(cursor.value()?)?,
             () => return Err(SYNTAX),
         }
     }
@@ -143,7 +149,7 @@ pub fn copy(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 pub fn move_to(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let (key, home) = (args[1], keys.selected);
-    let db = db_index(args[2], NOT_AN_INTEGER)?;
+    let db = db_index(args[2])?;
     if db == home {
         return Err(SAME_OBJECT);
     }
@@ -167,15 +173,19 @@ pub fn move_to(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn swapdb(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let one = db_index(args[1], CommandError::new("ERR invalid first DB index"))?;
-    let other = db_index(args[2], CommandError::new("ERR invalid second DB index"))?;
-    keys.swap(one, other);
+    let index = |arg, error| {
+        let index = parse_int(arg).and_then(|index| i32::try_from(index).ok());
+        index.ok_or(CommandError::new(error))
+    };
+    let one = index(args[1], "ERR invalid first DB index")?;
+    let other = index(args[2], "ERR invalid second DB index")?;
+    keys.swap(known_db(one)?, known_db(other)?);
     out.ok();
     Ok(())
 }
 
 pub fn select(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    keys.selected = db_index(args[1], NOT_AN_INTEGER)?;
+    keys.selected = db_index(args[1])?;
     out.ok();
     Ok(())
 }

@@ -30,17 +30,12 @@ enum Form {
     SearchStore,
 }
 
-/// The middle of a search.
-#[derive(Clone, Copy)]
-enum Middle<'a> {
-    Place(Place),
-    Member(&'a [u8]),
-}
-
 /// What is asked for.
 #[derive(Default)]
 struct Request<'a> {
-    middle: Option<Middle<'a>>,
+    middle: Option<Place>,
+    /// Whether a member in the middle is named. Where it lies nobody knows if there is no set.
+    from_member: bool,
     shape: Option<Shape>,
     unit: f64,
     with_distance: bool,
@@ -75,20 +70,28 @@ fn circle(radius: &[u8], unit: &[u8]) -> Result<(Shape, f64), CommandError> {
     Ok((Shape::Circle(radius * unit), unit))
 }
 
+/// Where a member lies.
+fn member(zset: &Zset, name: &[u8]) -> Result<Place, CommandError> {
+    place_of(zset, name).ok_or(CommandError::new("ERR could not decode requested zset member"))
+}
+
 impl<'a> Request<'a> {
-    fn parse(args: &Args<'a>, form: Form, read_only: bool) -> Result<Self, CommandError> {
+    /// Reads a request about a set, if it is there.
+    fn parse(args: &Args<'a>, form: Form, read_only: bool, zset: Option<&Zset>) -> Result<Self, CommandError> {
         let mut request = Self { unit: 1.0, ..Self::default() };
         let mut at = match form {
             Form::Radius => {
-                request.middle = Some(Middle::Place(parse_place(args[2], args[3])?));
+                request.middle = Some(parse_place(args[2], args[3])?);
                 let (shape, unit) = circle(args[4], args[5])?;
                 (request.shape, request.unit) = (Some(shape), unit);
                 6
             }
             Form::ByMember => {
-                request.middle = Some(Middle::Member(args[2]));
-                let (shape, unit) = circle(args[3], args[4])?;
-                (request.shape, request.unit) = (Some(shape), unit);
+                if let Some(zset) = zset {
+                    request.middle = Some(member(zset, args[2])?);
+                    let (shape, unit) = circle(args[3], args[4])?;
+                    (request.shape, request.unit) = (Some(shape), unit);
+                }
                 5
             }
             Form::Search => 2,
@@ -121,7 +124,7 @@ impl<'a> Request<'a> {
                     at += 1;
                 }
                 _ if form == Form::SearchStore && is(word, "STOREDIST") => request.store_distance = true,
-                _ if searching => at += request.around(word, rest)?,
+                _ if searching => at += request.around(word, rest, zset)?,
                 _ => return Err(SYNTAX),
             }
         }
@@ -130,14 +133,15 @@ impl<'a> Request<'a> {
     }
 
     /// Reads where to search and how far; says how many arguments that took.
-    fn around(&mut self, word: &[u8], rest: &Args<'a>) -> Result<usize, CommandError> {
+    fn around(&mut self, word: &[u8], rest: &Args<'a>, zset: Option<&Zset>) -> Result<usize, CommandError> {
         match rest {
-            [member, ..] if is(word, "FROMMEMBER") && self.middle.is_none() => {
-                self.middle = Some(Middle::Member(member));
+            [name, ..] if is(word, "FROMMEMBER") && !self.has_middle() => {
+                self.from_member = true;
+                self.middle = zset.map(|zset| member(zset, name)).transpose()?;
                 Ok(1)
             }
-            [longitude, latitude, ..] if is(word, "FROMLONLAT") && self.middle.is_none() => {
-                self.middle = Some(Middle::Place(parse_place(longitude, latitude)?));
+            [longitude, latitude, ..] if is(word, "FROMLONLAT") && !self.has_middle() => {
+                self.middle = Some(parse_place(longitude, latitude)?);
                 Ok(2)
             }
             [radius, unit, ..] if is(word, "BYRADIUS") && self.shape.is_none() => {
@@ -157,6 +161,10 @@ impl<'a> Request<'a> {
         }
     }
 
+    fn has_middle(&self) -> bool {
+        self.from_member || self.middle.is_some()
+    }
+
     fn check(&mut self, args: &Args, form: Form) -> Outcome {
         let name = String::from_utf8_lossy(args[0]).into_owned();
         if self.store.is_some() && (self.with_distance || self.with_number || self.with_place) {
@@ -165,12 +173,13 @@ impl<'a> Request<'a> {
                 "ERR {what} is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
             )));
         }
-        if self.middle.is_none() {
+        let searching = self.searching;
+        if searching && !self.has_middle() {
             return Err(CommandError::new(format!(
                 "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {name}"
             )));
         }
-        if self.shape.is_none() {
+        if searching && self.shape.is_none() {
             return Err(CommandError::new(format!(
                 "ERR exactly one of BYRADIUS and BYBOX can be specified for {name}"
             )));
@@ -186,14 +195,8 @@ impl<'a> Request<'a> {
     }
 
     /// What is found in a set.
-    fn find(&self, zset: &Zset) -> Result<Vec<Found>, CommandError> {
-        let lost = || CommandError::new("ERR could not decode requested zset member");
-        let middle = match self.middle {
-            Some(Middle::Place(place)) => place,
-            Some(Middle::Member(member)) => place_of(zset, member).ok_or_else(lost)?,
-            None => return Ok(Vec::new()),
-        };
-        let Some(shape) = self.shape else { return Ok(Vec::new()) };
+    fn find(&self, zset: &Zset) -> Vec<Found> {
+        let Some((middle, shape)) = self.middle.zip(self.shape) else { return Vec::new() };
         let mut found = Vec::new();
         for (from, to) in geo::areas(shape, middle) {
             let start = zset.count_while(|score, _| score < from as f64);
@@ -214,7 +217,7 @@ impl<'a> Request<'a> {
         if self.count > 0 {
             found.truncate(self.count);
         }
-        Ok(found)
+        found
     }
 
     fn reply(&self, found: &[Found], out: &mut Reply) {
@@ -265,12 +268,9 @@ impl<'a> Request<'a> {
 
 fn search(keys: &mut Keyspace, args: &Args, out: &mut Reply, form: Form, read_only: bool) -> Outcome {
     let source = if form == Form::SearchStore { args[2] } else { args[1] };
-    keys.read::<Zset>(source)?;
-    let request = Request::parse(args, form, read_only)?;
-    let found = match keys.read::<Zset>(source)? {
-        Some(zset) => request.find(zset)?,
-        None => Vec::new(),
-    };
+    let zset = keys.read::<Zset>(source)?;
+    let request = Request::parse(args, form, read_only, zset)?;
+    let found = zset.map_or_else(Vec::new, |zset| request.find(zset));
     match request.store {
         Some(target) => request.store(keys, target, &found, out),
         None => request.reply(&found, out),

@@ -1,8 +1,8 @@
 //! Sets.
 
-use super::draw::draw;
-use crate::store::args::{Scan, at_least, count as parse_count, int, is};
-use crate::store::error::{BAD_COUNT, CommandError, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
+use super::draw::{draw, draw_count};
+use crate::store::args::{Scan, at_least, count as parse_count, is};
+use crate::store::error::{CommandError, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
@@ -124,7 +124,7 @@ pub fn spop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 pub fn srandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let count = match args {
         [_, _] => None,
-        [_, _, count] => Some(int(count)?),
+        [_, _, count] => Some(draw_count(count)?),
         _ => return Err(SYNTAX),
     };
     let set = keys.read::<Set>(args[1])?;
@@ -133,7 +133,6 @@ pub fn srandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         (None, Some(set)) => {
             out.bulk_or_null(set.at(fastrand::usize(0..set.len())));
         }
-        (Some(i64::MIN), _) => return Err(BAD_COUNT),
         (Some(_), None) => out.array(0),
         (Some(count), Some(set)) => {
             out.bulks(draw(count, set.len())?.map(|position| set.at(position).unwrap_or_default()));
@@ -143,13 +142,15 @@ pub fn srandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
 }
 
 pub fn sscan(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let scan = Scan::parse(args, 2, false)?;
-    out.array(2);
+    let scan = Scan::at(args[2])?;
     let Some(set) = keys.read::<Set>(args[1])? else {
+        out.array(2);
         out.bulk(b"0");
         out.array(0);
         return Ok(());
     };
+    let scan = scan.options(args, 3, false)?;
+    out.array(2);
     let (window, next) = if set.is_compact() { (0..set.len(), 0) } else { scan.window(set.len()) };
     let found: Vec<_> = window.filter_map(|position| set.at(position)).filter(|member| scan.matches(member)).collect();
     out.bulk(next.to_string().as_bytes());

@@ -42,40 +42,58 @@ pub fn getdel(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// The end that an option word such as `EX` with its number stands for; `None`: another word.
-fn expiry_option(word: &[u8], command: &str, cursor: &mut Cursor, now: u64) -> Result<Option<u64>, CommandError> {
-    let (unit, relative) = match () {
-        () if is(word, "EX") => (Unit::Seconds, true),
-        () if is(word, "PX") => (Unit::Milliseconds, true),
-        () if is(word, "EXAT") => (Unit::Seconds, false),
-        () if is(word, "PXAT") => (Unit::Milliseconds, false),
-        () => return Ok(None),
-    };
-    let number = int(cursor.value()?)?;
-    if number <= 0 {
-        return Err(CommandError::new(format!("ERR invalid expire time in '{command}' command")));
+/// The end that options such as `EX 10` stand for. Whether its number is one is asked when all options are read.
+#[derive(Clone, Copy)]
+struct End<'a> {
+    unit: Unit,
+    relative: bool,
+    number: &'a [u8],
+}
+
+impl<'a> End<'a> {
+    /// Reads an option whose word was just read. One of the same kind before it, but of no other, is forgotten.
+    fn read(word: &[u8], before: Option<Self>, cursor: &mut Cursor<'a, '_>) -> Result<Self, CommandError> {
+        let (unit, relative) = match () {
+            () if is(word, "EX") => (Unit::Seconds, true),
+            () if is(word, "PX") => (Unit::Milliseconds, true),
+            () if is(word, "EXAT") => (Unit::Seconds, false),
+            () if is(word, "PXAT") => (Unit::Milliseconds, false),
+            () => return Err(SYNTAX),
+        };
+        if before.is_some_and(|before| (before.unit, before.relative) != (unit, relative)) {
+            return Err(SYNTAX);
+        }
+        Ok(Self { unit, relative, number: cursor.value()? })
     }
-    Ok(Some(deadline(number, unit, relative, now, command)?.max(1) as u64))
+
+    /// When it is, in milliseconds since 1970.
+    fn at(self, command: &str, now: u64) -> Result<u64, CommandError> {
+        let number = int(self.number)?;
+        if number <= 0 {
+            return Err(CommandError::new(format!("ERR invalid expire time in '{command}' command")));
+        }
+        Ok(deadline(number, self.unit, self.relative, now, command)?.max(1) as u64)
+    }
 }
 
 pub fn getex(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     let mut cursor = Cursor::new(args, 2);
-    let (mut at, mut persist) = (None, false);
+    let (mut end, mut persist) = (None, false);
     while let Some(word) = cursor.next() {
-        if at.is_some() || persist {
-            return Err(SYNTAX);
-        }
-        if is(word, "PERSIST") {
+        if is(word, "PERSIST") && end.is_none() {
             persist = true;
+        } else if persist {
+            return Err(SYNTAX);
         } else {
-            at = Some(expiry_option(word, "getex", &mut cursor, keys.now)?.ok_or(SYNTAX)?);
+            end = Some(End::read(word, end, &mut cursor)?);
         }
     }
     reply_string(keys, args[1], out)?;
     let Some(old) = keys.expiry(args[1]) else {
         return Ok(());
     };
-    if let Some(at) = at {
+    if let Some(end) = end {
+        let at = end.at("getex", keys.now)?;
         if at <= keys.now {
             keys.delete(args[1]);
             keys.journal.instead(keys.selected, &[b"DEL", args[1]]);
@@ -117,30 +135,29 @@ fn put_until(keys: &mut Keyspace, key: &[u8], value: &[u8], at: u64) {
 }
 
 #[derive(Default)]
-struct SetOptions {
+struct SetOptions<'a> {
     if_missing: bool,
     if_present: bool,
     get: bool,
     keep_ttl: bool,
-    at: Option<u64>,
+    end: Option<End<'a>>,
 }
 
-impl SetOptions {
-    fn parse(args: &Args, now: u64) -> Result<Self, CommandError> {
+impl<'a> SetOptions<'a> {
+    fn parse(args: &Args<'a>) -> Result<Self, CommandError> {
         let mut options = Self::default();
         let mut cursor = Cursor::new(args, 3);
         while let Some(word) = cursor.next() {
-            let timed = options.keep_ttl || options.at.is_some();
             if is(word, "NX") && !options.if_present {
                 options.if_missing = true;
             } else if is(word, "XX") && !options.if_missing {
                 options.if_present = true;
             } else if is(word, "GET") {
                 options.get = true;
-            } else if is(word, "KEEPTTL") && options.at.is_none() {
+            } else if is(word, "KEEPTTL") && options.end.is_none() {
                 options.keep_ttl = true;
-            } else if !timed && cursor.left() > 0 {
-                options.at = Some(expiry_option(word, "set", &mut cursor, now)?.ok_or(SYNTAX)?);
+            } else if !options.keep_ttl {
+                options.end = Some(End::read(word, options.end, &mut cursor)?);
             } else {
                 return Err(SYNTAX);
             }
@@ -156,7 +173,8 @@ pub fn set(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         out.ok();
         return Ok(());
     }
-    let options = SetOptions::parse(args, keys.now)?;
+    let options = SetOptions::parse(args)?;
+    let end = options.end.map(|end| end.at("set", keys.now)).transpose()?;
     if options.get {
         reply_string(keys, key, out)?;
     }
@@ -167,7 +185,7 @@ pub fn set(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         }
         return Ok(());
     }
-    let at = if options.keep_ttl { keys.expiry(key).filter(|at| *at != 0) } else { options.at };
+    let at = if options.keep_ttl { keys.expiry(key).filter(|at| *at != 0) } else { end };
     match at {
         Some(at) if at <= keys.now => {
             keys.delete(key);

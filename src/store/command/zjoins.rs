@@ -50,7 +50,14 @@ struct Query<'a, 'b> {
 }
 
 impl<'a, 'b> Query<'a, 'b> {
-    fn parse(args: &'b Args<'a>, at: usize, how: Join, store: bool, command: &str) -> Result<Self, CommandError> {
+    fn parse(
+        keys: &mut Keyspace,
+        args: &'b Args<'a>,
+        at: usize,
+        how: Join,
+        store: bool,
+        command: &str,
+    ) -> Result<Self, CommandError> {
         let number = parse_int(args[at]).ok_or(NOT_AN_INTEGER)?;
         if number < 1 {
             let text = format!("ERR at least 1 input key is needed for '{command}' command");
@@ -58,6 +65,7 @@ impl<'a, 'b> Query<'a, 'b> {
         }
         let number = number as usize;
         let names = args.get(at + 1..).and_then(|rest| rest.get(..number)).ok_or(SYNTAX)?;
+        names.iter().try_for_each(|name| check(keys, name))?;
         let mut query = Self { names, weights: vec![1.0; number], aggregate: Aggregate::Sum, with_scores: false };
         let mut rest = &args[at + 1 + number..];
         while let [word, tail @ ..] = rest {
@@ -83,9 +91,6 @@ impl<'a, 'b> Query<'a, 'b> {
     }
 
     fn run(&self, keys: &mut Keyspace, how: Join) -> Result<Zset, CommandError> {
-        for name in self.names {
-            check(keys, name)?;
-        }
         let mut result: IndexMap<SmallBytes, f64> = IndexMap::new();
         for (nth, (name, weight)) in self.names.iter().zip(&self.weights).enumerate() {
             // One at a time: a name may be given a thousand times.
@@ -149,14 +154,14 @@ fn members(keys: &mut Keyspace, name: &[u8]) -> Result<Vec<(SmallBytes, f64)>, C
 }
 
 fn show(keys: &mut Keyspace, args: &Args, out: &mut Reply, how: Join, command: &str) -> Outcome {
-    let query = Query::parse(args, 1, how, false, command)?;
+    let query = Query::parse(keys, args, 1, how, false, command)?;
     let result = query.run(keys, how)?;
     super::zranges::reply(out, result.iter(), query.with_scores);
     Ok(())
 }
 
 fn store(keys: &mut Keyspace, args: &Args, out: &mut Reply, how: Join, command: &'static str) -> Outcome {
-    let result = Query::parse(args, 2, how, true, command)?.run(keys, how)?;
+    let result = Query::parse(keys, args, 2, how, true, command)?.run(keys, how)?;
     out.len(result.len());
     super::sets::store(keys, (Classes::ZSET, command), args[1], result.len(), result);
     Ok(())
@@ -196,6 +201,7 @@ pub fn zintercard(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
         return Err(SYNTAX);
     }
     let (names, options) = args[2..].split_at(number);
+    names.iter().try_for_each(|name| check(keys, name))?;
     let limit = match options {
         [] => 0,
         [word, limit] if is(word, "LIMIT") => at_least(0, limit, LIMIT_NEGATIVE)?,

@@ -6,9 +6,9 @@ use crate::store::args::{Cursor, int, is, positions};
 use crate::store::error::{BAD_LEX_RANGE, CommandError, MIN_OR_MAX_NOT_FLOAT, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::keyspace_events::Classes;
-use crate::store::number::parse_float;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
+use crate::store::strtod::c_number;
 use crate::store::zset::Zset;
 
 /// What the two ends of a range are.
@@ -44,7 +44,17 @@ fn score_end(arg: &[u8]) -> Result<ScoreEnd, CommandError> {
         [b'(', rest @ ..] => (rest, true),
         rest => (rest, false),
     };
-    Ok((parse_float(text).ok_or(MIN_OR_MAX_NOT_FLOAT)?, outside))
+    Ok((score(text).ok_or(MIN_OR_MAX_NOT_FLOAT)?, outside))
+}
+
+/// The score that an end of a range is at, as C reads it: nothing is 0, and too much is infinite.
+fn score(text: &[u8]) -> Option<f64> {
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let text = text.trim_ascii_start();
+    let (score, length) = c_number(text)?;
+    (length == text.len() && !score.is_nan()).then_some(score)
 }
 
 fn lex_end(arg: &[u8]) -> Result<LexEnd<'_>, CommandError> {

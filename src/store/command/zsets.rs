@@ -1,8 +1,8 @@
 //! Sorted sets: members, scores and ranks, and taking from the ends.
 
-use super::draw::draw;
-use crate::store::args::{Scan, count as parse_count, float, int, is};
-use crate::store::error::{BAD_COUNT, CommandError, Outcome, SYNTAX};
+use super::draw::{draw, draw_count};
+use crate::store::args::{Scan, count as parse_count, float, is};
+use crate::store::error::{CommandError, Outcome, SYNTAX};
 use crate::store::keyspace::Keyspace;
 use crate::store::keyspace_events::Classes;
 use crate::store::number::format_double;
@@ -100,6 +100,10 @@ pub fn zadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn zincrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
+    // To Redis it is a ZADD with options, of which the increment then is one.
+    if ["NX", "XX", "CH", "INCR", "GT", "LT"].iter().any(|word| is(args[2], word)) {
+        return Err(SYNTAX);
+    }
     let options = AddOptions { increment: true, ..AddOptions::default() };
     add(keys, args[1], &options, &args[2..], out)
 }
@@ -335,15 +339,12 @@ pub fn zrandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
         out.bulk_or_null(member.map(|(member, _)| member));
         return Ok(());
     };
-    let count = int(count)?;
+    let count = draw_count(count)?;
     let with_scores = match options {
         [] => false,
         [word] if is(word, "WITHSCORES") => true,
         _ => return Err(SYNTAX),
     };
-    if count == i64::MIN {
-        return Err(BAD_COUNT);
-    }
     if with_scores && !(i64::MIN / 2..=i64::MAX / 2).contains(&count) {
         return Err(CommandError::new("ERR value is out of range"));
     }
@@ -357,13 +358,14 @@ pub fn zrandmember(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
 }
 
 pub fn zscan(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    let scan = Scan::parse(args, 2, false)?;
+    let scan = Scan::at(args[2])?;
     let Some(zset) = keys.read::<Zset>(args[1])? else {
         out.array(2);
         out.bulk(b"0");
         out.array(0);
         return Ok(());
     };
+    let scan = scan.options(args, 3, false)?;
     let compact = zset.encoding() == "listpack";
     let (window, next) = if compact { (0..zset.len(), 0) } else { scan.window(zset.len()) };
     let found: Vec<_> = if compact {

@@ -3,8 +3,9 @@
 use mlua::{Lua, Table, Value};
 
 use super::config::{Config, DEEPEST, null};
-use crate::store::script::library::{Builder, c_number};
+use crate::store::script::library::Builder;
 use crate::store::script::session::State;
+use crate::store::strtod::c_number;
 
 /// A piece of the text.
 enum Token {

@@ -44,8 +44,8 @@ fn eval_source(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, re
 }
 
 fn eval_name(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
-    let split = split(args)?;
     let name = name(args[1]).ok_or(NOSCRIPT)?;
+    let split = split(args)?;
     server.scripts.note_run(&name);
     let script = server.scripts.get(&name).ok_or(NOSCRIPT)?;
     let header = script.header;
