@@ -149,6 +149,7 @@ impl Core {
         let id = client.id;
         server.next_id += 1;
         let slot = server.clients.insert(Box::new(client));
+        server.slots.insert(id, slot);
         server.recount(slot);
         if full {
             Self::take_in_reserve(server, slot, id);
@@ -309,6 +310,7 @@ impl Core {
         tracking::stop(server, slot);
         blocking::unblock(server, slot);
         if let Some(client) = server.clients.try_remove(slot) {
+            server.slots.remove(&client.id);
             server.client_memory -= client.counted;
             server.monitors -= usize::from(client.monitor);
         }

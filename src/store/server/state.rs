@@ -3,7 +3,7 @@
 //! Everything here belongs to one thread, so a command runs alone and needs no lock. What the other
 //! files do to a server are functions that take it, so that each stands on its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -102,6 +102,8 @@ pub struct Server {
     pub data: Box<Data>,
     /// All clients.
     pub clients: Clients,
+    /// Their slots, by their numbers.
+    pub slots: HashMap<u64, Slot>,
     /// What can be set.
     pub settings: Options,
     /// Counters.
@@ -164,6 +166,7 @@ impl Server {
         let mut server = Self {
             data: Box::new(contents.data),
             clients: Clients::default(),
+            slots: HashMap::new(),
             settings: contents.options,
             stats: Stats::default(),
             scripts: contents.scripts,

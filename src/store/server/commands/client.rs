@@ -295,11 +295,9 @@ fn unblock(server: &mut Server, id: &[u8], how: &Args, out: &mut Reply) -> Outco
             return Err(CommandError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
     };
-    let found = server
-        .clients
-        .iter()
-        .find(|(_, client)| client.id as i64 == id && client.blocked.is_some())
-        .map(|(slot, _)| slot);
+    let slot = u64::try_from(id).ok().and_then(|id| server.slots.get(&id).copied());
+    let is_blocked = |slot: &Slot| server.clients.get(*slot).is_some_and(|client| client.blocked.is_some());
+    let found = slot.filter(is_blocked);
     if let Some(slot) = found {
         if let Some(client) = server.clients.get_mut(slot) {
             if with_error {

@@ -132,9 +132,8 @@ fn overlapping<'a>(names: &'a BTreeSet<SmallBytes>, prefix: &[u8]) -> Option<&'a
 /// The client that is to be told in this one's place, if there is one.
 fn redirect(server: &Server, id: &[u8]) -> Result<Option<(u64, Slot)>, CommandError> {
     let id = parse_int(id).ok_or(NOT_AN_INTEGER)?;
-    let found = server.clients.iter().find(|(_, client)| client.id as i64 == id);
-    let (slot, client) = found.ok_or(CommandError::new("ERR The client ID you want redirect to does not exist"))?;
-    Ok(Some((client.id, slot)))
+    let found = u64::try_from(id).ok().and_then(|id| Some((id, *server.slots.get(&id)?)));
+    found.map(Some).ok_or(CommandError::new("ERR The client ID you want redirect to does not exist"))
 }
 
 /// `CLIENT TRACKING`
