@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::spec::{Command, Flags};
+use super::spec::{Command, Flags, Spec};
 use super::subcommand::{subcommand_names, subcommand_place};
 use super::table::COMMANDS;
 use crate::store::resp::Args;
@@ -25,6 +25,12 @@ pub fn number(command: &'static Command, args: &Args) -> Option<usize> {
 /// The number of a subcommand.
 pub fn subcommand_number(command: &str, name: &[u8]) -> Option<usize> {
     subcommand_place(command, name).map(|place| COMMANDS.rows.len() + place)
+}
+
+/// Whether a command has the subcommand that it is called with, if it has any. To call it without is to call itself.
+pub fn is_known(spec: &Spec, call: &Args) -> bool {
+    let word = call.get(1).filter(|_| spec.flags.has(Flags::PARENT));
+    word.is_none_or(|word| subcommand_number(spec.name, word).is_some())
 }
 
 /// Where the numbers of the server's own commands begin.

@@ -13,6 +13,9 @@ type Container = (&'static str, &'static [(&'static str, &'static str)]);
 const CONTAINERS: &[Container] = &[
     ("ACL", &[
         ("CAT [<category>]", "List the categories, or the commands of one."),
+        ("DRYRUN <username> <command> [<arg> [...]]", "Tell whether a user may run a command, without running it."),
+        ("GENPASS [<bits>]", "Return a password at random, of 256 bits or so many."),
+        ("USERS", "List the names of the users, which is one."),
         ("WHOAMI", "Return the name of the connection's user."),
     ]),
     ("CLIENT", &[

@@ -3,8 +3,8 @@
 use crate::glob;
 use crate::store::args::is;
 use crate::store::command::{
-    CATEGORIES, Flags, Spec, describe_keys, has_keys, is_in, keys_with_flags, other_subcommand, subcommand_number,
-    subcommands, takes, tell_flags, told_flags,
+    CATEGORIES, Spec, describe_keys, has_keys, is_in, is_known, keys_with_flags, other_subcommand, subcommands, takes,
+    tell_flags, told_flags,
 };
 use crate::store::error::{CommandError, Outcome, SYNTAX};
 use crate::store::pubsub::Slot;
@@ -74,11 +74,6 @@ fn keys_in<'a>(find: fn(&[u8]) -> Option<Row>, call: &Args<'a>) -> Result<Vec<(&
         return Err(CommandError::new("ERR Invalid arguments specified for command"));
     }
     Ok(keys)
-}
-
-/// Whether a command has the subcommand that is asked about, if it has any.
-fn is_known(spec: &Spec, call: &Args) -> bool {
-    !spec.flags.has(Flags::PARENT) || subcommand_number(spec.name, call[1]).is_some()
 }
 
 /// `COMMAND LIST` and what it filters by.
