@@ -63,16 +63,17 @@ impl Verification {
 
     /// Checks a token, if that costs so little that it can be done anywhere.
     pub fn verify_here(&self, token: &str) -> Option<Verdict> {
-        (self.jobs.is_none() || self.tokens.is_cheap()).then(|| verdict(self.tokens.verify(token)))
+        self.elsewhere().is_none().then(|| verdict(self.tokens.verify(token)))
+    }
+
+    /// Where tokens are checked that cost much, if they do now.
+    fn elsewhere(&self) -> Option<&Sender<Job>> {
+        self.jobs.as_ref().filter(|_| !self.tokens.is_cheap())
     }
 
     /// Checks a token.
     pub async fn verify(&self, token: String) -> Verdict {
-        let jobs = match (self.verify_here(&token), &self.jobs) {
-            (Some(verdict), _) => return verdict,
-            (None, Some(jobs)) => jobs,
-            (None, None) => return Verdict::Busy,
-        };
+        let Some(jobs) = self.elsewhere() else { return verdict(self.tokens.verify(&token)) };
         let (reply, answer) = oneshot::channel();
         let checked = async {
             jobs.send(Job { token, reply }).await.ok()?;

@@ -10,7 +10,8 @@
 -- KEYS: on one server, where it is to be in that list, also the nodes and the node's channels.
 -- Returns what `finish` does, how many visitors the node has under its number, how many of the changes were
 -- made, and the epoch and the secret of the list; or late, if the lease has ended; gone, if the node is dead
--- here; foreign, if the key is not a count; taken, if the number is another node's; lost, if the store has not what the node has stated.
+-- here; foreign, if the key is not a count; taken, if the number is another node's; lost, if the store has not
+-- what the node has stated.
 local node, number, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local exact, listed, first = ARGV[6] == '1', ARGV[9] == '1', 16 + tonumber(ARGV[14])
 local time = redis.call('TIME')
