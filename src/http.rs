@@ -4,7 +4,7 @@
 //! knows what a request is, not what a message is. The rules: a request that is refused is told why in one
 //! line of plain text; what an address, a connection and all of them may take has a bound.
 //!
-//! Read `places` (who may come in) and `context` (what a request may know), then `accept`, `connection`
+//! Read `places` (who may come in), `tarpit` (who may not) and `context` (what a request may know), then `accept`, `connection`
 //! and `routes`, then what answers them.
 
 pub mod accept;
@@ -28,7 +28,8 @@ mod reply;
 pub mod routes;
 mod stream;
 mod takeover;
+mod tarpit;
 mod visitor;
 
 pub use context::App;
-pub use places::ANSWERED;
+pub use places::{ANSWERED, Descriptors};

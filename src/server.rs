@@ -26,8 +26,8 @@ use crate::auth::{Tokens, Verification};
 use crate::backplane::{Client, Keys, Subscriber};
 use crate::boards::{Trending, boards};
 use crate::config::{self, Config, Listen, Loaded, Overrides};
-use crate::http::App;
 use crate::http::accept::{WorkerHandle, accept};
+use crate::http::{App, Descriptors};
 use crate::hub::publishing::publishing;
 use crate::hub::queue::ByteBudget;
 use crate::hub::revocations::Revocations;
@@ -113,7 +113,7 @@ impl Server {
     /// See [`Error`].
     pub async fn run(mut self) -> Result<Option<i32>, Error> {
         let metrics = self.metrics.clone();
-        let descriptors = self.descriptors.clients;
+        let descriptors = self.descriptors.web;
         let mut node = Node::start(&self.reload.loaded.config, descriptors, self.metrics, self.host, self.serving)?;
         let manager = Manager::find();
         let (mut accepting, mut supervising) = (JoinSet::new(), JoinSet::new());
@@ -182,7 +182,7 @@ fn pace(config: &Config) -> Duration {
 impl Node {
     fn start(
         config: &Config,
-        descriptors: usize,
+        descriptors: Descriptors,
         metrics: Metrics,
         host: EmbeddedStore,
         serving: Option<Serving>,

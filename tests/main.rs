@@ -58,6 +58,7 @@ mod store_tls;
 mod storm;
 mod strangers;
 mod systemd;
+mod tarpit;
 mod tls;
 mod tokens;
 mod torture;

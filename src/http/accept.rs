@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::connection::open;
 use super::context::App;
-use super::places::Arrived;
+use super::places::{Arrived, TurnedAway};
 use crate::net::listener::{Listener, is_the_peers};
 use crate::session::NewClient;
 
@@ -35,10 +35,19 @@ pub struct WorkerHandle {
 pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>, inside: bool) {
     let mut complained: Option<Instant> = None;
     let mut turn = 0;
+    let mut tarpit = app.places.tarpit();
     loop {
         // However many come, those who are here have their turn.
         consume_budget().await;
-        let (stream, peer) = match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = tarpit.due() => {
+                tarpit.release(Instant::now());
+                continue;
+            }
+        };
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
@@ -52,12 +61,18 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
         };
         let peer = peer.map(|peer| peer.ip());
         let arrived = if inside { app.places.arrive_inside() } else { app.places.arrive(&app.config(), peer) };
-        let Some(arrived) = arrived else {
-            app.metrics.rejected.inc();
-            continue;
-        };
-        turn = (turn + 1) % lanes.len();
-        hand_out(&app, &lanes[turn], stream, peer, listener.at.tls, arrived);
+        match arrived {
+            Ok(arrived) => {
+                turn = (turn + 1) % lanes.len();
+                hand_out(&app, &lanes[turn], stream, peer, listener.at.tls, arrived);
+            }
+            Err(TurnedAway(stranger)) => {
+                app.metrics.rejected.inc();
+                if let Some(household) = stranger {
+                    tarpit.take(stream, household, Instant::now());
+                }
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use hyper::StatusCode;
 
 use super::assets::Assets;
-use super::places::{Places, Use};
+use super::places::{Descriptors, Places, Use};
 use super::reply::{Reply, plain};
 use crate::auth::{Tokens, Verification};
 use crate::config::Config;
@@ -49,10 +49,10 @@ pub struct Connection {
 }
 
 impl App {
-    /// For a node with this configuration, whose clients may take this many descriptors.
+    /// For a node with this configuration, whose connections may take this many descriptors.
     pub fn new(
         config: Config,
-        descriptors: usize,
+        descriptors: Descriptors,
         registry: Arc<Registry>,
         verification: Arc<Verification>,
         publisher: Publisher,

@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
+use super::tarpit::Tarpit;
 use crate::config::{Config, Limits};
 use crate::metrics::{Limit, Metrics};
 use crate::net::address_limits::{AddressLimits, Permit};
+use crate::net::household::Household;
 use crate::net::seats::{Held, HeldCount, Seat, Seats};
 
 /// Connections beyond `limits.clients` that are answered, if only to say that the server is full.
@@ -37,11 +39,21 @@ pub struct Places {
     /// Clients whose bytes pass through a pair of sockets.
     carried: HeldCount,
     reserve: HeldCount,
-    /// Descriptors that clients may take.
-    descriptors: usize,
+    /// Connections that were refused and are held for a moment.
+    refused: HeldCount,
+    descriptors: Descriptors,
     tell: DefaultDirectRateLimiter,
     full: Told,
     out_of_files: Told,
+}
+
+/// Descriptors that connections may take, beside [`ANSWERED`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// Those that are served, clients above all.
+    pub served: usize,
+    /// Those that are refused, as long as they are held.
+    pub refused: usize,
 }
 
 /// What a connection may be used for.
@@ -66,6 +78,9 @@ pub struct Arrived {
     _reserve: Option<Held>,
 }
 
+/// A connection that was not let in. Its household, if that has limits; then it is to be held for a moment.
+pub struct TurnedAway(pub Option<Household>);
+
 /// Why a client gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -78,8 +93,8 @@ pub enum Refused {
 }
 
 impl Places {
-    /// For clients that may take this many descriptors.
-    pub fn new(limits: &Limits, descriptors: usize, metrics: Metrics) -> Self {
+    /// For connections that may take this many descriptors.
+    pub fn new(limits: &Limits, descriptors: Descriptors, metrics: Metrics) -> Self {
         let addresses = Arc::new(AddressLimits::new(metrics.clone()));
         addresses.configure(limits);
         Self {
@@ -87,11 +102,17 @@ impl Places {
             addresses,
             carried: HeldCount::default(),
             reserve: HeldCount::default(),
+            refused: HeldCount::default(),
             descriptors,
             tell: RateLimiter::direct(Quota::per_second(TOLD)),
             full: Told::default(),
             out_of_files: Told::default(),
         }
+    }
+
+    /// Where a listener leaves those that it may not let in.
+    pub fn tarpit(&self) -> Tarpit {
+        Tarpit::new(self.refused.clone(), self.descriptors.refused)
     }
 
     /// Descriptors that clients take: one each, and a pair more where one carries its bytes.
@@ -101,28 +122,36 @@ impl Places {
 
     /// Lets a connection in, or not at all. `peer`: the other end's address, where it is known and no
     /// proxy's.
-    pub fn arrive(&self, config: &Config, peer: Option<IpAddr>) -> Option<Arrived> {
-        let limits = &config.limits;
-        let peer = peer.filter(|peer| !limits.is_exempt(*peer) && !config.server.trusts(Some(*peer)));
-        let purpose = match peer {
+    ///
+    /// # Errors
+    /// [`TurnedAway`]
+    pub fn arrive(&self, config: &Config, peer: Option<IpAddr>) -> Result<Arrived, TurnedAway> {
+        let stranger = peer.filter(|peer| !config.limits.is_exempt(*peer) && !config.server.trusts(Some(*peer)));
+        let household = stranger.map(|address| Household::of(Some(address)));
+        self.admit(&config.limits, stranger).ok_or(TurnedAway(household))
+    }
+
+    /// `stranger`: the other end's address, where that has limits.
+    fn admit(&self, limits: &Limits, stranger: Option<IpAddr>) -> Option<Arrived> {
+        let purpose = match stranger {
             Some(peer) if !self.addresses.allows(Limit::Connects, peer, 1) => {
                 self.tell.check().ok()?;
                 Use::TooOften
             }
             _ => Use::All,
         };
-        let permit = match peer {
+        let permit = match stranger {
             Some(peer) => Some(self.addresses.connection(peer, limits.clients_per_address)?),
             None => None,
         };
         let full = self.seats.all() >= limits.clients + SPARE;
-        if full || self.taken() >= self.descriptors + ANSWERED - RESERVE {
+        if full || self.taken() >= self.descriptors.served + ANSWERED - RESERVE {
             if full {
                 self.tell_full(limits.clients)
             } else {
                 self.tell_out_of_files()
             }
-            let most = if peer.is_none() { RESERVE } else { RESERVE - RESERVE_FOR_KNOWN };
+            let most = if stranger.is_none() { RESERVE } else { RESERVE - RESERVE_FOR_KNOWN };
             let held = self.reserve.hold_up_to(most)?;
             return Some(Arrived { purpose: Use::Health, seat: self.seats.take(permit), _reserve: Some(held) });
         }
@@ -130,9 +159,12 @@ impl Places {
     }
 
     /// Lets a connection to the address for metrics in.
-    pub fn arrive_inside(&self) -> Option<Arrived> {
-        let held = self.reserve.hold_up_to(RESERVE)?;
-        Some(Arrived { purpose: Use::Internal, seat: self.seats.take(None), _reserve: Some(held) })
+    ///
+    /// # Errors
+    /// [`TurnedAway`]
+    pub fn arrive_inside(&self) -> Result<Arrived, TurnedAway> {
+        let held = self.reserve.hold_up_to(RESERVE).ok_or(TurnedAway(None))?;
+        Ok(Arrived { purpose: Use::Internal, seat: self.seats.take(None), _reserve: Some(held) })
     }
 
     /// Lets a connection in whose client a proxy has named before anything else. False if it may not.
@@ -162,11 +194,12 @@ impl Places {
         carried: bool,
     ) -> Result<(Option<Box<Permit>>, Option<Held>), Refused> {
         let pair = carried.then(|| self.carried.hold());
-        if self.taken() > self.descriptors {
+        let descriptors = self.descriptors.served;
+        if self.taken() > descriptors {
             self.tell_out_of_files();
             return Err(Refused::OutOfFiles);
         }
-        self.out_of_files.forget_if(self.taken() < self.descriptors - self.descriptors / 10);
+        self.out_of_files.forget_if(self.taken() < descriptors - descriptors / 10);
         let clients = self.seats.all();
         if clients > limits.clients {
             self.tell_full(limits.clients);
@@ -192,7 +225,7 @@ impl Places {
 
     fn tell_out_of_files(&self) {
         if self.out_of_files.first() {
-            let (clients, descriptors) = (self.seats.all(), self.descriptors);
+            let (clients, descriptors) = (self.seats.all(), self.descriptors.served);
             tracing::warn!(clients, descriptors, "full: no more open files; raise the limit (LimitNOFILE)");
         }
     }

@@ -6,7 +6,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Embedded};
-use crate::http::ANSWERED;
+use crate::http::{ANSWERED, Descriptors};
 
 /// What the server needs beside its clients, with some to spare: listeners, the store's connections,
 /// files while they are read or written.
@@ -15,12 +15,15 @@ const OWN: usize = 64;
 const A_WORKER: usize = 6;
 /// The embedded store's part of all is at most one in this many.
 const STORE_PART: usize = 8;
+/// Connections that are refused are held for a moment: at most so many, and at most one in so many of all.
+const REFUSED: usize = 1024;
+const REFUSED_PART: usize = 16;
 
 /// The shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdBudget {
-    /// For clients of the server.
-    pub clients: usize,
+    /// For connections of the server's clients.
+    pub web: Descriptors,
     /// For clients of the embedded store, should this node serve it.
     pub store: usize,
 }
@@ -32,9 +35,9 @@ impl FdBudget {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
         let all = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |all| all as usize);
         let shares = Self::share(all, config);
-        if shares.clients < config.limits.clients {
+        if shares.web.served < config.limits.clients {
             tracing::info!(
-                descriptors = shares.clients,
+                descriptors = shares.web.served,
                 wanted = config.limits.clients,
                 "the open file limit allows fewer clients than limits.clients; raise it (LimitNOFILE) for more"
             );
@@ -48,7 +51,8 @@ impl FdBudget {
             _ => config.store.max_clients.min(all / STORE_PART),
         };
         let own = OWN + A_WORKER * config.server.workers + ANSWERED;
-        Self { clients: all.saturating_sub(own + store), store }
+        let refused = REFUSED.min(all / REFUSED_PART);
+        Self { web: Descriptors { served: all.saturating_sub(own + store + refused), refused }, store }
     }
 }
 
@@ -68,10 +72,11 @@ mod tests {
 
     #[test]
     fn the_store_gets_what_it_may_have_but_never_most_of_all() {
-        assert_eq!(shares(131_072, &[]), FdBudget { clients: 131_072 - 10_000 - 140, store: 10_000 });
-        assert_eq!(shares(1_024, &[]), FdBudget { clients: 1_024 - 128 - 140, store: 128 });
+        let budget = |served, refused, store| FdBudget { web: Descriptors { served, refused }, store };
+        assert_eq!(shares(131_072, &[]), budget(131_072 - 10_000 - 140 - 1_024, 1_024, 10_000));
+        assert_eq!(shares(1_024, &[]), budget(1_024 - 128 - 140 - 64, 64, 128));
         let never = [("HEADCOUNT_STORE__EMBEDDED", "never")];
-        assert_eq!(shares(1_024, &never), FdBudget { clients: 1_024 - 140, store: 0 });
-        assert_eq!(shares(100, &never).clients, 0);
+        assert_eq!(shares(1_024, &never), budget(1_024 - 140 - 64, 64, 0));
+        assert_eq!(shares(100, &never).web.served, 0);
     }
 }

@@ -19,8 +19,8 @@ section! {
     clients_per_address = 1000: Int(0, 100_000_000), live;
 
     /// Connections a second from one address, and further requests on open ones. Ten seconds' worth may come
-    /// at once, so that an office comes back when a server restarts. Above it, they get a 429 or are hung up
-    /// on. 0 means no limit.
+    /// at once, so that an office comes back when a server restarts. Above it, they get a 429, or are held for
+    /// a second and hung up on. 0 means no limit.
     connects_per_second = 100: Int(0, 1_000_000), live;
 
     /// Channels that all clients of one address may join or watch in a second, ten seconds' worth at once.
