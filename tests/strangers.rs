@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::support::client::Client;
 use crate::support::http::{read_reply, request};
@@ -162,6 +162,35 @@ async fn a_client_that_asks_too_often_is_not_read_for_a_while() {
     let answered = node.metric("headcount_limited_total{limit=\"Joins\"}").await.unwrap();
     assert!(answered < 20, "{answered} of 30 were answered");
     assert_eq!(next_error(&mut flood).await["code"], "rate_limited", "it is read again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_while_it_is_not_read_wakes_nobody() {
+    const MESSAGES: u64 = 400;
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url())
+        .among_strangers()
+        .set("SERVER__WORKERS", "1")
+        .set("LIMITS__JOINS_PER_SECOND", "1")
+        .start()
+        .await;
+    node.ready().await;
+    let mut flood = Raw::open(&node, "watch=public:x").await;
+    let names: Vec<String> = (0..20).map(|n| format!("public:{n}")).collect();
+    let message = json!({ "subscribe": names }).to_string();
+    flood.text(&message).await;
+    assert_eq!(next_error(&mut flood).await["code"], "rate_limited");
+    let before = node.wakeups();
+    // One after another, so that each could wake the node.
+    let mut pace = interval(Duration::from_millis(1));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for _ in 0..MESSAGES {
+        flood.text(&message).await;
+        pace.tick().await;
+    }
+    let wakeups = node.wakeups() - before;
+    assert!(wakeups < MESSAGES / 8, "{wakeups} for {MESSAGES} messages");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,17 @@ impl Poller {
         self.0.get_ref().0.registry().register(io, token, Interest::READABLE | Interest::WRITABLE)
     }
 
+    /// Tells of a socket from now on only that it becomes writable, or has failed: what comes meanwhile wakes
+    /// nobody.
+    pub fn mute(&self, io: &mut TcpStream, token: Token) -> io::Result<()> {
+        self.0.get_ref().0.registry().reregister(io, token, Interest::WRITABLE)
+    }
+
+    /// Tells everything again, and what has come meanwhile.
+    pub fn unmute(&self, io: &mut TcpStream, token: Token) -> io::Result<()> {
+        self.0.get_ref().0.registry().reregister(io, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
     /// Waits for events and takes them. Cancel safe.
     pub async fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let mut ready = self.0.readable_mut().await?;

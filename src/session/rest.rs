@@ -1,9 +1,13 @@
 //! Clients that asked more often than they may: they are not read for a while.
 //!
 //! An answer to each of their messages would cost more than it is worth, and would be what a flood is after.
-//! Unread, what they send stays with them. The rule: all rest equally long, so the queue is in order.
+//! Unread, what they send stays with them, and the kernel does not tell of it: a worker that wakes up for each
+//! message that it does not read is what a flood is after, too. The rule: all rest equally long, so the queue
+//! is in order.
 
 use std::time::Duration;
+
+use mio::Token;
 
 use super::worker::Worker;
 use crate::hub::SocketId;
@@ -18,6 +22,10 @@ pub(super) fn begin(worker: &mut Worker, id: SocketId) {
     slot.rests = true;
     let key = (id, slot.generation);
     worker.resting.push_back((until, key));
+    if let Some(io) = worker.shard.io(id) {
+        // If it cannot be done, it is woken for nothing.
+        let _ = worker.poller.mute(io, Token(id as usize));
+    }
 }
 
 /// Reads those again whose rest is over.
@@ -26,7 +34,12 @@ pub(super) fn end_due(worker: &mut Worker) {
         worker.resting.pop_front();
         if let Some(slot) = worker.alive(key) {
             slot.rests = false;
-            // What came meanwhile was told once, and its end too.
+            let told = worker.shard.io(key.0).map(|io| worker.poller.unmute(io, Token(key.0 as usize)));
+            if matches!(told, Some(Err(_))) {
+                worker.drop_gone(key.0);
+                continue;
+            }
+            // What came before the rest was told then, and is told no more.
             worker.read_on(key.0);
         }
     }

@@ -298,6 +298,14 @@ impl Node {
         Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
     }
 
+    /// How often the process's first thread has gone to sleep, and so been woken up.
+    pub fn wakeups(&self) -> u64 {
+        let pid = self.child.id().expect("the node runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        line.trim().parse().unwrap()
+    }
+
     /// What the kernel tells of the process, from its state on.
     fn stat(&self) -> Vec<String> {
         let pid = self.child.id().expect("nobody has waited for the node");
