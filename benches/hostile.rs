@@ -12,6 +12,9 @@ use crate::client::{BINARY, PING, TEXT, masked, text, upgrade};
 
 /// Where it comes from: an address that the server does not exempt from its limits.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 1);
+/// Where it is let in: a channel on which nothing is sent. What its sockets were sent on another, all clients would
+/// wait for, as for those of any other client.
+const PATH: &str = "/ws?watch=public:strangers";
 /// Each socket has its turn so often. A second of it is far above what any limit allows.
 const PACE: Duration = Duration::from_millis(5);
 /// Names in one message: as many as one may have by default.
@@ -133,6 +136,10 @@ fn turn(kind: &Kind, port: u16, socket: Option<Stranger>, count: u64, buffer: &m
             Err(_) => return None,
         }
     }
+    if kind.habit == Habit::HalfCloses {
+        // It has no more to say, and waits.
+        return Some(socket);
+    }
     let bytes = (kind.says)(count);
     // What does not fit is left out: the peer has enough to do.
     match socket.io.write(&bytes) {
@@ -153,7 +160,7 @@ fn connect(kind: &Kind, port: u16) -> Result<Stranger> {
     let mut io = TcpStream::from(socket);
     io.set_nodelay(true)?;
     if kind.habit != Habit::Pipelines {
-        io.write_all(upgrade(port, "/ws?watch=public:bench").as_bytes())?;
+        io.write_all(upgrade(port, PATH).as_bytes())?;
     }
     if kind.habit == Habit::HalfCloses {
         io.shutdown(Shutdown::Write)?;
