@@ -17,7 +17,8 @@ use crate::{Result, resp};
 
 const LISTENER: u64 = u64::MAX;
 const REDIS: u64 = u64::MAX - 1;
-const HANDSHAKE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// An answer to any request for a socket.
+pub const HANDSHAKE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Prints its port, then runs until it is killed or Redis is gone. Arguments: Redis' port, channel.
@@ -54,7 +55,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
     }
 }
 
-fn listen() -> Result<TcpListener> {
+/// A socket on a free port.
+pub fn listen() -> Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&std::net::SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
     socket.listen(16_384)?;

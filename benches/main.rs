@@ -21,6 +21,7 @@ mod publisher;
 mod report;
 mod resp;
 mod servers;
+mod sink;
 mod stats;
 
 use std::process::{Command, ExitCode};
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     let result = match &arguments[..] {
         [role, what, rest @ ..] if role == "role" && what == "floor" => floor::run(rest),
         [role, what] if role == "role" && what == "load" => load::run(),
+        [role, what] if role == "role" && what == "sink" => sink::run(),
         [role, what, kind, port] if role == "role" && what == "hostile" => {
             port.parse().map_err(Into::into).and_then(|port| hostile::run(kind, port))
         }

@@ -90,6 +90,14 @@ pub fn floor(redis: u16, channel: &str) -> Result<Server> {
     Ok(Server { child, port: line.trim().parse()?, folder: None })
 }
 
+/// What hardly serves anybody: this program in another role.
+pub fn sink() -> Result<Server> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["role", "sink"]);
+    let (child, line) = first_line(Core::Server, &mut command)?;
+    Ok(Server { child, port: line.trim().parse()?, folder: None })
+}
+
 /// nginx with Nchan; None where that is not installed. `/sub` and `/pub` take the channel as `?id=`.
 pub fn nchan() -> Result<Option<Server>> {
     const MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";

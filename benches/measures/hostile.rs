@@ -1,5 +1,6 @@
 //! What one stranger takes from a node: each kind of hostile client by itself, from one address, beside
-//! clients that do nothing wrong. The same clients without it, before and after, are the other side.
+//! clients that do nothing wrong. The same clients beside the same stranger at another server, before and after,
+//! are the other side: it takes its part of the machine there too, and of one with two cores that is not little.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use crate::crowd::Crowd;
 use crate::hostile::{KINDS, Kind};
 use crate::machine::{Core, spawn_on};
 use crate::report::{Goal, Report, Row};
-use crate::servers::{Server, headcount, redis};
-use crate::stats::{Turns, percentile};
+use crate::servers::{Server, headcount, redis, sink};
+use crate::stats::{Turns, median, percentile};
 use crate::{Extent, Result};
 
 /// The share of a core that a stranger may take, in percent.
@@ -20,6 +21,8 @@ const SHARE: f64 = 10.0;
 const LATER: f64 = 1.2;
 /// Until the stranger has used up what an address may have saved.
 const USED_UP: Duration = Duration::from_secs(12);
+/// The same, where it has been there before.
+const WARM: Duration = Duration::from_secs(2);
 
 /// A stranger at work; ended when it is dropped.
 struct Stranger(Child);
@@ -39,6 +42,13 @@ impl Drop for Stranger {
     }
 }
 
+/// Does something beside a stranger at this port.
+fn beside<T>(kind: &Kind, port: u16, warm: Duration, what: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _stranger = Stranger::start(kind, port)?;
+    std::thread::sleep(warm);
+    what()
+}
+
 pub fn one_stranger(extent: Extent, report: &mut Report) -> Result<()> {
     let (clients, messages, turns) = (500, extent.pick(60, 200), extent.pick(1, 3));
     for kind in KINDS {
@@ -51,20 +61,21 @@ pub fn one_stranger(extent: Extent, report: &mut Report) -> Result<()> {
         let late = |crowd: &mut Crowd| Ok::<_, crate::Error>(percentile(&crowd.numbers(&line)?, 0.99));
         late(&mut crowd)?;
         let (quiet, idle) = (server.resident()?, share(&server, Duration::from_secs(1))?);
-        let (mut times, mut worst) = (Turns::default(), 0.0_f64);
-        let mut most = 0.0_f64;
+        let elsewhere = sink()?;
+        let (mut times, mut without) = (Turns::default(), Vec::new());
+        let (mut worst, mut most) = (0.0_f64, 0.0_f64);
         for turn in 0..turns {
-            let before = late(&mut crowd)?;
-            let stranger = Stranger::start(kind, server.port)?;
-            if turn == 0 {
-                std::thread::sleep(extent.pick(USED_UP / 4, USED_UP));
-            }
-            worst = worst.max(share(&server, Duration::from_secs(extent.pick(2, 5)))? - idle);
-            let under = late(&mut crowd)?;
-            most = most.max(server.resident()?);
-            drop(stranger);
+            let warm = if turn == 0 { extent.pick(USED_UP / 4, USED_UP) } else { WARM };
+            without.push(late(&mut crowd)?);
+            let before = beside(kind, elsewhere.port, warm, || late(&mut crowd))?;
+            let under = beside(kind, server.port, warm, || {
+                worst = worst.max(share(&server, Duration::from_secs(extent.pick(2, 5)))? - idle);
+                let under = late(&mut crowd);
+                most = most.max(server.resident()?);
+                under
+            })?;
             crowd.ask("settle 300")?;
-            times.push([before, under, late(&mut crowd)?]);
+            times.push([before, under, beside(kind, elsewhere.port, WARM, || late(&mut crowd))?]);
         }
         report.row(Row {
             measure: format!("a stranger: {}: CPU of the node", kind.what),
@@ -77,9 +88,13 @@ pub fn one_stranger(extent: Extent, report: &mut Report) -> Result<()> {
         report.row(Row {
             measure: format!("a stranger: {}: 99 % of messages reach {clients} others within", kind.what),
             ours: millis(times.ours()),
-            floor: format!("{} (without it)", millis(times.floor())),
+            floor: format!(
+                "{} (with it at another server; {} without it)",
+                millis(times.floor()),
+                millis(median(&without))
+            ),
             ratio: Some(times.ratio()),
-            noise: None,
+            noise: Some(times.noise()),
             goal: Some(Goal::Ratio(LATER)),
         });
     }
