@@ -25,7 +25,8 @@ const TAKE_IN: usize = 64;
 /// The one buffer that all sockets of a worker are read into.
 const BUFFER: usize = 64 << 10;
 /// How long a turn reads and answers before it delivers and accepts again. What is left has the next one.
-const TURN: Duration = Duration::from_millis(5);
+/// A message passes through three tasks of this thread, and may have to wait for a turn before each.
+const TURN: Duration = Duration::from_micros(500);
 
 /// Runs a worker until it was told to drain and its last socket is gone.
 pub async fn run(
@@ -56,7 +57,15 @@ pub async fn run(
         }
         let now = Instant::now();
         worker.now = worker.clock.look(now);
-        worker.turn_ends = now + TURN;
+        // Ahead of what clients say, which may fill the turn.
+        while batch.len() < BATCH {
+            let Ok(queued) = deliveries.try_recv() else { break };
+            batch.push(queued.delivery);
+            rooms.extend(queued.room);
+        }
+        worker.shard.deliver(&mut batch, now);
+        rooms.clear();
+        worker.turn_ends = Instant::now() + TURN;
         rest::end_due(&mut worker);
         worker.handle(&events, &mut buffer);
         if worker.deadlines.any_due(worker.now) {
@@ -70,13 +79,6 @@ pub async fn run(
             let Ok(client) = clients.try_recv() else { break };
             worker.take_in(client);
         }
-        while batch.len() < BATCH {
-            let Ok(queued) = deliveries.try_recv() else { break };
-            batch.push(queued.delivery);
-            rooms.extend(queued.room);
-        }
-        worker.shard.deliver(&mut batch, now);
-        rooms.clear();
         worker.shard.tick(now);
         while let Ok(published) = worker.outbound.answered.try_recv() {
             publishing::answer(&mut worker, published);
