@@ -13,8 +13,8 @@ use crate::config::channels::MembersRule;
 
 /// The longest that one batch may keep the store busy, in milliseconds. What is left of it is another batch.
 const BUDGET: &[u8] = b"2";
-/// Visitors that one step of a sweep looks at.
-const PAGE: &[u8] = b"200";
+/// Places of the people's table that one step of a sweep looks at. There is less than one visitor a place, on average.
+const PAGE: &[u8] = b"400";
 
 impl<S: Store> Scripts<S> {
     /// States a batch of visitors, and takes over what the node's older ids had.
