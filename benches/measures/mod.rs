@@ -4,6 +4,7 @@ mod boards;
 mod channels;
 mod fanout;
 mod hostile;
+mod lone_node;
 mod memory;
 mod nodes;
 mod peers;

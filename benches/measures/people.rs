@@ -1,29 +1,20 @@
 //! People: what a visitor costs beside a socket, on a node and in the store, and members who join beside sockets.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use super::micros;
+use headcount::presence::visitors::BATCH as AT_ONCE;
+
+use super::lone_node::LoneNode;
 use super::storm::{slope, storm};
+use super::{micros, millis};
 use crate::crowd::Crowd;
 use crate::machine::Core;
 use crate::report::{Goal, Report, Row};
-use crate::servers::{Server, headcount, redis};
-use crate::stats::{Interval, Turns};
-use crate::{Extent, Result, resp};
+use crate::servers::{headcount, redis};
+use crate::stats::{Interval, Turns, median};
+use crate::{Extent, Result};
 
-/// The script that states visitors.
-const VISIT: &str = concat!(
-    include_str!("../../src/presence/lua/enter.lua"),
-    include_str!("../../src/presence/lua/count.lua"),
-    include_str!("../../src/presence/lua/members.lua"),
-    include_str!("../../src/presence/lua/people.lua"),
-    include_str!("../../src/presence/lua/visit.lua")
-);
-const KEYS: [&str; 6] =
-    ["page:/", "{page:/}:tally", "{page:/}:own", "{page:/}:people", "{page:/}:owner", "{page:/}:members"];
-/// Visitors in one run of it.
+/// Visitors that are stated at once where only their memory counts.
 const BATCH: usize = 1000;
 /// Channels that clients go round.
 const CHANNELS: usize = 100;
@@ -33,8 +24,9 @@ const LINGER: Duration = Duration::from_millis(1_500);
 pub fn people(extent: Extent, report: &mut Report) -> Result<()> {
     pairs(extent, report)?;
     joins(extent, report)?;
-    for (what, listed) in [("visitor", "0"), ("listed member", "1")] {
+    for (what, listed) in [("visitor", false), ("listed member", true)] {
         in_the_store(extent, report, what, listed)?;
+        longest(extent, report, what, listed)?;
     }
     Ok(())
 }
@@ -109,14 +101,14 @@ fn joins(extent: Extent, report: &mut Report) -> Result<()> {
 }
 
 /// What visitors take in Redis, stated by the script alone.
-fn in_the_store(extent: Extent, report: &mut Report, what: &str, listed: &str) -> Result<()> {
+fn in_the_store(extent: Extent, report: &mut Report, what: &str, listed: bool) -> Result<()> {
     let sizes: &[usize] = extent.pick(&[1000, 10_000, 100_000], &[1000, 10_000, 100_000, 1_000_000]);
     let mut points = Vec::new();
     for &size in sizes {
         let store = redis()?;
         let before = store.cpu()?;
-        let mut node = Node::connect(&store)?;
-        (0..size / BATCH).try_for_each(|batch| node.state(batch, listed))?;
+        let mut node = LoneNode::connect(&store, listed)?;
+        (0..size / BATCH).try_for_each(|_| node.state(BATCH).map(drop))?;
         let (bytes, cpu) = (node.bytes()? / size as f64, (store.cpu()? - before) / size as f64);
         points.push((size as f64, bytes));
         report.row(Row {
@@ -140,79 +132,30 @@ fn in_the_store(extent: Extent, report: &mut Report, what: &str, listed: &str) -
     Ok(())
 }
 
-/// A node as far as the script knows it.
-struct Node {
-    stream: TcpStream,
-    epoch: String,
-}
-
-impl Node {
-    fn connect(store: &Server) -> Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", store.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Self { stream, epoch: String::new() })
-    }
-
-    fn ask(&mut self, parts: &[&[u8]]) -> Result<Vec<u8>> {
-        self.stream.write_all(&resp::command(parts))?;
-        let mut reply = vec![0; 1024];
-        let length = self.stream.read(&mut reply)?;
-        reply.truncate(length);
-        if reply.starts_with(b"-") {
-            return Err(String::from_utf8_lossy(&reply).into_owned().into());
+/// The longest script as many visitors are stated by one node, and as they are swept out after its death. A machine
+/// that is shared stops for some milliseconds now and then; what counts of each script is the median of several runs.
+fn longest(extent: Extent, report: &mut Report, what: &str, listed: bool) -> Result<()> {
+    let (size, turns) = (100_000, extent.pick(3, 7));
+    let mut steps = [Vec::new(), Vec::new()];
+    for _ in 0..turns {
+        let mut node = LoneNode::connect(&redis()?, listed)?;
+        let stated = (0..size / AT_ONCE).map(|_| node.state(AT_ONCE)).collect::<Result<Vec<_>>>()?;
+        for (all, times) in steps.iter_mut().zip([stated, node.sweep()?]) {
+            all.resize(all.len().max(times.len()), Vec::new());
+            all.iter_mut().zip(times).for_each(|(of_this, time)| of_this.push(time.as_secs_f64() * 1e6));
         }
-        Ok(reply)
     }
-
-    /// States one more batch of visitors, all of whom have come.
-    fn state(&mut self, batch: usize, listed: &str) -> Result<()> {
-        let (from, to, epoch) = (batch.to_string(), (batch + 1).to_string(), self.epoch.clone());
-        let count = KEYS.len().to_string();
-        let mut all: Vec<&[u8]> = vec![b"EVAL", VISIT.as_bytes(), count.as_bytes()];
-        all.extend(KEYS.iter().map(|key| key.as_bytes()));
-        // The longest time of a batch is more than it takes, so that none is cut.
-        let rest = [
-            "0123456789abcdef0123456789abcdef",
-            "ab",
-            &from,
-            &to,
-            "9007199254740991",
-            "0",
-            "1",
-            "10000",
-            listed,
-            &epoch,
-            "0123456789abcdef",
-            "1000",
-            "65536",
-            "0",
-            "",
-        ];
-        all.extend(rest.iter().map(|part| part.as_bytes()));
-        let visitors: Vec<Vec<u8>> = (batch * BATCH..(batch + 1) * BATCH)
-            .map(|number| {
-                let id = (number as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-                [b"+", &id.to_be_bytes()[..], b"0"].concat()
-            })
-            .collect();
-        all.extend(visitors.iter().map(Vec::as_slice));
-        let reply = self.ask(&all)?;
-        let (parts, _) = resp::array(&reply).ok_or("the script's answer is cut")?;
-        let text = |at: usize| parts.get(at).map(|part| String::from_utf8_lossy(part).into_owned()).unwrap_or_default();
-        if (text(0).as_str(), text(5)) != ("ok", BATCH.to_string()) {
-            return Err(format!("the script says {}", String::from_utf8_lossy(&reply)).into());
-        }
-        self.epoch = text(6);
-        Ok(())
+    for (done, times) in ["stated", "swept out"].into_iter().zip(steps) {
+        let times: Vec<f64> = times.iter().map(|of_this| median(of_this)).collect();
+        let longest = times.iter().copied().fold(0.0, f64::max);
+        report.row(Row {
+            measure: format!("{size} {what}s are {done}: the longest script"),
+            ours: format!("{} ({} scripts, {} in the middle)", millis(longest), times.len(), millis(median(&times))),
+            floor: String::new(),
+            ratio: None,
+            noise: None,
+            goal: Some(Goal::Value { value: (longest / 10.0).round() / 100.0, at_most: 5.0, unit: "ms" }),
+        });
     }
-
-    /// The memory of all keys that visitors take.
-    fn bytes(&mut self) -> Result<f64> {
-        let mut sum = 0.0;
-        for key in &KEYS[3..] {
-            let reply = self.ask(&[b"MEMORY", b"USAGE", key.as_bytes(), b"SAMPLES", b"0"])?;
-            sum += String::from_utf8_lossy(&reply).trim_start_matches(':').trim().parse().unwrap_or(0.0);
-        }
-        Ok(sum)
-    }
+    Ok(())
 }

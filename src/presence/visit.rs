@@ -7,14 +7,12 @@ use super::member::Profile;
 use super::owner::{dying_of, is_dying};
 use super::script_reply::ScriptReply;
 use super::scripts::{Scripts, Store, bounds, entered, flag};
-use super::visitors::Batch;
+use super::visitors::{Batch, PAGE};
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
 
 /// The longest that one batch may keep the store busy, in milliseconds. What is left of it is another batch.
 const BUDGET: &[u8] = b"2";
-/// Places of the people's table that one step of a sweep looks at. There is less than one visitor a place, on average.
-const PAGE: &[u8] = b"400";
 
 impl<S: Store> Scripts<S> {
     /// States a batch of visitors, and takes over what the node's older ids had.
@@ -62,13 +60,13 @@ impl<S: Store> Scripts<S> {
         members: Option<MembersRule>,
         settled: &[NodeId],
     ) -> Result<(), Error> {
-        let (most, bytes) = bounds(members);
+        let (page, (most, bytes)) = (Digits::of(PAGE), bounds(members));
         let owners = self.pairs(self.keys.owner(channel).as_bytes()).await?;
         for (number, entry) in owners.iter().filter(|(_, entry)| is_dying(entry)) {
             let settled = flag(dying_of(entry).is_some_and(|node| settled.contains(&node)));
             let mut cursor = "0".to_owned();
             loop {
-                let arguments = [number, entry, cursor.as_bytes(), PAGE, flag(exact), &most, &bytes, settled];
+                let arguments = [number, entry, cursor.as_bytes(), &page, flag(exact), &most, &bytes, settled];
                 let [next, ..] = self.ask(&self.sources.sweep, channel, &arguments).await?.more;
                 if next.is_empty() || next == "0" {
                     break;

@@ -14,6 +14,8 @@ use crate::memory;
 
 /// Visitors in one batch: few enough that no store is busy with it for long, even one whose scripts cannot tell the time.
 pub const BATCH: usize = 200;
+/// How much one step of a sweep looks at, as `HSCAN` takes it: Redis counts fields and values, so half as many visitors.
+pub const PAGE: usize = 400;
 
 /// What the store knows of a visitor under this node's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
