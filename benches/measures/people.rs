@@ -138,7 +138,8 @@ fn longest(extent: Extent, report: &mut Report, what: &str, listed: bool) -> Res
     let (size, turns) = (100_000, extent.pick(3, 7));
     let mut steps = [Vec::new(), Vec::new()];
     for _ in 0..turns {
-        let mut node = LoneNode::connect(&redis()?, listed)?;
+        let store = redis()?;
+        let mut node = LoneNode::connect(&store, listed)?;
         let stated = (0..size / AT_ONCE).map(|_| node.state(AT_ONCE)).collect::<Result<Vec<_>>>()?;
         for (all, times) in steps.iter_mut().zip([stated, node.sweep()?]) {
             all.resize(all.len().max(times.len()), Vec::new());
