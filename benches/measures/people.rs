@@ -108,7 +108,9 @@ fn in_the_store(extent: Extent, report: &mut Report, what: &str, listed: bool) -
         let store = redis()?;
         let before = store.cpu()?;
         let mut node = LoneNode::connect(&store, listed)?;
-        (0..size / BATCH).try_for_each(|_| node.state(BATCH).map(drop))?;
+        while node.stated() < size {
+            node.state(BATCH.min(size - node.stated()))?;
+        }
         let (bytes, cpu) = (node.bytes()? / size as f64, (store.cpu()? - before) / size as f64);
         points.push((size as f64, bytes));
         report.row(Row {
@@ -140,7 +142,10 @@ fn longest(extent: Extent, report: &mut Report, what: &str, listed: bool) -> Res
     for _ in 0..turns {
         let store = redis()?;
         let mut node = LoneNode::connect(&store, listed)?;
-        let stated = (0..size / AT_ONCE).map(|_| node.state(AT_ONCE)).collect::<Result<Vec<_>>>()?;
+        let mut stated = Vec::new();
+        while node.stated() < size {
+            stated.push(node.state(AT_ONCE.min(size - node.stated()))?);
+        }
         for (all, times) in steps.iter_mut().zip([stated, node.sweep()?]) {
             all.resize(all.len().max(times.len()), Vec::new());
             all.iter_mut().zip(times).for_each(|(of_this, time)| of_this.push(time.as_secs_f64() * 1e6));

@@ -60,6 +60,9 @@ if refusal then
   return answer(refusal, 0, 0)
 end
 
+-- A hash of this size may still be a list to Redis, in which each visitor is looked for from the beginning: a hundred at a
+-- time are enough.
+local SMALL = 512
 local count, at = owner and owner.count or 0, first
 owners[number] = owner or {}
 -- In seconds. Where there is no `os`, TIME tells how long a script has taken, but where it stands still meanwhile:
@@ -113,7 +116,7 @@ while at <= #ARGV do
     enlist(came, profiles, text(now))
   end
   at = at + #some
-  if broken or clock() >= by then
+  if broken or people <= SMALL or clock() >= by then
     break
   end
 end
