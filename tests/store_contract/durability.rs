@@ -119,8 +119,10 @@ fn under_fsync_always_no_change_is_acknowledged_before_the_disk_has_it() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("strace, which .ci/setup installs");
+    // Kept open to the end: strace tells of each new thread there, and dies if nobody can read it.
+    let mut words = BufReader::new(tracer.stderr.take().unwrap());
     let mut told = String::new();
-    let _ = BufReader::new(tracer.stderr.take().unwrap()).read_line(&mut told);
+    let _ = words.read_line(&mut told);
     assert!(told.contains("attached"), "strace cannot watch: {told}");
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -134,7 +136,8 @@ fn under_fsync_always_no_change_is_acknowledged_before_the_disk_has_it() {
         }
     });
     drop(node);
-    tracer.wait().unwrap();
+    let status = tracer.wait().unwrap();
+    assert!(status.success(), "strace: {status}");
     let (mut unsynced, mut acknowledged, mut synced) = (false, 0, 0);
     for line in fs::read_to_string(trace).unwrap().lines() {
         if line.contains("write(") && line.contains("headcount.aof>") {
