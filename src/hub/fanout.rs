@@ -96,11 +96,17 @@ impl Shard {
         }
     }
 
+    /// Has [`Shard::tick`] look at a channel once something of it is to be pushed.
     pub(super) fn wait(&mut self, index: u32) {
-        if let Some(channel) = self.channels.get_mut(index as usize).filter(|channel| !channel.paced) {
-            channel.paced = true;
-            self.waiting.push(index);
+        let Some(channel) = self.channels.get_mut(index as usize) else { return };
+        let Some(at) = channel.wake() else { return };
+        match channel.looked_at {
+            Some(earlier) if earlier <= at => return,
+            Some(later) => _ = self.waiting.remove(&(later, index)),
+            None => {}
         }
+        channel.looked_at = Some(at);
+        self.waiting.insert((at, index));
     }
 
     fn push_value(&mut self, index: u32, frame: Bytes) {
@@ -131,9 +137,9 @@ impl Shard {
         }
     }
 
-    /// The next time at which [`Shard::tick`] has something to push.
+    /// The next time at which [`Shard::tick`] may have something to push.
     pub fn next_tick(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|&channel| self.channels.get(channel as usize)?.wake()).min()
+        self.waiting.first().map(|(at, _)| *at)
     }
 
     fn fan_out(&mut self, index: u32, frames: &[Bytes], behind: Behind) {
@@ -145,28 +151,25 @@ impl Shard {
     /// Pushes the paced values whose time has come.
     pub fn tick(&mut self, now: Instant) {
         let interval = self.interval();
-        let (mut due, mut index) = (Vec::new(), 0);
-        while let Some(&number) = self.waiting.get(index) {
-            let Some(channel) = self.channels.get_mut(number as usize).filter(|channel| channel.paced) else {
-                self.waiting.swap_remove(index);
-                continue;
-            };
-            due.extend(channel.pace.due(now, interval).map(|frame| (number, frame, QueuedFrame::Value)));
-            due.extend(channel.members_due(now, interval).map(|frame| (number, frame, QueuedFrame::Members)));
-            if channel.wake().is_some() {
-                index += 1;
-            } else {
-                channel.paced = false;
-                self.waiting.swap_remove(index);
-            }
+        let (mut due, mut looked_at) = (Vec::new(), Vec::new());
+        while let Some(&(at, index)) = self.waiting.first().filter(|(at, _)| *at <= now) {
+            self.waiting.pop_first();
+            // The place may be another channel's by now.
+            let found = self.channels.get_mut(index as usize).filter(|channel| channel.looked_at == Some(at));
+            let Some(channel) = found else { continue };
+            channel.looked_at = None;
+            due.extend(channel.pace.due(now, interval).map(|frame| (index, frame, QueuedFrame::Value)));
+            due.extend(channel.members_due(now, interval).map(|frame| (index, frame, QueuedFrame::Members)));
+            looked_at.push(index);
         }
+        looked_at.into_iter().for_each(|index| self.wait(index));
         if due.len() > 1 {
             self.sockets.hold_back(due.iter().map(|(_, frame, _)| frame.len() + FRAME_OVERHEAD).sum());
         }
-        for (number, frame, kind) in due {
+        for (index, frame, kind) in due {
             match kind {
-                QueuedFrame::Value => self.push_value(number, frame),
-                kind => self.push(number, frame, kind),
+                QueuedFrame::Value => self.push_value(index, frame),
+                kind => self.push(index, frame, kind),
             }
         }
         self.release();

@@ -89,6 +89,30 @@ fn values_of_several_channels_that_are_due_together_leave_in_one_write() {
 }
 
 #[test]
+fn each_value_that_waits_goes_when_its_own_time_has_come() {
+    let mut shard = shard(1 << 20);
+    let peer = Peer::on(&mut shard, &["value:a", "value:b"]);
+    let value = |channel: &str, text: &'static str| Delivery::Latest {
+        channel: channel.into(),
+        value: None,
+        frame: Bytes::from_static(text.as_bytes()),
+    };
+    let (start, interval) = (Instant::now() + Duration::from_secs(10), shard.interval());
+    for (channel, first, next, at) in [("value:b", "b1", "b2", start + interval / 2), ("value:a", "a1", "a2", start)] {
+        shard.deliver(&mut vec![value(channel, first), value(channel, next)], at);
+    }
+    assert_eq!(peer.writes(), ["b1", "a1"], "the first at once");
+    for (text, at) in [("a2", start + interval), ("b2", start + interval * 3 / 2)] {
+        assert_eq!(shard.next_tick(), Some(at));
+        shard.tick(at - Duration::from_nanos(1));
+        assert!(peer.writes().is_empty(), "{text} is early");
+        shard.tick(at);
+        assert_eq!(peer.writes(), [text]);
+    }
+    assert_eq!(shard.next_tick(), None);
+}
+
+#[test]
 fn more_than_half_of_what_may_wait_is_not_held() {
     let mut shard = shard(200);
     let peer = Peer::on(&mut shard, &["a", "b"]);

@@ -71,8 +71,8 @@ pub struct LocalChannel {
     pub every: bool,
     pub presence: Option<Arc<presence::ChannelHandle>>,
     pub pace: Pacer,
-    /// Waits in the list of paces that will be due.
-    pub paced: bool,
+    /// Where it stands among those that wait to be looked at, if it does.
+    pub looked_at: Option<Instant>,
     /// The newest value and the newest text, for those who are behind.
     pub newest: [Option<Bytes>; 2],
     /// It shows a sorted set.

@@ -29,9 +29,7 @@ pub(super) fn list(shard: &mut Shard, name: &str, listing: Listing, now: Instant
     if let Some(frame) = channel.members_due(now, interval) {
         return shard.push(index, frame, QueuedFrame::Members);
     }
-    if channel.wake().is_some() {
-        shard.wait(index);
-    }
+    shard.wait(index);
 }
 
 /// No list of this channel's members is kept any more.

@@ -3,7 +3,7 @@
 //! A channel's members are plain indices in a vector; a socket knows its places in them, so that
 //! joining and leaving cost the same however many are there. What is sent to whom is in `fanout`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ pub struct Shard {
     /// Most channels have gone.
     emptied: bool,
     pub(super) by_name: HashMap<Arc<str>, u32>,
-    /// Channels with a value that waits for its time.
-    pub(super) waiting: Vec<u32>,
+    /// Channels with something that waits for its time, by when they are to be looked at.
+    pub(super) waiting: BTreeSet<(Instant, u32)>,
     /// Channels whose values are held back: since when, and how long it took so far.
     pub(super) pushed: Vec<(u32, Instant, Duration)>,
 }
@@ -70,7 +70,7 @@ impl Shard {
             channels: Slab::new(),
             emptied: false,
             by_name: HashMap::new(),
-            waiting: Vec::new(),
+            waiting: BTreeSet::new(),
             pushed: Vec::new(),
         }
     }
@@ -248,7 +248,7 @@ impl Shard {
             every,
             presence: snapshot.presence,
             pace: Pacer::default(),
-            paced: false,
+            looked_at: None,
             newest: [None, None],
             board: snapshot.board,
             no_board: snapshot.no_board,
