@@ -127,13 +127,14 @@ impl Tracker {
         let shared = &*self.shared;
         let mut backoff = Backoff::to_connect();
         for epoch in 0.. {
-            match shared.connect().await {
+            let ended = Arc::<Notify>::default();
+            match shared.connect(ended.clone()).await {
                 Ok((connection, tracking)) => {
                     let start = Instant::now();
                     *lock(&shared.current) = Some(Current { epoch, connection, tracking: tracking == Tracking::On });
                     shared.mailbox.put(|news| *news = News { connected: Some(tracking), ..News::default() });
                     shared.tried.send_replace(true);
-                    shared.watch(epoch).await;
+                    shared.watch(epoch, &ended).await;
                     if start.elapsed() >= STABLE {
                         backoff.reset();
                     }
@@ -156,9 +157,18 @@ fn one(mut replies: Vec<Value>) -> Result<Value, Error> {
 }
 
 impl Shared {
-    async fn connect(&self) -> Result<(Connection, Tracking), Failure> {
+    /// `ended` is told when the store ends the connection.
+    async fn connect(&self, ended: Arc<Notify>) -> Result<(Connection, Tracking), Failure> {
         let mailbox = self.mailbox.clone();
-        let connection = self.connector.commands_and_pushes(move |push| receive(&mailbox, push)).await?;
+        let receive = move |push: PushInfo| {
+            match push.kind {
+                PushKind::Invalidate => mailbox.changed(push.data),
+                PushKind::Disconnection => ended.notify_one(),
+                _ => {}
+            }
+            Ok(())
+        };
+        let connection = self.connector.commands_and_pushes(receive).await?;
         let mut commands = connection.commands.clone();
         let tracking = cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").exec_async(&mut commands).await;
         let tracking = match tracking.map_err(|error| Error::of(&error)) {
@@ -172,13 +182,16 @@ impl Shared {
     }
 
     /// Waits until the connection is of no use any more.
-    async fn watch(&self, epoch: u64) {
+    async fn watch(&self, epoch: u64, ended: &Notify) {
         let server = lock(&self.current).as_ref().and_then(|current| current.connection.server.clone());
         let mut moved = pin!(self.connector.moved(server.as_ref()));
         loop {
             let Ok((_, mut commands, _)) = self.get() else { return };
             tokio::select! {
                 () = self.broken.notified() => {}
+                () = ended.notified() => {
+                    self.lost(epoch, "the store ended the connection".to_owned());
+                }
                 why = &mut moved => {
                     self.lost(epoch, why);
                     return;
@@ -235,24 +248,20 @@ impl Mailbox {
         change(&mut lock(&self.news));
         self.fresh.notify_one();
     }
-}
 
-/// Notes what a push of the store says has changed.
-fn receive(mailbox: &Mailbox, push: PushInfo) -> Result<(), ()> {
-    if push.kind != PushKind::Invalidate {
-        return Ok(());
+    /// Notes what an invalidation of the store says has changed.
+    fn changed(&self, data: Vec<Value>) {
+        self.put(|news| match data.into_iter().next() {
+            Some(Value::Array(keys)) if news.keys.len() + keys.len() <= KEYS => {
+                news.keys.extend(keys.into_iter().filter_map(|key| match key {
+                    Value::BulkString(key) => Some(key),
+                    _ => None,
+                }));
+            }
+            // Null is everything, as after FLUSHALL.
+            _ => (news.all, news.keys) = (true, HashSet::new()),
+        });
     }
-    mailbox.put(|news| match push.data.into_iter().next() {
-        Some(Value::Array(keys)) if news.keys.len() + keys.len() <= KEYS => {
-            news.keys.extend(keys.into_iter().filter_map(|key| match key {
-                Value::BulkString(key) => Some(key),
-                _ => None,
-            }));
-        }
-        // Null is everything, as after FLUSHALL.
-        _ => (news.all, news.keys) = (true, HashSet::new()),
-    });
-    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
