@@ -74,7 +74,7 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     }
     let command = find(args[0]);
     let spec = command.map(|command| &command.spec).or_else(|| (session.permission.server_spec)(args[0]));
-    let spec = spec.ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
+    let spec = spec.ok_or_else(|| CommandError::new("ERR Unknown Redis command called from script"))?;
     let number = match command {
         Some(command) => number(command, &args),
         None => (session.permission.server_number)(&args),

@@ -158,8 +158,8 @@ impl State {
         self.ended_line.set(None);
     }
 
-    /// Starts a script.
-    pub fn start(&self, data: Box<Data>, permission: Permission) {
+    /// Starts a script. The replies of its commands go into `buffer`.
+    pub fn start(&self, data: Box<Data>, permission: Permission, buffer: Vec<u8>) {
         let now = Instant::now();
         self.until.set(now.checked_add(permission.time));
         self.busy_from.set(now.checked_add(permission.busy_after));
@@ -168,7 +168,8 @@ impl State {
         self.has_written.set(false);
         self.ended.set(None);
         self.ended_line.set(None);
-        *self.session.borrow_mut() = Some(Session { data, permission, out: Reply::default(), thrown: None });
+        let out = Reply { buf: buffer, ..Reply::default() };
+        *self.session.borrow_mut() = Some(Session { data, permission, out, thrown: None });
     }
 
     /// Ends it and gives back what it worked on.

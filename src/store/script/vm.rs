@@ -32,6 +32,8 @@ pub struct Vm {
     names: reply::Names,
     compiled: HashMap<SmallBytes, Function>,
     memory: usize,
+    /// For the replies of a script's commands: each script would let one grow anew.
+    buffer: Vec<u8>,
     /// Whether a script has used up the memory, garbage that the engine does not get rid of included.
     pub exhausted: bool,
 }
@@ -53,7 +55,8 @@ impl Vm {
             Err(mlua::Error::RuntimeError(ended.to_owned()))
         })?;
         let names = reply::Names::new(&lua)?;
-        let mut vm = Self { lua, state, run, names, compiled: HashMap::new(), memory: 0, exhausted: false };
+        let mut vm =
+            Self { lua, state, run, names, compiled: HashMap::new(), memory: 0, buffer: Vec::new(), exhausted: false };
         vm.set_limits(options);
         Ok(vm)
     }
@@ -119,11 +122,11 @@ impl Vm {
         self.state.ended.get().is_some()
     }
 
-    /// Runs a script that [`Self::compile`] has accepted.
+    /// Runs a script that [`Self::compile`] has accepted, on what is in `place`, which is empty meanwhile.
     pub fn run(
         &mut self,
         name: &[u8],
-        data: &mut Box<Data>,
+        place: &mut Option<Box<Data>>,
         permission: Permission,
         keys: &Args,
         argv: &Args,
@@ -133,7 +136,10 @@ impl Vm {
             return Err(NOSCRIPT);
         };
         let _ticking = start_clock()?;
-        self.state.start(std::mem::take(data), permission);
+        let Some(data) = place.take() else {
+            return Err(NOSCRIPT);
+        };
+        self.state.start(data, permission, std::mem::take(&mut self.buffer));
         self.state.counted.set(false);
         let mut outcome = match self.enter(function, keys, argv) {
             Ok((true, value)) => {
@@ -157,7 +163,8 @@ impl Vm {
             self.state.counted.set(false);
         }
         if let Some(session) = self.state.finish() {
-            *data = session.data;
+            *place = Some(session.data);
+            self.buffer = session.out.buf;
         }
         outcome
     }

@@ -123,6 +123,9 @@ LUALIB_API const char *(luaL_findtable) (lua_State *L, int idx,
 */
 LUALIB_API unsigned int (luaL_startclock) (lua_State *L);
 LUALIB_API void (luaL_interrupt) (lua_State *L);
+/* Writes an integer below `limit' as "%.0f" does, and returns its length; 0, and nothing, if it is none. */
+extern int luai_int2str (char *s, lua_Number n, lua_Number limit);
+
 extern _Atomic unsigned int luai_ticks;
 
 #define luaL_poll(L,seen) { \

@@ -5,6 +5,7 @@
 */
 
 #include <ctype.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #include "lua.h"
 
+#include "lauxlib.h"
 #include "ldo.h"
 #include "lmem.h"
 #include "lobject.h"
@@ -87,8 +89,38 @@ int luaO_rawequalObj (const TValue *t1, const TValue *t2) {
 }
 
 
+int luai_int2str (char *s, lua_Number n, lua_Number limit) {
+  char digits[20], *d = digits + sizeof(digits);
+  long long i;
+  unsigned long long u;
+  int length;
+  if (!(n > -limit && n < limit)) return 0;
+  i = (long long)n;
+  if ((lua_Number)i != n || (i == 0 && signbit(n))) return 0;
+  u = i < 0 ? 0ULL - (unsigned long long)i : (unsigned long long)i;
+  do {
+    *--d = (char)('0' + u % 10);
+    u /= 10;
+  } while (u != 0);
+  if (i < 0) *--d = '-';
+  length = (int)(digits + sizeof(digits) - d);
+  memcpy(s, d, length);
+  s[length] = '\0';
+  return length;
+}
+
+
 int luaO_str2d (const char *s, lua_Number *result) {
   char *endptr;
+  const char *d = s;
+  unsigned long long u = 0;
+  /* up to 15 digits are an integer that a number holds exactly */
+  while (*d >= '0' && *d <= '9' && d - s < 15)
+    u = u * 10 + (unsigned)(*d++ - '0');
+  if (d != s && *d == '\0') {
+    *result = cast_num(u);
+    return 1;
+  }
   *result = lua_str2number(s, &endptr);
   if (endptr == s) return 0;  /* conversion failed */
   if (*endptr == 'x' || *endptr == 'X')  /* maybe an hexadecimal constant? */

@@ -819,7 +819,9 @@ static int str_format (lua_State *L) {
         }
         case 'e':  case 'E': case 'f':
         case 'g': case 'G': {
-          sprintf(buff, form, (double)luaL_checknumber(L, arg));
+          lua_Number n = luaL_checknumber(L, arg);
+          if (strcmp(form, "%.0f") != 0 || !luai_int2str(buff, n, 1e15))
+            sprintf(buff, form, (double)n);
           break;
         }
         case 'q': {

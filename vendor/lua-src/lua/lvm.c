@@ -14,6 +14,8 @@
 
 #include "lua.h"
 
+#include "lauxlib.h"
+
 #include "ldebug.h"
 #include "ldo.h"
 #include "lfunc.h"
@@ -50,7 +52,8 @@ int luaV_tostring (lua_State *L, StkId obj) {
   else {
     char s[LUAI_MAXNUMBER2STR];
     lua_Number n = nvalue(obj);
-    lua_number2str(s, n);
+    /* "%.14g" writes out what has up to 14 digits */
+    if (!luai_int2str(s, n, 1e14)) lua_number2str(s, n);
     setsvalue2s(L, obj, luaS_new(L, s));
     return 1;
   }

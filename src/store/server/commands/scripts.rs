@@ -179,7 +179,9 @@ fn run(
     if !read_only {
         data.begin_script();
     }
-    let outcome = HOST.set(server, || vm.run(name, &mut data, permission, keys, argv, out));
+    let mut place = Some(data);
+    let outcome = HOST.set(server, || vm.run(name, &mut place, permission, keys, argv, out));
+    let mut data = place.unwrap_or_default();
     let undone = vm.was_ended() && vm.has_written();
     if undone {
         tracing::warn!("a script was ended before its end; what it had written was undone");
