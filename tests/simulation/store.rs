@@ -12,6 +12,8 @@ use crate::wire;
 
 /// The store's clock at the virtual time 0, in milliseconds.
 const EPOCH: i64 = 1_700_000_000_000;
+/// In milliseconds.
+const A_DAY: u64 = 86_400_000;
 
 thread_local! {
     /// The engine of the last store. Whatever a script may see of it is made anew by each run.
@@ -65,7 +67,9 @@ impl Store {
     }
 
     pub fn start(&mut self, now: u64, data: &Snapshot) {
-        let mut core = Core::open(Options::default(), self.time(now)).unwrap();
+        // Scripts are timed by the system's clock, which must not decide anything here.
+        let options = Options { busy_after: A_DAY, script_time: A_DAY, ..Options::default() };
+        let mut core = Core::open(options, self.time(now)).unwrap();
         core.take_engine(ENGINE.take());
         self.admin = core.connect(Endpoints::in_process()).unwrap();
         self.core = Some(core);
