@@ -24,6 +24,11 @@ impl Backoff {
         Self::new(Duration::from_millis(25), Duration::from_millis(500))
     }
 
+    /// For a connection to a store that is not there, which costs nobody much: it is found within a tenth of a second.
+    pub(super) fn to_find() -> Self {
+        Self::new(Duration::from_millis(25), Duration::from_millis(100))
+    }
+
     /// For a request that the store refuses: it is asked again at least once a second.
     pub fn to_ask_again() -> Self {
         Self::new(Duration::from_millis(100), Duration::from_secs(1))

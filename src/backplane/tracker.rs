@@ -125,7 +125,7 @@ impl Tracker {
     /// Connects, and connects again whenever the connection breaks. Runs until it is dropped.
     pub async fn keep_up(self) {
         let shared = &*self.shared;
-        let mut backoff = Backoff::to_connect();
+        let (mut backoff, mut absence) = (Backoff::to_connect(), Backoff::to_find());
         for epoch in 0.. {
             let ended = Arc::<Notify>::default();
             match shared.connect(ended.clone()).await {
@@ -139,11 +139,18 @@ impl Tracker {
                         backoff.reset();
                     }
                 }
-                Err(Failure::Away(why) | Failure::Refused(why)) => {
+                Err(failure) => {
                     shared.tried.send_replace(true);
+                    let is_away = matches!(failure, Failure::Away(_));
+                    let why = failure.into_reason();
                     tracing::debug!(store = &*shared.connector.shown, why, "no connection for boards");
+                    if is_away {
+                        sleep(absence.pause()).await;
+                        continue;
+                    }
                 }
             }
+            absence.reset();
             sleep(backoff.pause()).await;
         }
     }
