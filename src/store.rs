@@ -13,7 +13,7 @@
 //! `event_loop` is the only file with sockets and a clock; [`Core`] takes bytes and times and gives
 //! bytes out. `server` holds clients and settings, and the commands that need them; `command` the
 //! table of commands that need only data. Below are `keyspace`, `value`, `zset` (with `score_index`),
-//! `stream` (in blocks of `listpack`) and `pubsub`, pure, with the time as an argument, and `resp` and `reply`, the protocol. `script` runs
+//! `stream` (in blocks of `listpack`) and `pubsub`, pure, with the time as an argument, and `resp` and `reply`, the protocol. `access` knows what users may do. `script` runs
 //! Lua; `journal` gathers what commands changed, and `aof` writes it down.
 //!
 //! The store serves on a thread of its own, in a plain loop over epoll, not as tasks of the runtime
@@ -36,6 +36,7 @@ use mio::Waker;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot, watch};
 
+mod access;
 mod aof;
 mod args;
 mod bits;
@@ -74,13 +75,14 @@ mod undo;
 mod value;
 mod zset;
 
+pub use access::BadRule;
 pub use aof::repair::{Report, check, repair};
 pub use clock::Time;
 pub use eviction::Policy as EvictionPolicy;
 pub use keyspace_events::Classes as EventClasses;
 pub use pubsub::Slot;
-pub use server::{Core, Endpoints, Engine};
-pub use settings::{Credential, Fsync, Options};
+pub use server::{Core, Endpoints, Engine, check_user};
+pub use settings::{Credential, Fsync, Options, User};
 pub use store_error::StoreError;
 
 use crate::pulse::Pulse;

@@ -39,6 +39,26 @@ impl Fsync {
     }
 }
 
+/// The name of this process's own user.
+pub const NODE: &str = "headcount-node";
+
+/// A user beside the default one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The password, if it has one.
+    pub password: Option<String>,
+    /// What it may do, in the words of Redis's `ACL SETUSER`.
+    pub rules: Vec<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "User {}", self.name)
+    }
+}
+
 /// A user's name and password, drawn at random, that is good in this process only.
 #[derive(Clone)]
 pub struct Credential {
@@ -56,7 +76,7 @@ impl Credential {
     pub fn draw() -> Result<Self, getrandom::Error> {
         let mut bits = [0; 32];
         getrandom::fill(&mut bits)?;
-        Ok(Self { user: "headcount-node".to_owned(), password: hex(&bits) })
+        Ok(Self { user: NODE.to_owned(), password: hex(&bits) })
     }
 }
 
@@ -71,6 +91,8 @@ impl std::fmt::Debug for Credential {
 pub struct Options {
     /// What clients must say before anything else. Default: none.
     pub password: Option<String>,
+    /// Users beside the default one, who may do everything. Default: none.
+    pub users: Vec<User>,
     /// User and password by which this process's own clients show themselves. Nothing locks them out:
     /// they need no other password, find a place when there is none for others, and are never short of
     /// memory. Default: none.
@@ -126,6 +148,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             password: None,
+            users: Vec::new(),
             own_credential: None,
             reserved_keys: None,
             path: None,

@@ -5,6 +5,7 @@
 //! every reply must be the same, type and error text included. A `~` in front of a command says that
 //! the order of its reply's elements is nobody's promise.
 
+mod acl;
 mod advisories;
 mod bounds;
 mod busy;

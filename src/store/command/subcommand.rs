@@ -15,7 +15,9 @@ const CONTAINERS: &[Container] = &[
         ("CAT [<category>]", "List the categories, or the commands of one."),
         ("DRYRUN <username> <command> [<arg> [...]]", "Tell whether a user may run a command, without running it."),
         ("GENPASS [<bits>]", "Return a password at random, of 256 bits or so many."),
-        ("USERS", "List the names of the users, which is one."),
+        ("GETUSER <username>", "Describe a user."),
+        ("LIST", "Describe all users, as the rules that make them."),
+        ("USERS", "List the names of the users."),
         ("WHOAMI", "Return the name of the connection's user."),
     ]),
     ("CLIENT", &[

@@ -4,11 +4,10 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic};
 
-use super::call::call;
+use super::call::{call, may_run};
 use super::library::{number, position, throw};
 use super::session::{Shared, Thrown};
 use super::{bit, cjson, cmsgpack, convert, random, sha1_hex, structs};
-use crate::store::command::find;
 use crate::store::settings::REDIS_VERSION;
 
 const SANDBOX: &str = include_str!("sandbox.lua");
@@ -87,24 +86,10 @@ fn redis(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     redis.set("set_repl", lua.create_function(set_repl)?)?;
     let shared = Rc::clone(state);
     let acl_check = move |_: &Lua, args: Variadic<Value>| {
-        // Whoever may run a script may run every command there is.
-        let Some(command) = args.first() else {
-            let problem = "ERR Please specify at least one argument for this redis lib call";
-            return Err(throw(&shared, problem.to_owned(), Thrown::Table));
-        };
-        if matches!(command, Value::String(name) if is_command(&shared, &name.as_bytes())) {
-            return Ok(true);
-        }
-        Err(throw(&shared, "ERR Invalid command passed to redis.acl_check_cmd()".to_owned(), Thrown::Table))
+        may_run(&shared, &args).map_err(|problem| throw(&shared, problem, Thrown::Table))
     };
     redis.set("acl_check_cmd", lua.create_function(acl_check)?)?;
     Ok(redis)
-}
-
-fn is_command(shared: &Shared, name: &[u8]) -> bool {
-    let session = shared.session.borrow();
-    let server_spec = session.as_ref().map(|session| session.permission.server_spec);
-    find(name).is_some() || server_spec.is_some_and(|find| find(name).is_some())
 }
 
 const LOG_LEVELS: [&str; 4] = ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"];

@@ -1,5 +1,6 @@
 //! `redis.call`: runs a command for the script.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use mlua::{Lua, MultiValue, Value};
@@ -8,6 +9,7 @@ use smallvec::SmallVec;
 use super::convert;
 use super::session::{Session, Shared};
 use super::unguarded::{UNGUARDED, unguarded};
+use crate::store::access::{Denied, sort_denied};
 use crate::store::args::is;
 use crate::store::command::{Flags, Spec, find, number};
 use crate::store::error::{CommandError, OOM};
@@ -48,6 +50,9 @@ pub fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Resul
     value.map(Ok)
 }
 
+/// A command that there is not.
+const UNKNOWN: CommandError = CommandError::Error(Cow::Borrowed("ERR Unknown Redis command called from script"));
+
 /// A buffer for replies that is larger than this is given back.
 const KEPT: usize = 64 << 10;
 
@@ -57,15 +62,7 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     }
     let mut owned: SmallVec<[Argument; 8]> = SmallVec::new();
     for arg in args {
-        owned.push(match arg {
-            Value::String(text) => Argument::Lua(text.as_bytes()),
-            // To Lua 5.1 every number is a double.
-            Value::Integer(number) => Argument::Printed(format_double(*number as f64)),
-            Value::Number(number) => Argument::Printed(format_double(*number)),
-            _ => {
-                return Err(CommandError::new("ERR Lua redis lib command arguments must be strings or integers"));
-            }
-        });
+        owned.push(argument(arg)?);
     }
     let args: ArgList = owned.iter().map(Argument::bytes).collect();
     // A script can name one long string thousands of times, which costs it nothing until it is copied.
@@ -74,12 +71,12 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     }
     let command = find(args[0]);
     let spec = command.map(|command| &command.spec).or_else(|| (session.permission.server_spec)(args[0]));
-    let spec = spec.ok_or_else(|| CommandError::new("ERR Unknown Redis command called from script"))?;
+    let spec = spec.ok_or(UNKNOWN)?;
     let number = match command {
         Some(command) => number(command, &args),
         None => (session.permission.server_number)(&args),
     };
-    if let Err(problem) = admit(shared, session, spec, &args) {
+    if let Err(problem) = admit(shared, session, spec, number, &args) {
         if let Some(number) = number {
             session.data.calls.of(number).rejected += 1;
         }
@@ -105,8 +102,49 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     outcome
 }
 
+/// An argument as the command gets it.
+#[inline]
+fn argument(arg: &Value) -> Result<Argument, CommandError> {
+    Ok(match arg {
+        Value::String(text) => Argument::Lua(text.as_bytes()),
+        // To Lua 5.1 every number is a double.
+        Value::Integer(number) => Argument::Printed(format_double(*number as f64)),
+        Value::Number(number) => Argument::Printed(format_double(*number)),
+        _ => return Err(CommandError::new("ERR Lua redis lib command arguments must be strings or integers")),
+    })
+}
+
+/// Whether the script's user may run a command; the error is Redis's.
+pub fn may_run(shared: &Shared, args: &[Value]) -> Result<bool, String> {
+    let text = |error| if let CommandError::Error(text) = error { text.into_owned() } else { String::new() };
+    if args.is_empty() {
+        return Err("ERR Please specify at least one argument for this redis lib call".to_owned());
+    }
+    let owned = args.iter().map(argument).collect::<Result<Vec<_>, _>>().map_err(text)?;
+    let args: ArgList = owned.iter().map(Argument::bytes).collect();
+    let session = shared.session.borrow();
+    let Some(session) = session.as_ref() else { return Err("ERR no script is running".to_owned()) };
+    let permission = &session.permission;
+    let command = find(args[0]);
+    let spec = command.map(|command| &command.spec).or_else(|| (permission.server_spec)(args[0]));
+    let spec = spec.ok_or_else(|| "ERR Invalid command passed to redis.acl_check_cmd()".to_owned())?;
+    let Some(access) = &permission.access else { return Ok(true) };
+    let number = match command {
+        Some(command) => number(command, &args),
+        None => (permission.server_number)(&args),
+    };
+    let number = number.ok_or_else(|| "ERR Invalid command passed to redis.acl_check_cmd()".to_owned())?;
+    Ok(access.check(spec, Some(number), &args).is_ok())
+}
+
 /// Refuses a command that a script may not run, or not now.
-fn admit(shared: &Shared, session: &Session, spec: &Spec, args: &ArgList) -> Result<(), CommandError> {
+fn admit(
+    shared: &Shared,
+    session: &Session,
+    spec: &Spec,
+    number: Option<usize>,
+    args: &ArgList,
+) -> Result<(), CommandError> {
     if !spec.takes(args.len()) {
         return Err(CommandError::new("ERR Wrong number of args calling Redis command from script"));
     }
@@ -118,6 +156,14 @@ fn admit(shared: &Shared, session: &Session, spec: &Spec, args: &ArgList) -> Res
         return Err(CommandError::new(format!("ERR {name} command is not allowed with BLOCK option from scripts")));
     }
     let permission = &session.permission;
+    if let Some(access) = &permission.access {
+        // Redis finds no subcommand that is not there.
+        let number = number.ok_or(UNKNOWN)?;
+        access.check(spec, Some(number), args).map_err(Denied::in_script)?;
+        if let Some(problem) = sort_denied(access, spec, args) {
+            return Err(problem);
+        }
+    }
     let writes = spec.flags.has(Flags::WRITE);
     if permission.read_only && (writes || SPREADING.contains(&spec.name)) {
         return Err(CommandError::new("ERR Write commands are not allowed from read-only scripts."));

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::cjson::Config as JsonConfig;
+use crate::store::access::Access;
 use crate::store::command::Spec;
 use crate::store::data::Data;
 use crate::store::error::Outcome;
@@ -20,6 +21,8 @@ pub type Meanwhile = fn(Progress) -> Order;
 
 /// What a script may do; the caller knows.
 pub struct Permission {
+    /// What its user may do; none if that is everything.
+    pub access: Option<Rc<Access>>,
     /// Whether it must not write.
     pub read_only: bool,
     /// Whether commands that need memory are refused.

@@ -26,6 +26,7 @@ fn show(server: &mut Server, slot: Slot, row: Row, args: &Args) {
 fn is_for_administrators(row: Row, args: &Args) -> bool {
     let subcommands: &[&str] = match row.spec().name {
         "client" => &["KILL", "LIST", "NO-EVICT", "PAUSE", "UNPAUSE", "UNBLOCK"],
+        "acl" => &["DELUSER", "DRYRUN", "GETUSER", "LIST", "LOAD", "LOG", "SAVE", "SETUSER", "USERS"],
         _ => &[],
     };
     args.get(1).is_some_and(|word| subcommands.iter().any(|name| is(word, name)))

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use indexmap::IndexSet;
 
@@ -10,6 +11,7 @@ pub use super::late::Since;
 pub use super::rest::{NAMES_A_TURN, Rest, What};
 use super::tracks::Tracks;
 
+use crate::store::access::Access;
 use crate::store::clock::Time;
 use crate::store::error::Block;
 use crate::store::pubsub::Kind;
@@ -114,6 +116,8 @@ pub struct Client {
     pub authenticated: bool,
     /// Whether it is this process's own, which nothing may lock out.
     pub trusted: bool,
+    /// What it may do; none if that is everything.
+    pub access: Option<Rc<Access>>,
     /// Whether it came when all places were taken, so that it must show that it is this process's own.
     pub reserve: bool,
     /// Whether its answer is held back, after a wrong password.
@@ -189,6 +193,7 @@ impl Client {
             db: 0,
             authenticated: false,
             trusted: false,
+            access: None,
             reserve: false,
             held_back: false,
             name: String::new(),

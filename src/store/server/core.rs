@@ -31,7 +31,9 @@ use std::rc::Rc;
 use super::client::{Client, Endpoints, NAMES_A_TURN};
 use super::input::UNFETCHED;
 use super::table::DIRECTORY;
-use super::{Contents, Server, UNREAD, blocking, delivery, input, pausing, persistence, room, tracking, watches};
+use super::{
+    Contents, Server, UNREAD, blocking, delivery, input, pausing, permissions, persistence, room, tracking, watches,
+};
 use crate::store::StoreError;
 use crate::store::aof::Aof;
 use crate::store::clock::Time;
@@ -79,7 +81,9 @@ impl Core {
     }
 
     pub(in crate::store) fn new(contents: Contents, now: Time) -> Self {
-        Self { server: Server::new(contents, now, &DIRECTORY) }
+        let mut server = Server::new(contents, now, &DIRECTORY);
+        permissions::take_in(&mut server);
+        Self { server }
     }
 
     /// Closes all clients and ends the store, with its data left to go on from.

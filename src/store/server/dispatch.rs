@@ -4,7 +4,7 @@ use super::call::call;
 use super::client::{Client, ReplyMode, Transaction};
 use super::commands::scripts;
 use super::delivery::{Own, deliver};
-use super::{Row, Server, blocking, monitors, refused, room, table, tracking, watches};
+use super::{Row, Server, blocking, monitors, permissions, refused, room, table, tracking, watches};
 use crate::store::args::is;
 use crate::store::command::Flags;
 use crate::store::error::{BUSY, CommandError, FULL, NOAUTH, OOM, wrong_arity};
@@ -131,6 +131,10 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
     }
     if client.must_authenticate(&server.settings) && !command.spec().flags.has(Flags::NO_AUTH) {
         return Err(NOAUTH);
+    }
+    if let Some(access) = &client.access {
+        let queued = client.transaction.is_some() && !command.spec().flags.has(Flags::IN_MULTI);
+        permissions::admit(server, access, command, args, !queued)?;
     }
     let flags = flags_now(server, slot, client, command, args);
     if takes_memory(client, command, flags) && server.is_out_of_memory(slot, &[]) {

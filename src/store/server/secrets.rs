@@ -17,6 +17,8 @@ pub fn redacted<'a>(args: &Args<'a>) -> ArgList<'a> {
         if let Some(at) = auth {
             shown[at.min(end)..(at + 2).min(end)].fill(HIDDEN);
         }
+    } else if is(name, "ACL") && rest.first().is_some_and(|word| is(word, "SETUSER")) {
+        shown[2..].fill(HIDDEN);
     } else if is(name, "CONFIG") && rest.first().is_some_and(|word| is(word, "SET")) {
         for at in (2..shown.len()).step_by(2) {
             if is(shown[at], "requirepass") && at + 1 < shown.len() {
@@ -41,6 +43,7 @@ mod tests {
             "HELLO 3 SETNAME x auth default secret SETNAME y",
             "HELLO 3 AUTH secret",
             "CONFIG SET requirepass secret",
+            "acl setuser me on >x secret",
             "config set maxmemory 1 REQUIREPASS secret",
         ] {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();

@@ -15,6 +15,7 @@ use super::pause::Pause;
 use super::slow::Slow;
 use super::stats::Stats;
 use super::waiting::Waiting;
+use crate::store::access::Access;
 use crate::store::aof::Aof;
 use crate::store::clock::Time;
 use crate::store::command::{Command, Spec};
@@ -128,6 +129,8 @@ pub struct Server {
     pub monitors: usize,
     /// Clients that track, by their number.
     pub trackers: BTreeMap<u64, Slot>,
+    /// Users beside the default one, by name.
+    pub users: BTreeMap<String, Rc<Access>>,
     /// Wrong passwords.
     pub auth_guard: AuthGuard,
     /// Clients that came when all places were taken: slot and number, the oldest first.
@@ -179,6 +182,7 @@ impl Server {
             resumed: Vec::new(),
             monitors: 0,
             trackers: BTreeMap::new(),
+            users: BTreeMap::new(),
             auth_guard: AuthGuard::default(),
             reserve: VecDeque::new(),
             address: None,

@@ -6,11 +6,13 @@
 use std::sync::OnceLock;
 
 use super::commands::{acl, admin, client, command, connection, info, scripts, slow, subscribe, transactions};
-use super::{Body, Directory, Row};
+use super::{Body, Directory, Row, permissions};
+use crate::store::access::BadRule;
 use crate::store::command::{
     COMMANDS, Command, Flags, Spec, Table, first_of_server, number as data_number, row, subcommand_number, subcommands,
 };
 use crate::store::resp::Args;
+use crate::store::settings::User;
 
 const NONE: Flags = Flags::NONE;
 const READ: Flags = Flags::READ;
@@ -108,6 +110,14 @@ fn name(number: usize) -> &'static str {
 
 fn server_spec(name: &[u8]) -> Option<&'static Spec> {
     SERVER_COMMANDS.find(name).map(|command| &command.spec)
+}
+
+/// Whether there can be such a user.
+///
+/// # Errors
+/// Its name or one of its rules cannot be; the password is not part of the error.
+pub fn check_user(user: &User) -> Result<(), BadRule> {
+    permissions::user(&DIRECTORY, user).map(drop)
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
-//! `ACL`: who one is, and the categories of commands. There are no users but the one that has the password.
+//! `ACL`: who one is, what users may do, and the categories of commands. Users are set in the configuration.
 
+use std::rc::Rc;
+
+use crate::store::access::{Access, KeyPattern};
 use crate::store::args::{int, is};
 use crate::store::command::{CATEGORIES, Flags, is_in, is_known, other_subcommand, takes};
 use crate::store::error::{CommandError, Outcome, wrong_arity};
@@ -7,14 +10,16 @@ use crate::store::number::hex;
 use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::{Row, Server};
+use crate::store::server::Server;
 
 pub fn acl(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
         [_, what] if is(what, "WHOAMI") => {
             let own = server.settings.own_credential.as_ref().map(|own| own.user.as_str());
             let trusted = server.clients.get(slot).is_some_and(|client| client.trusted);
-            out.bulk(own.filter(|_| trusted).unwrap_or("default").as_bytes());
+            let user = server.clients.get(slot).and_then(|client| client.access.as_ref());
+            let user = user.map_or(own.filter(|_| trusted).unwrap_or(DEFAULT), |access| &access.name);
+            out.bulk(user.as_bytes());
         }
         [_, what] if is(what, "CAT") => out.bulks(CATEGORIES.iter().map(|category| category.as_bytes())),
         [_, what, name] if is(what, "CAT") => {
@@ -26,7 +31,20 @@ pub fn acl(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Out
                 rows.filter(|spec| is_in(spec, category)).map(|spec| spec.name.as_bytes()).collect();
             out.bulks(found.into_iter());
         }
-        [_, what] if is(what, "USERS") => out.bulks([USER].into_iter()),
+        [_, what] if is(what, "USERS") => {
+            let names: Vec<String> = users(server).into_iter().map(|access| access.name.clone()).collect();
+            out.bulks(names.iter().map(String::as_bytes));
+        }
+        [_, what] if is(what, "LIST") => {
+            let lines: Vec<String> = users(server).iter().map(|access| line(access)).collect();
+            out.bulks(lines.iter().map(String::as_bytes));
+        }
+        [_, what, name] if is(what, "GETUSER") => {
+            match users(server).iter().find(|access| access.name.as_bytes() == *name) {
+                Some(access) => describe(access, out),
+                None => out.null(),
+            }
+        }
         [_, what] if is(what, "GENPASS") => password(256, out)?,
         [_, what, bits] if is(what, "GENPASS") => password(int(bits)?, out)?,
         [_, what, user, call @ ..] if is(what, "DRYRUN") && !call.is_empty() => dry_run(server, user, call, out)?,
@@ -37,15 +55,17 @@ pub fn acl(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Out
             )));
         }
         [_, what, ..] if ELSEWHERE.iter().any(|known| is(what, known)) => {
-            return Err(CommandError::new("ERR this store has no users to manage: set store.password instead"));
+            return Err(CommandError::new(
+                "ERR users of this store are set in its configuration, in [[store.users]], and take effect at its start",
+            ));
         }
         _ => return other_subcommand("ACL", args, out),
     }
     Ok(())
 }
 
-/// The one user.
-const USER: &[u8] = b"default";
+/// The user that is always there, and may do everything.
+const DEFAULT: &str = "default";
 /// The longest password that is drawn, in bits.
 const MOST_BITS: i64 = 4096;
 
@@ -64,16 +84,22 @@ fn password(bits: i64, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// Says whether the user may run a command. It may run all; they only have to be there.
+/// Says whether a user may run a command.
 fn dry_run(server: &Server, user: &[u8], call: &Args, out: &mut Reply) -> Outcome {
     let shown = |name: &[u8]| String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
-    if user != USER {
-        return Err(CommandError::new(format!("ERR User '{}' not found", shown(user))));
-    }
-    let spec = (server.directory.find)(call[0]).map(Row::spec).filter(|spec| is_known(spec, call));
-    let spec = spec.ok_or_else(|| CommandError::new(format!("ERR Command '{}' not found", shown(call[0]))))?;
+    let access = users(server).into_iter().find(|access| access.name.as_bytes() == user);
+    let access = access.ok_or_else(|| CommandError::new(format!("ERR User '{}' not found", shown(user))))?;
+    let row = (server.directory.find)(call[0]).filter(|row| is_known(row.spec(), call));
+    let row = row.ok_or_else(|| CommandError::new(format!("ERR Command '{}' not found", shown(call[0]))))?;
+    let spec = row.spec();
     if takes(spec, call) {
-        out.ok();
+        let number = (server.directory.number)(row, call);
+        match access.check(spec, number, call) {
+            Err(denied) if access.name != DEFAULT => {
+                out.bulk(&denied.told(number.map_or(spec.name, server.directory.name)));
+            }
+            _ => out.ok(),
+        }
         return Ok(());
     }
     let subcommand = call.get(1).filter(|_| spec.flags.has(Flags::PARENT));
@@ -82,4 +108,69 @@ fn dry_run(server: &Server, user: &[u8], call: &Args, out: &mut Reply) -> Outcom
 }
 
 /// What Redis manages users with.
-const ELSEWHERE: [&str; 7] = ["DELUSER", "GETUSER", "LIST", "LOAD", "LOG", "SAVE", "SETUSER"];
+const ELSEWHERE: [&str; 5] = ["DELUSER", "LOAD", "LOG", "SAVE", "SETUSER"];
+
+/// All users in the order of their names.
+fn users(server: &Server) -> Vec<Rc<Access>> {
+    let mut users: Vec<Rc<Access>> = server.users.values().cloned().collect();
+    let password = server.settings.password.as_ref();
+    users.push(Rc::new(Access::of_everything(DEFAULT, password.map(String::as_bytes))));
+    users.sort_by(|one, other| one.name.cmp(&other.name));
+    users
+}
+
+/// How one becomes a user: its flags, and the digest of its password.
+fn log_in(access: &Access) -> (Vec<&'static str>, Option<String>) {
+    let open = access.open.then_some("nopass");
+    let flags = [Some(if access.enabled { "on" } else { "off" }), open].into_iter().flatten().collect();
+    (flags, access.digest.map(|digest| hex(&digest)))
+}
+
+fn keys(access: &Access) -> Vec<String> {
+    if access.all_keys {
+        return vec!["~*".to_owned()];
+    }
+    let sign = |pattern: &KeyPattern| match (pattern.read, pattern.write) {
+        (true, true) => "~",
+        (true, false) => "%R~",
+        _ => "%W~",
+    };
+    access.keys.iter().map(|pattern| format!("{}{}", sign(pattern), pattern.text)).collect()
+}
+
+fn channels(access: &Access) -> Vec<String> {
+    match access.all_channels {
+        true => vec!["&*".to_owned()],
+        false => access.channels.iter().map(|pattern| format!("&{pattern}")).collect(),
+    }
+}
+
+/// A user as `ACL LIST` shows it.
+fn line(access: &Access) -> String {
+    let (flags, digest) = log_in(access);
+    let mut words = vec!["user".to_owned(), access.name.clone()];
+    words.extend(flags.into_iter().map(str::to_owned));
+    words.extend(digest.map(|digest| format!("#{digest}")));
+    words.extend(keys(access));
+    words.extend((!access.all_channels).then(|| "resetchannels".to_owned()));
+    words.extend(channels(access));
+    words.extend(access.rules.iter().cloned());
+    words.join(" ")
+}
+
+/// A user as `ACL GETUSER` shows it.
+fn describe(access: &Access, out: &mut Reply) {
+    let (flags, digest) = log_in(access);
+    out.map(6);
+    out.bulk(b"flags");
+    out.set(flags.len());
+    flags.into_iter().for_each(|flag| out.bulk(flag.as_bytes()));
+    out.bulk(b"passwords");
+    out.bulks(digest.iter().map(String::as_bytes).collect::<Vec<_>>().into_iter());
+    for (name, words) in [("commands", access.rules.clone()), ("keys", keys(access)), ("channels", channels(access))] {
+        out.bulk(name.as_bytes());
+        out.bulk(words.join(" ").as_bytes());
+    }
+    out.bulk(b"selectors");
+    out.array(0);
+}

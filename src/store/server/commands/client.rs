@@ -138,7 +138,7 @@ fn line(client: &Client, now: u64, resp3: bool) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} \
          multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem=0 \
-         tot-mem={} events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={}",
+         tot-mem={} events=r cmd={} user={} redir={} resp={} lib-name={} lib-ver={}",
         client.id,
         client.endpoints.peer,
         client.endpoints.local,
@@ -156,11 +156,17 @@ fn line(client: &Client, now: u64, resp3: bool) -> String {
         client.pending(),
         size_of::<Client>() + client.input.capacity() + client.reply.buf.capacity(),
         client.last_command,
+        user(client),
         redirection(client),
         if client.reply.resp3 || resp3 { 3 } else { 2 },
         client.library.0,
         client.library.1,
     )
+}
+
+/// The name of its user, as `CLIENT LIST` shows it.
+fn user(client: &Client) -> &str {
+    client.access.as_ref().map_or("default", |access| &access.name)
 }
 
 fn kind(client: &Client) -> &'static str {
@@ -210,7 +216,7 @@ struct KillFilter {
 }
 
 impl KillFilter {
-    fn parse(args: &Args) -> Result<Self, CommandError> {
+    fn parse(server: &Server, args: &Args) -> Result<Self, CommandError> {
         let mut filter = Self { skip_me: true, ..Self::default() };
         for pair in args.chunks(2) {
             let [word, value] = pair else {
@@ -230,7 +236,7 @@ impl KillFilter {
                 () if is(word, "ADDR") => filter.address = Some(text),
                 () if is(word, "LADDR") => filter.local = Some(text),
                 () if is(word, "USER") => {
-                    if text != "default" {
+                    if text != "default" && !server.users.contains_key(&text) {
                         return Err(CommandError::new(format!("ERR No such user '{text}'")));
                     }
                     filter.user = Some(text);
@@ -250,6 +256,7 @@ impl KillFilter {
         self.id.is_none_or(|id| id == client.id)
             && self.kind.as_deref().is_none_or(|name| name == kind(client))
             && self.address.as_deref().is_none_or(|text| text == client.endpoints.peer.to_string())
+            && self.user.as_deref().is_none_or(|name| name == user(client))
             && self.local.as_deref().is_none_or(|text| text == client.endpoints.local.to_string())
     }
 }
@@ -260,7 +267,7 @@ fn kill(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcom
         let address = Some(String::from_utf8_lossy(args[0]).into_owned());
         KillFilter { address, ..KillFilter::default() }
     } else {
-        KillFilter::parse(args)?
+        KillFilter::parse(server, args)?
     };
     let doomed: Vec<Slot> = server
         .clients

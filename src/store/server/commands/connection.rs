@@ -34,6 +34,7 @@ pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outc
     client.transaction = None;
     client.authenticated = open;
     client.trusted = false;
+    client.access = None;
     client.db = 0;
     server.data.keys.selected = 0;
     client.name.clear();
@@ -63,7 +64,9 @@ fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outco
         None => true,
         Some(expected) => same(expected.as_bytes(), password),
     };
-    if !trusted && (user != b"default" || !right) {
+    let access = std::str::from_utf8(user).ok().and_then(|user| server.users.get(user));
+    let access = access.filter(|access| !trusted && access.admits(password)).cloned();
+    if !trusted && access.is_none() && (user != b"default" || !right) {
         refuse(server, slot);
         return Err(CommandError::new(WRONGPASS));
     }
@@ -74,6 +77,7 @@ fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outco
     }
     client.authenticated = true;
     client.trusted = trusted;
+    client.access = access;
     client.reserve = false;
     Ok(())
 }

@@ -158,6 +158,7 @@ fn run(
     let read_only = read_only || header.is_some_and(|header| header.no_writes);
     server.data.seen = (server.monitors > 0).then(Vec::new);
     let permission = Permission {
+        access: server.clients.get(slot).and_then(|client| client.access.clone()),
         read_only,
         out_of_memory,
         log_problem,

@@ -7,7 +7,7 @@ use crate::store::resp::{ArgList, Args};
 use crate::store::server::call::call;
 use crate::store::server::client::{Since, Transaction, name_cost};
 use crate::store::server::commands::subscribe;
-use crate::store::server::{Server, watches};
+use crate::store::server::{Server, permissions, watches};
 use crate::store::small_bytes::SmallBytes;
 
 /// Keys that one client may watch.
@@ -93,6 +93,12 @@ pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
 fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     let Some(row) = (server.directory.find)(args[0]) else { return };
     let mark = out.buf.len();
+    // It may have become another user since the command was queued.
+    if let Some(problem) = permissions::denied_at_exec(server, slot, row, args) {
+        out.error(&problem);
+        server.data.calls.error(&problem);
+        return;
+    }
     match call(server, slot, row, args, out) {
         // Nobody has a turn within a transaction.
         Ok(()) => while subscribe::go_on(server, slot, out) {},
