@@ -151,6 +151,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 impl From<Settings> for Overrides {
     fn from(settings: Settings) -> Self {
         let Settings { config: file, listen, port, redis_url, log_level } = settings;
-        Self { file, listen, port, redis_url, log_level, only_check: false }
+        Self { file, listen, port, redis_url, log_level, only_check: false, check_user: None }
     }
 }

@@ -20,6 +20,7 @@ mod reload;
 mod rules;
 mod sources;
 mod store_address;
+mod store_users;
 mod tls;
 mod token_keys;
 mod value;
@@ -33,8 +34,8 @@ pub use auth::Auth;
 pub use channels::{Access, Count, Deliver, Rule, Rules};
 pub(crate) use files::read_file;
 pub use model::{
-    Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server, Session,
-    Store, StoreTls,
+    CheckUser, Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server,
+    Session, Store, StoreTls, StoreUser,
 };
 pub use problem::{Invalid, Problem};
 pub use reload::Changes;
@@ -102,6 +103,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         path: reader.folder("store.path"),
         fsync: reader.fsync("store.fsync"),
         password: files::store_password(&mut reader),
+        users: store_users::users(&mut reader, overrides.check_user),
         max_memory: reader.size("store.max_memory"),
         eviction: reader.word("store.eviction"),
         max_clients: reader.int("store.max_clients") as usize,

@@ -36,7 +36,8 @@ fn main() -> ExitCode {
         Some(Command::Man { page }) => return print(manual::page(*page).as_bytes()),
         Some(Command::Check { .. } | Command::Token(_) | Command::Revoke { .. }) | None => {}
     }
-    let overrides = Overrides { only_check: cli.command.is_some(), ..cli.settings.into() };
+    let (only_check, check_user) = (cli.command.is_some(), Some(server::check_user as config::CheckUser));
+    let overrides = Overrides { only_check, check_user, ..cli.settings.into() };
     let loaded = match config::load(&overrides) {
         Ok(loaded) => loaded,
         Err(invalid) => {

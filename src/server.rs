@@ -9,6 +9,7 @@ mod fd_budget;
 mod key_refresh;
 mod listeners;
 mod reload;
+mod store_users;
 mod watchdog;
 mod workers;
 
@@ -46,6 +47,7 @@ pub use error::Error;
 use fd_budget::FdBudget;
 pub use key_refresh::fetch as fetch_keys;
 use reload::Reload;
+pub use store_users::check_user;
 use watchdog::{Watchdog, see_out};
 use workers::Workers;
 

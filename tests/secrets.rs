@@ -161,6 +161,14 @@ fn planted(secret: &str) -> Vec<String> {
         format!("[redis]\nurl = redis://:{secret}@h"),
         format!("[store]\npassword = \"{secret}"),
         format!("[[channels]]\npattern = \"a\"\npasword = {}", quoted(secret)),
+        format!("[[store.users]]\nname = \"a\"\nacl = \"on\"\npasword = {}", quoted(secret)),
+        format!("[[store.users]]\nname = \"a\"\nacl = \"on\"\npassword = [{}]", quoted(secret)),
+        format!("[[store.users]]\nname = \"a\"\nacl = \"on\"\npassword_file = {}", quoted(secret)),
+        format!("[[store.users]]\nname = \"a\"\nacl = \"on nopass\"\npassword = {}", quoted(secret)),
+        format!("[[store.users]]\nname = \"a\"\nacl = \"on +nosuch\"\npassword = {}", quoted(secret)),
+        format!("[[store.users]]\nname = \"a\"\nacl = \"on +@all\"\npassword = {}", quoted(secret)),
+        format!("[[store.users]]\nname = {0}\nacl = \"on +nosuch\"\npassword = {0}", quoted(secret)),
+        format!("[[store.users]]\nname = \"a\"\nacl = {}", quoted(&format!("on >{secret}"))),
     ];
     for key in all() {
         let mut texts = shapes.to_vec();
@@ -182,7 +190,8 @@ proptest! {
     #[test]
     fn a_secret_is_shown_nowhere_wherever_it_was_written(secret in "[a-zA-Z0-9!$%:#?&=+-][a-zA-Z0-9!$%/:#?&=+ -]{2}zq7[a-zA-Z0-9]{4}") {
         let file = Scratch::write("planted.toml", "");
-        let overrides = Overrides { file: Some(file.0.clone()), ..Overrides::default() };
+        let check_user = Some(headcount::server::check_user as headcount::config::CheckUser);
+        let overrides = Overrides { file: Some(file.0.clone()), check_user, ..Overrides::default() };
         for text in planted(&secret) {
             std::fs::write(&file.0, &text).unwrap();
             let shown = shown(&overrides, HashMap::new());
@@ -242,6 +251,41 @@ async fn check_says_that_an_embedded_store_without_a_password_is_everybodys() {
         let output = check(&[(name, value)]).await;
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(said.contains("store.password is not set"), open, "{name}: {said}");
+    }
+}
+
+/// What `headcount check` says of users of the store, and whether it is content.
+async fn users(tables: &str) -> (bool, String) {
+    let file = Scratch::write("users.toml", tables);
+    let output = timeout(SOON, headcount().args(["check", "--config", file.0.to_str().unwrap()]).output()).await;
+    let output = output.expect("it ends").unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.success(), said)
+}
+
+#[tokio::test]
+async fn check_names_the_user_and_the_rule_that_cannot_be_and_shows_no_password() {
+    let password = Scratch::write("password", "hunter2\n");
+    let from_file = format!("name = \"b\"\npassword_file = {:?}\nacl = \"on ~b:* +@read\"", password.0);
+    let good =
+        format!("[[store.users]]\nname = \"a\"\npassword = \"hunter2\"\nacl = \"on\"\n[[store.users]]\n{from_file}");
+    let (is_good, said) = users(&good).await;
+    assert!(is_good && said.contains("~b:* +@read") && !said.contains("hunter2"), "{said}");
+    for (table, parts) in [
+        ("name = \"app\"\nacl = \"on +nosuch\"\npassword = \"hunter2\"", &["store.users[0]", "\"app\"", "+nosuch"][..]),
+        ("name = \"app\"\nacl = \"on >hunter2\"", &["\"app\"", ">***", "password_file"]),
+        ("name = \"app\"\nacl = \"on (~a)\"\npassword = \"hunter2\"", &["\"app\"", "selector"]),
+        ("name = \"app\"\nacl = \"on\"", &["\"app\"", "no password"]),
+        ("name = \"default\"\nacl = \"on\"\npassword = \"hunter2\"", &["default user"]),
+        ("acl = \"on\"\npassword = \"hunter2\"", &["name", "is missing"]),
+        ("name = \"app\"\nacl = [\"on\"]\npassword = \"hunter2\"", &["acl", "string"]),
+        ("name = \"app\"\nacl = \"on\"\npasword = \"hunter2\"", &["pasword", "no such key"]),
+        ("name = \"app\"\nacl = \"on\"\npassword_file = \"/nowhere/x\"", &["/nowhere/x"]),
+        ("name = \"a\"\nacl = \"off\"\n[[store.users]]\nname = \"a\"\nacl = \"off\"", &["store.users[1]", "another"]),
+    ] {
+        let (is_good, said) = users(&format!("[[store.users]]\n{table}\n")).await;
+        assert!(!is_good && !said.contains("hunter2"), "{table}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{table}: {said}");
     }
 }
 

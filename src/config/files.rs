@@ -50,13 +50,21 @@ pub fn password_file(reader: &mut Reader, path: &'static str) -> Option<String> 
         // Stands for the one that nobody here can see.
         return reader.unseen.iter().flatten().any(|unseen| *unseen == path).then(|| "unseen".to_owned());
     };
-    let text = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
-    match text {
-        Ok(text) if !text.is_empty() => return Some(text),
-        Ok(_) => reader.reject(path, "is an empty file; it must contain the password"),
-        Err(_) => reader.reject(path, "is not a text file; it must contain the password"),
+    match password_in(&bytes) {
+        Ok(text) => return Some(text),
+        Err(problem) => reader.reject(path, problem),
     }
     None
+}
+
+/// The password that a file contains.
+pub fn password_in(bytes: &[u8]) -> Result<String, &'static str> {
+    let text = std::str::from_utf8(bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+    match text {
+        Ok(text) if !text.is_empty() => Ok(text),
+        Ok(_) => Err("is an empty file; it must contain the password"),
+        Err(_) => Err("is not a text file; it must contain the password"),
+    }
 }
 
 /// The store's address, with the password from its file.
@@ -142,7 +150,7 @@ pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Ve
     let hidden = file.is_relative() && reader.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
     match (read_file(&file), &mut reader.unseen) {
         (Ok(bytes), _) => {
-            if let Some(Kind::SecretFile | Kind::SecretFiles) = keys::find(path).map(|key| key.kind) {
+            if let Some(Kind::SecretFile | Kind::SecretFiles | Kind::Users) = keys::find(path).map(|key| key.kind) {
                 warn_if_readable(reader, &file);
             }
             Some(bytes)

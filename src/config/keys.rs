@@ -16,6 +16,7 @@ mod row;
 mod server;
 mod session;
 mod store;
+mod store_users;
 mod tls;
 
 use std::fmt::Write;
@@ -28,6 +29,7 @@ pub const SECTIONS: &[Section] = &[
     tls::SECTION,
     redis::SECTION,
     store::SECTION,
+    store_users::SECTION,
     presence::SECTION,
     auth::SECTION,
     limits::SECTION,
@@ -82,6 +84,10 @@ pub fn file() -> String {
             file.push_str(channels::TABLES);
             continue;
         }
+        if let [Key { kind: Kind::Users, .. }] = section.keys {
+            file.push_str(store_users::TABLES);
+            continue;
+        }
         file.push_str(section.header);
         for (at, key) in section.keys.iter().enumerate() {
             file.push_str(if at == 0 { "\n" } else { "\n\n" });
@@ -129,7 +135,11 @@ mod tests {
         let paths: Vec<_> = all().map(|key| key.path).collect();
         for (at, key) in all().enumerate() {
             assert!(!paths[at + 1..].contains(&key.path), "{} has two rows", key.path);
-            assert!(matches!(key.kind, Kind::Channels) || !key.doc.is_empty(), "{} is not documented", key.path);
+            assert!(
+                matches!(key.kind, Kind::Channels | Kind::Users) || !key.doc.is_empty(),
+                "{} is not documented",
+                key.path
+            );
         }
     }
 

@@ -162,6 +162,26 @@ pub enum Fsync {
     No,
 }
 
+/// One `[[store.users]]` table.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUser {
+    /// The name.
+    pub name: String,
+    /// The password, if it has one.
+    pub password: Option<String>,
+    /// The words of `acl`.
+    pub rules: Vec<String>,
+}
+
+impl fmt::Debug for StoreUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreUser").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Says what is wrong with a user of the store. The store knows its commands; the configuration does not.
+pub type CheckUser = fn(&StoreUser) -> Result<(), String>;
+
 /// `[store]`
 #[derive(Clone, PartialEq)]
 pub struct Store {
@@ -173,6 +193,8 @@ pub struct Store {
     pub fsync: Fsync,
     /// What clients of the store must give.
     pub password: Option<String>,
+    /// Users beside the default one.
+    pub users: Vec<StoreUser>,
     /// Bytes of memory for keys and values; 0 stands for no limit.
     pub max_memory: usize,
     /// Which keys go when they take more, as Redis names it.
@@ -312,6 +334,8 @@ pub struct Overrides {
     pub log_level: Option<String>,
     /// Nothing will be started, so credentials that only the service can see need not be read.
     pub only_check: bool,
+    /// Looks at each user of the store; none leaves them unseen.
+    pub check_user: Option<CheckUser>,
 }
 
 /// A configuration and how `headcount check` shows it.

@@ -45,7 +45,7 @@ impl Reader {
             Some(Kind::SecretFile) if !value::text(found).is_some_and(|name| name.starts_with('/')) => {
                 redact::HIDDEN.to_owned()
             }
-            Some(Kind::SecretFiles) => redact::HIDDEN.to_owned(),
+            Some(Kind::SecretFiles | Kind::Users) => redact::HIDDEN.to_owned(),
             Some(_) => value::shown(found),
         };
         self.note(&source, path, &shown, message.to_owned());

@@ -44,6 +44,7 @@ impl Loaded {
                 "auth.secret_files" => self.config.auth.verifier.keys != new.config.auth.verifier.keys,
                 "tls.certificate" => self.config.tls != new.config.tls,
                 "store.password" => self.config.store.password != new.config.store.password,
+                "store.users" => self.config.store.users != new.config.store.users,
                 _ => false,
             }
     }

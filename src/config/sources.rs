@@ -12,7 +12,7 @@ use super::keys::{self, Kind};
 use super::model::Overrides;
 use super::problem::Invalid;
 use super::reader::{ENVIRONMENT, PREFIX, Reader};
-use super::{redact, value};
+use super::{redact, store_users, value};
 
 const COMMAND_LINE: &str = "the command line";
 /// Variables that are ours although they do not say so.
@@ -160,6 +160,7 @@ fn readable_secrets(reader: &mut Reader, path: &Path) {
         value.origin() == Some(source.as_str())
             && match keys::find(key).map(|key| key.kind) {
                 Some(Kind::Secret) => !text.is_empty(),
+                Some(Kind::Users) => store_users::has_password(value),
                 Some(Kind::Url) => value::has_password(&text),
                 _ => false,
             }

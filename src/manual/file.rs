@@ -26,7 +26,7 @@ pub(super) fn page() -> String {
 }
 
 fn entry(roff: &mut Roff, key: &Key) {
-    if let Kind::Channels = key.kind {
+    if let Kind::Channels | Kind::Users = key.kind {
         roff.control("PP", []).text([roman("The default:")]);
         let table = format!("{} = {}", key.path, key.default);
         return as_it_is(roff, &table.lines().collect::<Vec<_>>());

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::store_users::user;
 use crate::backplane::{Credentials, Keys, Link};
 use crate::config::{self, Config, Embedded};
 use crate::metrics::Metrics;
@@ -251,6 +252,7 @@ fn options(config: &Config, descriptors: usize) -> Options {
         },
         // One password for what is one store.
         password: store.password.or_else(|| config.redis.password()),
+        users: store.users.iter().map(user).collect(),
         own_credential: Credential::draw()
             .inspect_err(|error| tracing::warn!(%error, "the embedded store's clients can lock this server out of it"))
             .ok(),

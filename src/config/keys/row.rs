@@ -40,6 +40,8 @@ pub enum Kind {
     Url,
     /// An array of tables, `[[channels]]`.
     Channels,
+    /// An array of tables with passwords in them, `[[store.users]]`.
+    Users,
 }
 
 /// When a changed value takes effect.
