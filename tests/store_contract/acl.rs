@@ -280,6 +280,23 @@ fn extreme_names_keys_and_patterns_are_answered_as_in_redis() {
 }
 
 #[test]
+fn what_took_long_is_told_without_passwords() {
+    let users: Vec<User> = USERS.iter().map(|(name, password, rules)| user(name, password, rules)).collect();
+    let (ours, theirs) = both(&users);
+    let told = [ours.address, theirs.address].map(|address| {
+        let mut control = Connection::open(address);
+        control.call(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+        control.call(&["AUTH", "open", "hunter2"]);
+        control.call(&["HELLO", "2", "AUTH", "default", "hunter2"]);
+        control.call(&["ACL", "SETUSER", "x", ">hunter2"]);
+        format!("{:?}", control.call(&["SLOWLOG", "GET", "10"]))
+    });
+    for text in told {
+        assert!(text.contains("(redacted)") && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn a_client_is_shown_with_its_user_and_closed_by_it() {
     let users: Vec<User> = USERS.iter().map(|(name, password, rules)| user(name, password, rules)).collect();
     let (ours, theirs) = both(&users);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::client::Client;
+use super::secrets::redacted;
 use crate::store::command::{Spec, is_fast};
 use crate::store::resp::Args;
 use crate::store::settings::Options;
@@ -81,7 +82,14 @@ impl Slow {
             return;
         }
         let (peer, name) = (client.endpoints.peer.to_string(), client.name.clone());
-        self.commands.push_front(SlowCommand { id: self.next, at: now, micros, args: shortened(args), peer, name });
+        self.commands.push_front(SlowCommand {
+            id: self.next,
+            at: now,
+            micros,
+            args: shortened(&redacted(args)),
+            peer,
+            name,
+        });
         self.next += 1;
         self.commands.truncate(settings.slow_commands);
     }
