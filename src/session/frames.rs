@@ -51,6 +51,12 @@ impl Partial {
         std::mem::take(&mut self.bytes)
     }
 
+    /// How much more the frame takes that has begun; 0 where its header does not say so yet.
+    pub fn missing(&self) -> usize {
+        let Ok(Some((_, start, length))) = parse(&self.bytes) else { return 0 };
+        start.saturating_add(length).saturating_sub(self.bytes.len())
+    }
+
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.text.is_none()

@@ -22,6 +22,9 @@ use crate::hub::ws_frame::{frame, opcode};
 const DISCARD: u32 = 1 << 20;
 /// What one read of those counts for at least: to send them byte by byte must not be worth it.
 const DISCARD_STEP: u32 = 4 << 10;
+/// Bytes that are read of a client at once, unless the message that has begun takes more. What is read and not
+/// yet done waits in memory, for each of those that say more than they may; unread, it waits with the client.
+const READ: usize = 4 << 10;
 /// What one read costs a client, in messages: to send a message byte by byte must not be worth it either.
 const READ_COST: f32 = 0.125;
 /// Names that a client gets for the price of one message.
@@ -100,6 +103,15 @@ impl Session {
     /// Whether what it sends is worth reading.
     pub fn listens(&self) -> bool {
         !matches!(self.state, State::Deaf { discard: 0, .. })
+    }
+
+    /// How many bytes are worth reading at once.
+    pub fn appetite(&self) -> usize {
+        match self.state {
+            // Nothing of it is kept.
+            State::Deaf { .. } => usize::MAX,
+            _ => self.partial.as_ref().map_or(0, |partial| partial.missing()).max(READ),
+        }
     }
 
     /// Takes in bytes from the client, behind what was left of an earlier frame; or none, where it is behind.
@@ -326,6 +338,22 @@ mod tests {
             session.hear(&mut [], &limits, Duration::ZERO, &mut actions);
         }
         assert_eq!(actions.len(), 20);
+    }
+
+    #[test]
+    fn no_more_is_read_of_a_client_than_a_little_or_the_message_that_it_has_begun() {
+        let (mut session, limits, mut actions) = (open(), limits(), Vec::new());
+        assert_eq!(session.appetite(), READ);
+        let long = text(&format!(r#"{{"watch":["{}"]}}"#, "x".repeat(limits.message - 100)));
+        let (mut begin, mut rest) = (long[..READ].to_vec(), long[READ..].to_vec());
+        session.hear(&mut begin, &limits, Duration::ZERO, &mut actions);
+        assert_eq!((session.appetite(), actions.len()), (rest.len(), 0));
+        session.hear(&mut rest, &limits, Duration::ZERO, &mut actions);
+        assert_eq!((session.appetite(), actions.len()), (READ, 1));
+        // A header that promises too much is the end, not an appetite.
+        let mut endless = [0x81, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+        session.hear(&mut endless, &limits, Duration::ZERO, &mut actions);
+        assert!(!session.is_open());
     }
 
     #[test]

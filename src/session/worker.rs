@@ -158,6 +158,8 @@ impl Worker {
             // Its end may be in the socket already, and was told.
             return self.read_on(id);
         }
+        let most = slot.session.appetite().min(buffer.len());
+        let buffer = &mut buffer[..most];
         loop {
             let Some(io) = self.shard.io(id) else { return };
             match io.read(buffer) {
