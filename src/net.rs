@@ -5,4 +5,5 @@ pub mod address_limits;
 pub mod household;
 pub mod https;
 pub mod listener;
+mod packet_filter;
 pub mod seats;

@@ -37,6 +37,11 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
     let mut turn = 0;
     let mut tarpit = app.places.tarpit();
     loop {
+        if let Some(households) = tarpit.newly_shut_out()
+            && let Err(error) = listener.shut_out(households)
+        {
+            tracing::debug!(%error, "cannot shut out an address; its connections are taken and hung up on");
+        }
         // However many come, those who are here have their turn.
         consume_budget().await;
         let accepted = tokio::select! {

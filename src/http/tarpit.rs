@@ -4,6 +4,10 @@
 //! as both can. Held, it connects only as often a second as it has sockets. The rule: a held connection
 //! costs its descriptor and a place in a queue, nothing of it is read, and whoever finds no place in the queue
 //! is hung up on at once.
+//!
+//! Whoever hangs up first is not held by that: its places are soon taken by connections that it has left, and
+//! then it connects as fast as both can. So a household that was hung up on at once too often is shut out for as
+//! long as a connection is held. That is the listener's to do; who it is, is said here.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -14,6 +18,7 @@ use socket2::SockRef;
 use tokio::time::sleep_until;
 
 use crate::net::household::Household;
+use crate::net::listener::MOST_SHUT_OUT;
 use crate::net::seats::{Held, HeldCount};
 
 /// How long a connection is held.
@@ -23,15 +28,31 @@ const SLACK: Duration = Duration::from_millis(50);
 /// Of the places, the part that one household may have.
 const SHARE: usize = 2;
 
+/// How often a household is hung up on at once before it is shut out, while connections of it are held.
+const HASTY: usize = 256;
+
 /// The connections that one listener has refused.
 pub struct Tarpit {
     /// The oldest first.
     held: VecDeque<Stuck>,
-    /// Never 0.
-    households: HashMap<Household, usize>,
+    /// Those that have connections here.
+    households: HashMap<Household, Knocks>,
+    /// Those that are shut out and until when, the oldest first. Never more than [`MOST_SHUT_OUT`].
+    shut_out: VecDeque<(Instant, Household)>,
+    /// Others are shut out than the listener was told.
+    changed: bool,
     /// Those of all listeners, and how many there may be.
     all: HeldCount,
     most: usize,
+}
+
+/// What was refused to a household.
+#[derive(Default)]
+struct Knocks {
+    /// Connections that are held; never 0.
+    held: usize,
+    /// Those that were hung up on at once since the first of them, or since it was shut out.
+    hasty: usize,
 }
 
 struct Stuck {
@@ -44,30 +65,50 @@ struct Stuck {
 impl Tarpit {
     /// Empty. `all` counts the connections that are held, here and elsewhere, and is never above `most`.
     pub fn new(all: HeldCount, most: usize) -> Self {
-        Self { held: VecDeque::new(), households: HashMap::new(), all, most }
+        let (held, shut_out) = (VecDeque::new(), VecDeque::with_capacity(MOST_SHUT_OUT));
+        Self { held, households: HashMap::new(), shut_out, changed: false, all, most }
     }
 
     /// Holds a connection, or hangs up on it where there is no place for it.
     pub fn take(&mut self, stream: TcpStream, household: Household, now: Instant) {
         // Nobody else does while there is always another to accept.
         self.release(now);
-        if self.households.get(&household).is_some_and(|held| *held >= self.most.div_ceil(SHARE)) {
-            return;
-        }
-        let Some(place) = self.all.hold_up_to(self.most) else { return };
+        let share = self.most.div_ceil(SHARE);
+        let fits = self.households.get(&household).is_none_or(|knocks| knocks.held < share);
+        let place = if fits { self.all.hold_up_to(self.most) } else { None };
+        let Some(place) = place else { return self.hang_up(household, now) };
         // What it sends waits in the kernel, as far as it must.
         let _ = SockRef::from(&stream).set_recv_buffer_size(0);
-        *self.households.entry(household).or_default() += 1;
+        self.households.entry(household).or_default().held += 1;
         self.held.push_back(Stuck { until: now + HOLD, household, _stream: stream, _place: place });
     }
 
-    /// Hangs up on those that were held for long enough.
+    fn hang_up(&mut self, household: Household, now: Instant) {
+        let Some(knocks) = self.households.get_mut(&household) else { return };
+        knocks.hasty += 1;
+        if knocks.hasty >= HASTY && self.shut_out.len() < MOST_SHUT_OUT {
+            knocks.hasty = 0;
+            self.shut_out.push_back((now + HOLD, household));
+            self.changed = true;
+        }
+    }
+
+    /// The households that are to be shut out now, if they are others than before.
+    pub fn newly_shut_out(&mut self) -> Option<impl ExactSizeIterator<Item = Household>> {
+        std::mem::take(&mut self.changed).then(|| self.shut_out.iter().map(|(_, household)| *household))
+    }
+
+    /// Hangs up on those that were held for long enough, and shuts out no longer than that.
     pub fn release(&mut self, now: Instant) {
+        while self.shut_out.front().is_some_and(|(until, _)| *until <= now) {
+            self.shut_out.pop_front();
+            self.changed = true;
+        }
         while self.held.front().is_some_and(|first| first.until <= now) {
             let Some(first) = self.held.pop_front() else { break };
-            if let Some(held) = self.households.get_mut(&first.household) {
-                *held -= 1;
-                if *held == 0 {
+            if let Some(knocks) = self.households.get_mut(&first.household) {
+                knocks.held -= 1;
+                if knocks.held == 0 {
                     self.households.remove(&first.household);
                 }
             }
@@ -76,8 +117,10 @@ impl Tarpit {
 
     /// Waits until it is worth calling [`Tarpit::release`]. Cancel safe.
     pub async fn due(&self) {
-        match self.held.front() {
-            Some(first) => sleep_until((first.until + SLACK).into()).await,
+        let (held, shut_out) =
+            (self.held.front().map(|first| first.until), self.shut_out.front().map(|(until, _)| *until));
+        match held.into_iter().chain(shut_out).min() {
+            Some(first) => sleep_until((first + SLACK).into()).await,
             None => pending().await,
         }
     }
@@ -123,6 +166,29 @@ mod tests {
         assert_eq!(all.held(), 3);
         tarpit.release(start + 2 * HOLD);
         assert_eq!((all.held(), tarpit.households.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_household_that_is_hung_up_on_at_once_too_often_is_shut_out_for_as_long_as_others_are_held() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = Instant::now();
+        let mut tarpit = Tarpit::new(HeldCount::default(), 4);
+        let shut_out = |tarpit: &mut Tarpit| tarpit.newly_shut_out().map(Iterator::collect::<Vec<_>>);
+        let take = |tarpit: &mut Tarpit, owner, now| tarpit.take(pair(&listener).1, household(owner), now);
+        for _ in 0..2 + HASTY - 1 {
+            take(&mut tarpit, 1, start);
+        }
+        assert_eq!(shut_out(&mut tarpit), None);
+        take(&mut tarpit, 1, start + HOLD / 2);
+        assert_eq!(shut_out(&mut tarpit), Some(vec![household(1)]));
+        take(&mut tarpit, 2, start + HOLD / 2);
+        assert_eq!(shut_out(&mut tarpit), None, "the listener knows");
+        tarpit.release(start + HOLD);
+        assert_eq!(shut_out(&mut tarpit), None, "not for less");
+        tarpit.release(start + HOLD + HOLD / 2);
+        assert_eq!(shut_out(&mut tarpit), Some(vec![]));
+        take(&mut tarpit, 1, start + 2 * HOLD);
+        assert_eq!(shut_out(&mut tarpit), None, "it begins anew");
     }
 
     #[test]

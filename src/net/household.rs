@@ -18,10 +18,19 @@ impl Household {
         }
     }
 
+    /// Its address, where that is one of IPv4.
+    pub fn v4(self) -> Option<Ipv4Addr> {
+        (self.0 >> 32 == V4 >> 32).then(|| Ipv4Addr::from_bits(self.0 as u32))
+    }
+
+    /// Its network, where that is one of IPv6.
+    pub fn words(self) -> [u32; 2] {
+        [(self.0 >> 32) as u32, self.0 as u32]
+    }
+
     /// Whether it is on this machine or in a private network, as a proxy often is.
     pub fn is_private(self) -> bool {
-        if self.0 >> 32 == V4 >> 32 {
-            let v4 = Ipv4Addr::from_bits(self.0 as u32);
+        if let Some(v4) = self.v4() {
             return v4.is_loopback() || v4.is_private() || v4.is_link_local();
         }
         let v6 = Ipv6Addr::from_bits(u128::from(self.0) << 64);

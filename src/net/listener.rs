@@ -7,15 +7,20 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 
+use super::household::Household;
+use super::packet_filter;
+/// The most households that a listener can shut out at once.
+pub use super::packet_filter::MOST as MOST_SHUT_OUT;
 use crate::config::{Listen, Place};
 
 /// Who may open a unix socket of ours: its user and group.
@@ -45,6 +50,8 @@ pub struct Listener {
     /// Not the runtime's own kind of listener: that would watch each connection from when it is accepted on,
     /// and so also those that are hung up on at once, and those that another thread serves.
     socket: AsyncFd<Socket>,
+    /// Whether it has shut anybody out. Connections inherit how that was done.
+    has_shut_out: AtomicBool,
     /// Where it is ours to remove.
     _file: Option<File>,
 }
@@ -87,7 +94,7 @@ impl Listener {
         // descriptor stays open and the same until it is dropped with both.
         #[expect(unsafe_code)]
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        Ok(Self { at, socket, _file: file })
+        Ok(Self { at, socket, has_shut_out: AtomicBool::new(false), _file: file })
     }
 
     /// Takes over a socket that listens already.
@@ -100,10 +107,26 @@ impl Listener {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no listening stream socket"));
         }
         socket.set_nonblocking(true)?;
+        // A process before this one may have left somebody shut out.
+        let _ = socket.detach_filter();
         let address = socket.local_addr()?;
         let path = || address.as_pathname().map(Path::to_path_buf).unwrap_or_default();
         let place = address.as_socket().map_or_else(|| Place::Unix(path()), Place::Tcp);
         Self::new(Listen { tls, place }, socket, None)
+    }
+
+    /// Has the kernel pass over whoever would connect from these households, and from no others. They hear
+    /// nothing, and try again after a second. [`MOST_SHUT_OUT`] of them at most.
+    ///
+    /// # Errors
+    /// The kernel does not do that.
+    pub fn shut_out(&self, households: impl ExactSizeIterator<Item = Household>) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        if households.len() == 0 {
+            return socket.detach_filter();
+        }
+        self.has_shut_out.store(true, Ordering::Relaxed);
+        socket.attach_filter(&packet_filter::without(households))
     }
 
     /// Waits for a connection and its peer's address, which a unix socket's has not. Cancel safe.
@@ -120,7 +143,20 @@ impl Listener {
             // It would block: somebody else was faster, or the client has gone.
             let Ok(accepted) = ready.try_io(|socket| Ok(acceptfrom_with(socket.get_ref(), flags)?)) else { continue };
             let (stream, peer) = accepted?;
+            if self.has_shut_out.load(Ordering::Relaxed) {
+                // Most have none, or one that has no more to say.
+                let _ = SockRef::from(&stream).detach_filter();
+            }
             return Ok((stream.into(), peer.and_then(|peer| peer.try_into().ok())));
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.has_shut_out.load(Ordering::Relaxed) {
+            // A service manager keeps the socket for whoever comes next.
+            let _ = self.socket.get_ref().detach_filter();
         }
     }
 }

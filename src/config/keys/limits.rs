@@ -20,7 +20,8 @@ section! {
 
     /// Connections a second from one address, and further requests on open ones. Ten seconds' worth may come
     /// at once, so that an office comes back when a server restarts. Above it, they get a 429, or are held for
-    /// a second and hung up on. 0 means no limit.
+    /// a second and hung up on. An address that goes far above it connects to nothing for a second at a time.
+    /// 0 means no limit.
     connects_per_second = 100: Int(0, 1_000_000), live;
 
     /// Channels that all clients of one address may join or watch in a second, ten seconds' worth at once.
@@ -67,7 +68,8 @@ section! {
     /// ordinary pace.
     client_buffer = "1MiB": Size(4 << 10, GIB), live;
 
-    /// Bytes of one message from a client. Above it, the client is closed (1009).
+    /// Bytes of one message from a client. Above it, the client is closed (1009). Of what a client has sent and
+    /// is not done yet, the server holds twice this and 8 KiB at most.
     message = "16KiB": Size(128, 16 << 20), live;
 
     /// Messages a second from one client, averaged over five seconds. Above it, the client is closed (4003).

@@ -1,0 +1,106 @@
+//! A program for the kernel that drops packets by the household that they come from.
+//!
+//! On a listening socket it sees a packet that begins a connection before the kernel does any work for it, and
+//! whoever sent that hears nothing. It is of the classic kind (BPF), which needs no rights.
+
+use socket2::SockFilter;
+
+use super::household::Household;
+
+/// The most households that one program knows. Each is a few instructions for each new connection.
+pub const MOST: usize = 32;
+
+// Instructions, from linux/bpf_common.h: load a byte or a word, shift, compare, return.
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_WORD: u16 = 0x20;
+const SHIFT_RIGHT: u16 = 0x74;
+const IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// Where the IP header begins, from linux/filter.h (`SKF_NET_OFF`).
+const IP: u32 = 0xfff0_0000;
+/// In it, where the sender's address is.
+const V4_SOURCE: u32 = IP + 12;
+const V6_SOURCE: u32 = IP + 8;
+
+const KEEP: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
+const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+
+/// A program that drops what comes from these, [`MOST`] of them at most.
+pub fn without(households: impl IntoIterator<Item = Household>) -> Vec<SockFilter> {
+    let (mut v4, mut v6) = (vec![SockFilter::new(LOAD_WORD, 0, 0, V4_SOURCE)], Vec::new());
+    for household in households.into_iter().take(MOST) {
+        if let Some(address) = household.v4() {
+            v4.extend([SockFilter::new(IF_EQUAL, 0, 1, address.to_bits()), DROP]);
+        } else {
+            let [high, low] = household.words();
+            v6.extend([
+                SockFilter::new(LOAD_WORD, 0, 0, V6_SOURCE),
+                SockFilter::new(IF_EQUAL, 0, 3, high),
+                SockFilter::new(LOAD_WORD, 0, 0, V6_SOURCE + 4),
+                SockFilter::new(IF_EQUAL, 0, 1, low),
+                DROP,
+            ]);
+        }
+    }
+    v4.push(KEEP);
+    v6.push(KEEP);
+    // A socket for IPv6 may have connections over IPv4, too: each packet says which it is. As MOST is small, the
+    // jump over all of one kind is within what a jump can take.
+    let over = u8::try_from(v4.len()).unwrap_or(u8::MAX);
+    let version = [
+        SockFilter::new(LOAD_BYTE, 0, 0, IP),
+        SockFilter::new(SHIFT_RIGHT, 0, 0, 4),
+        SockFilter::new(IF_EQUAL, 0, over, 4),
+    ];
+    version.into_iter().chain(v4).chain(v6).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// Whether a connection from `from` to `to` comes about.
+    fn connects(from: IpAddr, to: SocketAddr) -> bool {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        match socket.connect_timeout(&to.into(), Duration::from_millis(200)) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::TimedOut => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn household(address: impl Into<IpAddr>) -> Household {
+        Household::of(Some(address.into()))
+    }
+
+    #[test]
+    fn those_that_are_named_do_not_connect_and_others_do() {
+        let listener = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        listener.set_only_v6(false).unwrap();
+        listener.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
+        listener.listen(128).unwrap();
+        let port = listener.local_addr().unwrap().as_socket().unwrap().port();
+        let v4 = |last| {
+            let from = Ipv4Addr::new(127, 0, 9, last);
+            connects(from.into(), (Ipv4Addr::LOCALHOST, port).into())
+        };
+        let v6 = || connects(Ipv6Addr::LOCALHOST.into(), (Ipv6Addr::LOCALHOST, port).into());
+        assert!(v4(1) && v4(2) && v6());
+        let many = (0..MOST as u8 - 2).map(|n| household([192, 0, 2, n]));
+        let named = [household([127, 0, 9, 1]), household("2001:db8::1".parse::<Ipv6Addr>().unwrap())];
+        listener.attach_filter(&without(many.chain(named))).unwrap();
+        assert!(!v4(1) && v4(2) && v6());
+        listener.attach_filter(&without([household(Ipv6Addr::LOCALHOST)])).unwrap();
+        assert!(v4(1) && !v6());
+        listener.detach_filter().unwrap();
+        assert!(v4(1) && v6());
+    }
+}
