@@ -41,6 +41,8 @@ enum Habit {
     HalfCloses,
     /// Leaves as soon as it was answered.
     Leaves,
+    /// Leaves before anybody has looked.
+    Vanishes,
     /// Asks for pages and not for a socket, and never reads.
     Pipelines,
 }
@@ -53,6 +55,14 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "joins", what: "joining and leaving in a loop", sockets: 10, says: joins, habit: Habit::Reads },
     Kind { name: "channels", what: "a new channel a message", sockets: 100, says: channels, habit: Habit::Reads },
     Kind { name: "churn", what: "connecting and leaving", sockets: 16, says: |_| Vec::new(), habit: Habit::Leaves },
+    // As many as it can: it waits for nothing.
+    Kind {
+        name: "knocks",
+        what: "connecting and leaving at once",
+        sockets: 256,
+        says: |_| Vec::new(),
+        habit: Habit::Vanishes,
+    },
     Kind {
         name: "unread",
         what: "requests whose answers are not read",
@@ -126,7 +136,9 @@ pub fn run(kind: &str, port: u16) -> Result<()> {
 
 /// A socket's turn; None if it is over.
 fn turn(kind: &Kind, port: u16, socket: Option<Stranger>, count: u64, buffer: &mut [u8]) -> Option<Stranger> {
-    let Some(mut socket) = socket else { return connect(kind, port).ok() };
+    let Some(mut socket) = socket else {
+        return connect(kind, port).ok().filter(|_| kind.habit != Habit::Vanishes);
+    };
     if kind.habit != Habit::Deaf && kind.habit != Habit::Pipelines {
         match socket.io.read(buffer) {
             Ok(0) => return None,
@@ -156,6 +168,11 @@ fn connect(kind: &Kind, port: u16) -> Result<Stranger> {
         socket.set_recv_buffer_size(4096)?;
     }
     socket.bind(&SocketAddr::from((ADDRESS, 0)).into())?;
+    if kind.habit == Habit::Vanishes {
+        // A reset leaves nothing behind, so that it never runs out of ports.
+        socket.set_linger(Some(Duration::ZERO))?;
+        socket.set_nonblocking(true)?;
+    }
     socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
     let mut io = TcpStream::from(socket);
     io.set_nodelay(true)?;
