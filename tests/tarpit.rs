@@ -5,15 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::support::http::read_reply;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
-use crate::support::{SOON, alone, beside_others, eventually};
+use crate::support::{SOON, alone, beside_others, eventually, same};
 
 /// A server holds a connection for a second; this is less by what a busy machine may add elsewhere.
 const HELD: Duration = Duration::from_millis(700);
@@ -24,6 +25,16 @@ async fn from(address: [u8; 4], to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((Ipv4Addr::from(address), 0).into())?;
     socket.connect(to).await
+}
+
+/// Connects, and is gone before anybody has looked.
+fn knock(address: [u8; 4], to: SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    // Its end is a reset, which leaves nothing behind.
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let _ = socket.connect(&to.into());
 }
 
 /// Asks for something, and waits for the end. Returns how long a connection was open that had no answer.
@@ -82,6 +93,37 @@ async fn there_are_files_for_those_that_are_held_and_whoever_finds_none_is_hung_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_hangs_up_first_and_connects_again_at_once_is_shut_out_for_a_moment_and_nobody_else_is() {
+    const KNOCKS: usize = 20_000;
+    let _turn = alone().await;
+    let redis = Redis::start().await;
+    let node = Node::on(&redis.url())
+        .set("LIMITS__EXEMPT_ADDRESSES", "127.0.0.1/32")
+        .set("LIMITS__CONNECTS_PER_SECOND", "5")
+        .start()
+        .await;
+    node.ready().await;
+    let address = node.address;
+    let knocking = tokio::task::spawn_blocking(move || (0..KNOCKS).for_each(|_| knock([127, 0, 9, 1], address)));
+    while !knocking.is_finished() {
+        let mut other = timeout(SOON, from([127, 0, 9, 2], address)).await.expect("a connection").unwrap();
+        other.write_all(b"GET /readyz HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        assert_eq!(timeout(SOON, read_reply(&mut other)).await.expect("an answer").unwrap().status, 200);
+        sleep(Duration::from_millis(250)).await;
+    }
+    knocking.await.unwrap();
+    let refused = node.metric("headcount_rejected_total").await.unwrap();
+    assert!(refused > 0 && refused < KNOCKS as i64 / 4, "{refused} of {KNOCKS} were taken and refused");
+    eventually("it is let in again", SOON, || async {
+        let mut again = timeout(SOON, from([127, 0, 9, 1], address)).await.expect("a connection").unwrap();
+        again.write_all(b"GET /readyz HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        let reply = timeout(SOON, read_reply(&mut again)).await.expect("an answer or an end");
+        same("status", reply.map_err(|error| error.to_string())?.status, 200)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_holds_nobody() {
     let _turn = alone().await;
     let redis = Redis::start().await;
@@ -96,13 +138,20 @@ async fn a_server_that_stops_holds_nobody() {
     let mut served = from([127, 0, 9, 2], node.address).await.unwrap();
     served.write_all(b"GET /events HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
     assert_eq!(timeout(SOON, served.read_u8()).await.expect("an answer").unwrap(), b'H');
-    let flooding = tokio::spawn(flood(node.address));
-    eventually("some are held", SOON, || async {
-        let rejected = node.metric("headcount_rejected_total").await?;
-        if rejected > MANY as i64 / 2 { Ok(()) } else { Err(format!("{rejected} were refused")) }
-    })
-    .await;
+    let start = Instant::now();
+    let mut waiting = Vec::new();
+    for _ in 0..MANY {
+        waiting.push(from([127, 0, 9, 1], node.address).await.unwrap());
+    }
+    // Connections are taken in their order: all of them were, and those that were refused are held.
+    assert_eq!(node.get("/readyz").await.unwrap().status, 200);
+    let ended = |stream: &TcpStream| matches!(stream.try_read(&mut [0]), Ok(0));
+    assert_eq!(waiting.iter().filter(|stream| ended(stream)).count(), 0, "after {:?}", start.elapsed());
     node.signal(Signal::TERM);
-    let refused = flooding.await.unwrap();
-    assert!(refused.iter().any(|open| *open < HELD), "{refused:?}");
+    let mut let_go = 0;
+    for mut stream in waiting {
+        // Before they would have been hung up on anyway.
+        let_go += usize::from(matches!(timeout_at(start + HELD, stream.read(&mut [0])).await, Ok(Ok(0))));
+    }
+    assert!(let_go > MANY / 4, "{let_go} of {MANY} in time");
 }
