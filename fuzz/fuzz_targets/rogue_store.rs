@@ -86,7 +86,7 @@ impl Rogue {
             1 => news.extend((0..self.byte() % 64).map(|_| self.byte() as u8)),
             _ => {
                 for _ in 0..self.byte() % 4 {
-                    let came = self.byte() % 2 == 0;
+                    let came = self.byte().is_multiple_of(2);
                     news.push(if came { b'+' } else { b'-' });
                     news.extend([self.byte() as u8 / 16; 16]);
                     if came {
@@ -174,7 +174,8 @@ fuzz_target!(|data: &[u8]| {
         let change = Change { name, handle: 1, flags, here, visitors, at_once, news, heard: step };
         state.changed(change, now);
         state.advance(now);
-        for effect in state.effects() {
+        let effects: Vec<_> = state.effects().collect();
+        for effect in effects {
             if let Effect::Run(job) = effect {
                 let mut job = Box::pin(context.clone().carry_out(job));
                 // Its store answers at once, so it never waits.
