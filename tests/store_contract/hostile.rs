@@ -3,6 +3,8 @@
 
 use headcount::store::Options;
 
+use super::log::Folder;
+use super::node::Node;
 use super::servers::Embedded;
 use super::wire::{Connection, Value};
 
@@ -50,4 +52,29 @@ fn what_one_script_does_to_the_world_of_scripts_no_other_sees() {
         assert_eq!(format!("{reply:?}"), "*[$A, $nil, $function, :0, $nil]", "after {body}");
         assert_eq!(client.call(&["FLUSHALL"]).text(), "OK");
     }
+}
+
+/// What a process has in memory, in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_scripts_throw_away_at_the_bottom_of_the_stack_is_freed() {
+    let folder = Folder::new("bottom");
+    let node = Node::start(&folder.0);
+    let mut client = Connection::open(node.address);
+    let mut throw_away_at = |depth: usize| {
+        let body = "local function deep(n) if n > 0 then return pcall(deep, n - 1) end \
+            for i = 1, 10000 do pcall(redis.call, 'nosuch') end end deep(tonumber(ARGV[1]))";
+        client.call(&["EVAL", body, "0", &depth.to_string()]);
+    };
+    throw_away_at(10);
+    let before = resident(node.pid());
+    // Somewhere among these a script may still call something, and the engine may not.
+    (190..200).for_each(&mut throw_away_at);
+    let grown = resident(node.pid()).saturating_sub(before);
+    assert!(grown < 3 << 10, "{grown} KiB");
 }

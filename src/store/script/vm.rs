@@ -45,6 +45,8 @@ impl Vm {
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
         let state = Shared::default();
         let run = bridge::build(&lua, &state)?;
+        // The engine notes the frames of each error that it throws, and looks for their names in all of these.
+        lua.set_named_registry_value("_LOADED", lua.create_table()?)?;
         let watched = Rc::clone(&state);
         // The engine calls the hook on ticks, whatever triggers it is told.
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(u32::MAX >> 1), move |lua, _| {

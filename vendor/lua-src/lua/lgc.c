@@ -457,15 +457,19 @@ static void GCTM (lua_State *L) {
   makewhite(g, o);
   tm = fasttm(L, udata->uv.metatable, TM_GC);
   if (tm != NULL) {
-    lu_byte oldah = L->allowhook;
+    /* on a thread of its own, where there is room for it however deep `L' is:
+       a method that is not called is not called later either */
+    lua_State *L1 = g->gcthread;
     lu_mem oldt = g->GCthreshold;
-    L->allowhook = 0;  /* stop debug hooks during GC tag method */
     g->GCthreshold = 2*g->totalbytes;  /* avoid GC steps */
-    setobj2s(L, L->top, tm);
-    setuvalue(L, L->top+1, udata);
-    L->top += 2;
-    luaD_call(L, L->top - 2, 0);
-    L->allowhook = oldah;  /* restore hooks */
+    L1->errorJmp = L->errorJmp;
+    L1->ci = L1->base_ci;
+    L1->base = L1->top = L1->ci->base;
+    L1->nCcalls = L1->baseCcalls = 0;
+    setobj2s(L1, L1->top, tm);
+    setuvalue(L1, L1->top+1, udata);
+    L1->top += 2;
+    luaD_call(L1, L1->top - 2, 0);
     g->GCthreshold = oldt;  /* restore threshold */
   }
 }
@@ -504,6 +508,7 @@ static void markroot (lua_State *L) {
   g->grayagain = NULL;
   g->weak = NULL;
   markobject(g, g->mainthread);
+  if (g->gcthread) markobject(g, g->gcthread);
   /* make global table be traversed before main stack */
   markvalue(g, gt(g->mainthread));
   markvalue(g, registry(L));
