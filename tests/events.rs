@@ -62,6 +62,14 @@ async fn a_listener_is_counted_and_gets_the_same_objects() {
         assert!(stream.head.contains(header), "{}", stream.head);
     }
     stream.shows("id: 0").await;
+    let mut subscribed = Vec::new();
+    while subscribed.len() < 2 {
+        let line = stream.line().await;
+        subscribed.extend(line.starts_with(r#"data: {"subscribed":"#).then(|| line.trim_end().to_owned()));
+    }
+    subscribed.sort();
+    assert_eq!(subscribed[0], r#"data: {"subscribed":"public:a"}"#);
+    assert!(subscribed[1].starts_with(r#"data: {"subscribed":"users:count","data":"#), "{subscribed:?}");
     let client = Client::open(&node, "").await;
     client.shows("users:count", 2).await;
     stream.shows(r#"data: {"channel":"users:count","data":2,"count":true}"#).await;

@@ -34,6 +34,8 @@ struct Scene {
     redis: Redis,
     node: Node,
     clients: Vec<Client>,
+    /// How often the store breaks off before it refuses, which is told if to connect again takes a while.
+    breaks: usize,
 }
 
 impl Scene {
@@ -41,7 +43,7 @@ impl Scene {
         // A store that is busy with something else takes its time even to refuse.
         let node = Node::on(url).set("REDIS__RESPONSE_TIMEOUT", "5s").start().await;
         node.ready().await;
-        let mut scene = Scene { redis, node, clients: Vec::new() };
+        let mut scene = Scene { redis, node, clients: Vec::new(), breaks: 0 };
         for _ in 0..3 {
             scene.join().await;
         }
@@ -106,7 +108,7 @@ impl Scene {
     async fn does_not_flap(&self) {
         let one_line = || async {
             same("lines of an error", self.lines("ERROR"), 1)?;
-            same("lines of a warning", self.lines("WARN"), 0)?;
+            same("lines of warnings beyond its breaks", self.lines("WARN").saturating_sub(self.breaks), 0)?;
             let more = self.clients.iter().map(states).filter(|states| states.len() > 1).collect::<Vec<_>>();
             same("clients that were told more than once", more, Vec::new())
         };
@@ -276,6 +278,8 @@ async fn a_missing_right_to_subscribe_is_one_change_of_state() {
     let redis = Redis::start_real().await;
     let url = user(&redis).await;
     let mut scene = Scene::on(redis, &url).await;
+    // Redis ends the connection of whoever listens to what it may not.
+    scene.breaks = 1;
     scene.rides_out(&["ACL SETUSER headcount resetchannels"], &["ACL SETUSER headcount &*"], "NOPERM").await;
 }
 

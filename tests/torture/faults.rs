@@ -287,12 +287,14 @@ impl Fault {
         };
         let which: Vec<usize> = if self == AllLinksCut { (0..NODES).collect() } else { vec![place] };
         world.note(format!("the links of {which:?} are {mode:?}"));
+        // Who goes meanwhile lingers, and may be said to be there once more when the node is back.
+        let had = world.people_at(place);
         for place in &which {
             world.places[*place].link.set(mode);
         }
         churn(world, 6_000).await;
         if which.len() < NODES {
-            world.excuse(world.people_at(place));
+            world.excuse(&had | &world.people_at(place));
         }
         // What a stalled connection held back arrives late, or is lost with it.
         if mode != Mode::Cut && world.rng.bool() {
