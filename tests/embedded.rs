@@ -192,6 +192,28 @@ async fn a_password_is_asked_of_everybody_and_said_by_every_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_the_configuration_may_do_what_it_says_and_the_server_everything() {
+    let _turn = beside_others().await;
+    let port = free_port();
+    let users = "[[store.users]]\nname = \"app\"\npassword = \"open\"\nacl = \"on ~app:* +get +set +acl|whoami\"\n";
+    let node = auto("127.0.0.1", port).set("STORE__PASSWORD", "sesame").config(users).start().await;
+    node.ready().await;
+    let client = redis::Client::open(format!("redis://app:open@127.0.0.1:{port}")).unwrap();
+    let mut app = client.get_multiplexed_async_connection().await.unwrap();
+    let who: String = redis::cmd("ACL").arg("WHOAMI").query_async(&mut app).await.unwrap();
+    assert_eq!(who, "app");
+    redis::cmd("SET").arg(&["app:key", "1"]).exec_async(&mut app).await.unwrap();
+    for (words, what) in
+        [(["SET", COUNT, "7"], "No permissions to access a key"), (["INCRBY", "app:key", "1"], "incrby")]
+    {
+        let told = redis::cmd(words[0]).arg(&words[1..]).exec_async(&mut app).await.unwrap_err().to_string();
+        assert!(told.contains(what), "{told}");
+    }
+    let joined = Client::open(&node, "").await;
+    joined.shows(COUNT, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_with_a_path_is_there_after_a_crash() {
     let _turn = beside_others().await;
     let port = free_port();
