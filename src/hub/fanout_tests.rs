@@ -55,6 +55,10 @@ fn message(channel: &str, text: &str) -> Delivery {
     Delivery::Message { channel: channel.into(), frame: Bytes::copy_from_slice(text.as_bytes()) }
 }
 
+fn value(channel: &str, text: &'static str) -> Delivery {
+    Delivery::Latest { channel: channel.into(), value: None, frame: Bytes::from_static(text.as_bytes()) }
+}
+
 fn deliver(shard: &mut Shard, deliveries: impl IntoIterator<Item = Delivery>) {
     shard.deliver(&mut deliveries.into_iter().collect(), Instant::now());
 }
@@ -63,7 +67,7 @@ fn deliver(shard: &mut Shard, deliveries: impl IntoIterator<Item = Delivery>) {
 fn what_a_socket_gets_of_several_channels_leaves_in_one_write_and_in_order() {
     let mut shard = shard(1 << 20);
     let (both, one) = (Peer::on(&mut shard, &["a", "b", "value:c"]), Peer::on(&mut shard, &["a"]));
-    let value = Delivery::Latest { channel: "value:c".into(), value: None, frame: Bytes::from_static(b"v1") };
+    let value = value("value:c", "v1");
     deliver(&mut shard, [message("a", "a1"), message("b", "b1"), message("b", "b2"), message("a", "a2"), value]);
     assert_eq!(both.writes(), ["a1b1b2a2v1"]);
     assert_eq!(one.writes(), ["a1", "a2"], "a socket of one channel waits for no other");
@@ -74,11 +78,6 @@ fn what_a_socket_gets_of_several_channels_leaves_in_one_write_and_in_order() {
 fn values_of_several_channels_that_are_due_together_leave_in_one_write() {
     let mut shard = shard(1 << 20);
     let peer = Peer::on(&mut shard, &["value:a", "value:b"]);
-    let value = |channel: &str, text: &'static str| Delivery::Latest {
-        channel: channel.into(),
-        value: None,
-        frame: Bytes::from_static(text.as_bytes()),
-    };
     deliver(&mut shard, [value("value:a", "a1"), value("value:b", "b1")]);
     assert_eq!(peer.writes(), ["a1b1"], "the first at once");
     deliver(&mut shard, [value("value:a", "a2"), value("value:b", "b2")]);
@@ -92,11 +91,6 @@ fn values_of_several_channels_that_are_due_together_leave_in_one_write() {
 fn each_value_that_waits_goes_when_its_own_time_has_come() {
     let mut shard = shard(1 << 20);
     let peer = Peer::on(&mut shard, &["value:a", "value:b"]);
-    let value = |channel: &str, text: &'static str| Delivery::Latest {
-        channel: channel.into(),
-        value: None,
-        frame: Bytes::from_static(text.as_bytes()),
-    };
     let (start, interval) = (Instant::now() + Duration::from_secs(10), shard.interval());
     for (channel, first, next, at) in [("value:b", "b1", "b2", start + interval / 2), ("value:a", "a1", "a2", start)] {
         shard.deliver(&mut vec![value(channel, first), value(channel, next)], at);
