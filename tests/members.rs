@@ -43,6 +43,36 @@ async fn nothing_is_left(redis: &Redis) {
 }
 
 #[tokio::test]
+async fn whoever_joins_is_told_nothing_before_the_list_however_many_numbers_come_first() {
+    let _place = beside_others().await;
+    let redis = Redis::start().await;
+    let node = start(&redis, "").await;
+    for n in 0..2 {
+        let room = format!("room:{n}");
+        let client = async {
+            let client = Client::open(&node, &format!("channel={room}")).await;
+            eventually("the list", SOON, || async {
+                let joined = client.messages().iter().any(|message| message["subscribed"] == room.as_str());
+                if joined { Ok(()) } else { Err(format!("{:?}", client.messages())) }
+            })
+            .await;
+            client.messages().into_iter().find(|message| message.get("state").is_none())
+        };
+        let numbers = async {
+            loop {
+                let publish = "for n = 1, 1000 do redis.call('PUBLISH', KEYS[1], n) end";
+                redis.must::<Option<i64>>(&["EVAL", publish, "1", &room]).await;
+            }
+        };
+        let first = tokio::select! {
+            first = client => first.unwrap(),
+            () = numbers => unreachable!("numbers come without end"),
+        };
+        assert_eq!(first["subscribed"], room.as_str(), "{first}");
+    }
+}
+
+#[tokio::test]
 async fn a_joiner_gets_the_list_and_everybody_else_hears_of_each_once() {
     let _place = beside_others().await;
     let redis = Redis::start().await;

@@ -141,9 +141,9 @@ impl Router {
     /// The lock that all joins take is held for what is looked up, and not while a frame is made.
     fn message(&self, name: &str, payload: &Bytes) -> Option<Addressed> {
         if let Some(total) = parse_int(payload)
-            && let Some(counted) = self.count(name, total)
+            && let Some(shown) = self.count(name, total)
         {
-            return Some(counted);
+            return shown;
         }
         let found = self.registry.with(|inner| {
             let max_frame = inner.max_frame;
@@ -163,13 +163,15 @@ impl Router {
         Some((shards, delivery))
     }
 
-    /// An integer on a counted channel is its total.
-    fn count(&self, name: &str, total: i64) -> Option<Addressed> {
+    /// An integer on a counted channel is its total, and None on any other. It is shown unless nobody has
+    /// joined yet, because the list of who is there is still to come.
+    fn count(&self, name: &str, total: i64) -> Option<Option<Addressed>> {
         self.registry.with(|inner| {
             let (channel, entry) = get(inner, name)?;
             entry.presence.as_ref()?.heard();
             self.trending.note(&channel, total);
-            Some((entry.shards, show(entry, channel, ChannelValue::Count(total))?))
+            let shown = show(entry, channel, ChannelValue::Count(total));
+            Some(shown.map(|delivery| (entry.shards, delivery)))
         })
     }
 
