@@ -72,6 +72,28 @@ async fn the_page_and_the_socket_come_over_tls() {
     plain.shows("users:count", 1).await;
 }
 
+/// A handshake costs the server more than all that it is refused for.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_an_address_that_connects_too_often_is_hung_up_on_without_a_handshake() {
+    let _turn = beside_others().await;
+    let redis = Redis::start().await;
+    let certificate = Certificate::make();
+    let (node, address) =
+        start_with(&redis, &certificate, "[limits]\nexempt_addresses = [\"192.0.2.0/24\"]\nconnects_per_second = 1\n")
+            .await;
+    let mut served = 0;
+    while let Ok(mut stream) = certificate.connect(address, b"http/1.1").await {
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut reply = Vec::new();
+        timeout(SOON, stream.read_to_end(&mut reply)).await.expect("an answer in time").unwrap();
+        assert!(reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply));
+        served += 1;
+        assert!(served < 100, "no limit");
+    }
+    assert!(served > 0);
+    assert_eq!(node.log.lines_with("limits.connects_per_second").len(), 1, "{}", node.log.text());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_leaves_the_count_and_one_that_is_closed_hears_why() {
     let _turn = beside_others().await;

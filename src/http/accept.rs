@@ -65,11 +65,12 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
             }
         };
         let peer = peer.map(|peer| peer.ip());
-        let arrived = if inside { app.places.arrive_inside() } else { app.places.arrive(&app.config(), peer) };
+        let tls = listener.at.tls;
+        let arrived = if inside { app.places.arrive_inside() } else { app.places.arrive(&app.config(), peer, tls) };
         match arrived {
             Ok(arrived) => {
                 turn = (turn + 1) % lanes.len();
-                hand_out(&app, &lanes[turn], stream, peer, listener.at.tls, arrived);
+                hand_out(&app, &lanes[turn], stream, peer, tls, arrived);
             }
             Err(TurnedAway(stranger)) => {
                 app.metrics.rejected.inc();

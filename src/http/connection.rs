@@ -134,7 +134,7 @@ pub async fn open(
         match timeout_at(by, proxied(&mut stream)).await {
             Ok(Ok(Some(client))) => {
                 peer = Some(client);
-                if !app.places.arrive_by_proxy(&config, client, &mut arrived) {
+                if !app.places.arrive_by_proxy(&config, client, tls, &mut arrived) {
                     return;
                 }
             }

@@ -121,22 +121,21 @@ impl Places {
     }
 
     /// Lets a connection in, or not at all. `peer`: the other end's address, where it is known and no
-    /// proxy's.
+    /// proxy's. `tls`: whether a handshake comes before anything can be said.
     ///
     /// # Errors
     /// [`TurnedAway`]
-    pub fn arrive(&self, config: &Config, peer: Option<IpAddr>) -> Result<Arrived, TurnedAway> {
+    pub fn arrive(&self, config: &Config, peer: Option<IpAddr>, tls: bool) -> Result<Arrived, TurnedAway> {
         let stranger = peer.filter(|peer| !config.limits.is_exempt(*peer) && !config.server.trusts(Some(*peer)));
         let household = stranger.map(|address| Household::of(Some(address)));
-        self.admit(&config.limits, stranger).ok_or(TurnedAway(household))
+        self.admit(&config.limits, stranger, tls).ok_or(TurnedAway(household))
     }
 
     /// `stranger`: the other end's address, where that has limits.
-    fn admit(&self, limits: &Limits, stranger: Option<IpAddr>) -> Option<Arrived> {
+    fn admit(&self, limits: &Limits, stranger: Option<IpAddr>, tls: bool) -> Option<Arrived> {
         let purpose = match stranger {
             Some(peer) if !self.addresses.allows(Limit::Connects, peer, 1) => {
-                self.tell.check().ok()?;
-                Use::TooOften
+                self.tell_too_often(tls).then_some(Use::TooOften)?
             }
             _ => Use::All,
         };
@@ -168,12 +167,12 @@ impl Places {
     }
 
     /// Lets a connection in whose client a proxy has named before anything else. False if it may not.
-    pub fn arrive_by_proxy(&self, config: &Config, client: IpAddr, arrived: &mut Arrived) -> bool {
+    pub fn arrive_by_proxy(&self, config: &Config, client: IpAddr, tls: bool, arrived: &mut Arrived) -> bool {
         if config.limits.is_exempt(client) {
             return true;
         }
         if !self.addresses.allows(Limit::Connects, client, 1) {
-            if self.tell.check().is_err() {
+            if !self.tell_too_often(tls) {
                 return false;
             }
             arrived.purpose = Use::TooOften;
@@ -215,6 +214,12 @@ impl Places {
     pub fn may_ask(&self, limits: &Limits, address: Option<IpAddr>) -> bool {
         let Some(address) = address.filter(|address| !limits.is_exempt(*address)) else { return true };
         self.addresses.allows(Limit::Connects, address, 1)
+    }
+
+    /// Whether a connection is told that its address connects too often. Over TLS it is not: the handshake
+    /// costs more than all that it would have been let in for.
+    fn tell_too_often(&self, tls: bool) -> bool {
+        !tls && self.tell.check().is_ok()
     }
 
     fn tell_full(&self, limit: usize) {

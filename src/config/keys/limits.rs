@@ -20,8 +20,8 @@ section! {
 
     /// Connections a second from one address, and further requests on open ones. Ten seconds' worth may come
     /// at once, so that an office comes back when a server restarts. Above it, they get a 429, or are held for
-    /// a second and hung up on. An address that goes far above it connects to nothing for a second at a time.
-    /// 0 means no limit.
+    /// a second and hung up on, which over TLS is always so, as a handshake is what costs most. An address that
+    /// goes far above it connects to nothing for a second at a time. 0 means no limit.
     connects_per_second = 100: Int(0, 1_000_000), live;
 
     /// Channels that all clients of one address may join or watch in a second, ten seconds' worth at once.
