@@ -33,6 +33,10 @@ const WAKER: Token = Token(usize::MAX - 1);
 const READ: usize = 64 * 1024;
 /// This many reads in a row, then it is the others' turn.
 const READS: usize = 16;
+/// Clients that are sent something in a row, then it is the turn of those who ask.
+const FEW: usize = 32;
+/// Whoever has more than this waiting is sent it before others may ask for more.
+const LITTLE: usize = 16 * 1024;
 /// Connections taken in a row, then it is the others' turn.
 const ACCEPTS: usize = 256;
 /// The longest wait, so that whoever watches the loop sees that it is alive.
@@ -138,7 +142,7 @@ impl EventLoop {
                 LISTENER => self.accept(core),
                 WAKER => {}
                 Token(slot) => {
-                    if event.is_writable() {
+                    if event.is_writable() && !core.output(slot).is_empty() {
                         core.schedule(slot);
                     }
                     if event.is_readable() {
@@ -162,8 +166,28 @@ impl EventLoop {
         }
     }
 
+    /// Answers those who have asked, then sends to the others, a few at a time: between these, whoever asks next is
+    /// answered, and of many messages to the same listeners more leave in one write. Others have at least as long as
+    /// it took to read and run what has arrived, so that nobody who asks can hold them up.
     fn serve_scheduled(&mut self, core: &mut Core) {
-        for _ in 0..core.scheduled() {
+        let asked = core.take_asked();
+        self.serve_next(core, asked);
+        let others = core.scheduled();
+        if others <= FEW {
+            return self.serve_next(core, others);
+        }
+        let start = now();
+        let busy = start.since(self.now);
+        for done in (0..others).step_by(FEW) {
+            self.serve_next(core, FEW.min(others - done));
+            if core.next_waiting() < LITTLE && now().since(start) >= busy {
+                return;
+            }
+        }
+    }
+
+    fn serve_next(&mut self, core: &mut Core, clients: usize) {
+        for _ in 0..clients {
             if let Some(slot) = core.next_scheduled() {
                 self.serve(core, slot);
             }

@@ -35,9 +35,7 @@ use super::{
     Contents, Server, UNREAD, blocking, delivery, input, pausing, permissions, persistence, room, tracking, watches,
 };
 use crate::store::StoreError;
-use crate::store::aof::Aof;
 use crate::store::clock::Time;
-use crate::store::data::Data;
 use crate::store::pubsub::Slot;
 use crate::store::script::Vm;
 use crate::store::settings::Options;
@@ -245,6 +243,16 @@ impl Core {
         self.server.scheduled.len()
     }
 
+    /// How many of those whom [`Self::next_scheduled`] names first have asked since this was called last.
+    pub fn take_asked(&mut self) -> usize {
+        std::mem::take(&mut self.server.asked)
+    }
+
+    /// How much waits for whoever [`Self::next_scheduled`] names next, in bytes.
+    pub fn next_waiting(&self) -> usize {
+        self.server.scheduled.front().map_or(0, |slot| self.output(*slot).len())
+    }
+
     /// What waits to be sent to a client.
     pub fn output(&self, client: Slot) -> &[u8] {
         self.server.clients.get(client).map_or(&[], |client| &client.reply.buf[client.sent..])
@@ -382,17 +390,5 @@ impl Core {
                 server.doom(slot);
             }
         }
-    }
-}
-
-impl Contents {
-    /// Reads the log, if there is to be one.
-    pub fn open(options: Options) -> Result<Self, StoreError> {
-        let mut data = Data::new();
-        let log = match &options.path {
-            Some(folder) => Some(Aof::open(folder, options.fsync, &mut data)?),
-            None => None,
-        };
-        Ok(Self { data, scripts: Default::default(), log, options })
     }
 }

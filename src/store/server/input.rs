@@ -168,6 +168,6 @@ fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
     client.sent = sent;
     out.buf.append(&mut client.reply.buf);
     client.reply = out;
-    server.schedule(slot);
+    server.schedule_first(slot);
     used
 }

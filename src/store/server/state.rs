@@ -15,6 +15,7 @@ use super::pause::Pause;
 use super::slow::Slow;
 use super::stats::Stats;
 use super::waiting::Waiting;
+use crate::store::StoreError;
 use crate::store::access::Access;
 use crate::store::aof::Aof;
 use crate::store::clock::Time;
@@ -81,6 +82,18 @@ pub struct Contents {
     pub log: Option<Aof>,
     /// How the store was opened.
     pub options: Options,
+}
+
+impl Contents {
+    /// Reads the log, if there is to be one.
+    pub fn open(options: Options) -> Result<Self, StoreError> {
+        let mut data = Data::new();
+        let log = match &options.path {
+            Some(folder) => Some(Aof::open(folder, options.fsync, &mut data)?),
+            None => None,
+        };
+        Ok(Self { data, scripts: Default::default(), log, options })
+    }
 }
 
 /// A script that takes long.
@@ -157,6 +170,8 @@ pub struct Server {
     pub log: Option<Aof>,
     /// Clients that have something to be sent, or are to be closed.
     pub scheduled: VecDeque<Slot>,
+    /// Of those, the ones at the front that were added since they were last looked at, because they have asked.
+    pub asked: usize,
     /// Closing clients that have not fetched everything: until when they may, slot, number.
     pub lingering: VecDeque<(u64, Slot, u64)>,
     /// The number that the next client gets.
@@ -196,6 +211,7 @@ impl Server {
             departed: Vec::new(),
             log: contents.log,
             scheduled: VecDeque::new(),
+            asked: 0,
             lingering: VecDeque::new(),
             next_id: 1,
         };
@@ -222,6 +238,18 @@ impl Server {
             && !std::mem::replace(&mut client.scheduled, true)
         {
             self.scheduled.push_back(slot);
+        }
+    }
+
+    /// Notes that a client has asked, and is to be answered before all others are sent what follows from it:
+    /// whoever publishes to a thousand listeners can send the next message while they are served.
+    pub fn schedule_first(&mut self, slot: Slot) {
+        if let Some(client) = self.clients.get_mut(slot)
+            && (!client.held_back || client.doomed)
+            && !std::mem::replace(&mut client.scheduled, true)
+        {
+            self.scheduled.push_front(slot);
+            self.asked += 1;
         }
     }
 
