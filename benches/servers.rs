@@ -1,5 +1,6 @@
 //! Starts what is measured: ours, the floor, Redis and the peers, each on its core.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -64,11 +65,14 @@ pub fn redis() -> Result<Server> {
     listening(Server { child: spawn_on(Core::Load, &mut command)?, port, folder: None })
 }
 
+/// The program. Another build of it can be measured, by its path.
+pub fn binary() -> OsString {
+    std::env::var_os("BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_headcount").into())
+}
+
 /// Ours. Pings are rare, so that they do not fall into one round and not into another.
 pub fn headcount(core: Core, workers: usize, redis: u16, settings: &[(&str, &str)]) -> Result<Server> {
-    // Another build can be measured, by its path.
-    let binary = std::env::var_os("BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_headcount").into());
-    let mut command = Command::new(binary);
+    let mut command = Command::new(binary());
     command
         .args(["--port", "0", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bench.toml")])
         .env("REDIS_URL", format!("redis://127.0.0.1:{redis}"))

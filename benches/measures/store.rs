@@ -8,10 +8,12 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use mio::{Events, Interest, Poll, Token};
+
 use crate::machine::{self, Core, cpu, resident, spawn_on, terminate};
 use crate::report::{Goal, Report, Row};
 use crate::stats::Turns;
-use crate::{Extent, Result, resp};
+use crate::{Extent, Result, resp, servers};
 
 /// What a server may take to start, to stop, or to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,8 +117,7 @@ impl Store {
 
     fn ours() -> Result<Self> {
         let port = free_port()?;
-        let binary = std::env::var_os("HEADCOUNT_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_headcount").into());
-        let mut command = Command::new(binary);
+        let mut command = Command::new(servers::binary());
         command
             .args(["--listen", "127.0.0.1:0", "--redis-url", &format!("redis://127.0.0.1:{port}")])
             .env("HEADCOUNT_STORE__EMBEDDED", "always")
@@ -141,19 +142,32 @@ impl Store {
         Ok(String::from_utf8_lossy(&reply[..length]).into_owned())
     }
 
-    /// Subscribes some clients, whose messages are read and forgotten until their store ends.
-    fn subscribe(&self, count: usize) -> Result<Vec<TcpStream>> {
+    /// Subscribes some clients, whose messages are read and forgotten until their store ends. One thread reads for
+    /// all: were there one for each, they and `redis-benchmark` would fight for the load's core, and who wins
+    /// would be most of what is measured.
+    fn subscribe(&self, count: usize) -> Result<()> {
+        let mut poll = Poll::new()?;
         let mut streams = Vec::new();
-        for _ in 0..count {
+        for token in 0..count {
             let mut stream = self.connect()?;
             stream.write_all(&resp::command(&[b"SUBSCRIBE", b"news"]))?;
             let _ = stream.read(&mut [0; 512])?;
-            let mut reader = stream.try_clone()?;
-            reader.set_read_timeout(None)?;
-            std::thread::spawn(move || while matches!(reader.read(&mut [0; 1 << 16]), Ok(length) if length > 0) {});
+            stream.set_nonblocking(true)?;
+            let mut stream = mio::net::TcpStream::from_std(stream);
+            poll.registry().register(&mut stream, Token(token), Interest::READABLE)?;
             streams.push(stream);
         }
-        Ok(streams)
+        std::thread::spawn(move || {
+            let (mut events, mut buffer, mut open) = (Events::with_capacity(128), vec![0; 1 << 16], streams.len());
+            while open > 0 && poll.poll(&mut events, None).is_ok() {
+                for event in &events {
+                    let mut stream = &streams[event.token().0];
+                    while matches!(stream.read(&mut buffer), Ok(length) if length > 0) {}
+                    open -= usize::from(event.is_read_closed());
+                }
+            }
+        });
+        Ok(())
     }
 
     /// Lets `redis-benchmark` repeat a request. µs CPU of the server, and µs that pass, for each.
@@ -204,10 +218,14 @@ pub fn against_redis(extent: Extent, report: &mut Report) -> Result<()> {
         report.note("redis-benchmark is not on this machine; the embedded store was not measured".to_owned());
         return Ok(());
     }
-    for request in REQUESTS {
+    let only = std::env::var("REQUEST").ok();
+    for request in REQUESTS.iter().filter(|request| only.as_ref().is_none_or(|name| name == request.name)) {
         for pipeline in ["1", "16"] {
             speed(extent, report, request, pipeline)?;
         }
+    }
+    if only.is_some() {
+        return Ok(());
     }
     memory(report, "a million small keys", 5, |number| {
         resp::command(&[b"SET", format!("key:{number}").as_bytes(), number.as_bytes()])
@@ -233,9 +251,8 @@ fn speed(extent: Extent, report: &mut Report, request: &Request, pipeline: &str)
     let sha = stores.each_ref().map(|store| store.ask(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]));
     let [Ok(sha), Ok(_)] = sha else { return Err("a store does not load the script".into()) };
     let sha = sha.lines().last().unwrap_or_default().to_owned();
-    let mut subscribers = Vec::new();
     for store in &stores {
-        subscribers.push(store.subscribe(request.subscribers)?);
+        store.subscribe(request.subscribers)?;
         let mut fill = Vec::new();
         for n in 0..1000 {
             fill.extend(resp::command(&[b"ZADD", b"zset", n.to_string().as_bytes(), format!("f:{n}").as_bytes()]));
