@@ -17,6 +17,8 @@ pub struct Connection {
     pub slot: Option<Slot>,
     /// Whether the client still has it.
     pub open: bool,
+    /// Its node has given it up and makes another.
+    given_up: bool,
     /// Nothing gets through any more, and neither end knows.
     pub dead: bool,
     /// Until when what was under way to the store is held up.
@@ -58,6 +60,7 @@ impl World {
             messages,
             slot: None,
             open: true,
+            given_up: false,
             dead: false,
             held: 0,
             to_store: 0,
@@ -190,7 +193,14 @@ impl World {
 
     /// A request arrives at the store.
     fn arrive(&mut self, number: usize, bytes: &[u8]) {
-        let Some(slot) = self.connections.get(&number).and_then(|connection| connection.slot) else { return };
+        let Some(connection) = self.connections.get(&number) else { return };
+        let Some(slot) = connection.slot else { return };
+        let newer =
+            self.nodes[connection.node].as_ref().and_then(|node| node.commands).filter(|newer| *newer != number);
+        if connection.given_up && newer.is_some() {
+            // After what its node may have said since.
+            (self.late, self.crowded) = (true, false);
+        }
         self.arrived += 1;
         let injected = self.inject.filter(|(at, _)| *at == self.arrived).map(|(_, what)| what);
         let draw = self.random.u8(..100);
@@ -344,6 +354,9 @@ impl World {
         }
         let arrives = self.held(number) > self.now || self.random.bool();
         self.hang_up(number, arrives);
+        if let Some(connection) = self.connections.get_mut(&number) {
+            connection.given_up = !messages;
+        }
         let wait = self.random.u64(25_000..500_000);
         self.after(wait, Event::Retry { node, messages });
         let event = Event::Closed { connection: number };
