@@ -1,12 +1,11 @@
-//! Tokens: who somebody is and what they may do, signed by somebody whom the configuration trusts.
+//! Tokens: who a client is and what it may do, signed by an issuer that the configuration trusts.
 //!
-//! In: a JSON Web Token (RFC 7519) as a client shows it, and the time. Out: a [`Grant`], or in a few words
-//! why not. No I/O but a thread of its own for what takes long, and no word of sockets or of the store, so that
-//! any layer may ask. The rules: which algorithm a key is used with is decided by the key and by the
-//! configuration, never by the token alone; nothing of a token, and nothing of a key, is in an error or in a
-//! debug text.
+//! In: a JSON Web Token (RFC 7519) from a client, and the time. Out: a [`Grant`], or a short reason for the
+//! rejection. The module does no I/O; slow checks run on a thread of its own. It knows neither sockets nor the
+//! store, so any layer may call it. The rules: the key and the configuration decide which algorithm a key is
+//! used with, never the token alone; no part of a token or a key appears in an error or in debug output.
 //!
-//! The signatures are ring's, which is here for TLS already.
+//! The signatures are checked by ring, which TLS needs anyway.
 
 mod algorithm;
 mod claims;

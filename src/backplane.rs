@@ -1,8 +1,8 @@
-//! The way to the store: run a script, publish, subscribe, over one Redis URL.
+//! Access to the store: runs scripts, publishes and subscribes over one Redis URL.
 //!
 //! In: keys, scripts and channel names. Out: replies, and one ordered feed of messages and
-//! subscription events. It reconnects by itself and tells when the state changes. It does not know
-//! what the numbers mean, nor which kind of Redis it talks to: the embedded store is one like any
+//! subscription events. It reconnects by itself and reports state changes. It does not know
+//! what the numbers mean, nor which kind of Redis it talks to: the embedded store is like any
 //! other. In a cluster, each command and each channel goes to the primary that owns its slot. The rule:
 //! every wait has a deadline, and every key name is in [`keys`].
 

@@ -1,8 +1,8 @@
-//! Boards: sorted sets that any program writes, and that clients see as they change.
+//! Boards: sorted sets that any program may write, and whose changes clients see live.
 //!
-//! In: which boards and which of their members this node's clients want. Out: the top, the size and the
-//! places of followed members, whenever they changed. It does not know sockets, nor how a board reaches
-//! them. The rule: a board is read at most once a pace tick, and costs nothing while nobody wants it.
+//! In: which boards, and which of their members, this node's clients want. Out: the top, the size and the
+//! places of followed members, whenever they change. It knows nothing of sockets, nor of how a board reaches
+//! them. The rule: a board is read at most once per pace tick, and costs nothing while nobody wants it.
 
 mod board;
 mod handle;
@@ -26,7 +26,7 @@ use crate::backplane::{Credentials, Keys, Trackers};
 use crate::config;
 use crate::metrics::Metrics;
 
-/// Makes the handle, and the task that works for it until it is dropped.
+/// Creates the handle, and the task that serves it until the task is dropped.
 ///
 /// # Errors
 /// The URL names no store.

@@ -11,7 +11,7 @@ use crate::config::{Overrides, redact};
 
 pub mod tokens;
 
-/// What `--version` prints after the name: the version, then what it was built from.
+/// The output of `--version` after the name: the version, then what the binary was built from.
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\ncommit: ",
@@ -29,7 +29,7 @@ const VERSION: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "headcount", version, long_version = VERSION, max_term_width = 100)]
 pub struct Cli {
-    /// What to do. Without a command, serve.
+    /// The command to run. Without one, headcount serves.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Settings.
@@ -57,13 +57,13 @@ pub enum Command {
         #[command(subcommand)]
         action: StoreAction,
     },
-    /// Revoke tokens on all servers that share the store. Clients connected with one are disconnected, and
-    /// the tokens are rejected from then on.
+    /// Revoke tokens on all servers that share the store. Clients that use one are disconnected, and the
+    /// tokens are rejected from then on.
     Revoke {
-        /// Which tokens: sub:NAME for all of one person's, jti:ID for a single one.
+        /// The tokens: sub:NAME for all tokens of one person, jti:ID for a single token.
         #[arg(value_parser = revocable)]
         name: String,
-        /// For how long: at least until the tokens expire.
+        /// How long the revocation lasts. It should outlast the tokens.
         #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
         time: std::time::Duration,
     },
@@ -89,7 +89,7 @@ pub enum StoreAction {
         /// The folder, as in store.path.
         path: PathBuf,
     },
-    /// Cut a damaged log behind its last whole change, and keep a copy of it as it was.
+    /// Truncate a damaged log after its last complete change, and keep a copy of the original.
     Repair {
         /// The folder, as in store.path.
         path: PathBuf,
@@ -134,11 +134,11 @@ fn revocable(name: &str) -> Result<String, &'static str> {
     if is_name(name) { Ok(name.to_owned()) } else { Err("must be sub:NAME or jti:ID, of at most 200 bytes") }
 }
 
-/// Reads the command line, the name of the program first.
+/// Parses the command line; the first argument is the program's name.
 ///
 /// # Errors
-/// What is wrong with it, or the help that was asked for. A store's address in the wrong place is not
-/// repeated, since it may contain a password.
+/// An invalid command line, or the help or version that was asked for. A store address in the wrong place is
+/// not repeated, since it may contain a password.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(arguments).map_err(|error| {
         let text = error.render().to_string();

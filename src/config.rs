@@ -1,10 +1,9 @@
 //! The configuration: defaults < file < environment < flags, checked once and typed.
 //!
-//! In: at most one TOML file, the process environment, the command line's overrides.
-//! Out: one [`Config`] of typed values, or every mistake at once, each naming its source, the key,
-//! the value and what is allowed. Raw text becomes typed values here and nowhere else.
-//! The rule: [`keys`] is the one list of keys; what is not in it is an error, and no error shows what
-//! may be a secret.
+//! In: at most one TOML file, the process environment and the command line's overrides. Out: one [`Config`] of
+//! typed values, or all mistakes at once, each with its source, the key, the value and what is allowed. Raw
+//! text is turned into typed values here and nowhere else. The rule: [`keys`] is the only list of keys; a key
+//! that is not in it is an error, and no error shows a value that may be a secret.
 
 pub mod address;
 mod auth;
@@ -43,19 +42,19 @@ use sources::Variables;
 pub use store_address::{Server as StoreServer, StoreAddress};
 pub use tls::Tls;
 
-/// The embedded store is as open as Redis is by default.
+/// By default, the embedded store is as open as Redis is.
 const OPEN_STORE: &str = "store.password is not set, so every user of this machine can read and change the embedded \
                           store. Set it on a machine that you share";
 
-/// Loads the configuration as a start does.
+/// Loads the configuration as at startup.
 ///
 /// # Errors
-/// [`Invalid`] holds every mistake of every source, never just the first.
+/// Returns [`Invalid`] with every mistake of every source, not just the first.
 pub fn load(overrides: &Overrides) -> Result<Loaded, Invalid> {
     load_with(overrides, Variables::new(std::env::vars_os()))
 }
 
-/// [`load`] with the environment as an argument.
+/// Does the same as [`load`], with the environment as an argument.
 ///
 /// # Errors
 /// See [`load`].
@@ -64,7 +63,7 @@ pub fn load_from(overrides: &Overrides, env: HashMap<String, String>) -> Result<
 }
 
 fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
-    // What systemd gives a unit that has a StateDirectory.
+    // systemd sets this variable for a unit with a StateDirectory.
     let state_directory = env.readable.get("STATE_DIRECTORY").and_then(|all| all.split(':').next());
     let state_directory = state_directory.filter(|path| !path.is_empty()).map(PathBuf::from);
     let mut reader = sources::collect(overrides, env)?;

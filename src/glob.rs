@@ -1,24 +1,25 @@
-//! Patterns of names: Redis's globs, with `*`, `?`, `[a-z]`, `[^x]` and `\` as an escape, and the
-//! configuration's, in which only `*` is special.
+//! Patterns of names: Redis globs, with `*`, `?`, `[a-z]`, `[^x]` and `\` as an escape, and the configuration's
+//! patterns, in which only `*` is special.
 //!
-//! After a mismatch the search goes back to the last star alone. So the work is at most the product of
-//! both lengths, and at most [`MOST_STEPS`]: a pattern that would take more matches nothing.
+//! After a mismatch the search backtracks to the last star only. The work is therefore at most the product of
+//! both lengths, and never more than [`MOST_STEPS`]: a pattern that would need more steps matches nothing.
 
-/// The steps after which a match is given up. Names of a few hundred bytes never come near it.
+/// The number of steps after which a match is given up. Names of a few hundred bytes never come near it.
 const MOST_STEPS: usize = 4 << 20;
 
-/// Whether the whole of `text` matches a pattern of Redis's.
+/// Returns whether the whole of `text` matches a Redis pattern.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     search(pattern, text, one)
 }
 
-/// Whether the whole of `text` matches a pattern in which `*` stands for any run of bytes, also none, and
-/// everything else for itself.
+/// Returns whether the whole of `text` matches a pattern in which `*` stands for any run of bytes, even an
+/// empty one, and every other byte for itself.
 pub fn matches_stars(pattern: &[u8], text: &[u8]) -> bool {
     search(pattern, text, |pattern, byte| (1, pattern[0] == byte))
 }
 
-/// `one` matches one byte against the head of a pattern that is not empty; it tells how long that head is.
+/// Matches `pattern` against `text`. `one` matches one byte against the first element of a non-empty pattern,
+/// and returns the length of that element and whether it matched.
 fn search(pattern: &[u8], text: &[u8], one: impl Fn(&[u8], u8) -> (usize, bool)) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -34,7 +35,7 @@ fn search(pattern: &[u8], text: &[u8], one: impl Fn(&[u8], u8) -> (usize, bool))
             return pattern[p..].iter().all(|&byte| byte == b'*');
         }
         let head = (p < pattern.len()).then(|| one(&pattern[p..], text[t]));
-        // A class of characters is looked through as a whole.
+        // A character class is scanned in full, so each of its bytes is a step.
         left = left.saturating_sub(head.map_or(0, |(used, _)| used));
         match head {
             Some((used, true)) => {
@@ -54,7 +55,8 @@ fn search(pattern: &[u8], text: &[u8], one: impl Fn(&[u8], u8) -> (usize, bool))
     false
 }
 
-/// Matches one byte against the head of a pattern of Redis's; tells how long that head is.
+/// Matches one byte against the first element of a Redis pattern. Returns the length of that element and
+/// whether it matched.
 fn one(pattern: &[u8], byte: u8) -> (usize, bool) {
     match pattern {
         [b'?', ..] => (1, true),

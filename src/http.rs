@@ -1,11 +1,11 @@
 //! HTTP: the accept loop, one table of routes, the page, the WebSocket handshake, health, metrics.
 //!
-//! In: connections. Out: responses, and upgraded connections to the session of the same thread. It
-//! knows what a request is, not what a message is. The rules: a request that is refused is told why in one
-//! line of plain text; what an address, a connection and all of them may take has a bound.
+//! In: connections. Out: responses, and upgraded connections for the session on the same thread. This module
+//! knows what a request is, but not what a message is. The rules: a refused request gets the reason in one line
+//! of plain text; there is a limit on what one address, one connection and all of them together may take.
 //!
-//! Read `places` (who may come in), `tarpit` (who may not) and `context` (what a request may know), then `accept`, `connection`
-//! and `routes`, then what answers them.
+//! Read `places` (who may come in), `tarpit` (who may not) and `context` (what a request may know) first, then
+//! `accept`, `connection` and `routes`, then the modules that answer requests.
 
 pub mod accept;
 mod admission;

@@ -1,9 +1,9 @@
 //! Channels and their subscribers on this node: the fan-out.
 //!
-//! In: joins and leaves of sockets, messages and readings from the right. Out: bytes to sockets,
-//! and interest in channels to the right. It knows nothing of HTTP or of what a client says.
-//! The rules: a message is framed once and every socket gets the same bytes; no task is woken and
-//! nothing is allocated for a socket that can take them at once; a client that cannot has a bound.
+//! In: joins and leaves of sockets, messages and readings from the store side. Out: bytes to sockets, and
+//! interest in channels towards the store. It knows nothing of HTTP or of what a client says. The rules: a
+//! message is framed once, and every socket gets the same bytes; a socket that can take them at once costs
+//! no wakeup and no allocation; for one that cannot, the queue is bounded.
 
 mod away;
 mod channel_value;
@@ -52,90 +52,90 @@ pub use shard::Shard;
 pub use sockets::CloseReason;
 pub use store_state::{StoreState, StoreWatch};
 
-/// A socket's number on its worker. It is used anew after the socket is gone.
+/// A socket's number on its worker. It is reused once the socket is gone.
 pub type SocketId = u32;
 
 /// What the router hands to a worker.
 #[derive(Debug, Clone)]
 pub enum Delivery {
-    /// A message of a channel that delivers every one, or that is no count.
+    /// Any message but a count, on a channel that is counted or delivers every message.
     Message {
         /// The channel.
         channel: Arc<str>,
-        /// The whole frame.
+        /// The complete frame.
         frame: Bytes,
     },
-    /// The newest value of a channel that delivers the latest.
+    /// The newest value, or the newest message on a channel that delivers only the latest.
     Latest {
         /// The channel.
         channel: Arc<str>,
-        /// What it shows from now on, if that is not a text.
+        /// The channel's new value; None if the frame is a plain message.
         value: Option<ChannelValue>,
-        /// The whole frame.
+        /// The complete frame.
         frame: Bytes,
     },
     /// The channel's subscription is live (again).
     Live {
         /// The channel.
         channel: Arc<str>,
-        /// What it shows, where that is known.
+        /// Its current value, if known.
         value: Option<ChannelValue>,
-        /// Messages may have been missed since it was live before.
+        /// Whether messages may have been missed.
         gap: bool,
     },
-    /// Who is on the channel.
+    /// The list of who is on the channel.
     Members {
         /// The channel.
         channel: Arc<str>,
-        /// Who.
+        /// The list.
         list: Listing,
     },
-    /// The channel cannot be joined: its key is somebody else's.
+    /// The channel cannot be joined: its key in the store is not a count of ours.
     Refused {
         /// The channel.
         channel: Arc<str>,
     },
-    /// The channel has nothing to show for now. Its members stay, and are told once it has.
+    /// The channel has nothing to show for now. Its members stay, and are told once it has something.
     NoBoard {
         /// The channel.
         channel: Arc<str>,
         /// Why.
         why: NoBoard,
     },
-    /// Where a followed member of a board stands.
+    /// The place of a followed board member.
     Place {
         /// The channel.
         channel: Arc<str>,
         /// The member.
         member: Arc<str>,
-        /// The whole frame.
+        /// The complete frame.
         frame: Bytes,
     },
-    /// Tokens were revoked: whoever is here with one of them is closed.
+    /// Tokens were revoked: clients that use one of them are closed.
     Revoked {
         /// Their names, `sub:…` or `jti:…`.
         names: Arc<[Box<str>]>,
     },
-    /// Whether the store is in reach.
+    /// The store's state has changed.
     Store {
-        /// True: live. False: degraded.
+        /// Whether it is live; if not, clients are told that it is degraded.
         up: bool,
     },
 }
 
-/// Why a board has nothing to show, or, in a cluster, any channel.
+/// Why a board, or in a cluster any channel, has nothing to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoBoard {
-    /// The part of the store that has it is out of reach.
+    /// The part of the store that holds it is out of reach.
     Away,
-    /// Its key holds something else.
+    /// Its key holds something other than a sorted set.
     NotAnOrderedSet,
-    /// It is longer than what may wait for a client.
+    /// It is too long to be queued for a client.
     TooLarge,
 }
 
 impl NoBoard {
-    /// The error's code and message.
+    /// Returns the error's code and message.
     pub(crate) fn told(self) -> (&'static str, &'static str) {
         match self {
             Self::Away => ("away", "the part of the store that has the channel is out of reach"),
@@ -146,7 +146,7 @@ impl NoBoard {
 }
 
 impl Delivery {
-    /// The channel that it is about.
+    /// Returns the channel that it is about, if it is about one.
     fn channel(&self) -> Option<&Arc<str>> {
         match self {
             Self::Message { channel, .. }
@@ -160,11 +160,11 @@ impl Delivery {
         }
     }
 
-    /// Bytes of its frame.
+    /// Returns the size of its frame in bytes.
     fn bytes(&self) -> usize {
         match self {
             Self::Message { frame, .. } | Self::Latest { frame, .. } | Self::Place { frame, .. } => frame.len(),
-            // Those who left are in the news of it, too.
+            // The frame of changes also names the members who left.
             Self::Members { list: Listing::Shown(list), .. } => 2 * list.bytes(),
             _ => 0,
         }

@@ -1,38 +1,38 @@
-//! A live count of who is here, and any message to all of them, in sync across every server.
+//! A live count of who is here, and messages to all of them, in sync across every server.
 //!
-//! Read the modules in the order in which data flows. Each knows only those after it; what comes back
-//! comes through channels and handles:
+//! Read the modules in the order in which data flows. Each one knows only the modules after it; data flows back
+//! through channels and handles:
 //!
 //! ```text
 //! main → server → http → session → hub → boards, presence → backplane → (RESP) → store
 //! ```
 //!
 //! - [`cli`], [`config`], [`log`]: what a person sets, as typed values; [`manual`]: the man pages.
-//! - [`server`], `signals`, [`systemd`]: starting from right to left, stopping from left to right, and
-//!   keeping the service manager informed.
+//! - [`server`], `signals`, [`systemd`]: start the parts from right to left, stop them from left to right, and keep
+//!   the service manager informed.
 //! - `http`: the accept loop, the routes, the page, the WebSocket handshake.
 //! - `session`: one client from open to close.
-//! - `hub`: channels and their subscribers on this node; the fan-out.
-//! - `boards`: sorted sets, as they change.
-//! - [`presence`]: how many are here, over all nodes, and how the count heals.
+//! - `hub`: this node's channels and their subscribers; the fan-out.
+//! - `boards`: live views of sorted sets.
+//! - [`presence`]: how many are here, across all nodes, and how the count repairs itself.
 //! - [`backplane`]: scripts, messages and subscriptions over a Redis URL.
-//! - [`auth`]: what a token grants; any layer may ask, as it may ask [`config`].
+//! - [`auth`]: what a token grants; any layer may use it, like [`config`].
 //! - [`store`]: the embedded Redis-compatible store, which the backplane reaches like any other.
-//! - [`metrics`]: what a node counts about itself; `memory`: giving memory back; `pulse`: whether a
-//!   loop still goes round; `net`, `glob`, `text`: what several layers need.
+//! - [`metrics`]: what a node counts about itself; `memory`: returns unused memory; `pulse`: tells whether a loop
+//!   still runs; `net`, `glob`, `text`: helpers that several layers need.
 //!
 //! # Versions side by side
 //!
-//! Nodes are upgraded one after the other, so two versions must be able to run side by side. They share two things.
+//! Nodes are upgraded one at a time, so two versions must be able to run side by side. They share two things.
 //!
-//! - The key layout, whose number is in the keys (`headcount:v1:…`) and in `headcount --version`. An
-//!   addition keeps the number. A change in what a key means takes the next one: nodes of both layouts
-//!   then add to the same totals, each side as another program to the other, and each withdraws its own
-//!   dead. Until the last node of the old layout is gone, only a total that was lost as a whole is not
-//!   restored over both.
-//! - What clients say and hear. A client ignores members that it does not know, and a server answers an
-//!   unknown request with an error and serves on, so that either may be newer. Anything more than an
-//!   addition gets a path of its own beside `/ws`.
+//! - The key layout. Its number is in the keys (`headcount:v1:…`) and in the output of `headcount --version`. An
+//!   addition keeps the number. A change in the meaning of a key takes the next number: nodes of both layouts then
+//!   add to the same totals, each side treats the other as a foreign program, and each withdraws the tallies of its
+//!   own dead nodes. While nodes of the old layout still run, a total that was lost entirely cannot be restored
+//!   across both layouts; everything else works.
+//! - The protocol with clients. A client ignores members that it does not know, and a server answers an unknown
+//!   request with an error and keeps serving, so either side may be the newer one. Anything more than an addition
+//!   gets its own path beside `/ws`.
 
 pub mod auth;
 pub mod backplane;
@@ -56,5 +56,5 @@ pub mod store;
 pub mod systemd;
 mod text;
 
-// The table that the documentation and the page's script are held to.
+// The documentation and the page's script are tested against this table.
 pub use session::close_code;

@@ -1,4 +1,4 @@
-//! The log: to standard error, in the form that its reader wants.
+//! The log: written to standard error, in the format that suits its reader.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
@@ -16,19 +16,19 @@ use crate::config::{Log, LogFormat};
 pub struct Threshold(Box<dyn Fn(Level) + Send>);
 
 impl Threshold {
-    /// From now on, events of this level and the more severe ones are logged.
+    /// Logs events of this level and more severe ones from now on.
     pub fn set(&self, level: Level) {
         (self.0)(level);
     }
 }
 
-/// Starts logging. Does nothing if a log is running already.
+/// Starts logging. Does nothing if a log is already running.
 pub fn start(log: &Log) -> Threshold {
     let human = log.format == LogFormat::Human || (log.format == LogFormat::Auto && io::stderr().is_terminal());
     let (threshold, handle) = reload::Layer::new(LevelFilter::from_level(log.level));
     let base = layer().with_writer(io::stderr).with_ansi(human).with_target(false);
     let filtered = tracing_subscriber::registry().with(threshold);
-    // Fails only if a log was started before, as in tests.
+    // Fails only if a log was started before, as happens in tests.
     let _ = match log.format {
         LogFormat::Json => tracing::subscriber::set_global_default(filtered.with(base.json().flatten_event(true))),
         _ if human => tracing::subscriber::set_global_default(filtered.with(base.compact())),
@@ -38,9 +38,9 @@ pub fn start(log: &Log) -> Threshold {
     Threshold(Box::new(move |level| drop(handle.reload(LevelFilter::from_level(level)))))
 }
 
-/// Keeps a line that may be due a thousand times a second to one in ten seconds, or in another period.
+/// Limits a line that could be logged a thousand times a second to one per period (ten seconds by default).
 ///
-/// For what others can set off, such as messages that are too long. A metric has the exact number.
+/// For events that others can trigger, such as messages that are too long. A metric has the exact number.
 #[derive(Debug)]
 pub struct Throttle {
     state: Mutex<(Option<Instant>, u64)>,
@@ -54,22 +54,22 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// One that lets the first line through, and then one every ten seconds.
+    /// Returns a throttle that passes the first line, and then one every ten seconds.
     pub const fn new() -> Self {
         Self::every(Duration::from_secs(10))
     }
 
-    /// One that lets the first line through, and then one in each such period.
+    /// Returns a throttle that passes the first line, and then one per `period`.
     pub const fn every(period: Duration) -> Self {
         Self { state: Mutex::new((None, 0)), period }
     }
 
-    /// Whether the line may be written now; if so, how many were left out since the last one.
+    /// Returns how many lines were left out since the last one, or `None` if this one must be left out too.
     pub fn pass(&self) -> Option<u64> {
         self.pass_at(Instant::now())
     }
 
-    /// [`Throttle::pass`] at a given time.
+    /// Does the same as [`Throttle::pass`], at a given time.
     pub fn pass_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, left_out) = &mut *state;

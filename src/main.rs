@@ -10,15 +10,15 @@ use headcount::cli::{self, Cli, Command, StoreAction, tokens};
 use headcount::config::{self, Listen, Loaded, Overrides};
 use headcount::{auth, backplane, log, manual, server, store, systemd};
 
-/// The start failed for a reason that may pass, such as an address that is taken. A service manager tries again.
+/// The start failed for a reason that may pass, such as an address already in use. A service manager retries.
 const CANNOT_START: u8 = 1;
 
-/// The flags or the configuration cannot be used. Trying again changes nothing.
+/// The flags or the configuration are invalid. Retrying does not help.
 const CANNOT_BE_USED: u8 = 2;
 
-/// The most that is read of a token.
+/// The maximum number of bytes read as a token.
 const TOKEN: u64 = 1 << 20;
-/// The last moment that can be shown: the end of the year 9999, in milliseconds since 1970.
+/// The latest time that can be shown: the end of the year 9999, in milliseconds since 1970.
 const LAST: u64 = 253_402_300_799_000;
 
 fn main() -> ExitCode {
@@ -55,14 +55,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes what was asked for to standard output.
+/// Writes the requested text to standard output.
 fn print(text: &[u8]) -> ExitCode {
     // A reader that closes early, such as head, is not a failure.
     let _ = std::io::stdout().write_all(text);
     ExitCode::SUCCESS
 }
 
-/// Checks or repairs a store's log, and says what it found.
+/// Checks or repairs a store's log, and reports the result.
 fn look_after(action: &StoreAction) -> ExitCode {
     let outcome = match action {
         StoreAction::Check { path } => store::check(path),
@@ -134,7 +134,7 @@ fn check_store(loaded: &Loaded) -> ExitCode {
     if found.problems.is_empty() { printed } else { ExitCode::from(CANNOT_START) }
 }
 
-/// Prints a token, and notes on standard error what should be known of it.
+/// Prints a signed token, unless this server would reject it.
 fn make_token(loaded: &Loaded, claims: &tokens::Claims) -> ExitCode {
     let auth = &loaded.config.auth.verifier;
     let Some(secret) = auth.keys.secret() else {
@@ -142,7 +142,7 @@ fn make_token(loaded: &Loaded, claims: &tokens::Claims) -> ExitCode {
         return ExitCode::from(CANNOT_BE_USED);
     };
     let made = claims.json(auth.policy.issuer.as_deref(), auth.policy.audience.as_deref());
-    // What this server would refuse is not handed out.
+    // A token that this server would reject is not printed.
     let checked = made.map(|claims| auth::sign(&claims, secret)).and_then(|token| {
         auth.verify(&token, auth::now()).map(|_| token).map_err(|why| format!("this server would reject it: {why}"))
     });
@@ -155,8 +155,8 @@ fn make_token(loaded: &Loaded, claims: &tokens::Claims) -> ExitCode {
     }
 }
 
-/// Reads a token, and prints what it allows. It is not an argument, which everybody could see in the process
-/// list.
+/// Reads a token from standard input, and prints what it allows. As an argument, it would be visible to
+/// everybody in the process list.
 fn check_token(loaded: &Loaded) -> ExitCode {
     let mut token = String::new();
     if let Err(error) = std::io::stdin().take(TOKEN).read_to_string(&mut token) {
@@ -183,7 +183,7 @@ fn check_token(loaded: &Loaded) -> ExitCode {
     }
 }
 
-/// Takes tokens back.
+/// Revokes tokens.
 fn revoke(loaded: &Loaded, name: &str, time: Duration) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -203,7 +203,7 @@ fn revoke(loaded: &Loaded, name: &str, time: Duration) -> ExitCode {
 }
 
 fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
-    // First, while nothing else here has a descriptor.
+    // This comes first, before anything else in this process opens a descriptor.
     let held = match systemd::sockets() {
         Ok(held) => held,
         Err(error) => {
@@ -231,7 +231,7 @@ fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
         }
         server.run().await
     });
-    // The tasks that are left wait for nothing that matters.
+    // No remaining task is worth waiting for.
     runtime.shutdown_background();
     match ended {
         Ok(None) => ExitCode::SUCCESS,
@@ -244,7 +244,7 @@ fn serve(loaded: Loaded, overrides: Overrides) -> ExitCode {
     }
 }
 
-/// Prints the one line with an address to click, as a JSON object if the log is for machines.
+/// Prints one line with an address to click, as a JSON object if the log format is JSON.
 fn announce(listen: &Listen, channel: &str, store: &str, json: bool) {
     let version = env!("CARGO_PKG_VERSION");
     let place = match listen.address() {

@@ -1,9 +1,8 @@
 //! The man pages, as source for man(1).
 //!
-//! In: the command line's definition in [`crate::cli`], and the comments of the default
-//! configuration. Out: `headcount(1)` and `headcount.toml(5)`.
-//! The rule: what a flag or a key does is said where it is defined, and nowhere else. Only what has no
-//! definition is said here: files, signals, exit codes.
+//! In: the command line's definition in [`crate::cli`], and the comments of the default configuration. Out:
+//! `headcount(1)` and `headcount.toml(5)`. The rule: a flag or a key is described where it is defined, and
+//! nowhere else. This module describes only what has no definition: files, signals, exit codes.
 
 mod file;
 
@@ -14,7 +13,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use crate::cli::{Cli, Page};
 use crate::config::keys;
 
-/// A page as text.
+/// Returns a page as text.
 pub fn page(page: Page) -> String {
     match page {
         Page::Command => command(),
@@ -23,18 +22,18 @@ pub fn page(page: Page) -> String {
     }
 }
 
-/// The first line of every page.
+/// Returns the first line of a page.
 fn title(name: &str, section: &str) -> String {
     let source = concat!("headcount ", env!("CARGO_PKG_VERSION"));
     format!(".TH {name} {section} \"\" \"{source}\" \"headcount manual\"\n")
 }
 
 fn command() -> String {
-    // Neither hidden commands nor the built-in help belong in the synopsis.
+    // The synopsis shows neither hidden commands nor the built-in help.
     let clap = Cli::command().disable_help_subcommand(true);
     let man = Man::new(clap.clone());
     let mut page = Vec::new();
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = man
         .render_name_section(&mut page)
         .and_then(|()| man.render_synopsis_section(&mut page))
@@ -108,7 +107,7 @@ fn outside(roff: &mut Roff) {
     roff.text([bold("headcount.toml"), roman("(5), "), bold("systemctl"), roman("(1)")]);
 }
 
-/// One entry of a list: its name, then what there is to say.
+/// Adds one entry of a list: its name, then its description.
 fn entry(roff: &mut Roff, name: Vec<Inline>, text: &str) {
     roff.control("TP", []).text(name).text([roman(text)]);
 }

@@ -1,39 +1,39 @@
-//! Giving back the memory of a crowd that has gone.
+//! Gives memory back after a crowd has left.
 //!
-//! A table keeps the size of its largest crowd, and the system's allocator keeps pages that are free
-//! between others. Neither grows without end; both are given back once much of them is not needed.
+//! A table keeps the size of its largest crowd, and the system's allocator keeps free pages that lie between
+//! used ones. Neither grows without limit; both are returned once much of the memory is unused.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
-/// A table of fewer places is left as it is.
+/// A table with at most this capacity is never shrunk.
 pub const SMALL: usize = 512;
 
-/// Makes a table smaller once less than a quarter of it is taken. To be called after a removal.
+/// Shrinks a table once less than a quarter of it is used. Call it after a removal.
 pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > SMALL && map.len() < map.capacity() / 4 {
         map.shrink_to(map.len() * 2);
     }
 }
 
-/// Makes a set smaller once less than a quarter of it is taken. To be called after a removal.
+/// Shrinks a set once less than a quarter of it is used. Call it after a removal.
 pub fn shrink_set<K: Eq + Hash>(set: &mut HashSet<K>) {
     if set.capacity() > SMALL && set.len() < set.capacity() / 4 {
         set.shrink_to(set.len() * 2);
     }
 }
 
-/// Makes a queue smaller once less than a quarter of it is taken. To be called after a removal.
+/// Shrinks a queue once less than a quarter of it is used. Call it after a removal.
 pub fn shrink_queue<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > SMALL && queue.len() < queue.capacity() / 4 {
         queue.shrink_to(queue.len() * 2);
     }
 }
 
-/// Gives free pages back to the system, as far as its allocator can.
+/// Returns free pages to the system, as far as its allocator can.
 ///
-/// It looks at each free piece of memory, and nobody gets any meanwhile: beside an embedded store of
-/// 310 MiB, half of whose million keys had been deleted, requests waited 11 to 16 ms once.
+/// The allocator walks all free memory, and nobody can allocate meanwhile: with an embedded store of 310 MiB,
+/// after half of its million keys had been deleted, requests stalled once for 11 to 16 ms.
 pub fn trim() {
     #[cfg(target_env = "gnu")]
     {

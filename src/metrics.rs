@@ -1,8 +1,8 @@
 //! What this node counts about itself: one struct, handed to every layer, read by `/metrics`.
 //!
-//! A metric is one row of the list below: its help text, name and type. It is registered once, when the
-//! node starts. The names follow Prometheus' conventions, with units in the names. No label has an
-//! unbounded set of values: there is none for a channel or a client.
+//! A metric is one row of the list below: its help text, name and type. It is registered once, when the node
+//! starts. The names follow Prometheus' conventions and include the unit. No label has an unbounded set of
+//! values, so there is no label for a channel or a client.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,29 +21,29 @@ pub struct Reason {
     pub reason: &'static str,
 }
 
-/// A limit that holds for each address, or for each token. The first five are rates of an address.
+/// A limit that applies to each address, or to each token. The first five are rates per address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Limit {
-    /// Connections, and requests on connections that are open.
+    /// Connections, and requests on open connections.
     Connects,
-    /// Channels that are joined or watched.
+    /// Channels joined or watched.
     Joins,
-    /// Of those, channels that no client of this node had.
+    /// Channels joined or watched that no client of this node had before.
     NewChannels,
-    /// Tokens that are shown.
+    /// Tokens shown.
     Tokens,
-    /// Messages of all clients.
+    /// Messages of all clients of an address.
     Messages,
     /// Clients.
     Clients,
-    /// Channels that nobody else had opened.
+    /// Channels that clients of an address were the first to open.
     Channels,
-    /// Messages that are published with one token.
+    /// Messages published with one token.
     Publishes,
 }
 
 impl Limit {
-    /// The key that sets it.
+    /// Returns the configuration key that sets the limit.
     pub fn key(self) -> &'static str {
         match self {
             Self::Connects => "limits.connects_per_second",
@@ -61,11 +61,11 @@ impl Limit {
 /// The label of [`Metrics::limited`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Limited {
-    /// Which limit was met.
+    /// Which limit was reached.
     pub limit: Limit,
 }
 
-/// Declares the metrics. The documentation of a row is its help text in Prometheus, too.
+/// Declares the metrics. The doc comment of a row is also its help text in Prometheus.
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $name:ident: $kind:ty;)+) => {
         /// Every metric of this node. Cloning shares the values.
@@ -83,7 +83,7 @@ macro_rules! metrics {
                 let mut registry = Registry::with_prefix("headcount");
                 $(
                     let $name = <$kind>::default();
-                    // Prometheus' format ends each help text with a full stop of its own.
+                    // The encoder ends each help text with a full stop of its own.
                     let help = concat!($($help),+).trim().trim_end_matches('.');
                     registry.register(stringify!($name), help, $name.clone());
                 )+
@@ -150,7 +150,7 @@ metrics! {
 }
 
 impl Metrics {
-    /// The metrics in Prometheus' text format.
+    /// Returns the metrics in the OpenMetrics text format, which Prometheus reads.
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

@@ -1,5 +1,5 @@
-//! Below the layers: sockets that listen, for clients and for the embedded store alike, and what each
-//! address, or all of them, may take; and one way out, to fetch a document over TLS.
+//! Below the layers: listening sockets for clients and for the embedded store, the limits for each address and
+//! for all together, and one outgoing path, which fetches a document over TLS.
 
 pub mod address_limits;
 pub mod household;

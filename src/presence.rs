@@ -1,13 +1,13 @@
-//! How many are here: this node's shares, its lease, and the sum over all nodes.
+//! How many sockets or visitors are present: this node's shares, its lease, and the sum over all nodes.
 //!
-//! In: joins and leaves of this node's sockets, and what its subscription brings. Out: statements
-//! to the store, and the channels' totals as [`Value`]s. It does not know sockets, nor how a value
-//! reaches them. The rule: a node states what it has, under a lease; stating twice changes nothing,
-//! and whoever notices withdraws what a dead node stated. So every retry is safe, and no count is
-//! wrong for longer than a lease.
+//! This module takes in the joins and leaves of this node's sockets and what its subscription brings, and gives out
+//! statements to the store and the channels' totals as [`Value`]s. It knows neither sockets nor how a value reaches
+//! them. The rule: a node states what it has, under a lease; stating it twice changes nothing, and what a dead node
+//! stated is withdrawn by any node that notices. So every retry is safe, and a dead node's share does not outlast its
+//! lease for long.
 //!
-//! [`state`] decides, without I/O, a clock or a task; [`jobs`] ask the store, through the scripts in
-//! `lua/`; `task` joins the two. A simulation puts its own world in the place of the last.
+//! [`state`] decides, without I/O, a clock or a task; [`jobs`] talks to the store, through the scripts in `lua/`;
+//! `task` connects the two. A simulation replaces `task` with a world of its own.
 
 mod atomic;
 mod beat;
@@ -61,7 +61,7 @@ use crate::config::{self, Rules};
 use crate::metrics::Metrics;
 pub use crate::net::household::Household;
 
-/// Makes the handle, and the task that works for it until [`Presence::close`] is carried out.
+/// Makes the handle, and the task that serves it until [`Presence::close`] is carried out.
 pub fn presence(
     config: config::Presence,
     rules: Arc<Rules>,

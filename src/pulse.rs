@@ -1,9 +1,9 @@
-//! Tells from outside whether a loop still goes round.
+//! Tells from outside whether a loop is still running.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The pulse of one loop. Clones share it.
+/// The pulse of one loop. Clones share its state.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<State>);
 
@@ -14,27 +14,27 @@ struct State {
 }
 
 impl Pulse {
-    /// The loop begins: from now on it is expected to go round.
+    /// Marks the loop as started: from now on it must beat.
     pub fn begin(&self) {
         self.0.running.store(true, Ordering::Relaxed);
     }
 
-    /// One more turn.
+    /// Counts one iteration.
     pub fn beat(&self) {
         self.0.beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The loop has ended, as it should.
+    /// Marks the loop as ended normally.
     pub fn end(&self) {
         self.0.running.store(false, Ordering::Relaxed);
     }
 
-    /// How often it went round.
+    /// Returns how many iterations the loop has made.
     pub fn beats(&self) -> u64 {
         self.0.beats.load(Ordering::Relaxed)
     }
 
-    /// Whether it went round since it had this many beats, or need not.
+    /// Returns whether the loop is not running, or has beaten since `beats` was read.
     pub fn is_alive_since(&self, beats: u64) -> bool {
         !self.0.running.load(Ordering::Relaxed) || self.beats() != beats
     }

@@ -1,7 +1,7 @@
-//! Puts the layers together: starts them from right to left, and stops them from left to right.
+//! Puts the layers together: starts them from the store outwards, and stops them in the opposite order.
 //!
-//! One thread a worker, each with a runtime of its own; the first also accepts connections and
-//! talks to the store. The rule: this file alone knows all layers.
+//! Each worker has its own thread and its own runtime; the first also accepts connections and
+//! talks to the store. The rule: only this file knows all layers.
 
 mod embedded_store;
 mod error;
@@ -51,18 +51,18 @@ pub use store_users::check_user;
 use watchdog::{Watchdog, see_out};
 use workers::Workers;
 
-/// The part of the drain over which sockets are closed; the rest is for their goodbyes and for
+/// The share of the drain time over which sockets are closed; the rest is for their goodbyes and for
 /// withdrawing what is left.
 const CLOSING: f64 = 0.7;
-/// The part of the drain for which requests that have come are waited for, at most; and how often it looks.
+/// The largest share of the drain time spent waiting for pending requests, and the time between two checks.
 const ANSWERING: f64 = 0.1;
 const LOOK: Duration = Duration::from_millis(5);
-/// Even a drain of no time leaves this long to withdraw the tallies.
+/// The least time for withdrawing the tallies, even in a drain of zero length.
 const WITHDRAW: Duration = Duration::from_millis(500);
 /// The longest wait for a worker to take a new configuration.
 const CONFIGURE: Duration = Duration::from_secs(2);
 
-/// A server that listens.
+/// A server that is listening.
 pub struct Server {
     reload: Reload,
     descriptors: FdBudget,
@@ -75,7 +75,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and serves the store if that is to be done at once, but no client yet. `held` are the
+    /// Starts listening, and serves the store if it should do so at once, but no clients yet. `held` are the
     /// sockets that the service manager holds for us, each with its name.
     ///
     /// # Errors
@@ -97,19 +97,19 @@ impl Server {
         Ok(Self { reload, descriptors, listeners, metrics_listener, signals: Signals::new()?, metrics, host, serving })
     }
 
-    /// Where the counts are kept, in words.
+    /// Describes where the counts are kept.
     pub fn store(&self) -> String {
         let url = self.reload.loaded.config.redis.shown();
         if self.serving.is_some() { format!("its own store at {url}") } else { url }
     }
 
-    /// Where it listens, with real ports.
+    /// Returns the addresses that it listens on, with the actual ports.
     pub fn addresses(&self) -> Vec<Listen> {
         self.listeners.iter().map(|listener| listener.at.clone()).collect()
     }
 
-    /// Serves until a signal comes, then leaves. Returns the number of the signal that cut that short,
-    /// if one did.
+    /// Serves until a signal arrives, then shuts down gracefully. Returns the number of the signal that cut the
+    /// shutdown short, if there was one.
     ///
     /// # Errors
     /// See [`Error`].
@@ -172,11 +172,11 @@ struct Node {
     workers: JoinSet<()>,
     pulses: Vec<Pulse>,
     metrics: Metrics,
-    /// The connections to the store and the task between them and the workers. Ends with the node.
+    /// The connections to the store, and the tasks between them and the workers. They end with the node.
     background: JoinSet<()>,
 }
 
-/// The shortest time between two values of a channel that delivers the latest.
+/// The shortest time between two values on a channel that delivers only the latest value.
 fn pace(config: &Config) -> Duration {
     Duration::from_secs(1) / config.limits.pushes_per_second
 }
@@ -274,7 +274,7 @@ impl Node {
         }
     }
 
-    /// Puts what may change while the node runs into effect, for open connections too.
+    /// Applies what may change while the node runs, for open connections too.
     async fn configure(&self, config: Config) {
         let config = Arc::new(config);
         self.trending.configure(config.channels.clone());
@@ -287,7 +287,7 @@ impl Node {
         }
     }
 
-    /// Waits for what happens for a fault only, unless the node stops.
+    /// Waits for an event that is a fault unless the node is stopping.
     async fn fault(&mut self) -> Error {
         tokio::select! {
             Some(_) = self.workers.join_next() => Error::Worker,
@@ -297,8 +297,8 @@ impl Node {
         }
     }
 
-    /// Serves on for as long as `notice` while it says that it is not ready, closes the addresses, then
-    /// drains.
+    /// Keeps serving for `notice` while reporting that it is not ready, then stops listening and drains the
+    /// clients.
     async fn leave(
         mut self,
         notice: Duration,
@@ -322,19 +322,19 @@ impl Node {
                 sleep(LOOK).await;
             }
         };
-        // Not all will be: a browser keeps a connection open for its next request.
+        // Not all connections will end: a browser keeps one open for its next request.
         let _ = timeout(drain.mul_f64(ANSWERING), answered).await;
         self.drain(drain.saturating_sub(start.elapsed()), linger).await;
         Ok(())
     }
 
-    /// Closes the sockets over the time given, then withdraws what is left. Takes no longer than that and
-    /// `linger`, for which visitors stay counted.
+    /// Closes the sockets over the time `over`, then withdraws what is left. Visitors stay counted for up to
+    /// `linger` longer.
     async fn drain(mut self, over: Duration, linger: Duration) {
         let start = Instant::now();
         self.presence.stay();
         let sockets_end = start + over.max(WITHDRAW) - (over / 10).max(WITHDRAW / 2);
-        // Visitors who were sent to another node are counted until they had the time to get there.
+        // Visitors who were sent to another node stay counted until they have had time to get there.
         let end = start + over.max(WITHDRAW) + linger;
         for worker in &self.orders {
             let _ = timeout_at(end.into(), worker.send(Order::Drain(over.mul_f64(CLOSING)))).await;
@@ -350,9 +350,9 @@ impl Node {
             Err(_) => tracing::warn!("stopped, but the store did not answer; other nodes withdraw what is left"),
         }
         self.trending.close(WITHDRAW).await;
-        // The end of this node's own store is no fault that it should tell of.
+        // The end of this node's own store is not a fault to report.
         self.background.abort_all();
-        // Last, and in one step: until now the other nodes used it.
+        // The store stops last, and in one step: until now the other nodes used it.
         self.stop_store.send_replace(true);
         let _ = timeout_at((end + WITHDRAW).into(), self.hosting.join_next()).await;
     }

@@ -1,9 +1,8 @@
 //! One client from open to close: what it says, how it is kept alive, why it is closed.
 //!
-//! In: upgraded connections from HTTP, and the hub's deliveries. Out: joins and leaves to the hub,
-//! replies and close frames to the client. A worker runs all sessions of one thread in one loop; an
-//! idle session holds no buffer and no task. The rule: what a client sends wrong is answered, and
-//! disturbs nobody else.
+//! In: upgraded connections from HTTP, and the hub's deliveries. Out: joins and leaves to the hub, replies
+//! and close frames to the client. A worker runs all sessions of one thread in one loop; an idle session
+//! holds no buffer and no task. The rule: a client's mistake is answered, and disturbs nobody else.
 
 mod actions;
 mod checks;
@@ -38,9 +37,9 @@ pub use outbound::Outbound;
 pub use request::Request;
 pub use worker::Worker;
 
-/// Connections that may wait to be taken in by a worker.
+/// How many connections may wait for a worker to take them in.
 pub const ATTACHES: usize = 256;
-/// Orders that may wait for a worker.
+/// How many orders may wait for a worker.
 pub const ORDERS: usize = 8;
 
 /// A connection that has become a WebSocket.
@@ -49,15 +48,15 @@ pub struct NewClient {
     /// The connection, non-blocking: a stream socket of any family, since only `send`, `recv` and
     /// `shutdown` are called on it.
     pub io: TcpStream,
-    /// Who it is and what it may do, if it says so.
+    /// Who it is and what it may do, if it said so.
     pub known: Option<Box<Known>>,
     /// Where it comes from.
     pub household: Household,
-    /// Its place; still that of a connection.
+    /// Its seat, which is still counted as a connection's and not as a client's.
     pub seat: Seat,
     /// What it is sent before anything else.
     pub head: Bytes,
-    /// What the client had sent behind its request.
+    /// What the client has already sent after its request.
     pub early: Bytes,
     /// What it asks for.
     pub request: Request,

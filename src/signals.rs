@@ -1,16 +1,16 @@
-//! What a signal asks for. The first SIGTERM or SIGINT asks for a drain, the second one for the end at
-//! once, and SIGHUP for a reload of the configuration.
+//! The signals that the process handles. The first SIGTERM or SIGINT asks for a drain, the second one for an
+//! immediate exit, and SIGHUP for a reload of the configuration.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What is asked for.
+/// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// To stop, by the signal of this name and number.
+    /// To stop, with the signal's name and number.
     Stop(&'static str, i32),
-    /// To read the configuration again.
+    /// To reload the configuration.
     Reload,
 }
 
@@ -25,7 +25,7 @@ impl Signals {
     /// Takes over SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
-    /// The kernel refuses a handler.
+    /// The kernel refuses to install a handler.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -43,7 +43,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the next signal to stop, and returns its number. Cancel safe.
+    /// Waits for the next signal that asks to stop, and returns its number. Cancel safe.
     pub async fn stop(&mut self) -> i32 {
         loop {
             if let Asked::Stop(_, number) = self.next().await {

@@ -1,33 +1,34 @@
 //! The embedded store: a Redis-compatible server inside the process.
 //!
-//! In: RESP over TCP. Out: Redis 7.0's replies, error texts included. It keeps its data in memory and,
-//! if asked, in a log on disk. It knows nothing of channels, counts or sessions: to them it is a Redis
-//! like any other.
+//! Clients speak RESP over TCP and get the replies of Redis 7.0, error texts included. The data is kept
+//! in memory and, optionally, in a log on disk. The store knows nothing of channels, counts or
+//! sessions; to the code that handles those it is a Redis like any other.
 //!
-//! Read it in this order, from what knows most to what knows least:
+//! Reading order, from the module that knows most to the one that knows least:
 //!
 //! ```text
 //! event_loop → server (core → input → dispatch → call → commands) → {script, aof} → command → data
 //! ```
 //!
-//! `event_loop` is the only file with sockets and a clock; [`Core`] takes bytes and times and gives
-//! bytes out. `server` holds clients and settings, and the commands that need them; `command` the
-//! table of commands that need only data. Below are `keyspace`, `value`, `zset` (with `score_index`),
-//! `stream` (in blocks of `listpack`) and `pubsub`, pure, with the time as an argument, and `resp` and `reply`, the protocol. `access` knows what users may do. `script` runs
-//! Lua; `journal` gathers what commands changed, and `aof` writes it down.
+//! `event_loop` is the only file that uses sockets and reads the time of day; [`Core`] takes bytes and
+//! times in and gives bytes out. `server` holds the clients, the settings and the commands that need
+//! them; `command` holds the table of commands that need only data. Below them, `keyspace`, `value`,
+//! `zset` (with `score_index`), `stream` (built from blocks of `listpack`) and `pubsub` are pure and
+//! take the time as an argument; `resp` and `reply` are the protocol. `access` knows what users may do.
+//! `script` runs Lua; `journal` collects what commands changed, and `aof` writes it to disk.
 //!
-//! The store serves on a thread of its own, in a plain loop over epoll, not as tasks of the runtime
-//! that calls it. Commands run one at a time in any case. So there is nothing to gain from tasks, and
-//! the loop saves what they cost: a wake-up and a poll a request, a lock a command, a write a reply.
-//! All that has arrived in one round is run, written to the log with one `fdatasync`, and answered
-//! with one write a client; and a slow script or a slow disk does not hold up the sockets of the
-//! process that embeds the store.
+//! The store runs on its own thread, in a plain epoll loop rather than as tasks on the caller's
+//! runtime. Commands run one at a time anyway, so tasks would gain nothing, and the loop avoids their
+//! cost: a wake-up and a poll per request, a lock per command, a write per reply. All requests that
+//! arrive in one round are run, their changes are written to the log with one `fdatasync`, and each
+//! client gets its replies in one write. A slow script or a slow disk does not hold up the sockets of
+//! the embedding process.
 //!
-//! A panic in that thread ends the whole node (`panic = "abort"`), on purpose: a command that stopped
-//! half way may have left keys, index and memory count at odds, and a store that serves on from there
-//! would hand the damage to every node. A node that ends is restarted with the log up to its last
-//! round, and the others heal the count meanwhile. So no input may cause a panic, which a test of the
-//! whole command table with extreme arguments and the fuzz targets `commands` and `resp` watch over.
+//! A panic on that thread deliberately ends the whole node (`panic = "abort"`): a command that stopped halfway may have
+//! left the keys, the index and the memory count inconsistent, and a store that kept serving would spread the damage to
+//! every node. A restarted node recovers its data from the log, up to the last round written, and the others repair the
+//! count in the meantime. So no input may cause a panic. This is tested by running the whole command table with extreme
+//! arguments, and by the fuzz targets `commands` and `resp`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,18 +90,18 @@ use crate::pulse::Pulse;
 use event_loop::EventLoop;
 use server::Contents;
 
-/// The stack of the store's thread, in bytes: what scripts may nest fits into a quarter of it, in a
-/// build without optimizations too.
+/// The stack size of the store's thread, in bytes. The deepest nesting that scripts may reach fits into
+/// a quarter of it, even in an unoptimized build.
 const STACK: usize = 32 << 20;
 
-/// A store that is open: its data, and the log it is kept in. Dropping it closes the log.
+/// An open store: its data and the log that it is kept in. Dropping it closes the log.
 #[derive(Debug)]
 pub struct Store {
     contents: Arc<Mutex<Option<Contents>>>,
     pulse: Pulse,
 }
 
-/// Stops the serving thread, also when the future that waits for it is dropped.
+/// Stops the serving thread, even if the future that waits for it is dropped.
 struct Stop {
     flag: Arc<AtomicBool>,
     waker: Arc<Waker>,
@@ -125,8 +126,8 @@ impl Store {
 
     /// Serves clients until `stop` becomes true, then closes the listener and all connections at once.
     ///
-    /// One call serves at a time; a second one waits for the first to end. When the future is dropped
-    /// the thread stops as well, a moment later.
+    /// Only one call serves at a time; a second one waits until the first ends. If the future is
+    /// dropped, the thread stops shortly afterwards.
     pub async fn serve(&self, listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
         let listener = listener.into_std().map_err(StoreError::Serve)?;
         let flag = Arc::new(AtomicBool::new(false));

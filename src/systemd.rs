@@ -1,9 +1,9 @@
-//! What a service manager is told, and what it hands over: sd_notify(3) and sd_listen_fds(3).
+//! Notifications to the service manager, and sockets from it: sd_notify(3) and sd_listen_fds(3).
 //!
-//! In: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `LISTEN_FDS` and the like. Out: short messages to the manager,
-//! and listening sockets. Without a manager, nothing happens. The messages and variables are sd-notify's;
-//! the socket is our own, since that crate's one waits for a manager that does not read, and knows no
-//! abstract addresses.
+//! In: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `LISTEN_FDS` and the like. Out: short messages to the manager, and
+//! listening sockets. Without a manager, nothing happens. The sd-notify crate supplies the messages and reads
+//! the variables, but the notification socket is our own: the crate's socket blocks if the manager does not
+//! read, and does not support abstract addresses.
 
 use std::env;
 use std::io;
@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The way to the service manager, if there is one. Clones share it.
+/// The connection to the service manager, if there is one. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Manager(Option<Arc<UnixDatagram>>);
 
 impl Manager {
-    /// The manager that the environment names.
+    /// Connects to the manager that the environment names.
     pub fn find() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Self::default() };
         let path = name.as_encoded_bytes();
@@ -44,41 +44,41 @@ impl Manager {
         }
     }
 
-    /// Whether anybody listens.
+    /// Returns whether there is a manager to notify.
     pub fn listens(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The service serves; also ends a reload.
+    /// Reports that the service is ready; also ends a reload.
     pub fn ready(&self) {
         self.tell(&[NotifyState::Ready]);
     }
 
-    /// The service reads its configuration again.
+    /// Reports that the service is reloading its configuration.
     pub fn reloading(&self) {
-        // The clock is always there; without its reading, a manager would wait for nothing.
+        // The clock can always be read; without its value, the manager would wait in vain.
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             self.tell(&[NotifyState::Reloading, now]);
         }
     }
 
-    /// The service stops.
+    /// Reports that the service is stopping.
     pub fn stopping(&self) {
         self.tell(&[NotifyState::Stopping]);
     }
 
-    /// The service needs more time to stop: the manager may kill it if it does not ask again within `time`.
+    /// Asks for more time to stop: the manager may kill the service unless it asks again within `time`.
     pub fn extend(&self, time: Duration, status: &str) {
         let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         self.tell(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status(status)]);
     }
 
-    /// One line for people.
+    /// Sets the status line that people see.
     pub fn status(&self, text: &str) {
         self.tell(&[NotifyState::Status(text)]);
     }
 
-    /// The service is alive.
+    /// Tells the watchdog that the service is alive.
     pub fn alive(&self) {
         self.tell(&[NotifyState::Watchdog]);
     }
@@ -92,26 +92,26 @@ impl Manager {
     }
 }
 
-/// How long the manager waits for a sign of life before it restarts the service.
+/// Returns how long the manager waits for a sign of life before it restarts the service.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
 }
 
-/// Takes the listening sockets that the manager holds for us, each with its name. A second call finds
-/// none.
+/// Takes the listening sockets that the manager passes to this process, each with its name. A second call
+/// returns none.
 ///
-/// It should be the first thing that a process does, so that a wrong count in the environment cannot name
-/// a descriptor that something else here has opened.
+/// Call it before anything else in the process opens a descriptor, so that a wrong count in the environment
+/// cannot name one of those.
 ///
 /// # Errors
-/// The environment contradicts itself, or names a descriptor that is not open.
+/// The environment is contradictory, or names a descriptor that is not open.
 pub fn sockets() -> io::Result<Vec<(OwnedFd, String)>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
-    // SAFETY: sd_listen_fds(3) gives these descriptors to this process and nobody else. They are open, as
-    // sd-notify has just checked. Each gets one owner here, since only the first call comes this far.
+    // SAFETY: sd_listen_fds(3) passes these descriptors to this process alone. They are open, as sd-notify has
+    // just checked. Each gets exactly one owner, since only the first call reaches this line.
     #[expect(unsafe_code)]
     let take = |(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name);
     Ok(sd_notify::listen_fds_with_names()?.map(take).collect())

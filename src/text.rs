@@ -1,7 +1,7 @@
-//! What several layers read and write alike: integers in their one form, and bytes in hexadecimal.
+//! Text forms that several layers share: integers in their canonical form, and bytes in hexadecimal.
 
-/// Reads a decimal `i64` in its one canonical form, as Redis does: no sign but a minus, no leading zeros,
-/// nothing around it.
+/// Parses a decimal `i64` in its only canonical form, as Redis does: no sign but a minus, no leading zeros, no
+/// surrounding characters.
 pub fn parse_int(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -24,7 +24,7 @@ pub fn parse_int(bytes: &[u8]) -> Option<i64> {
     Some(value)
 }
 
-/// Bytes as hexadecimal digits in lower case.
+/// Returns bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(bytes.len() * 2);

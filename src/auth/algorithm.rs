@@ -1,6 +1,6 @@
-//! The algorithms of RFC 7518 and RFC 8037 that are understood.
+//! The supported algorithms of RFC 7518 and RFC 8037.
 
-/// How a token is signed.
+/// The algorithm of a token's signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// HMAC with SHA-256.
@@ -23,7 +23,7 @@ pub enum Algorithm {
 
 use Algorithm::{EdDsa, Es256, Es384, Hs256, Hs384, Hs512, Ps256, Rs256};
 
-/// Every algorithm, and its name in tokens, keys and the configuration.
+/// Every algorithm with its name in tokens, keys and the configuration.
 const NAMES: [(&str, Algorithm); 8] = [
     ("HS256", Hs256),
     ("HS384", Hs384),
@@ -36,17 +36,17 @@ const NAMES: [(&str, Algorithm); 8] = [
 ];
 
 impl Algorithm {
-    /// The algorithm of this name. Names are compared to the letter, as RFC 7515 has it.
+    /// Returns the algorithm of this name. Names are case-sensitive, as RFC 7515 requires.
     pub fn named(name: &str) -> Option<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         NAMES[self as usize].0
     }
 
-    /// Every one.
+    /// Returns every algorithm.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.iter().map(|(_, algorithm)| *algorithm)
     }

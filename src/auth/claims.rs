@@ -1,4 +1,4 @@
-//! What a token says: the claims of RFC 7519, section 4, and `headcount` and `info`, which are ours.
+//! The claims of a token: those of RFC 7519, section 4, and our own, `headcount` and `info`.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::grant::Rights;
 
 /// The longest `sub`, `jti` and pattern, in bytes.
 const LONGEST_NAME: usize = 200;
-/// The most patterns in all.
+/// The maximum number of patterns in one token.
 const PATTERNS: usize = 100;
 /// The longest `info`, as JSON.
 const LONGEST_INFO: usize = 1 << 10;
@@ -14,26 +14,26 @@ const LONGEST_INFO: usize = 1 << 10;
 /// The claims that are read. Others are ignored.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// Who it is.
+    /// The name of the person who holds the token.
     pub sub: Option<Box<str>>,
-    /// The token's own name.
+    /// The token's id.
     pub jti: Option<Box<str>>,
-    /// Who made it.
+    /// The issuer.
     pub iss: Option<String>,
-    /// Whom it is for.
+    /// The intended audiences.
     pub aud: Vec<String>,
-    /// When it ends, begins and was made, in seconds since 1970.
+    /// When the token expires, becomes valid and was issued, in seconds since 1970.
     pub exp: Option<f64>,
     pub nbf: Option<f64>,
     pub iat: Option<f64>,
-    /// What others may know of somebody, as JSON.
+    /// What others may know about the person, as JSON.
     pub info: Option<Box<str>>,
-    /// What it allows here.
+    /// What the token allows on this server.
     pub rights: Rights,
 }
 
 impl Claims {
-    /// Reads the claims; None if one of them is of another kind, or longer, than it may be.
+    /// Reads the claims. Returns `None` if one of them has the wrong type or is too long.
     pub fn read(object: &Map<String, Value>) -> Option<Self> {
         Some(Self {
             sub: name(object.get("sub"))?,
@@ -65,12 +65,13 @@ impl Claims {
     }
 }
 
-/// A name that can be shown and kept: neither empty nor long, and without control characters.
+/// Returns whether a name can be shown and stored: it is neither empty nor too long, and has no control
+/// characters.
 fn fits(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-/// The outer None: it is there, and of no use.
+/// Reads a name. The outer `None` means that the claim is present but invalid.
 fn name(claim: Option<&Value>) -> Option<Option<Box<str>>> {
     match claim {
         Some(name) => name.as_str().filter(|name| fits(name)).map(|name| Some(name.into())),

@@ -1,15 +1,15 @@
-//! As much DER (X.690) as a public key needs.
+//! The part of DER (X.690) that public keys need.
 
-/// An object whose content follows.
+/// An element that contains other elements.
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 
-/// The content of the first element, which must have this tag, and what follows it.
+/// Splits off the first element, which must have this tag. Returns its content and the bytes after it.
 fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (&short, rest) = rest.split_first()?;
-    // The shortest form only, and nothing longer than a key can be.
+    // Accepts only the shortest form of a length, and no length beyond what a key can have.
     let (length, rest) = match (short, rest) {
         (0..=0x7f, _) => (usize::from(short), rest),
         (0x81, [a, rest @ ..]) if *a >= 0x80 => (usize::from(*a), rest),
@@ -19,20 +19,21 @@ fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     if first == tag { rest.split_at_checked(length) } else { None }
 }
 
-/// The only element there is.
+/// Returns the content of the only element. Nothing may follow it.
 fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     element(bytes, tag).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
 }
 
-/// What a SubjectPublicKeyInfo (RFC 5280) says of its algorithm, and the key's own bytes.
+/// Returns the algorithm in a SubjectPublicKeyInfo (RFC 5280), and the bytes of the key itself.
 pub fn public_key(info: &[u8]) -> Option<(&[u8], &[u8])> {
     let (algorithm, rest) = element(only(info, SEQUENCE)?, SEQUENCE)?;
-    // No bit of the last byte is unused.
+    // The leading zero says that no bit of the last byte is unused.
     let key = only(rest, BIT_STRING)?.strip_prefix(&[0])?;
     Some((algorithm, key))
 }
 
-/// Modulus and exponent of an RSAPublicKey (RFC 8017), without the zero that keeps them from being negative.
+/// Returns the modulus and exponent of an RSAPublicKey (RFC 8017), without the leading zero that marks a number
+/// as positive.
 pub fn rsa(key: &[u8]) -> Option<(&[u8], &[u8])> {
     let (n, rest) = element(only(key, SEQUENCE)?, INTEGER)?;
     let e = only(rest, INTEGER)?;

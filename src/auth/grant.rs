@@ -2,25 +2,25 @@
 
 use crate::glob::matches_stars;
 
-/// What somebody may do with a channel.
+/// An action on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Be counted, and receive.
+    /// To be counted, and to receive.
     Join,
-    /// Receive.
+    /// To receive.
     Watch,
-    /// Publish.
+    /// To publish.
     Publish,
 }
 
-/// Patterns of channel names, by what may be done with the channels.
+/// Patterns of channel names, one list for each right.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// To be counted, and to receive.
+    /// Channels on which the client may be counted, and receive.
     pub join: Vec<Box<str>>,
-    /// To receive.
+    /// Channels on which the client may receive.
     pub watch: Vec<Box<str>>,
-    /// To publish.
+    /// Channels on which the client may publish.
     pub publish: Vec<Box<str>>,
 }
 
@@ -31,27 +31,27 @@ impl Rights {
         };
         match right {
             Right::Join => any(&self.join),
-            // Whoever may be counted may as well look on.
+            // A client that may be counted may also watch.
             Right::Watch => any(&self.watch) || any(&self.join),
             Right::Publish => any(&self.publish),
         }
     }
 }
 
-/// What somebody with a token may do, and until when.
+/// What the holder of a token may do, and until when.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Who it is.
+    /// The name of the person who holds the token.
     pub sub: Option<Box<str>>,
-    /// The token's own name.
+    /// The token's id.
     pub jti: Option<Box<str>>,
-    /// What others may know of somebody, as JSON.
+    /// What others may know about the person, as JSON.
     pub info: Option<Box<str>>,
-    /// When the token was made, in seconds since 1970; 0 if it does not say.
+    /// When the token was issued, in seconds since 1970; 0 if it does not say.
     pub made: u64,
-    /// When it ends, in milliseconds since 1970, with the leeway.
+    /// When the grant ends, in milliseconds since 1970, including the leeway.
     pub ends: u64,
-    /// What it allows.
+    /// The rights.
     pub rights: Rights,
 }
 
@@ -62,12 +62,12 @@ impl std::fmt::Debug for Grant {
 }
 
 impl Grant {
-    /// Whether something may be done with a channel at this time, in milliseconds since 1970.
+    /// Returns whether the grant allows `right` on a channel at the time `now`, in milliseconds since 1970.
     pub fn allows(&self, right: Right, channel: &str, now: u64) -> bool {
         now < self.ends && self.rights.allow(right, channel)
     }
 
-    /// The names under which it can be revoked: `sub:ann` and `jti:…`.
+    /// Returns the names by which the token can be revoked: `sub:ann` and `jti:…`.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let sub = self.sub.as_ref().map(|sub| format!("sub:{sub}"));
         sub.into_iter().chain(self.jti.as_ref().map(|jti| format!("jti:{jti}")))

@@ -1,14 +1,14 @@
-//! JSON in which no object has two members of one name.
+//! JSON in which no object has two members of the same name.
 //!
-//! Parsers disagree on which of two counts, and so would two servers on what a token says (RFC 8725,
-//! section 2.4).
+//! Parsers disagree about which of two such members counts, so two servers could read different claims from one
+//! token (RFC 8725, section 2.4).
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// A JSON value in which every name is there once.
+/// A JSON value in which no object has two members of the same name.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// Reads one object; None if it is anything else.
+/// Parses one object. Returns `None` if the text is anything else.
 pub fn object(json: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(json) {
         Ok(Unique(Value::Object(object))) => Some(object),

@@ -9,16 +9,16 @@ use super::json;
 use super::key::{BadKey, Key};
 use super::keys::Keys;
 
-/// The longest set that is read.
+/// The size of the largest set that is read.
 pub const JWKS_BYTES: usize = 256 << 10;
-/// The most keys in one.
+/// The maximum number of keys in one set.
 const KEYS: usize = 100;
-/// The longest name of a key.
+/// The longest key id.
 const LONGEST_ID: usize = 200;
 
 impl Keys {
-    /// The keys of a set that signatures can be checked with; others are left out, as the RFC has it.
-    /// `secrets`: whether it may contain some, which is only so of a file.
+    /// Reads the keys of a set that can verify signatures; other keys are skipped, as the RFC requires.
+    /// `secrets`: whether the set may contain secrets, which only a file may.
     ///
     /// # Errors
     /// [`BadKey`]
@@ -36,7 +36,7 @@ impl Keys {
     }
 }
 
-/// One key, if it is for verifying and of a kind that is understood.
+/// Reads one key, if it is for verifying and of a supported kind.
 fn key(jwk: &Map<String, Value>, secrets: bool) -> Option<Key> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let bytes = |name: &str| text(name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());

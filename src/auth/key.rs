@@ -8,37 +8,37 @@ use rustls::pki_types::alg_id;
 use super::algorithm::Algorithm;
 use super::der;
 
-/// The shortest secret: what RFC 7518, section 3.2, asks of HS256.
+/// The shortest secret: RFC 7518, section 3.2, requires this length for HS256.
 const SHORTEST_SECRET: usize = 32;
-/// The bytes of an RSA modulus: 2,048 to 8,192 bits, which is what ring takes.
+/// The length of an RSA modulus in bytes: 2,048 to 8,192 bits, the range that ring supports.
 const MODULUS: std::ops::RangeInclusive<usize> = 256..=1024;
-/// The longest exponent that ring takes.
+/// The length of an RSA exponent in bytes, as ring supports it.
 const EXPONENT: std::ops::RangeInclusive<usize> = 1..=5;
 
 /// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
-    /// A secret that can be guessed.
+    /// A secret that is short enough to be guessed.
     #[error("has a secret of fewer than 32 bytes; make one with: openssl rand -base64 48")]
     Short,
-    /// No public key that is understood.
+    /// Not a public key of a supported kind.
     #[error(
         "is not a PEM public key of RSA (2048 to 8192 bits), P-256, P-384 or Ed25519; such a file begins with \
          BEGIN PUBLIC KEY"
     )]
     NotPublic,
-    /// No set of keys.
+    /// Not a set of keys.
     #[error("is not a JSON Web Key Set: one JSON object with a list \"keys\"")]
     NotASet,
-    /// A set without a key to verify with.
+    /// A set without a key that can verify signatures.
     #[error("is a JSON Web Key Set without a key of a supported kind")]
     NoKeys,
-    /// Too much to be a set of keys.
+    /// Too large to be a set of keys.
     #[error("is too large: a JSON Web Key Set has at most 256 KiB and 100 keys")]
     TooLarge,
 }
 
-/// What a signature is checked with.
+/// The part of a key that verifies signatures.
 #[derive(Clone, PartialEq, Eq)]
 enum Material {
     Secret(Box<[u8]>),
@@ -46,16 +46,16 @@ enum Material {
         n: Box<[u8]>,
         e: Box<[u8]>,
     },
-    /// A point of P-256 or P-384, uncompressed, or an Ed25519 key.
+    /// An uncompressed point of P-256 or P-384, or an Ed25519 key.
     Public(Box<[u8]>),
 }
 
-/// A key of somebody whose tokens are taken.
+/// A trusted key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
-    /// The name by which tokens refer to it, if it has one.
+    /// The id by which tokens refer to it, if it has one.
     pub(super) id: Option<Box<str>>,
-    /// What it may be used with, whatever a token says.
+    /// The algorithms that it may be used with, whatever a token says.
     algorithms: Vec<Algorithm>,
     material: Material,
 }
@@ -67,7 +67,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// A secret that whoever signs has, too.
+    /// Makes a key from a secret that the signer has, too.
     ///
     /// # Errors
     /// [`BadKey::Short`]
@@ -79,7 +79,7 @@ impl Key {
         Ok(Self { id: None, algorithms, material: Material::Secret(secret.into()) })
     }
 
-    /// A public key as a SubjectPublicKeyInfo, which is what a PEM file contains.
+    /// Makes a key from a SubjectPublicKeyInfo, the content of a PEM file.
     ///
     /// # Errors
     /// [`BadKey::NotPublic`]
@@ -98,7 +98,7 @@ impl Key {
         found.ok_or(BadKey::NotPublic)
     }
 
-    /// An RSA key of modulus and exponent, as unsigned numbers.
+    /// Makes an RSA key from its modulus and exponent, as unsigned numbers.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Option<Self> {
         let [n, e] = [n, e].map(|number| &number[number.iter().take_while(|byte| **byte == 0).count()..]);
         let odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
@@ -109,37 +109,37 @@ impl Key {
         Some(Self { id: None, algorithms, material: Material::Rsa { n: n.into(), e: e.into() } })
     }
 
-    /// A point of the curve of an algorithm.
+    /// Makes a key from a point on an algorithm's curve.
     pub(super) fn point(algorithm: Algorithm, point: &[u8]) -> Option<Self> {
         let length = if algorithm == Algorithm::Es256 { 65 } else { 97 };
         let whole = point.len() == length && point[0] == 4;
         whole.then(|| Self { id: None, algorithms: vec![algorithm], material: Material::Public(point.into()) })
     }
 
-    /// An Ed25519 key.
+    /// Makes an Ed25519 key.
     pub(super) fn ed25519(key: &[u8]) -> Option<Self> {
         let material = Material::Public(key.into());
         (key.len() == 32).then(|| Self { id: None, algorithms: vec![Algorithm::EdDsa], material })
     }
 
-    /// The same key under a name, and for one algorithm only where that is said.
+    /// Gives the key an id, and restricts it to the algorithm `only`, if there is one.
     pub(super) fn named(mut self, id: Option<&str>, only: Option<Algorithm>) -> Self {
         self.id = id.map(Into::into);
         self.algorithms.retain(|algorithm| only.is_none_or(|only| only == *algorithm));
         self
     }
 
-    /// Whether it may be used with this algorithm.
+    /// Returns whether the key may be used with this algorithm.
     pub(super) fn is_for(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
     }
 
-    /// The secret, if it is one.
+    /// Returns the secret, if the key is one.
     pub(super) fn as_secret(&self) -> Option<&[u8]> {
         if let Material::Secret(secret) = &self.material { Some(secret) } else { None }
     }
 
-    /// Whether a signature is this key's.
+    /// Returns whether this key made the signature `signed`.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signed: &[u8]) -> bool {
         if !self.is_for(algorithm) {
             return false;

@@ -1,4 +1,4 @@
-//! Which tokens were taken back, as far as this server knows.
+//! The revoked tokens, as far as this server knows.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,10 +6,11 @@ use std::sync::{PoisonError, RwLock};
 
 use super::grant::Grant;
 
-/// How long a name stays revoked that was only announced, in milliseconds. The set that is read says more.
+/// How long an announced name stays revoked until the set in the store is read, in milliseconds. The set has the
+/// exact time.
 const ANNOUNCED: u64 = 60_000;
 
-/// The names (`sub:ann`, `jti:…`) whose tokens are not taken, and until when, in milliseconds since 1970.
+/// The names (`sub:ann`, `jti:…`) whose tokens are revoked, and until when, in milliseconds since 1970.
 #[derive(Debug, Default)]
 pub struct Revoked {
     names: RwLock<HashMap<Box<str>, Entry>>,
@@ -19,18 +20,18 @@ pub struct Revoked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     until: u64,
-    /// It was announced, and not found in the set yet.
+    /// The name was announced, but has not been found in the set yet.
     announced: bool,
 }
 
-/// Whether a text is a name that can be revoked.
+/// Returns whether a text is a name that can be revoked.
 pub fn is_name(name: &str) -> bool {
     let bare = name.strip_prefix("sub:").or_else(|| name.strip_prefix("jti:"));
     bare.is_some_and(|bare| (1..=200).contains(&bare.len()) && !bare.chars().any(char::is_control))
 }
 
 impl Revoked {
-    /// Whether the token of a grant was taken back.
+    /// Returns whether the token of a grant is revoked.
     pub fn holds(&self, grant: &Grant, now: u64) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return false;
@@ -39,7 +40,7 @@ impl Revoked {
         grant.names().any(|name| names.get(&*name).is_some_and(|entry| entry.until > now))
     }
 
-    /// A name was announced. Returns whether that is news.
+    /// Revokes an announced name for a while. Returns whether the name is new.
     pub fn announce(&self, name: &str, now: u64) -> bool {
         self.change(|names| {
             let known = names.get(name).is_some_and(|entry| entry.until > now);
@@ -50,8 +51,8 @@ impl Revoked {
         })
     }
 
-    /// The set was read. Returns the names in it that are news. What was announced holds on for its time, as
-    /// it may have come while the set was being read.
+    /// Replaces the names with those in the set, and returns the new ones. Announced names stay for their time,
+    /// because the announcement may have come while the set was being read.
     pub fn replace(&self, set: HashMap<Box<str>, u64>, now: u64) -> Vec<Box<str>> {
         self.change(|names| {
             let news = |name: &str| names.get(name).is_none_or(|entry| entry.until <= now || entry.announced);

@@ -1,11 +1,11 @@
-//! Makes tokens, so that a person can try what they do.
+//! Makes tokens for people who want to try them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Value, json};
 
-/// A token with these claims, signed with a secret as HS256.
+/// Returns a token with these claims, signed with a secret as HS256.
 ///
 /// ```
 /// let claims = serde_json::json!({ "sub": "ann", "exp": 2_000_000_000 });

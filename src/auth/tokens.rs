@@ -1,4 +1,4 @@
-//! What all parts of a node share of tokens: the keys that count now, and what was revoked.
+//! The token state that all parts of a node share: the keys in effect, and the revoked tokens.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,9 +14,9 @@ use super::verifier::{Denied, Verifier};
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    /// What was taken back.
+    /// The revoked tokens.
     pub revoked: Revoked,
-    /// Rung when a token names a key that is not known.
+    /// Notified when a token names an unknown key.
     pub unknown_key: Notify,
     on: AtomicBool,
     current: RwLock<Current>,
@@ -24,11 +24,11 @@ pub struct Tokens {
 
 #[derive(Debug, Default)]
 struct Current {
-    /// From the configuration.
+    /// The policy and keys from the configuration.
     configured: Verifier,
-    /// From an address.
+    /// The keys fetched from `auth.jwks`.
     fetched: Keys,
-    /// Both.
+    /// The same policy with the keys of both.
     both: Arc<Verifier>,
 }
 
@@ -39,30 +39,30 @@ impl Current {
     }
 }
 
-/// The time since 1970.
+/// Returns the time since 1970.
 pub fn now() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
-/// The time since 1970 in milliseconds.
+/// Returns the time since 1970 in milliseconds.
 pub fn now_ms() -> u64 {
     u64::try_from(now().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Tokens {
-    /// With what the configuration says; `on`: tokens are taken, even if no key is known yet.
+    /// Starts with the configuration's keys and policy. `on`: tokens are accepted, even if no key is known yet.
     pub fn new(configured: Verifier, on: bool) -> Self {
         let tokens = Self::default();
         tokens.configure(configured, on);
         tokens
     }
 
-    /// Whether tokens are taken.
+    /// Returns whether tokens are accepted.
     pub fn are_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Puts what the configuration says into effect.
+    /// Puts the configuration's keys and policy into effect.
     pub fn configure(&self, configured: Verifier, on: bool) {
         self.on.store(on, Ordering::Relaxed);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -70,19 +70,19 @@ impl Tokens {
         current.join();
     }
 
-    /// Puts keys into effect that were fetched from an address, in the place of those from before.
+    /// Puts fetched keys into effect, replacing those of earlier fetches.
     pub fn fetched(&self, keys: Keys) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         current.fetched = keys;
         current.join();
     }
 
-    /// Whether checking a token costs so little that it can be done anywhere.
+    /// Returns whether checking a token is cheap enough to be done on any thread.
     pub fn is_cheap(&self) -> bool {
         self.current.read().unwrap_or_else(PoisonError::into_inner).both.keys.are_secrets()
     }
 
-    /// What a token grants, now.
+    /// Returns what a token grants now.
     ///
     /// # Errors
     /// [`Denied`]

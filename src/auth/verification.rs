@@ -1,9 +1,10 @@
-//! Checks tokens beside the threads that carry sockets.
+//! Checks tokens without delaying the threads that carry sockets.
 //!
-//! A signature with a public key costs about 50 µs (Ed25519 45, P-256 52), as much as the rest of a connect.
-//! One thread of low priority does that, so that no message waits for it. A secret is checked in place: at
-//! 0.4 µs that costs less than to ask another thread. The rule: what waits for the thread is bounded, and so is
-//! how long a client waits. After a restart thousands come back at once, and none of them is to be turned away for that.
+//! Verifying a signature with a public key costs about 50 µs (Ed25519 45, P-256 52), as much as the rest of a
+//! connect. A single low-priority thread does that work, so that no message waits for it. If all keys are
+//! secrets, tokens are checked in place: at 0.4 µs that is cheaper than asking another thread. The rule: the
+//! queue of that thread is bounded, and so is how long a client waits. After a restart, thousands of clients
+//! come back at once, and a full queue must not turn any of them away.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,11 +19,13 @@ use super::grant::Grant;
 use super::tokens::Tokens;
 use super::verifier::Denied;
 
-/// Tokens that wait for the thread: about a twentieth of a second's work. Further ones wait with their clients.
+/// The tokens queued for the thread: about a twentieth of a second's work. Further tokens wait with their
+/// clients.
 const WAITING: usize = 1024;
-/// The longest that a client waits for its token to be checked.
+/// How long a client waits at most for its token to be checked.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How far the thread stands back where the processors are busy, if the service manager lets it.
+/// The thread's nice value, if the service manager permits it: the thread gives way when the processors are
+/// busy.
 const NICE: i32 = 5;
 
 struct Job {
@@ -30,27 +33,27 @@ struct Job {
     reply: oneshot::Sender<Result<Grant, Denied>>,
 }
 
-/// What became of a token.
+/// The result of checking a token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It grants this.
+    /// The token is accepted, and grants this.
     Granted(Grant),
-    /// It is not accepted.
+    /// The token is rejected.
     Denied(Denied),
-    /// It was not checked in time, because too many others wait.
+    /// The token was not checked in time, because too many others were waiting.
     Busy,
 }
 
 /// See the module.
 pub struct Verification {
-    /// Whose tokens are taken.
+    /// The keys and revocations that tokens are checked against.
     pub tokens: Arc<Tokens>,
     jobs: Option<Sender<Job>>,
     patience: Duration,
 }
 
 impl Verification {
-    /// Starts the thread. It ends with this.
+    /// Starts the thread, which ends when this is dropped.
     pub fn start(tokens: Arc<Tokens>) -> Self {
         let (jobs, work) = channel(WAITING);
         let for_thread = tokens.clone();
@@ -61,12 +64,12 @@ impl Verification {
         Self { tokens, jobs: started.is_ok().then_some(jobs), patience: PATIENCE }
     }
 
-    /// Checks a token, if that costs so little that it can be done anywhere.
+    /// Checks a token at once if that is cheap enough to be done on any thread.
     pub fn verify_here(&self, token: &str) -> Option<Verdict> {
         self.elsewhere().is_none().then(|| verdict(self.tokens.verify(token)))
     }
 
-    /// Where tokens are checked that cost much, if they do now.
+    /// Returns the queue of the thread, if checking a token is expensive now.
     fn elsewhere(&self) -> Option<&Sender<Job>> {
         self.jobs.as_ref().filter(|_| !self.tokens.is_cheap())
     }
@@ -88,11 +91,11 @@ fn verdict(verified: Result<Grant, Denied>) -> Verdict {
 }
 
 fn check_all(tokens: &Tokens, mut work: Receiver<Job>) {
-    // In Linux that is the priority of this thread, whatever the name says.
+    // On Linux this sets the priority of the calling thread only, despite the function's name.
     let _ = setpriority_process(None, NICE);
     while let Some(Job { token, reply }) = work.blocking_recv() {
         if !reply.is_closed() {
-            // Whoever asked may have gone.
+            // The receiver may have gone meanwhile.
             let _ = reply.send(tokens.verify(&token));
         }
     }
@@ -109,10 +112,10 @@ mod tests {
     use super::*;
     use crate::auth::{Key, Keys, Policy, Verifier};
 
-    /// A token that a public key signs, and what takes it.
+    /// Returns a token signed with an Ed25519 key, and the `Tokens` that accept it.
     fn signed() -> (String, Arc<Tokens>) {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-        // RFC 8410: what stands before the 32 bytes of the key.
+        // The fixed bytes in front of the 32 bytes of the key (RFC 8410).
         let head = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
         let key = Key::public(&[&head, pair.public_key().as_ref()].concat()).unwrap();
         let verifier = Verifier { keys: Arc::new(Keys(vec![key])), policy: Arc::new(Policy::default()) };
@@ -125,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_that_shows_tokens_at_once_waits_and_is_not_turned_away() {
         let (token, tokens) = signed();
-        // However busy this machine is.
+        // The patience is long, so that the test also passes on a busy machine.
         let verification = Verification { patience: PATIENCE * 20, ..Verification::start(tokens) };
         let verdicts =
             futures_util::future::join_all((0..WAITING * 3).map(|_| verification.verify(token.clone()))).await;
@@ -135,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_that_is_not_checked_in_time_is_told_so_and_no_sooner() {
         let (token, tokens) = signed();
-        // Nobody takes anything out of it.
+        // Nothing receives from this channel.
         let (jobs, _work) = channel(1);
         let patience = Duration::from_millis(50);
         let verification = Verification { tokens, jobs: Some(jobs), patience };

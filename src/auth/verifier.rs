@@ -1,4 +1,4 @@
-//! From a token to what it grants.
+//! Verifies tokens and reads what they grant.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use super::grant::Grant;
 use super::json;
 use super::keys::Keys;
 
-/// The longest token.
+/// The longest token, in bytes.
 const LONGEST: usize = 8 << 10;
-/// The longest name of a key.
+/// The longest key id, in bytes.
 const LONGEST_ID: usize = 200;
 
-/// What a token must be like.
+/// The requirements for a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The algorithms that may be used, each only with keys that are for it.
+    /// The allowed algorithms; each works only with keys that are for it.
     pub algorithms: Vec<Algorithm>,
-    /// Who must have made it.
+    /// The required issuer.
     pub issuer: Option<String>,
-    /// Whom it must be for.
+    /// The required audience.
     pub audience: Option<String>,
     /// How far the clocks of both sides may differ.
     pub leeway: Duration,
-    /// How long ago it may have been made.
+    /// The largest allowed age of a token.
     pub max_age: Option<Duration>,
 }
 
@@ -39,52 +39,52 @@ impl Default for Policy {
     }
 }
 
-/// Why a token is not accepted.
+/// Why a token is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// There is no key to verify it with.
+    /// The server has no key to verify tokens with.
     #[error("this server takes no tokens: its [auth] has no keys")]
     NoKeys,
-    /// Too long.
+    /// The token is too long.
     #[error("the token is longer than 8 KiB")]
     TooLong,
-    /// No token.
+    /// The text is not a token.
     #[error("this is no signed JSON Web Token")]
     Malformed,
-    /// Something of it must be understood that is not.
+    /// A header that must be understood is unknown here.
     #[error("the token has a critical header that this server does not know")]
     Critical,
-    /// Its algorithm is not one of those that the configuration has.
+    /// The configuration does not allow its algorithm.
     #[error("the token's algorithm is not one of those that this server takes")]
     Algorithm,
-    /// It names a key that is not known, and no other has signed it.
+    /// It names an unknown key, and no other key has signed it.
     #[error("the token was signed with a key that this server does not know")]
     UnknownKey,
-    /// No key of ours has signed it.
+    /// None of our keys has signed it.
     #[error("the token was not signed with a key that this server trusts")]
     Signature,
-    /// A claim has another form than it should.
+    /// A claim has the wrong form.
     #[error("a claim of the token has a wrong form: one of sub, exp, nbf, iat, jti, iss, aud, info and headcount")]
     Claims,
-    /// It never ends.
+    /// It has no expiry.
     #[error("the token has no exp")]
     NoEnd,
-    /// It is over.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
-    /// It has not begun.
+    /// It is not valid yet.
     #[error("the token is not valid yet")]
     NotYet,
-    /// It was made too long ago, or does not say when.
+    /// It is too old, or does not say when it was issued.
     #[error("the token is older than this server takes, or has no iat")]
     TooOld,
-    /// Somebody else has made it.
+    /// It has a different issuer.
     #[error("the token's iss is not the one that this server takes")]
     Issuer,
-    /// It is for somebody else.
+    /// It has a different audience.
     #[error("the token's aud is not this server")]
     Audience,
-    /// It was taken back.
+    /// It was revoked.
     #[error("the token was revoked")]
     Revoked,
 }
@@ -92,14 +92,14 @@ pub enum Denied {
 /// Verifies tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verifier {
-    /// Whom it trusts.
+    /// The trusted keys.
     pub keys: Arc<Keys>,
-    /// What it asks of a token.
+    /// The requirements for a token.
     pub policy: Arc<Policy>,
 }
 
 impl Verifier {
-    /// What a token grants, at this time since 1970.
+    /// Returns what a token grants at the time `now`, measured from 1970.
     ///
     /// # Errors
     /// [`Denied`]
@@ -115,7 +115,8 @@ impl Verifier {
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Denied::Malformed);
         let (header, body, signature) = (decode(header)?, decode(body)?, decode(signature)?);
         let header = json::object(&header).ok_or(Denied::Malformed)?;
-        // RFC 7515, section 4.1.11: whoever does not understand one of these must refuse. None is understood.
+        // RFC 7515, section 4.1.11: a recipient that does not understand a critical header must reject the
+        // token. We understand none.
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Denied::Critical);
         }
@@ -158,7 +159,7 @@ impl Policy {
             return Err(Denied::Audience);
         }
         let Claims { sub, jti, iat, info, rights, .. } = claims;
-        // A time that no clock reaches becomes the last one that can be written.
+        // The cast saturates: a time beyond the range becomes the last one that fits.
         let (made, ends) = (iat.unwrap_or_default() as u64, (ends * 1000.0) as u64);
         Ok(Grant { sub, jti, info, made, ends, rights })
     }

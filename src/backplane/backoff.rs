@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Doubling pauses with jitter, so that many nodes do not come back in step.
+/// Doubling pauses with jitter, so that many nodes do not retry in step.
 ///
-/// Only an answer that is of use resets it: a store that takes connections and refuses everything else
-/// must not be asked again at once.
+/// Only a useful answer should reset it: a store that accepts connections but refuses everything else
+/// must not be retried at once.
 #[derive(Debug)]
 pub struct Backoff {
     first: Duration,
@@ -14,34 +14,34 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Begins with `first` and doubles up to `longest`.
+    /// Starts with `first` and doubles up to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, attempts: 0 }
     }
 
-    /// For a connection: a store that returns is found within half a second.
+    /// For connecting: a store that comes back is found within half a second.
     pub(super) fn to_connect() -> Self {
         Self::new(Duration::from_millis(25), Duration::from_millis(500))
     }
 
-    /// For a connection to a store that is not there, which costs nobody much: it is found within a tenth of a second.
+    /// For connecting to a store that is not there, where attempts are cheap: it is found within a tenth of a second.
     pub(super) fn to_find() -> Self {
         Self::new(Duration::from_millis(25), Duration::from_millis(100))
     }
 
-    /// For a request that the store refuses: it is asked again at least once a second.
+    /// For a request that the store refuses: it is retried at least once a second.
     pub fn to_ask_again() -> Self {
         Self::new(Duration::from_millis(100), Duration::from_secs(1))
     }
 
-    /// The next pause.
+    /// Returns the next pause.
     pub fn pause(&mut self) -> Duration {
         let limit = self.first.saturating_mul(1 << self.attempts.min(10)).min(self.longest);
         self.attempts = self.attempts.saturating_add(1);
         limit.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Starts anew after a success.
+    /// Starts over after a success.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -1,4 +1,4 @@
-//! The way to send commands: over one connection, or, in a cluster, over one to each primary.
+//! Sends commands over one connection or, in a cluster, over one connection to each primary.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ enum Way {
 }
 
 impl Client {
-    /// A handle that connects as soon as [`Client::keep_up`] runs.
+    /// Creates a handle that connects as soon as [`Client::keep_up`] runs.
     ///
     /// # Errors
     /// The URL names no store.
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    /// Follows which primary of a cluster owns which slot; None where the store is one server.
+    /// Follows which primary of a cluster owns which slot; None if the store is a single server.
     pub fn topology(&self) -> Option<watch::Receiver<Arc<Topology>>> {
         match &self.way {
             Way::One(_) => None,
@@ -64,7 +64,7 @@ impl Client {
         matches!(self.way, Way::Many(_))
     }
 
-    /// Follows which primaries of a cluster are out of reach; None where the store is one server.
+    /// Follows which primaries of a cluster are out of reach; None if the store is a single server.
     pub fn away(&self) -> Option<watch::Receiver<Away>> {
         match &self.way {
             Way::One(_) => None,
@@ -72,13 +72,13 @@ impl Client {
         }
     }
 
-    /// Whether the primary of a cluster that has this key is out of reach, while others may not be.
+    /// Whether the cluster primary that has this key is out of reach; others may be within reach.
     pub fn is_away(&self, key: &[u8]) -> bool {
         matches!(&self.way, Way::Many(shards) if shards.is_away(key))
     }
 
-    /// In a cluster: tells one connection to the primary that has this key from the next one. Otherwise
-    /// always the same.
+    /// Identifies the current connection to the cluster primary that has this key, so that a new connection
+    /// can be told apart from it. Always the same without a cluster.
     pub fn tenure(&self, key: &[u8]) -> Tenure {
         match &self.way {
             Way::One(_) => Tenure::default(),
@@ -86,7 +86,7 @@ impl Client {
         }
     }
 
-    /// Connects, and connects again whenever a connection breaks. Runs until it is dropped.
+    /// Connects, and reconnects whenever a connection breaks. Runs until it is dropped.
     pub async fn keep_up(self) {
         match self.way {
             Way::One(line) => line.keep_up().await,
@@ -106,8 +106,8 @@ impl Client {
         answer.and_then(convert)
     }
 
-    /// Runs a script by its hash, and loads it where the store does not know it yet. Not in a cluster, where a
-    /// script must not reach for keys of many slots.
+    /// Runs a script by its hash, and loads it if the store does not know it yet. Not in a cluster, where a
+    /// script must not use keys of several slots.
     ///
     /// # Errors
     /// See [`Error`]; after [`Error::Lost`] the script may or may not have been run.

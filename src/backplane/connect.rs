@@ -1,8 +1,8 @@
 //! One connection to the store: how it is made, and what it runs over.
 //!
-//! The client and the subscriber connect in the same way: to the server that is named, or to the
-//! primary that the sentinels name, plain or encrypted. The rule: each attempt has a deadline, and the
-//! store's answer to it is told from its silence.
+//! The client and the subscriber connect in the same way: to the named server or to the primary that
+//! the sentinels name, plain or encrypted. The rule: each attempt has a deadline, and an answer from the
+//! store is told apart from silence.
 
 use std::io;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ use super::sentinel::Votes;
 use super::tls;
 use crate::config::{self, StoreAddress, StoreServer as Server};
 
-/// Between two looks whether the sentinels name another primary.
+/// The time between two checks whether the sentinels name another primary.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Why there is no connection.
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) enum Failure {
     /// Nobody answers.
     Away(String),
-    /// The store answers, and refuses; or we do not trust it.
+    /// The store answers but refuses, or we do not trust it.
     Refused(String),
 }
 
@@ -55,7 +55,7 @@ impl From<io::Error> for Failure {
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         match (Error::of(&error), error.kind()) {
-            // The library keeps what the server said of it to itself.
+            // The library does not pass on the server's own message.
             (_, ErrorKind::AuthenticationFailed) => {
                 Self::Refused("WRONGPASS the user or password for redis.url is not accepted".to_owned())
             }
@@ -63,14 +63,14 @@ impl From<RedisError> for Failure {
                 Self::Refused("NOPROTO it does not speak RESP3; Redis does since version 6".to_owned())
             }
             (answered @ (Error::Refused(_) | Error::Key(_) | Error::Reply(_)), _) => Self::Refused(answered.reason()),
-            // A server that wants our certificate says so only after the handshake.
+            // A server that requires a client certificate says so only after the handshake.
             (Error::Lost(why), _) if why.contains("fatal alert") => Self::Refused(format!("TLS {why}")),
             (away, _) => Self::Away(away.reason()),
         }
     }
 }
 
-/// A user and password that stand in for those of the URL.
+/// A user and password to use in place of those in the URL.
 #[derive(Clone)]
 pub struct Credentials {
     /// The user's name.
@@ -83,12 +83,12 @@ pub struct Credentials {
 #[derive(Clone)]
 pub(super) struct Connector {
     address: Arc<StoreAddress>,
-    /// In the place of the one in the address.
+    /// If set, used in place of the server in the address.
     server: Option<Server>,
     config: Arc<config::Redis>,
-    /// Used in place of the URL's while there are any.
+    /// If set, used in place of the credentials in the URL.
     credentials: watch::Receiver<Option<Credentials>>,
-    /// The store's address as it may be shown.
+    /// The store's address in a form that may be shown.
     pub shown: Arc<str>,
     /// The longest wait for an answer.
     pub response_timeout: Duration,
@@ -107,19 +107,19 @@ impl Connector {
         })
     }
 
-    /// The same, for one server of a cluster.
+    /// Returns the same connector, but for one server of a cluster.
     pub fn to(&self, server: &Server) -> Self {
         let (host, port) = server;
         let shown = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         Self { server: Some(server.clone()), shown: shown.into(), ..self.clone() }
     }
 
-    /// The servers of a cluster that the address names; none for any other store.
+    /// The cluster servers that the address names; empty if the store is not a cluster.
     pub fn seeds(&self) -> &[Server] {
         &self.address.seeds
     }
 
-    /// As whom to connect now, and in what way.
+    /// The user, password and other settings to connect with now.
     fn settings(&self) -> RedisConnectionInfo {
         let settings = self.address.info.redis_settings().clone();
         match self.credentials.borrow().clone() {
@@ -128,14 +128,14 @@ impl Connector {
         }
     }
 
-    /// A connection for commands.
+    /// Makes a connection for commands.
     pub async fn commands(&self) -> Result<Connection, Failure> {
         let timeout = self.response_timeout;
         let config = move || AsyncConnectionConfig::new().set_response_timeout(Some(timeout));
         self.connect(None, &self.settings(), &config).await
     }
 
-    /// A connection for a subscription: `receive` gets what the store pushes, and nothing is read while
+    /// Makes a connection for a subscription. `receive` gets what the store pushes; nothing is read while
     /// `inbox` is full.
     pub async fn subscription(
         &self,
@@ -151,8 +151,8 @@ impl Connector {
         self.connect(Some(inbox), &settings, &config).await
     }
 
-    /// A connection for commands on which `receive` gets what the store pushes beside their replies. Nothing
-    /// holds that back, so it must be bounded in itself.
+    /// Makes a connection for commands on which `receive` gets what the store pushes besides the replies. There is
+    /// no backpressure, so `receive` must bound what it keeps.
     pub async fn commands_and_pushes(
         &self,
         receive: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
@@ -167,18 +167,18 @@ impl Connector {
         self.connect(None, &settings, &config).await
     }
 
-    /// The sentinels' addresses; none where the server is named itself.
+    /// The sentinels' addresses; empty if the address names the server itself.
     fn sentinels(&self) -> &[Server] {
         self.address.sentinels.as_ref().map_or(&[], |sentinels| &sentinels.addresses)
     }
 
-    /// Whether this answer means that the primary is another by now, so that this one is to be left.
+    /// Whether this answer means that another server is the primary by now, so that this one must be left.
     pub fn is_no_primary(&self, answer: &Error) -> bool {
         !self.sentinels().is_empty() && matches!(answer, Error::Refused(why) if why.starts_with("READONLY"))
     }
 
-    /// Waits until the sentinels name another primary than the one of a connection. Never ends where
-    /// there are none.
+    /// Waits until the sentinels name a primary other than `from`. Never returns if `from` is None, which
+    /// means that there are no sentinels.
     pub async fn moved(&self, from: Option<&Server>) -> String {
         let Some(from) = from else { return std::future::pending().await };
         loop {
@@ -190,7 +190,7 @@ impl Connector {
         }
     }
 
-    /// Asks all of them at once.
+    /// Asks all sentinels at once.
     async fn ask_sentinels(&self) -> Votes {
         let mut asking = JoinSet::new();
         for place in 0..self.sentinels().len() {
@@ -257,7 +257,7 @@ impl Connector {
         timeout(limit, attempt).await.unwrap_or_else(|_| Err(Failure::Away(format!("no answer within {limit:?}"))))
     }
 
-    /// A stream to this server, or to the one in the address.
+    /// Opens a stream to `server`, or to the one in the address if None.
     async fn stream(&self, server: Option<&Server>) -> Result<Box<dyn Stream>, Failure> {
         let (host, port) = match (server, self.address.info.addr()) {
             (Some((host, port)), _) => (host, *port),
@@ -275,10 +275,10 @@ impl Connector {
     }
 }
 
-/// A connection that was made. It ends when this is dropped.
+/// An established connection; closed on drop.
 pub(super) struct Connection {
     pub commands: MultiplexedConnection,
-    /// Reads and writes; ends when the connection does.
+    /// The task that reads and writes; ends when the connection does.
     pub driver: JoinHandle<()>,
     /// The server, if sentinels named it.
     pub server: Option<Server>,
@@ -296,12 +296,12 @@ impl Connection {
         Ok(Self { commands, driver: tokio::spawn(driver), server: None })
     }
 
-    /// Sentinels may be wrong, and a primary may have become a replica meanwhile: it is asked itself.
+    /// Asks the server for its role: sentinels may be wrong, and a primary may have become a replica meanwhile.
     async fn check_role(&mut self, (host, port): &Server) -> Result<(), Failure> {
         let role = self.commands.send_packed_command(&redis::cmd("ROLE")).await;
         match role.map(Value::extract_error) {
             Ok(Ok(Value::Array(parts))) if parts.first() == Some(&Value::BulkString(b"master".to_vec())) => Ok(()),
-            // One that does not let us ask shows what it is when something is written.
+            // If we may not ask, the first write will show whether it is a replica.
             Ok(Err(_)) => Ok(()),
             Ok(Ok(_)) => Err(Failure::Refused(format!("READONLY {host}:{port} is named the primary and is a replica"))),
             Err(error) => Err(error.into()),
@@ -315,14 +315,14 @@ impl Drop for Connection {
     }
 }
 
-/// What a connection may run over.
+/// A transport that a connection may run over.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A stream that is read only while the inbox has room.
 struct Gated {
     io: Box<dyn Stream>,
-    /// None: it is always read.
+    /// If None, the stream is always read.
     inbox: Option<Arc<Inbox>>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a command has no result, and whom that concerns: one key, the store, or the connection.
+//! Why a command has no result, and what is affected: one key, the store, or the connection.
 
 use redis::{ErrorKind, RedisError};
 
@@ -11,23 +11,23 @@ pub enum Error {
     /// The connection broke or the deadline passed; the command may have been carried out.
     #[error("the connection to the store was lost: {0}")]
     Lost(String),
-    /// The store as a whole refuses, for now: out of memory, read-only, loading, no permission and
-    /// whatever else it may answer. The connection lives on, and the command may be sent again.
+    /// The store as a whole refuses for now: out of memory, read-only, loading, no permission, or any
+    /// other error. The connection stays up, and the command may be sent again.
     #[error("the store refuses: {0}")]
     Refused(String),
-    /// The command failed over what one key holds. Other keys are not concerned.
+    /// The command failed because of what one key holds. Other keys are not affected.
     #[error("a key does not hold what it should: {0}")]
     Key(String),
-    /// The command was carried out, but its reply is not what such a command answers with, as when a
-    /// key holds bytes that are no text. Other keys are not concerned.
+    /// The command was carried out, but its reply is not of the expected kind, for example because a
+    /// key holds bytes that are not text. Other keys are not affected.
     #[error("the store's reply cannot be read: {0}")]
     Reply(String),
 }
 
-/// What an error that names one key says. Before version 7, Redis wraps what a command of a script
-/// answers into an error of the script's own, so that only the text tells.
+/// Texts of errors that concern one key. Before version 7, Redis wraps the error of a command in a script
+/// into an error of the script itself, so only the text shows what it is about.
 const ABOUT_A_KEY: [&str; 5] = ["WRONGTYPE", "not an integer", "not a valid float", "not a float", "would overflow"];
-/// What Lua says when a script meets data that it cannot work with.
+/// Texts of Lua errors about data that a script cannot work with.
 const ABOUT_DATA: [&str; 3] = ["attempt to ", "bad argument", "malformed number"];
 
 impl Error {
@@ -44,7 +44,7 @@ impl Error {
         }
     }
 
-    /// Tells apart what the store answered and what happened to the connection.
+    /// Tells an error that the store answered from a failure of the connection.
     pub fn of(error: &RedisError) -> Self {
         let text = describe(error);
         match error.kind() {
@@ -62,8 +62,8 @@ fn is_about_a_key(text: &str) -> bool {
         || (of_a_script && ABOUT_DATA.iter().any(|words| text.contains(words)))
 }
 
-/// What the store says in an error that a script got or raised. Before version 7, Redis puts the place in the script
-/// before that.
+/// Returns the store's own words in an error that a script got or raised. Before version 7, Redis puts the position
+/// in the script before them.
 pub fn in_its_own_words(text: &str) -> &str {
     match text.rsplit_once(": -") {
         Some((before, own)) if before.contains("user_script") && own.starts_with(|c: char| c.is_ascii_uppercase()) => {
@@ -73,7 +73,7 @@ pub fn in_its_own_words(text: &str) -> &str {
     }
 }
 
-/// The error in the words of the store, without those of the library.
+/// Describes the error in the store's words, without the library's.
 fn describe(error: &RedisError) -> String {
     match (error.kind(), error.code(), error.detail()) {
         (ErrorKind::Server(_) | ErrorKind::Extension, Some(code), Some(detail)) => {
@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// The error that a line of the store's becomes.
+    /// Returns what an error line from the store becomes.
     fn answered(line: &str) -> Error {
         let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
         Error::of(&Value::extract_error(value).unwrap_err())

@@ -1,6 +1,6 @@
-//! What one subscription knows: which channels are wanted on it, and who hears what arrives.
+//! One subscription: which channels are wanted on it, and who receives what arrives.
 //!
-//! The connection itself, and what it is told, is in `following`.
+//! The connection itself, and the commands sent on it, are in `following`.
 
 use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,24 +16,24 @@ use super::inbox::Inbox;
 use super::wishes::{Ticket, Wishes};
 use crate::metrics::Metrics;
 
-/// How a subscription is as a whole.
+/// The state of a subscription as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FeedState {
     /// The store acknowledges subscriptions.
     Up,
-    /// The connection is gone, and why.
+    /// The connection is gone, for this reason.
     Down(String),
-    /// The store answers, but refuses every subscription, and why.
+    /// The store answers but refuses every subscription, for this reason.
     Refused(String),
 }
 
-/// Who hears what a subscription brings. Nothing here may wait.
+/// Receives what arrives on a subscription. No method may block.
 pub(super) trait Listener: Send + Sync + 'static {
-    /// The subscription as a whole is another than before.
+    /// The state of the subscription as a whole has changed.
     fn state(&self, state: FeedState);
     /// The wish with this ticket is fulfilled.
     fn subscribed(&self, channel: String, ticket: Ticket);
-    /// A message came.
+    /// A message arrived.
     fn message(&self, channel: String, payload: Bytes);
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Feed {
     /// While it is full, the connection is not read.
     inbox: Arc<Inbox>,
     pub listener: Box<dyn Listener>,
-    /// What was said last of the subscription as a whole, so that nothing is said twice.
+    /// The kind of the last reported state, so that no state is reported twice in a row.
     said: Mutex<Option<Discriminant<FeedState>>>,
     pub metrics: Metrics,
 }
@@ -54,7 +54,7 @@ pub(super) struct Feed {
 pub(super) enum Ended {
     /// The other end closed it.
     Closed(String),
-    /// We gave it up.
+    /// We gave up on it.
     GivenUp(String),
 }
 
@@ -64,13 +64,13 @@ impl Feed {
         Self { connector, wishes, changed, inbox, listener, said, metrics }
     }
 
-    /// Wants a channel; [`Listener::subscribed`] with this ticket says that it is live.
+    /// Wants a channel; [`Listener::subscribed`] is called with this ticket once it is live.
     pub fn want(&self, channel: String, ticket: Ticket) {
         self.wishes().want(channel, ticket);
         self.changed.notify_one();
     }
 
-    /// Wants a channel no longer.
+    /// Stops wanting a channel.
     pub fn leave(&self, channel: &str) {
         self.wishes().leave(channel);
         self.changed.notify_one();
@@ -92,7 +92,7 @@ impl Feed {
         Ok(connection)
     }
 
-    /// Tells how the subscription as a whole is, if that is news.
+    /// Reports the state of the subscription as a whole if it has changed.
     pub fn say(&self, state: FeedState) {
         let kind = discriminant(&state);
         let before = self.said.lock().unwrap_or_else(PoisonError::into_inner).replace(kind);
@@ -101,8 +101,8 @@ impl Feed {
         }
     }
 
-    /// Turns a push of the store into what is heard. What is neither a message nor an acknowledgement is
-    /// not ours.
+    /// Passes a push from the store on to the listener. Pushes that are neither messages nor acknowledgements
+    /// are ignored.
     fn receive(&self, push: PushInfo) {
         let mut data = push.data.into_iter();
         let channel = match data.next() {
@@ -110,7 +110,7 @@ impl Feed {
             Some(Value::SimpleString(name)) => Some(name),
             _ => None,
         };
-        // Only names that we subscribed to come back, and ours are UTF-8.
+        // Only names that we subscribed to come back, and all of ours are UTF-8.
         let Some(channel) = channel else { return };
         match push.kind {
             PushKind::Subscribe => {
@@ -133,9 +133,9 @@ impl Feed {
         }
     }
 
-    /// Waits for an answer, also for one that is an error. It comes behind the messages that were
-    /// published before it, and not at all while the fan-out is behind and nothing is read: as long as
-    /// messages come, or cannot, the deadline starts anew.
+    /// Waits for an answer, which may be an error. The answer comes after all messages that were published
+    /// before it, and it cannot come while the fan-out lags and nothing is read. So the deadline starts over
+    /// as long as messages arrive or cannot be read.
     pub async fn patiently<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Result<Result<T, Error>, Ended> {
         let mut answer = std::pin::pin!(answer);
         loop {

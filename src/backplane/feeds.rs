@@ -1,7 +1,7 @@
-//! The subscriptions of a cluster: a feed for each primary, each with the channels whose slots it owns.
+//! The subscriptions of a cluster: one feed for each primary, with the channels whose slots it owns.
 //!
-//! All feeds fill one queue, and none is read while that is full. The rule: what is decided about a channel
-//! and what is told of it happen under one lock, so that what comes from two feeds is told in one order.
+//! All feeds fill one queue, and none is read while the queue is full. The rule: each decision about a channel
+//! is made and announced under one lock, so that events from two feeds are announced in one order.
 
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
@@ -24,7 +24,7 @@ use super::wishes::Ticket;
 use crate::config::StoreServer as Server;
 use crate::metrics::Metrics;
 
-/// How long a feed that is of no use any more may live on.
+/// How long a feed that is no longer needed may live on.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// See the module.
@@ -43,11 +43,11 @@ struct State {
     feeds: HashMap<FeedId, Running>,
     by_server: HashMap<Server, FeedId>,
     last: FeedId,
-    /// What was said last of all of them.
+    /// The kind of the last state that was reported for all feeds together.
     said: Option<Discriminant<Event>>,
 }
 
-/// A feed and the task that keeps it up, which ends with this.
+/// A feed and the task that keeps it up; the task ends on drop.
 struct Running {
     server: Server,
     feed: Arc<Feed>,
@@ -75,7 +75,7 @@ impl Feeds {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wants a channel, at whoever owns its slot.
+    /// Wants a channel, on the feed of its slot's owner.
     pub fn want(&self, channel: String) -> Ticket {
         let mut state = self.lock();
         let slot = slot(channel.as_bytes());
@@ -85,7 +85,7 @@ impl Feeds {
         ticket
     }
 
-    /// Wants it no longer.
+    /// Stops wanting a channel.
     pub fn leave(&self, channel: &str) {
         let mut state = self.lock();
         let orders = state.places.leave(channel);
@@ -129,7 +129,7 @@ impl Feeds {
         state.tell(orders);
     }
 
-    /// Ends the feeds of servers that own nothing and from which nothing is heard any more.
+    /// Ends the feeds of servers that own no slot and that no channel uses any more.
     fn end_idle(&self) {
         let mut state = self.lock();
         let State { places, topology, feeds, .. } = &*state;
@@ -145,7 +145,7 @@ impl Feeds {
         }
     }
 
-    /// Says how the feeds are as a whole: up, while one is.
+    /// Reports the state of the feeds as a whole: up while any of them is up.
     fn say_how_it_is(&self, state: &mut State) {
         let best = state.feeds.values().filter_map(|running| running.state.as_ref()).max_by_key(|state| match state {
             FeedState::Up => 2,
@@ -187,7 +187,7 @@ impl State {
     }
 }
 
-/// What one feed tells.
+/// Receives what arrives on one feed.
 struct Ear {
     id: FeedId,
     hub: Weak<Feeds>,

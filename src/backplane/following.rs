@@ -1,7 +1,7 @@
-//! One connection for a subscription: made, told what is wanted, and made again.
+//! Keeps one subscription connection up: connects, subscribes to the wanted channels, and reconnects.
 //!
-//! After every reconnect, all wanted channels are subscribed anew. If the store cuts a connection that is
-//! not read for long, that is logged as an error; what follows is the same as with any lost subscription.
+//! After every reconnect, all wanted channels are subscribed again. If the store cuts off a connection because it
+//! was not read for too long, an error is logged; otherwise it is handled like any other lost subscription.
 
 use std::mem;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use super::feed::{Ended, Feed, FeedState};
 use super::peer::Process;
 use crate::log::Throttle;
 
-/// Channels in one SUBSCRIBE.
+/// The most channels in one SUBSCRIBE or UNSUBSCRIBE.
 const BATCH: usize = 512;
-/// Between two checks that the connection is alive: a stall is to be noticed within the response timeout and a second.
+/// The time between two liveness checks: a stall must be noticed within the response timeout plus one second.
 const CHECK: Duration = Duration::from_millis(500);
-/// How long a connection has to last before the next one may be tried at once.
+/// How long a connection must last to reset the backoff.
 const STABLE: Duration = Duration::from_secs(1);
 
-/// Connects, follows what is wanted, and connects again. Runs until it is dropped.
+/// Keeps the connection up and its subscriptions in line with the wanted channels. Runs until it is dropped.
 pub(super) async fn keep_up(feed: Arc<Feed>) {
     let mut backoff = Backoff::to_connect();
-    // The process that closed the last connection.
+    // The store process that closed the last connection.
     let mut closed_by: Option<Process> = None;
     loop {
         let state = match feed.connect().await {
@@ -36,7 +36,7 @@ pub(super) async fn keep_up(feed: Arc<Feed>) {
                 let mut process = None;
                 let ended = Following::new(&feed, connection).follow(closed_by.take(), &mut process).await;
                 feed.metrics.store_lost.inc();
-                // One that is closed at once is no success, whatever was said on it.
+                // A connection that is closed at once does not count as a success, whatever was exchanged on it.
                 if start.elapsed() >= STABLE {
                     backoff.reset();
                 }
@@ -49,7 +49,7 @@ pub(super) async fn keep_up(feed: Arc<Feed>) {
                 })
             }
             Err(failure) => {
-                // A store that is gone had its own reasons.
+                // We cannot reconnect, so the store did more than cut off a slow subscriber.
                 closed_by = None;
                 match failure {
                     Failure::Away(why) => FeedState::Down(why),
@@ -63,15 +63,15 @@ pub(super) async fn keep_up(feed: Arc<Feed>) {
     }
 }
 
-/// One connection, and what it is told.
+/// A connection and the state of its subscriptions.
 struct Following<'a> {
     feed: &'a Feed,
     connection: Connection,
-    /// The store closed the connection before this one and ran on. Why shows when it is asked to subscribe again.
+    /// The store closed the previous connection but kept running. The next SUBSCRIBE shows why.
     cut: bool,
-    /// The store refuses subscriptions for a reason of its own.
+    /// The store refuses subscriptions as such, not just those to certain channels.
     refused: bool,
-    /// When what was refused or denied is tried again.
+    /// When to retry what was refused or denied.
     again: Option<Instant>,
     backoff: Backoff,
 }
@@ -81,7 +81,7 @@ impl<'a> Following<'a> {
         Self { feed, connection, cut: false, refused: false, again: None, backoff: Backoff::to_ask_again() }
     }
 
-    /// Tells the connection what changed until it ends. `process` becomes the one that it is with.
+    /// Sends changes to the store until the connection ends. Sets `process` to the store process at the other end.
     async fn follow(mut self, closed_by: Option<Process>, process: &mut Option<Process>) -> Ended {
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,7 +105,7 @@ impl<'a> Following<'a> {
     }
 
     async fn step(&mut self, check: &mut Interval) -> Result<(), Ended> {
-        // While the store refuses everything, what is new waits with the rest.
+        // While the store refuses everything, new changes wait for the retry as well.
         if !self.refused || self.again.is_none() {
             self.tell().await?;
         }
@@ -124,18 +124,18 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
-    /// Sees that the store answers on this connection. What it answers does not matter.
+    /// Checks that the store answers on this connection; any answer will do.
     async fn check(&mut self) -> Result<(), Ended> {
         let ping = redis::cmd("PING");
         let answer = self.feed.patiently(self.connection.commands.send_packed_command(&ping)).await?;
-        // With nothing to subscribe to, an answer is as much as can be had.
+        // If there is nothing to subscribe to, this answer is the only sign that the store is up.
         if answer.is_ok() && !self.refused && self.feed.wishes().denied() == 0 {
             self.feed.say(FeedState::Up);
         }
         Ok(())
     }
 
-    /// Which process of the store this is; None where it does not tell.
+    /// Returns the store process at the other end; None if the store does not report it.
     async fn ask_who_it_is(&mut self) -> Result<Option<Process>, Ended> {
         let info = redis::cmd("INFO");
         let answer = self.feed.patiently(self.connection.commands.send_packed_command(&info)).await?;
@@ -157,7 +157,7 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// Tells the store everything that changed, in bounded steps, or as far as it takes it.
+    /// Sends all changes to the store in bounded batches; stops early if the store refuses one.
     async fn tell(&mut self) -> Result<(), Ended> {
         loop {
             let changes = self.feed.wishes().next(BATCH);
@@ -183,7 +183,7 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// Subscribes to these. Where the store allows only some of them, the others are found by halving.
+    /// Subscribes to these channels. If the store allows only some of them, finds the denied ones by bisection.
     async fn subscribe(&mut self, channels: Vec<String>) -> Result<(), Ended> {
         let (mut parts, mut denied) = (vec![channels], Vec::new());
         while let Some(mut part) = parts.pop() {
@@ -202,7 +202,7 @@ impl<'a> Following<'a> {
                 return Ok(());
             }
             if part.len() == 1 {
-                // A right that was taken is why the connection before this one was closed.
+                // The previous connection was closed because a permission was revoked, not because it was slow.
                 self.cut = false;
                 part.iter().for_each(|channel| self.deny(channel));
                 denied.extend(part.pop().map(|channel| (channel, error)));
@@ -212,7 +212,7 @@ impl<'a> Following<'a> {
             }
         }
         if self.feed.wishes().all_are_denied() {
-            // With not one channel that is allowed, it is the store that refuses.
+            // If no channel is allowed at all, report that the store as a whole refuses.
             let why = "NOPERM it lets this server subscribe to none of its channels";
             self.feed.say(FeedState::Refused(why.to_owned()));
         } else if let Some((channel, error)) = denied.first() {
@@ -221,7 +221,7 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
-    /// Whether what was denied is allowed by now is seen by one channel; then all are tried.
+    /// Retries one denied channel to see whether permissions have changed; if it is allowed now, retries all.
     async fn try_a_denied_one(&mut self) -> Result<(), Ended> {
         let Some(channel) = self.feed.wishes().retry_one() else { return Ok(()) };
         self.tell().await?;
@@ -238,7 +238,7 @@ impl<'a> Following<'a> {
         self.ask_again();
     }
 
-    /// The store takes no subscription for now. If none is live, nothing arrives.
+    /// Notes that the store refuses subscriptions for now. If none is live, reports it, since nothing will arrive.
     fn refuse(&mut self, error: Error) {
         self.feed.metrics.refused.inc();
         self.refused = true;
@@ -268,7 +268,7 @@ fn log_denied(channel: &str, error: &Error) {
     }
 }
 
-/// Whether it is some of the channels that the store does not allow, and not the command.
+/// Whether the store denies some of the channels rather than the command itself.
 fn is_of_a_channel(error: &Error) -> bool {
     let text = error.reason();
     text.contains("NOPERM") && text.contains("channel") && !text.contains(" command")

@@ -1,6 +1,6 @@
 //! The queue between the subscription's connection and the fan-out.
 //!
-//! In: what the connection reads. Out: events, in their order, all that are there at once. It knows
+//! In: what the connection reads. Out: events in order, always all that are waiting. It knows
 //! nothing of channels. The rule: while the queue is full, the connection is not read.
 
 use std::collections::VecDeque;
@@ -13,18 +13,18 @@ use tokio::sync::Notify;
 
 use super::wishes::Ticket;
 
-/// Bytes of payload that may wait for the fan-out before the connection is no longer read.
+/// The payload bytes that may wait for the fan-out before reading from the connection stops.
 const QUEUE_BYTES: usize = 4 << 20;
-/// Events that may wait, counted beside the bytes.
+/// The number of events that may wait before reading stops, whatever their size.
 const QUEUE_EVENTS: usize = 16_384;
-/// What arrives, in the order in which it arrived.
+/// Something that arrived on the subscription.
 #[derive(Debug)]
 pub enum Event {
-    /// The store acknowledges subscriptions; every wanted channel is or will be subscribed anew.
+    /// The store acknowledges subscriptions; every wanted channel is or will be subscribed again.
     Up,
-    /// The connection is gone, and why. Messages may be missed until a channel is subscribed again.
+    /// The connection is gone, for this reason. Messages may be missed until a channel is subscribed again.
     Down(String),
-    /// The store answers, but refuses every subscription, and why. Nothing arrives either.
+    /// The store answers but refuses every subscription, for this reason. No messages arrive.
     Refused(String),
     /// The store acknowledged a subscription: what is published from now on will arrive.
     Subscribed {
@@ -33,23 +33,23 @@ pub enum Event {
         /// Which wish for the channel this answers.
         ticket: Ticket,
     },
-    /// In a cluster: the shard of these channels is gone, and why. Messages may be missed until each is
-    /// subscribed again. The others are not concerned.
+    /// In a cluster: the shard of these channels is gone. Messages on each may be missed until it is
+    /// subscribed again. Other channels are not affected.
     Away {
         /// The channels' names in the store.
         channels: Vec<String>,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// In a cluster: the channel's slot has moved, and the new shard acknowledged the subscription. A message that
-    /// was under way may be missing, or come twice.
+    /// In a cluster: the channel's slot has moved, and the new shard acknowledged the subscription. A message in
+    /// flight may be missing or arrive twice.
     Moved {
         /// The channel's name in the store.
         channel: String,
         /// Which wish for the channel this answers.
         ticket: Ticket,
     },
-    /// A message. The name is the store's, with the prefix.
+    /// A message. The channel's name includes the prefix.
     Message {
         /// The channel's name in the store.
         channel: String,
@@ -69,7 +69,7 @@ pub struct Inbox {
 struct Queue {
     events: VecDeque<Event>,
     bytes: usize,
-    /// How many events came in all.
+    /// How many events have arrived in total.
     came: u64,
     reader: Option<Waker>,
 }
@@ -85,12 +85,12 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many events came in all.
+    /// How many events have arrived in total.
     pub(super) fn came(&self) -> u64 {
         self.lock().came
     }
 
-    /// Whether more came since there were `came`, or could not for want of room.
+    /// Whether more than `came` events have arrived in total, or none can arrive because the queue is full.
     pub(super) fn goes_on(&self, came: u64) -> bool {
         let queue = self.lock();
         queue.came != came || queue.full()
@@ -107,7 +107,7 @@ impl Inbox {
         self.filled.notify_one();
     }
 
-    /// Waits until there is something, and takes all of it. Cancel safe.
+    /// Waits for events and takes all of them. Cancel safe.
     pub async fn take(&self) -> VecDeque<Event> {
         loop {
             let events = self.take_now();

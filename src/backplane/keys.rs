@@ -1,16 +1,16 @@
 //! Every key and channel name that this program uses in the store.
 //!
-//! `v1` is the version of the key layout; a later layout takes another number and can stand beside
-//! this one. The braces put the keys of a channel into one Cluster slot.
+//! `v1` is the version of the key layout; a later layout takes another number and can exist beside
+//! this one. The braces put all keys of a channel into one Redis Cluster slot.
 
 use std::sync::Arc;
 
-/// What a key of ours says by its name.
+/// What the name of one of our keys stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Key<'a> {
-    /// The list of the node with this id.
+    /// The set of the channels of the node with this id.
     Node(&'a [u8]),
-    /// One of the keys beside this channel's total.
+    /// One of the keys kept alongside this channel's total.
     OfChannel(&'a str),
 }
 
@@ -29,7 +29,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The names under `prefix`, which goes before every key and every channel name.
+    /// Creates the names under `prefix`, which precedes every key and every channel name.
     pub fn new(prefix: &str) -> Self {
         Self { prefix: prefix.into() }
     }
@@ -39,38 +39,38 @@ impl Keys {
         format!("{}{channel}", self.prefix)
     }
 
-    /// Hash: node id to the number that this node has on the channel.
+    /// Hash: node id to the node's count on the channel.
     pub fn tally(&self, channel: &str) -> String {
         format!("{0}headcount:v1:{{{0}{channel}}}:tally", self.prefix)
     }
 
-    /// How much of the total is ours: the sum of the tally when the total was last changed.
+    /// The part of the total that headcount itself added: the sum of the tally when the total was last changed.
     pub fn own(&self, channel: &str) -> String {
         format!("{0}headcount:v1:{{{0}{channel}}}:own", self.prefix)
     }
 
-    /// Hash: visitor to the numbers of the nodes that have them.
+    /// Hash: visitor to the numbers of the nodes where this visitor is present.
     pub fn people(&self, channel: &str) -> String {
         format!("{0}headcount:v1:{{{0}{channel}}}:people", self.prefix)
     }
 
-    /// Hash: number to the node whose it is.
+    /// Hash: number of a node, as in `people`, to the node that has it.
     pub fn owner(&self, channel: &str) -> String {
         format!("{0}headcount:v1:{{{0}{channel}}}:owner", self.prefix)
     }
 
-    /// Hash: visitor to what others are told of it. Also the channel on which its changes are published.
+    /// Hash: visitor to what others are told about this visitor. Changes are published on a channel of the same name.
     pub fn members(&self, channel: &str) -> String {
         format!("{0}headcount:v1:{{{0}{channel}}}:members", self.prefix)
     }
 
-    /// The channel whose changes of members are published under this name.
+    /// Returns the channel whose member changes are published under this name.
     pub fn of_members<'a>(&self, name: &'a str) -> Option<&'a str> {
         let name = name.strip_prefix(&*self.prefix)?.strip_prefix("headcount:v1:{")?.strip_suffix("}:members")?;
         self.channel(name)
     }
 
-    /// In a cluster, sorted set: id whose share was withdrawn for good, to when that was.
+    /// Sorted set, only in a cluster: id whose share was withdrawn for good, to the time when it was.
     pub fn dead(&self, channel: &str) -> String {
         format!("{0}headcount:v1:{{{0}{channel}}}:dead", self.prefix)
     }
@@ -85,7 +85,7 @@ impl Keys {
         [self.prefix.as_bytes(), b"headcount:v1:node:", id].concat()
     }
 
-    /// What `SCAN` finds all of them with.
+    /// The pattern with which `SCAN` finds all of these keys.
     pub fn pattern(&self) -> String {
         let mut pattern = String::new();
         for letter in self.prefix.chars() {
@@ -97,30 +97,30 @@ impl Keys {
         pattern + "headcount:v1:*"
     }
 
-    /// What a key's name says, if it is one of a node or of a channel.
+    /// Parses a key's name, if it is the name of a node's or a channel's key.
     pub fn parse<'a>(&self, name: &'a [u8]) -> Option<Key<'a>> {
         let rest = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"headcount:v1:")?;
         if let Some(id) = rest.strip_prefix(b"node:") {
             return Some(Key::Node(id));
         }
-        // A channel's name may have braces itself.
+        // A channel's name may itself contain braces.
         let inside = rest.strip_prefix(b"{")?;
         let end = inside.windows(2).rposition(|two| two == b"}:")?;
         self.channel(std::str::from_utf8(&inside[..end]).ok()?).map(Key::OfChannel)
     }
 
-    /// Sorted set: `sub:…` or `jti:…` to until when such tokens are revoked, in milliseconds since 1970. What
-    /// is added is published under the same name.
+    /// Sorted set: `sub:…` or `jti:…` to the time until which such tokens are revoked, in milliseconds since 1970.
+    /// Additions are published under the same name.
     pub fn revoked(&self) -> String {
         format!("{}headcount:v1:revoked", self.prefix)
     }
 
-    /// What all keys begin with that are this program's own.
+    /// The prefix of all keys that are this program's own.
     pub fn own_prefix(&self) -> String {
         format!("{}headcount:", self.prefix)
     }
 
-    /// The channel that a name in the store stands for.
+    /// Returns the channel that a name in the store stands for.
     pub fn channel<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(&*self.prefix)
     }

@@ -1,8 +1,8 @@
 //! One multiplexed connection to one server, for commands and scripts, kept up by a task.
 //!
-//! Every call has a deadline. A call that is not answered in time ends the connection for all: its
-//! late answer must not be taken for another's, and a store that stalls is a store that is away. An
-//! answer of any kind, also an error, leaves it up.
+//! Every call has a deadline. A call that is not answered in time ends the connection for all callers: its
+//! late answer must not be taken for another's, and a store that stalls is as good as gone. Any other
+//! answer, even an error, leaves the connection up, unless it shows that the primary has changed.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,19 +20,19 @@ use super::error::Error;
 use super::peer::{Peer, eviction, too_old};
 use crate::metrics::Metrics;
 
-/// Between two checks that a connection is alive on which nothing else was answered.
+/// The time between two liveness checks of a connection on which nothing else was answered.
 const CHECK: Duration = Duration::from_millis(400);
-/// How long a connection has to last before the next one may be tried at once.
+/// How long a connection must last to reset the backoff.
 const STABLE: Duration = Duration::from_secs(1);
 
 /// Whether the store answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// Not connected, and why; empty before the first attempt has ended.
+    /// Not connected, for this reason, which is empty until the first attempt has ended.
     Down(String),
-    /// The store answers, but refuses the connection; why.
+    /// The store answers but refuses the connection, for this reason.
     Refused(String),
-    /// Connected, and to whom.
+    /// Connected, to this peer.
     Up(Peer),
 }
 
@@ -46,26 +46,26 @@ struct Shared {
     connector: Connector,
     current: Mutex<Current>,
     link: watch::Sender<Link>,
-    /// Rung by a call that found the connection broken.
+    /// Notified by a call that found the connection broken.
     broken: Notify,
     changed: Arc<Notify>,
     metrics: Metrics,
 }
 
-/// The connection in use, and how it was so far.
+/// The connection in use, and what it has answered so far.
 #[derive(Default)]
 struct Current {
     connection: Option<Connection>,
-    /// Which connection it is: a call that fails ends only the one that it used.
+    /// Identifies the connection: a call that fails ends only the one that it used.
     epoch: u64,
-    /// It gave an answer that was of use to somebody.
+    /// Whether it has given an answer of any use.
     useful: bool,
-    /// It gave any answer since the last check.
+    /// Whether it has given any answer since the last check.
     heard: bool,
 }
 
 impl Line {
-    /// A handle that connects as soon as [`Line::keep_up`] runs. `changed` is rung whenever its state changes.
+    /// Creates a handle that connects as soon as [`Line::keep_up`] runs. `changed` is notified when its state changes.
     pub fn new(connector: Connector, metrics: Metrics, changed: Arc<Notify>) -> Self {
         let shared = Shared {
             connector,
@@ -83,7 +83,7 @@ impl Line {
         self.shared.link.subscribe()
     }
 
-    /// Connects, and connects again whenever the connection breaks. Runs until it is dropped.
+    /// Connects, and reconnects whenever the connection breaks. Runs until it is dropped.
     pub async fn keep_up(self) {
         let shared = &*self.shared;
         let mut backoff = Backoff::to_connect();
@@ -93,7 +93,7 @@ impl Line {
                 Ok(connection) => {
                     let (server, start) = (connection.server.clone(), Instant::now());
                     let epoch = shared.begin(connection);
-                    // One that does not let us ask may still let us count.
+                    // A store that denies us INFO may still let us count.
                     match self.ask::<String>(redis::cmd("INFO").arg("everything")).await {
                         Ok(info) => {
                             warn_of_store(&info, &mut warned);
@@ -109,7 +109,7 @@ impl Line {
                             why = shared.connector.moved(server.as_ref()) => shared.give_up(epoch, Link::Down(why)),
                         }
                     }
-                    // One that breaks at once is no success, whatever was answered on it.
+                    // A connection that breaks at once does not count as a success, whatever was answered on it.
                     if shared.was_useful() && start.elapsed() >= STABLE {
                         backoff.reset();
                     }
@@ -131,7 +131,7 @@ impl Line {
         answer
     }
 
-    /// Runs a script by its hash, and loads it where the store does not know it yet.
+    /// Runs a script by its hash, and loads it if the store does not know it yet.
     ///
     /// # Errors
     /// As [`Line::command`].
@@ -143,7 +143,7 @@ impl Line {
         answer
     }
 
-    /// Sends one command whose key this server does not own yet, but may have already.
+    /// Sends one command for a key that this server may have already, although it does not own the slot yet.
     ///
     /// # Errors
     /// As [`Line::command`].
@@ -157,19 +157,19 @@ impl Line {
         answer
     }
 
-    /// Waits until the first attempt to connect has ended, for so long at most.
+    /// Waits until the first attempt to connect has ended, for `limit` at most.
     pub async fn tried(&self, limit: Duration) {
         let mut link = self.link();
         let tried = link.wait_for(|link| !matches!(link, Link::Down(why) if why.is_empty()));
         let _ = timeout(limit, tried).await;
     }
 
-    /// How many connections there were, with the present one.
+    /// The number of connections so far, including the current one.
     pub fn epoch(&self) -> u64 {
         self.shared.lock().epoch
     }
 
-    /// Sees that the connection answers, until it does not. Where little is sent, a stall would go unnoticed.
+    /// Checks that the connection answers, and returns when it does not. Otherwise a stall might go unnoticed.
     async fn check(&self) {
         loop {
             sleep(CHECK).await;
@@ -219,7 +219,7 @@ impl Shared {
         self.lock().useful
     }
 
-    /// Tells an answer from a broken connection, and has the latter replaced once.
+    /// Tells an answer from a broken connection, and has a broken connection replaced, once.
     fn judge(&self, epoch: u64, answer: Result<RedisResult<Value>, Elapsed>) -> Result<Value, Error> {
         let why = match answer.map(|answer| answer.map_err(|error| Error::of(&error))) {
             Ok(Ok(value)) => {
@@ -250,13 +250,13 @@ impl Shared {
         }
     }
 
-    /// Whether this connection is in use still.
+    /// Whether this connection is still in use.
     fn has(&self, epoch: u64) -> bool {
         let current = self.lock();
         current.epoch == epoch && current.connection.is_some()
     }
 
-    /// The connection is ready for use, unless another call has found it broken by now.
+    /// Reports the connection as up, unless another call has found it broken by now.
     fn went_up(&self, epoch: u64, peer: Peer) {
         let current = self.lock();
         if current.epoch == epoch && current.connection.is_some() {
@@ -275,7 +275,7 @@ impl Shared {
     }
 }
 
-/// An operator should hear of a store that is too old or may evict a count, but once for each.
+/// Warns the operator about a store that is too old or may evict a count, once for each problem.
 fn warn_of_store(info: &str, warned: &mut String) {
     let (old, policy) = (too_old(info), eviction(info).unwrap_or_default());
     let problem = old.as_deref().unwrap_or(policy);
@@ -291,8 +291,8 @@ fn warn_of_store(info: &str, warned: &mut String) {
     problem.clone_into(warned);
 }
 
-/// The reply as what was asked for. One that is something else arrived all the same: it is no reason to
-/// give up the connection that everybody shares.
+/// Converts a reply to the expected type. A reply of another type is no reason to give up the connection,
+/// which all callers share.
 pub(super) fn convert<T: FromRedisValue>(value: Value) -> Result<T, Error> {
     T::from_redis_value(value).map_err(|error| Error::Reply(error.to_string()))
 }

@@ -1,16 +1,16 @@
-//! What the store says of itself, in its answer to INFO.
+//! What the store reports about itself in its answer to INFO.
 
-/// What the store says of itself.
+/// What the store reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Its kind and version, such as "redis 7.0.15", as far as it tells.
+    /// Its kind and version, such as "redis 7.0.15", as far as it reports them.
     pub name: String,
-    /// Whether it is an embedded store of ours; None if it does not tell.
+    /// Whether it is headcount's embedded store; None if unknown.
     pub ours: Option<bool>,
 }
 
 impl Peer {
-    /// One that does not tell.
+    /// A peer that reports nothing about itself.
     pub(super) fn unknown() -> Self {
         Self { name: "a store".to_owned(), ours: None }
     }
@@ -27,8 +27,8 @@ impl Peer {
     }
 }
 
-/// Which process of a store a subscription is with, and how many clients it has cut off for what waited
-/// for them, as far as it tells.
+/// The store process at the other end of a subscription, and how many clients it has cut off for exceeding
+/// their output buffer limit, if it reports that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Process {
     run_id: String,
@@ -36,15 +36,15 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// None where the store does not tell.
+    /// Reads an answer to INFO; None if it does not identify the process.
     pub fn read(info: &str) -> Option<Self> {
         let run_id = field(info, "run_id").filter(|id| !id.is_empty())?.to_owned();
         let cuts = field(info, "client_output_buffer_limit_disconnections").and_then(|number| number.parse().ok());
         Some(Self { run_id, cuts })
     }
 
-    /// Whether a subscription that ended at `before` and was made again at `now` was cut off by a store
-    /// that went on running. Older versions do not count the cuts; with them, whoever runs on did it.
+    /// Whether a subscription that ended with `before` and was resumed with `now` was cut off by a store that
+    /// kept running. Older versions do not count the cuts; for them, it is enough that the process is the same.
     pub fn cut_off(before: Option<&Self>, now: Option<&Self>) -> bool {
         match (before, now) {
             (Some(before), Some(now)) if before.run_id == now.run_id => match (before.cuts, now.cuts) {
@@ -56,10 +56,10 @@ impl Process {
     }
 }
 
-/// The oldest Redis that has all that is used here: ZMSCORE, the newest command, is of 6.2.
+/// The oldest Redis that is supported: ZMSCORE, the newest command in use, came with 6.2.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// What to do about a store that is too old; None if it is not, or does not tell. All others began later than that.
+/// Returns what to do about a store that is too old, if it is. Only Redis can be: other stores began later.
 pub(super) fn too_old(info: &str) -> Option<String> {
     let version = field(info, "redis_version")?;
     let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
@@ -69,12 +69,12 @@ pub(super) fn too_old(info: &str) -> Option<String> {
         .then(|| format!("it is Redis {version}, and headcount needs {least}.{of_it} or newer, or Valkey: upgrade it"))
 }
 
-/// A field of an answer to INFO.
+/// Returns a field of an answer to INFO.
 pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// The policy by which a store may evict keys, and with them a count; None if it never does.
+/// Returns the policy by which the store may evict keys, and thus counts; None if it never evicts.
 pub(super) fn eviction(info: &str) -> Option<&str> {
     let limit = field(info, "maxmemory").unwrap_or("0");
     let policy = field(info, "maxmemory_policy").unwrap_or("noeviction");

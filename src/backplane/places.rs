@@ -1,32 +1,32 @@
-//! On which feed each channel of a cluster is subscribed, and where it goes when its slot moves. Pure: feeds
-//! are numbers here, acknowledgements come in, and what is to be told to the feeds goes out.
+//! Tracks on which feed each channel of a cluster is subscribed, and where it goes when its slot moves. No I/O:
+//! feeds are just numbers here; acknowledgements go in, and orders for the feeds come out.
 //!
-//! A channel that moves is wanted at the new feed while it stays at the old one. What the old one brings is
-//! heard until the new one has acknowledged, and not after; so no message is heard twice for
-//! long, and nothing is lost but what was under way, which is told.
+//! A channel that moves is wanted on the new feed while it stays on the old one. Messages from the old feed are
+//! delivered until the new one has acknowledged, and not after that. So duplicates are brief, only messages in
+//! flight can be lost, and the move is reported.
 
 use std::collections::HashMap;
 
 use super::wishes::Ticket;
 
-/// The number of a feed. No two feeds ever have the same.
+/// Identifies a feed. Never reused.
 pub(super) type FeedId = u64;
 
-/// What is to be told to a feed.
+/// An instruction to a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Want this channel, with this ticket of the feed's.
+    /// Want this channel; the ticket identifies the wish on that feed.
     Want(FeedId, String, Ticket),
-    /// Want it no longer.
+    /// Stop wanting this channel.
     Leave(FeedId, String),
 }
 
-/// A wish that is fulfilled.
+/// A fulfilled wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fulfilled {
     /// The wish.
     pub ticket: Ticket,
-    /// It was fulfilled at another feed until now.
+    /// Whether the channel was live on another feed until now.
     pub moved: bool,
 }
 
@@ -41,11 +41,11 @@ pub(super) struct Places {
 struct Place {
     ticket: Ticket,
     slot: u16,
-    /// Where it is heard, and the wish there; None before the first acknowledgement.
+    /// The feed that delivers the channel, and the wish there; None before the first acknowledgement.
     at: Option<(FeedId, Ticket)>,
-    /// It is acknowledged there, on the connection that the feed has.
+    /// Whether it is acknowledged on that feed's current connection.
     live: bool,
-    /// Where it is wanted instead.
+    /// The feed that takes over once it acknowledges, and the wish there.
     next: Option<(FeedId, Ticket)>,
 }
 
@@ -55,7 +55,7 @@ impl Places {
         self.tickets
     }
 
-    /// Wants a channel, whose slot has this feed, if any.
+    /// Wants a channel. `feed` is the feed of its slot, if there is one.
     pub fn want(&mut self, name: String, slot: u16, feed: Option<FeedId>) -> (Ticket, Vec<Order>) {
         let mut orders = self.leave(&name);
         let ticket = self.ticket();
@@ -65,13 +65,13 @@ impl Places {
         (ticket, orders)
     }
 
-    /// Wants it no longer.
+    /// Stops wanting a channel.
     pub fn leave(&mut self, name: &str) -> Vec<Order> {
         let Some(place) = self.channels.remove(name) else { return Vec::new() };
         [place.at, place.next].into_iter().flatten().map(|(feed, _)| Order::Leave(feed, name.to_owned())).collect()
     }
 
-    /// Slots may have other feeds by now.
+    /// Moves the channels whose slots have another feed by now.
     pub fn follow(&mut self, feed_of: impl Fn(u16) -> Option<FeedId>) -> Vec<Order> {
         let mut orders = Vec::new();
         for (name, place) in &mut self.channels {
@@ -93,7 +93,7 @@ impl Places {
         orders
     }
 
-    /// A feed says that its wish with this ticket is fulfilled.
+    /// Handles a feed's report that its wish with this ticket is fulfilled.
     pub fn acknowledged(&mut self, feed: FeedId, name: &str, ticket: Ticket) -> Option<(Fulfilled, Vec<Order>)> {
         let place = self.channels.get_mut(name)?;
         let mut orders = Vec::new();
@@ -110,12 +110,12 @@ impl Places {
         Some((Fulfilled { ticket: place.ticket, moved }, orders))
     }
 
-    /// Whether what this feed brings on a channel is to be heard.
+    /// Whether messages from this feed on a channel should be delivered.
     pub fn hears(&self, feed: FeedId, name: &str) -> bool {
         self.channels.get(name).is_some_and(|place| place.live && place.at.is_some_and(|(at, _)| at == feed))
     }
 
-    /// The connection of a feed is gone. Which channels were heard there.
+    /// Notes that a feed lost its connection. Returns the channels that were live on it.
     pub fn lost(&mut self, feed: FeedId) -> Vec<String> {
         let here = |place: &Place| place.at.is_some_and(|(at, _)| at == feed);
         let heard = self.channels.iter_mut().filter(|(_, place)| here(place) && place.live);
@@ -127,7 +127,7 @@ impl Places {
             .collect()
     }
 
-    /// Whether a channel is or shall be at this feed.
+    /// Whether any channel is on this feed or is moving to it.
     pub fn uses(&self, feed: FeedId) -> bool {
         let here = |place: &Place| [place.at, place.next].into_iter().flatten().any(|(used, _)| used == feed);
         self.channels.values().any(here)
@@ -192,14 +192,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is wanted, moved, lost and acknowledged: a channel is heard at one feed at most, only where it
-        /// is subscribed, and in the end exactly the wanted are subscribed, each where its slot is.
+        /// Whatever is wanted, moved, lost and acknowledged, a channel is heard on at most one feed, and only where
+        /// it is subscribed. In the end exactly the wanted channels are subscribed, each on the feed of its slot.
         #[test]
         fn in_the_end_each_channel_is_heard_at_its_owner_and_nowhere_else(
             steps in proptest::collection::vec((0..5_u8, 0..3_u16, 1..4_u64), 0..100)
         ) {
             let (mut places, mut owners) = (Places::default(), HashMap::from([(0_u16, 1), (1, 2), (2, 3)]));
-            // For each feed, what it is told to want.
+            // What each feed was told to want.
             let mut feeds: HashMap<(FeedId, String), Ticket> = HashMap::new();
             let mut wanted: HashSet<u16> = HashSet::new();
             let tell = |feeds: &mut HashMap<(FeedId, String), Ticket>, orders: Vec<Order>| {

@@ -1,7 +1,7 @@
-//! `headcount check --connect`: what this server would find at the store, and what is missing there.
+//! `headcount check --connect`: reports what this server would find at the store, and what is missing there.
 //!
-//! It does what a server does, on keys of its own that are gone at the end: a right that is missing
-//! shows itself then, by name.
+//! It does what a server does, on keys of its own that are gone at the end, so that each missing
+//! permission shows up by name.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,21 +18,21 @@ use super::slots::{slot, tag_within};
 use super::topology::Topology;
 use crate::config;
 
-/// Round trips that are measured.
+/// The number of round trips to measure.
 const ROUNDS: u32 = 5;
-/// A clock that differs by more is worth a line: the log's times and the store's will not match.
+/// Above this difference between the clocks, in milliseconds, a note says that the log times will not match.
 const CLOCK: i64 = 1_000;
 
 /// What a server would find.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What is as it is: a name and a value each.
+    /// Plain facts, each a name and a value.
     pub facts: Vec<(&'static str, String)>,
     /// What keeps a server from counting, and what to do about it.
     pub problems: Vec<String>,
 }
 
-/// Connects as a server does, and looks. `channels` are those that the configuration names exactly.
+/// Connects as a server does and examines the store. `channels` are those that the configuration names exactly.
 ///
 /// # Errors
 /// Why there is no connection.
@@ -63,7 +63,7 @@ pub async fn probe(config: &config::Redis, channels: Vec<String>) -> Result<Find
     Ok(findings)
 }
 
-/// Asks the servers that the address names, one after the other, until one answers.
+/// Asks the servers that the address names, one by one, until one answers.
 async fn ask_topology(connector: &Connector) -> Result<Topology, String> {
     let mut failure = String::new();
     for place in 0..connector.seeds().len() {
@@ -80,7 +80,7 @@ struct Probe<'a> {
     connector: Connector,
     connection: Connection,
     prefix: &'a str,
-    /// The slots of a primary of a cluster.
+    /// The slots of this primary, in a cluster.
     slots: Option<Vec<(u16, u16)>>,
     findings: &'a mut Findings,
 }
@@ -97,7 +97,7 @@ impl<'a> Probe<'a> {
         Ok(Self { connection: connected.map_err(at)?, connector, prefix, slots, findings })
     }
 
-    /// Looks at one server. `tag` goes into the keys that are tried, `names` are those of channels there.
+    /// Examines one server. `tag` goes into the keys that are tried; `names` are the names of its channels.
     async fn look(&mut self, tag: &str, names: &[String]) -> Result<(), String> {
         self.look_at_store().await?;
         self.look_at_clock().await?;
@@ -105,7 +105,7 @@ impl<'a> Probe<'a> {
         self.try_channels(names).await
     }
 
-    /// Sends one command. The outer error is that of a connection that is lost.
+    /// Sends one command. The outer error means that the connection is lost.
     async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<Result<T, Error>, String> {
         let limit = self.connector.response_timeout;
         let answer = timeout(limit, command.query_async::<Value>(&mut self.connection.commands)).await;
@@ -181,7 +181,7 @@ impl<'a> Probe<'a> {
         Ok(())
     }
 
-    /// Does everything once that a server does.
+    /// Tries each command that a server uses, once.
     async fn try_commands(&mut self, tag: &str) -> Result<(), String> {
         let before = self.findings.problems.len();
         for words in commands(self.prefix, tag) {
@@ -212,7 +212,7 @@ impl<'a> Probe<'a> {
         Ok(())
     }
 
-    /// Whether the keys and channels of the configuration may be used.
+    /// Checks whether the keys and channels of the configuration may be used.
     async fn try_channels(&mut self, names: &[String]) -> Result<(), String> {
         for name in names {
             if let Err(error) = self.ask::<Value>(redis::cmd("EXISTS").arg(name)).await? {
@@ -260,7 +260,7 @@ fn name_of(command: &Cmd) -> String {
     }
 }
 
-/// Everything that a server sends, and that its scripts do, on keys that are gone at the end.
+/// Returns every command that a server or its scripts use, on keys that are gone at the end.
 fn commands(prefix: &str, tag: &str) -> Vec<Vec<String>> {
     let base = format!("{prefix}headcount:v1:{{{tag}}}:check");
     let (text, hash, sorted, set) =

@@ -1,4 +1,4 @@
-//! `headcount revoke`: takes tokens back, for all servers of a store.
+//! `headcount revoke`: revokes tokens on all servers that share a store.
 
 use redis::{FromRedisValue, Value};
 use tokio::sync::watch;
@@ -9,11 +9,11 @@ use super::error::Error;
 use super::keys::Keys;
 use crate::config;
 
-/// Adds a name to the set of what is revoked until then, in milliseconds since 1970, and tells all servers.
-/// Returns until when it is revoked: one that was for longer stays so.
+/// Revokes a name until `until`, in milliseconds since 1970, and tells all servers. Returns the time until which
+/// it is revoked: an earlier revocation that lasts longer stays in effect.
 ///
 /// # Errors
-/// Why it is not certain that the store has it.
+/// Says why the store may not have recorded it.
 pub async fn revoke(config: &config::Redis, name: &str, until: u64) -> Result<u64, String> {
     let (_, nobody_else) = watch::channel(None);
     let connector = Connector::new(config, nobody_else).map_err(|error| error.to_string())?;
@@ -25,7 +25,7 @@ pub async fn revoke(config: &config::Redis, name: &str, until: u64) -> Result<u6
         let answer = answer.map_err(|_| format!("no answer within {limit:?}"))?;
         answer.map_err(|error| Error::of(&error).to_string())
     };
-    // The set first: whoever hears of it reads that.
+    // The set comes first: servers that hear the message read the set.
     ask(redis::cmd("ZADD").arg(&key).arg("GT").arg(until).arg(name)).await?;
     let score = ask(redis::cmd("ZSCORE").arg(&key).arg(name)).await?;
     ask(redis::cmd("PUBLISH").arg(&key).arg(name)).await?;

@@ -1,18 +1,18 @@
-//! Which server the sentinels name as the primary. Pure: the answers come in.
+//! Which server the sentinels name as the primary. No I/O: the answers are passed in.
 //!
-//! All of them are asked at once. What most of them name is tried first, and each candidate is asked
-//! for its role before it is used, so one sentinel that is wrong or cut off misleads nobody. A node
-//! leaves its primary only when most of all sentinels name another: from a partition with a few of them
-//! it does not go back and forth.
+//! All sentinels are asked at once. The server that most of them name is tried first, and each candidate is
+//! asked for its role before it is used, so one sentinel that is wrong or cut off misleads nobody. A node
+//! leaves its primary only when a majority of all sentinels names another, so a partition with only a few
+//! sentinels does not make it switch back and forth.
 
 use crate::config::StoreServer as Server;
 
-/// What the sentinels said, each server with the number of those that name it, the most named first.
+/// The servers that the sentinels named, each with its number of votes, most votes first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Votes {
     pub servers: Vec<(Server, usize)>,
     pub asked: usize,
-    /// What the last of those said that named none.
+    /// The reason given by the last sentinel that named no server.
     pub why: String,
 }
 
@@ -32,7 +32,7 @@ impl Votes {
         votes
     }
 
-    /// The server that most of all sentinels name, also counting those that did not answer.
+    /// Returns the server that a majority of all sentinels names, counting also those that did not answer.
     pub fn elected(&self) -> Option<&Server> {
         let (server, number) = self.servers.first()?;
         (number * 2 > self.asked).then_some(server)

@@ -1,7 +1,7 @@
-//! The connections for commands to the primaries of a cluster, and the table of who owns which slot.
+//! The connections for commands to the primaries of a cluster, and the table of which primary owns which slot.
 //!
-//! A command goes to the owner of its key's slot, and where that owner says so, on to another, all within one
-//! deadline. What a cluster answers while it is of no use (see [`Redirect`]) is told as a
+//! A command goes to the owner of its key's slot and, if that server redirects it, on to another, all within one
+//! deadline. Errors that mean that a slot is not served at the moment (see [`Redirect`]) are reported as a
 //! store that is out of reach, because for the keys concerned it is.
 
 use std::collections::{HashMap, HashSet};
@@ -23,12 +23,12 @@ use super::topology::{Away, Redirect, Topology, View};
 use crate::config::StoreServer as Server;
 use crate::metrics::Metrics;
 
-/// Between two questions for the topology: usually, and at least.
+/// The usual and the shortest time between two requests for the topology.
 const USUALLY: Duration = Duration::from_secs(2);
 const AT_LEAST: Duration = Duration::from_millis(100);
-/// How many primaries are asked for it.
+/// How many primaries are asked per request, at most.
 const ASKED: usize = 8;
-/// Connections at the most: a server that answers with one MOVED after the other gets no more than that.
+/// The maximum number of connections, whatever servers a series of MOVED answers may name.
 const LINES: usize = 1_000;
 
 /// A handle; clones share the connections.
@@ -44,14 +44,14 @@ struct Shared {
     link: watch::Sender<Link>,
     /// The primaries that are out of reach.
     away: watch::Sender<Away>,
-    /// Rung when the topology may be another by now.
+    /// Notified when the topology may have changed.
     doubt: Notify,
-    /// Rung when the state of a connection has changed.
+    /// Notified when the state of a connection has changed.
     changed: Arc<Notify>,
     metrics: Metrics,
 }
 
-/// A connection and the task that keeps it up, which ends with this.
+/// A connection and the task that keeps it up; the task ends on drop.
 struct Running {
     line: Line,
     task: AbortHandle,
@@ -96,14 +96,14 @@ impl Shards {
         self.shared.owner(slot(key)).is_some_and(|owner| self.shared.away.borrow().contains(&owner))
     }
 
-    /// Who owns a key's slot, and over which of its connections it is reached.
+    /// Returns the owner of a key's slot, and the number of the current connection to it.
     pub fn tenure(&self, key: &[u8]) -> Option<(Server, u64)> {
         let owner = self.shared.owner(slot(key))?;
         let epoch = self.shared.lines().get(&owner).map_or(0, |running| running.line.epoch());
         Some((owner, epoch))
     }
 
-    /// Finds the primaries and follows them. Runs until it is dropped.
+    /// Finds the primaries and keeps up with changes among them. Runs until it is dropped.
     pub async fn keep_up(self) {
         let shared = &*self.shared;
         let mut backoff = Backoff::to_connect();
@@ -116,7 +116,7 @@ impl Shards {
             } else if shared.is_up() {
                 AT_LEAST
             } else {
-                // Nobody who is known answers: the seeds may know better.
+                // No known primary answers: the seeds may know others.
                 match ask_seed(&shared.connector, place).await {
                     Ok(view) => shared.adopt(&[view]),
                     Err(Failure::Away(why)) => shared.say(Link::Down(why)),
@@ -130,7 +130,7 @@ impl Shards {
         }
     }
 
-    /// Sends a command to the owner of its slot. One that is about no key goes to anybody.
+    /// Sends a command to the owner of its slot. A command without a key goes to any primary.
     ///
     /// # Errors
     /// See [`Error`].
@@ -188,7 +188,7 @@ impl Shared {
         self.topology.borrow().owner(slot).cloned()
     }
 
-    /// Whom to ask: the owner of the slot, or anybody.
+    /// Returns the server to ask: the owner of the slot, or any primary if there is no slot.
     fn target(&self, slot: Option<u16>) -> Option<Server> {
         match slot {
             Some(slot) => self.owner(slot),
@@ -196,7 +196,7 @@ impl Shared {
         }
     }
 
-    /// The connection to a server, which is made if there is none; None if there are too many.
+    /// Returns the connection to a server, making one if there is none; None if there are too many.
     fn line(&self, server: Server) -> Option<(Server, Line)> {
         let mut lines = self.lines();
         if lines.len() >= LINES && !lines.contains_key(&server) {
@@ -210,7 +210,7 @@ impl Shared {
         Some((server, running.line.clone()))
     }
 
-    /// A server says that a slot is another's.
+    /// Notes that some server names `to` as the owner of a slot.
     fn moved(&self, slot: u16, to: &Server) {
         self.metrics.store_moved.inc();
         self.topology.send_if_modified(|topology| {
@@ -223,7 +223,7 @@ impl Shared {
         self.doubt.notify_one();
     }
 
-    /// Follows what the primaries say: connects to those that are new, and leaves those that are none any more.
+    /// Adopts the primaries' views: connects to new primaries, and drops servers that are no longer primaries.
     fn adopt(&self, views: &[View]) {
         let topology = Topology::of(views, &self.topology.borrow());
         let primaries = topology.primaries().to_vec();
@@ -247,7 +247,7 @@ impl Shared {
         self.say_how_it_is();
     }
 
-    /// Asks those that are connected, all at once.
+    /// Asks connected primaries for their views, all at once.
     async fn ask_primaries(&self) -> Vec<View> {
         let up = |running: &&Running| matches!(*running.line.link().borrow(), Link::Up(_));
         let asked: Vec<(Server, Line)> = {
@@ -286,13 +286,13 @@ impl Shared {
         self.lines().values().any(|running| !matches!(*running.line.link().borrow(), Link::Up(_)))
     }
 
-    /// Says how the connections are: which are of no use, and the best of them for the whole.
+    /// Reports which primaries are out of reach, and the best connection's state as that of the cluster.
     fn say_how_it_is(&self) {
         let links: Vec<(Server, Link)> = {
             let lines = self.lines();
             lines.iter().map(|(server, running)| (server.clone(), running.line.link().borrow().clone())).collect()
         };
-        // Of one that was never tried, nothing is known.
+        // Nothing is known of a connection that was never tried.
         let is_away = |link: &Link| match link {
             Link::Up(_) => false,
             Link::Refused(_) => true,
@@ -321,7 +321,7 @@ impl Shared {
         }
     }
 
-    /// Says it, unless it is what was said last: whoever follows begins anew with each time.
+    /// Reports the state unless it is still the same: each report makes followers start over.
     fn say(&self, link: Link) {
         self.link.send_if_modified(|before| {
             let news = mem::discriminant(before) != mem::discriminant(&link) || *before == Link::Down(String::new());
@@ -333,7 +333,7 @@ impl Shared {
     }
 }
 
-/// Asks one of the servers that the address names.
+/// Asks one of the servers that the address names for its view.
 pub(super) async fn ask_seed(connector: &Connector, place: usize) -> Result<View, Failure> {
     let seeds = connector.seeds();
     let seed = seeds.get(place % seeds.len().max(1)).ok_or_else(|| Failure::Away("no seed is named".to_owned()))?;

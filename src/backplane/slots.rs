@@ -1,14 +1,14 @@
-//! Which of a cluster's slots a key is in, and which key a command is about. Pure.
+//! Computes the cluster slot of a key, and finds the key that a command is about. No I/O.
 //!
-//! The rule that makes this short: every command of the backplane has its key as its first argument, or,
-//! if it is a script, as its first key. All further keys are in the same slot.
+//! This is short because every command of the backplane has its key as its first argument or, if it is a
+//! script, as its first key. All further keys are in the same slot.
 
 use redis::{Arg, Cmd};
 
-/// How many slots a cluster has.
+/// The number of slots in a cluster.
 pub const SLOTS: u16 = 16_384;
 
-/// The slot of a key: a checksum of what is between its first braces, or else of all of it.
+/// Returns the slot of a key: a checksum of the part between its first braces, or else of the whole key.
 pub fn slot(key: &[u8]) -> u16 {
     checksum(hashed(key)) % SLOTS
 }
@@ -23,21 +23,21 @@ fn hashed(key: &[u8]) -> &[u8] {
     }
 }
 
-/// CRC-16/XMODEM, as the specification of Redis Cluster has it.
+/// CRC-16/XMODEM, as Redis Cluster specifies it.
 fn checksum(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |sum: u16, byte| {
         (0..8).fold(sum ^ (u16::from(*byte) << 8), |sum, _| (sum << 1) ^ if sum & 0x8000 == 0 { 0 } else { 0x1021 })
     })
 }
 
-/// A number in braces whose slot is in one of these ranges; None if they are empty.
+/// Returns a number that, used as a hash tag, falls into one of these slot ranges; None if they are empty.
 pub fn tag_within(ranges: &[(u16, u16)]) -> Option<String> {
     let within = |slot: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&slot));
-    // A hundred times as many as there are slots meet each of them.
+    // A hundred times as many numbers as there are slots reach every slot.
     (0..u32::from(SLOTS) * 100).map(|number| number.to_string()).find(|text| within(slot(text.as_bytes())))
 }
 
-/// The slot of the key that a command is about; None if it is about none.
+/// Returns the slot of the key that a command is about; None if it is about no key.
 pub fn slot_of(command: &Cmd) -> Option<u16> {
     let mut words = command.args_iter().map(|word| match word {
         Arg::Simple(bytes) => bytes,
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_the_one_that_redis_computes() {
-        // From CLUSTER KEYSLOT of Redis 7.
+        // As returned by CLUSTER KEYSLOT of Redis 7.
         let known: [(&[u8], u16); 7] = [
             (b"", 0),
             (b"123456789", 12_739),

@@ -1,8 +1,8 @@
 //! The subscription: which channels are wanted, and one ordered queue of what arrives on them.
 //!
-//! [`Subscriber::want`] and [`Subscriber::leave`] say which channels are wanted; tasks make the connections
-//! follow, one to the store or one to each primary of a cluster. The queue is bounded: when the fan-out
-//! falls behind, no connection is read, and TCP carries the pressure back to the store.
+//! [`Subscriber::want`] and [`Subscriber::leave`] say which channels are wanted; tasks update the connections
+//! to match, one to the store or one to each primary of a cluster. The queue is bounded: when the fan-out
+//! falls behind, no connection is read, and TCP carries the backpressure to the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use super::wishes::Ticket;
 use crate::config;
 use crate::metrics::Metrics;
 
-/// A handle to say which channels are wanted.
+/// A handle for choosing which channels are wanted.
 #[derive(Clone)]
 pub struct Subscriber {
     inbox: Arc<Inbox>,
@@ -35,7 +35,7 @@ enum Way {
 }
 
 impl Subscriber {
-    /// A subscriber that connects as soon as [`Subscriber::keep_up`] runs. In a cluster it follows `topology`.
+    /// Creates a subscriber that connects as soon as [`Subscriber::keep_up`] runs. In a cluster, it follows `topology`.
     ///
     /// # Errors
     /// The URL names no store.
@@ -56,12 +56,12 @@ impl Subscriber {
         Ok(Self { inbox, tickets: Arc::default(), way })
     }
 
-    /// The queue that the fan-out takes from.
+    /// Returns the queue that the fan-out reads from.
     pub fn inbox(&self) -> Arc<Inbox> {
         self.inbox.clone()
     }
 
-    /// Wants a channel; [`Event::Subscribed`] with this ticket says that it is live.
+    /// Wants a channel. [`Event::Subscribed`] with the returned ticket says that it is live.
     pub fn want(&self, channel: String) -> Ticket {
         match &self.way {
             Way::One(feed) => {
@@ -73,7 +73,7 @@ impl Subscriber {
         }
     }
 
-    /// Wants a channel no longer.
+    /// Stops wanting a channel.
     pub fn leave(&self, channel: &str) {
         match &self.way {
             Way::One(feed) => feed.leave(channel),
@@ -81,7 +81,7 @@ impl Subscriber {
         }
     }
 
-    /// Connects, follows what is wanted, and connects again. Runs until it is dropped.
+    /// Keeps the connections and their subscriptions up. Runs until it is dropped.
     pub async fn keep_up(self) {
         match self.way {
             Way::One(feed) => following::keep_up(feed).await,
@@ -90,7 +90,7 @@ impl Subscriber {
     }
 }
 
-/// What the one subscription brings goes into the queue as it comes.
+/// Puts what arrives on a single subscription straight into the queue.
 struct Direct(Arc<Inbox>);
 
 impl Listener for Direct {

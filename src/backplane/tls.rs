@@ -1,6 +1,6 @@
-//! Our side of an encrypted connection to the store.
+//! The client side of an encrypted connection to the store.
 //!
-//! The files are read for each connection, so that a new certificate is used from the next one on.
+//! The files are read for each connection, so a new certificate takes effect with the next one.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::config::{StoreTls, read_file};
 /// Which certificate is wrong, and why.
 pub(super) async fn encrypt(files: &StoreTls, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
     let files = files.clone();
-    // The system's roots are a few hundred files.
+    // Loading the system's roots can mean reading a few hundred files.
     let read = tokio::task::spawn_blocking(move || client_config(&files)).await;
     let config = read.map_err(|error| error.to_string())??;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("{host}: {error}"))?;
@@ -47,7 +47,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let found = match ca {
         Some(ca) => certificates("redis.ca", ca)?,
-        // Those that cannot be read are no reason to do without the others.
+        // Unreadable roots are no reason to do without the others.
         None => rustls_native_certs::load_native_certs().certs,
     };
     let (added, _) = roots.add_parsable_certificates(found);

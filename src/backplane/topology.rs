@@ -1,9 +1,9 @@
-//! Which primary of a cluster owns which slot, and what a server says of one that it does not own. Pure:
-//! the answers come in.
+//! Which primary of a cluster owns which slot, and how to read a server's answer for a slot that it does not
+//! own. No I/O: the answers are passed in.
 //!
-//! Several primaries are asked, and a slot belongs to whom most of them name, but to nobody who says that it
-//! is another's: of a slot that moves, the two concerned know first. One that is cut off from the others
-//! and has an old view misleads nobody that way.
+//! Several primaries are asked. A slot belongs to the server that most of them name, but servers that disclaim
+//! the slot come last: when a slot moves, the two servers involved know first. This way, a primary that is cut
+//! off and has an outdated view misleads nobody.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,20 +17,20 @@ use crate::config::StoreServer as Server;
 /// The primaries that are out of reach.
 pub type Away = Arc<HashSet<Server>>;
 
-/// Stands for a slot that nobody owns.
+/// Marks a slot that nobody owns.
 const NOBODY: u16 = u16::MAX;
 
-/// What one server says.
+/// One server's view of the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     from: Server,
-    /// The first and the last slot of each range, and who owns it.
+    /// The first and the last slot of each range, and its owner.
     ranges: Vec<(u16, u16, Server)>,
 }
 
 impl View {
-    /// Reads the reply to CLUSTER SLOTS of this server; None if it is none. Where it does not name a host,
-    /// its own perhaps, that is the host on which it was asked.
+    /// Reads the server's reply to CLUSTER SLOTS; None if it is malformed. A range without a host name, which may
+    /// be the server's own, belongs to the host that was asked.
     pub fn read(reply: &Value, from: Server) -> Option<Self> {
         let Value::Array(ranges) = reply else { return None };
         if ranges.len() > usize::from(SLOTS) {
@@ -63,7 +63,7 @@ fn host_of(host: &Value, asked: &str) -> String {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Topology {
     primaries: Vec<Server>,
-    /// The place of each slot's owner among the primaries.
+    /// For each slot, the index of its owner in `primaries`.
     owners: Vec<u16>,
 }
 
@@ -74,10 +74,10 @@ impl Default for Topology {
 }
 
 impl Topology {
-    /// What most of these views say of each slot. Whoever says that a slot is another's does not own it. Where
-    /// as many say one thing as another, `before` holds.
+    /// Combines these views slot by slot: the server that most views name wins. Servers that disclaim a slot come
+    /// last, and among equals the owner in `before` wins.
     pub fn of(views: &[View], before: &Self) -> Self {
-        // As a rule, all say the same.
+        // Usually all views agree.
         let same = views.windows(2).all(|pair| pair[0].ranges == pair[1].ranges);
         let views = if same { &views[..views.len().min(1)] } else { views };
         let mut candidates = before.clone();
@@ -93,7 +93,7 @@ impl Topology {
         candidates.without_idle()
     }
 
-    /// Who votes, and for whom in each slot, as places among the primaries.
+    /// Returns the voter and its vote for each slot, as indices into `primaries`.
     fn vote(&mut self, view: &View) -> (u16, Vec<u16>) {
         let mut owners = vec![NOBODY; usize::from(SLOTS)];
         for (first, last, server) in &view.ranges {
@@ -102,17 +102,17 @@ impl Topology {
         (self.place(&view.from), owners)
     }
 
-    /// The place of a server among the primaries, where it is put if it is new.
+    /// Returns the index of a server in `primaries`, adding it if it is new.
     fn place(&mut self, server: &Server) -> u16 {
         let place = self.primaries.iter().position(|known| known == server).unwrap_or_else(|| {
             self.primaries.push(server.clone());
             self.primaries.len() - 1
         });
-        // There are at most as many as there are slots, in each of a few views.
+        // Each view names at most as many servers as there are slots, and there are only a few views.
         u16::try_from(place).unwrap_or(NOBODY)
     }
 
-    /// Forgets primaries that own nothing.
+    /// Returns a copy without the primaries that own nothing.
     fn without_idle(&self) -> Self {
         let mut kept = Self::default();
         for (slot, owner) in self.owners.iter().enumerate() {
@@ -123,7 +123,7 @@ impl Topology {
         kept
     }
 
-    /// A server says that this one owns a slot.
+    /// Notes that some server names `to` as the owner of a slot.
     pub fn moved(&mut self, slot: u16, to: &Server) {
         if slot < SLOTS {
             let place = self.place(to);
@@ -131,12 +131,12 @@ impl Topology {
         }
     }
 
-    /// Who owns a slot.
+    /// Returns the owner of a slot.
     pub fn owner(&self, slot: u16) -> Option<&Server> {
         self.primaries.get(usize::from(*self.owners.get(usize::from(slot))?))
     }
 
-    /// Everybody who owns a slot, and perhaps some who did.
+    /// All servers that own a slot, and perhaps some that once did.
     pub fn primaries(&self) -> &[Server] {
         &self.primaries
     }
@@ -153,7 +153,7 @@ impl Topology {
         ranges
     }
 
-    /// How many slots nobody owns.
+    /// The number of slots without an owner.
     pub fn uncovered(&self) -> usize {
         (0..SLOTS).filter(|slot| self.owner(*slot).is_none()).count()
     }
@@ -166,21 +166,21 @@ impl fmt::Debug for Topology {
     }
 }
 
-/// What a server says of a command whose slot it does not serve, or not now.
+/// A server's answer to a command whose slot it does not serve, or cannot serve at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Redirect {
-    /// The slot is this server's.
+    /// The slot belongs to this server.
     Moved(u16, Server),
-    /// The key may be at this server already, for this once.
+    /// This server may have the key already; ask it just this once.
     Ask(Server),
-    /// The keys of the slot are on their way.
+    /// The keys of the slot are being moved.
     Later,
-    /// Nobody serves the slot for now.
+    /// Nobody serves the slot at the moment.
     Away,
 }
 
 impl Redirect {
-    /// Reads an error of the server on host `asked`; None if it says no such thing.
+    /// Reads an error from the server on host `asked`; None if it is not a redirect.
     pub fn read(error: &str, asked: &str) -> Option<Self> {
         let mut words = error.split_whitespace();
         match words.next()? {
@@ -210,7 +210,7 @@ mod tests {
         ("h".to_owned(), port)
     }
 
-    /// What a server that owns nothing says.
+    /// The view of a server that owns nothing.
     fn view(ranges: &[(u16, u16, u16)]) -> View {
         view_of(0, ranges)
     }
@@ -266,10 +266,10 @@ mod tests {
         let old = [(0, 16_383, 1)];
         let first = Topology::of(&[view_of(1, &old)], &Topology::default());
         let news = [(0, 9, 2), (10, 16_383, 1)];
-        // Most have not heard of it yet.
+        // Most servers have not heard of the move yet.
         let views = [view_of(3, &old), view_of(4, &old), view_of(5, &old), view_of(1, &news), view_of(2, &news)];
         assert_eq!(Topology::of(&views, &first).ranges(&server(2)), [(0, 9)]);
-        // One that is cut off says that it has them still.
+        // A server that is cut off still claims the slots.
         let views = [view_of(1, &old), view_of(2, &news), view_of(3, &news)];
         let second = Topology::of(&[view(&news)], &first);
         assert_eq!(Topology::of(&views, &second).ranges(&server(2)), [(0, 9)]);
@@ -304,8 +304,8 @@ mod tests {
             let _ = Redirect::read(&format!("MOVED {text}"), "h");
         }
 
-        /// Whatever views there are: an owner was named by some view or owned the slot before, and owners
-        /// are exactly the primaries.
+        /// Whatever the views, each owner was named by some view or owned the slot before, and the primaries are
+        /// exactly the owners.
         #[test]
         fn an_owner_was_named_by_somebody(
             views in proptest::collection::vec(proptest::collection::vec((0..40_u16, 0..40_u16, 0..4_u16), 0..5), 0..4)

@@ -1,9 +1,9 @@
-//! One connection for reading keys that are read again whenever they change, as the store tells of it.
+//! One connection for reading keys and for hearing from the store when they change.
 //!
-//! In: a read-only script over one key. Out: its replies, and news of keys that were read before: the
-//! store's client-side caching, `CLIENT TRACKING ON OPTIN`. Each key is told of once, until it is read
-//! again. Where the store refuses tracking, that is told too, and whoever reads looks for himself. The
-//! rule: news merge while nobody takes them, so that they are bounded by the keys that are read.
+//! In: a read-only script over one key. Out: its replies, and news about keys that were read before, from the
+//! store's client-side caching (`CLIENT TRACKING ON OPTIN`). A key is reported once, until it is read
+//! again. If the store refuses tracking, that is reported too, and readers have to poll. The
+//! rule: news merges while nobody takes it, so that it is bounded by the keys that are read.
 
 use std::collections::HashSet;
 use std::mem;
@@ -20,18 +20,18 @@ use super::backoff::Backoff;
 use super::connect::{Connection, Connector, Failure};
 use super::error::Error;
 
-/// Between two checks that the connection is alive: without them, a store that fell silent is one where
-/// nothing changes.
+/// The time between two liveness checks: without them, a store that has fallen silent would look like one
+/// where nothing changes.
 const CHECK: Duration = Duration::from_millis(500);
-/// A connection that lasted this long was a success.
+/// A connection that lasts this long counts as a success.
 const STABLE: Duration = Duration::from_secs(5);
-/// Keys that may wait to be told of one by one; beyond, every key may have changed.
+/// How many changed keys are listed one by one; beyond that, the news is that any key may have changed.
 const KEYS: usize = 100_000;
 
-/// What happened since the news were last taken.
+/// What happened since the news was last taken.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// There is a new connection, on which nothing was read yet.
+    /// There is a new connection, on which nothing has been read yet.
     pub connected: Option<Tracking>,
     /// Any key may have changed.
     pub all: bool,
@@ -39,12 +39,12 @@ pub struct News {
     pub keys: HashSet<Vec<u8>>,
 }
 
-/// Whether the store tells of changes.
+/// Whether the store reports changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tracking {
     /// It does.
     On,
-    /// It refuses to, in these words.
+    /// It refuses, in these words.
     Refused(String),
 }
 
@@ -60,11 +60,11 @@ struct Shared {
     current: Mutex<Option<Current>>,
     mailbox: Arc<Mailbox>,
     broken: Notify,
-    /// The first attempt to connect has ended.
+    /// Whether the first attempt to connect has ended.
     tried: watch::Sender<bool>,
 }
 
-/// Where pushes are noted until somebody takes them.
+/// Collects news until somebody takes it.
 #[derive(Default)]
 pub(super) struct Mailbox {
     news: Mutex<News>,
@@ -78,7 +78,7 @@ struct Current {
 }
 
 impl Tracker {
-    /// A handle for running one script, which connects as soon as [`Tracker::keep_up`] runs. News go into
+    /// Creates a handle for running one script. It connects as soon as [`Tracker::keep_up`] runs. News goes into
     /// `mailbox`.
     pub fn new(connector: Connector, script: Script, mailbox: Arc<Mailbox>) -> Self {
         let shared = Shared {
@@ -92,14 +92,14 @@ impl Tracker {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Runs the script over one key, of whose next change there will be news.
+    /// Runs the script on one key. If the store reports changes, the key's next change will be in the news.
     ///
     /// # Errors
     /// See [`Error`]; after [`Error::Lost`] there will be a new connection.
     pub async fn read(&self, key: &str, args: &[Vec<u8>]) -> Result<Value, Error> {
         let shared = &*self.shared;
         if !*shared.tried.borrow() {
-            // In a cluster, others may have connected before this one.
+            // In a cluster, other trackers may have connected before this one.
             let mut tried = shared.tried.subscribe();
             let _ = timeout(shared.connector.response_timeout, tried.wait_for(|tried| *tried)).await;
         }
@@ -116,13 +116,13 @@ impl Tracker {
         };
         match error {
             Error::Lost(why) => Err(shared.lost(epoch, why)),
-            // The store lost its scripts, and perhaps what it was to tell: a new connection begins anew.
+            // The store lost its scripts, and perhaps the keys that it tracked: start over with a new connection.
             Error::Refused(why) if why.starts_with("NOSCRIPT") => Err(shared.lost(epoch, why)),
             other => Err(other),
         }
     }
 
-    /// Connects, and connects again whenever the connection breaks. Runs until it is dropped.
+    /// Connects, and reconnects whenever the connection breaks. Runs until it is dropped.
     pub async fn keep_up(self) {
         let shared = &*self.shared;
         let (mut backoff, mut absence) = (Backoff::to_connect(), Backoff::to_find());
@@ -164,7 +164,7 @@ fn one(mut replies: Vec<Value>) -> Result<Value, Error> {
 }
 
 impl Shared {
-    /// `ended` is told when the store ends the connection.
+    /// Connects. `ended` is notified when the store ends the connection.
     async fn connect(&self, ended: Arc<Notify>) -> Result<(Connection, Tracking), Failure> {
         let mailbox = self.mailbox.clone();
         let receive = move |push: PushInfo| {
@@ -181,14 +181,14 @@ impl Shared {
         let tracking = match tracking.map_err(|error| Error::of(&error)) {
             Ok(()) => Tracking::On,
             Err(Error::Lost(why)) => return Err(Failure::Away(why)),
-            // Whatever it answers, it answers.
+            // An error is an answer too: the connection works.
             Err(error) => Tracking::Refused(error.reason()),
         };
         self.script.prepare_invoke().load_async(&mut commands).await?;
         Ok((connection, tracking))
     }
 
-    /// Waits until the connection is of no use any more.
+    /// Waits until the connection can no longer be used.
     async fn watch(&self, epoch: u64, ended: &Notify) {
         let server = lock(&self.current).as_ref().and_then(|current| current.connection.server.clone());
         let mut moved = pin!(self.connector.moved(server.as_ref()));
@@ -225,12 +225,12 @@ impl Shared {
         Ok((current.epoch, current.connection.commands.clone(), current.tracking))
     }
 
-    /// Gives a connection up, once.
+    /// Gives up a connection, once.
     fn lost(&self, epoch: u64, why: String) -> Error {
         let mut current = lock(&self.current);
         if current.as_ref().is_some_and(|current| current.epoch == epoch) {
             *current = None;
-            // Nothing will be told of what was read on it.
+            // Changes to the keys that were read on it will not be reported.
             self.mailbox.put(|news| news.all = true);
             tracing::debug!(store = &*self.connector.shown, why, "the connection for boards is lost");
             self.broken.notify_one();
@@ -240,7 +240,7 @@ impl Shared {
 }
 
 impl Mailbox {
-    /// Waits for news, and takes them. Cancel safe.
+    /// Waits for news and takes it. Cancel safe.
     pub async fn take(&self) -> News {
         loop {
             let news = mem::take(&mut *lock(&self.news));
@@ -256,7 +256,7 @@ impl Mailbox {
         self.fresh.notify_one();
     }
 
-    /// Notes what an invalidation of the store says has changed.
+    /// Notes the keys that an invalidation from the store names.
     fn changed(&self, data: Vec<Value>) {
         self.put(|news| match data.into_iter().next() {
             Some(Value::Array(keys)) if news.keys.len() + keys.len() <= KEYS => {
@@ -265,7 +265,7 @@ impl Mailbox {
                     _ => None,
                 }));
             }
-            // Null is everything, as after FLUSHALL.
+            // Null means every key, as after FLUSHALL. Too many keys are treated the same.
             _ => (news.all, news.keys) = (true, HashSet::new()),
         });
     }

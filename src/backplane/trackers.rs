@@ -1,4 +1,4 @@
-//! For reading keys again whenever they change: one [`Tracker`], or, in a cluster, one for each primary.
+//! Reads keys and reports when they change: one [`Tracker`] or, in a cluster, one for each primary.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +34,7 @@ struct Cluster {
     trackers: Mutex<HashMap<Server, Running>>,
 }
 
-/// A tracker and the task that keeps it up, which ends with this.
+/// A tracker and the task that keeps it up; the task ends on drop.
 struct Running {
     tracker: Tracker,
     task: AbortHandle,
@@ -47,8 +47,8 @@ impl Drop for Running {
 }
 
 impl Trackers {
-    /// A handle for running one script, which connects as soon as [`Trackers::keep_up`] runs. In a cluster it
-    /// follows `topology`.
+    /// Creates a handle for running one script. It connects as soon as [`Trackers::keep_up`] runs. In a cluster,
+    /// it follows `topology`.
     ///
     /// # Errors
     /// The URL names no store.
@@ -66,17 +66,17 @@ impl Trackers {
         Ok(Self { mailbox, way })
     }
 
-    /// Waits for news, and takes them. Cancel safe.
+    /// Waits for news and takes it. Cancel safe.
     pub async fn news(&self) -> News {
         self.mailbox.take().await
     }
 
-    /// Whether the keys are spread over several servers, of which each may be away by itself.
+    /// Whether the keys are spread over several servers, each of which may be out of reach on its own.
     pub fn is_sharded(&self) -> bool {
         matches!(self.way, Way::Many(_))
     }
 
-    /// Runs the script over one key, of whose next change there will be news.
+    /// Runs the script on one key. If the store reports changes, the key's next change will be in the news.
     ///
     /// # Errors
     /// See [`Error`]; after [`Error::Lost`] there will be a new connection.
@@ -87,7 +87,7 @@ impl Trackers {
         }
     }
 
-    /// Connects, and connects again whenever a connection breaks. Runs until it is dropped.
+    /// Connects, and reconnects whenever a connection breaks. Runs until it is dropped.
     pub async fn keep_up(self) {
         match self.way {
             Way::One(tracker) => tracker.keep_up().await,
@@ -97,7 +97,7 @@ impl Trackers {
                 while topology.changed().await.is_ok() {
                     let primaries = topology.borrow_and_update().primaries().to_vec();
                     cluster.follow(&primaries, &self.mailbox);
-                    // A key that has another server by now was told of by nobody there.
+                    // A key that has moved is not tracked on its new server yet.
                     self.mailbox.put(|news| news.all = true);
                 }
             }

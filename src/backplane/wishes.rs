@@ -1,23 +1,23 @@
-//! Which channels are wanted, and what the current connection knows of that. No I/O here.
+//! Tracks which channels are wanted, and what the current connection knows of that. No I/O.
 //!
-//! A channel may be left and wanted again while the store still answers to what came before. So each
-//! wish has a ticket, and an acknowledgement counts only when it is the answer to the last thing that
-//! the store was told about the channel.
+//! A channel may be left and wanted again while the store is still answering earlier commands. So each
+//! wish has a ticket, and an acknowledgement counts only if it answers the last command that was sent
+//! about the channel.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::memory;
 
-/// Tells one wish for a channel from the next one for the same channel.
+/// Distinguishes successive wishes for the same channel.
 pub type Ticket = u64;
 
-/// What is wanted, and how far the store knows.
+/// The wanted channels, and what the store was told and has acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     channels: HashMap<String, Channel>,
-    /// Channels whose wish and connection may differ.
+    /// Channels whose state on the connection may not match the wish yet.
     changed: HashSet<String>,
-    /// Channels to which the store does not let us subscribe.
+    /// Channels that the store does not let us subscribe to.
     denied: HashSet<String>,
     /// How many subscriptions are acknowledged.
     live: usize,
@@ -26,25 +26,25 @@ pub(super) struct Wishes {
 #[derive(Debug, Default)]
 struct Channel {
     wanted: Option<Ticket>,
-    /// The last that the store was told is SUBSCRIBE.
+    /// Whether the last command sent about it is SUBSCRIBE.
     told: bool,
     /// Commands about it that the store has not answered yet.
     unanswered: u32,
-    /// The store acknowledged the last SUBSCRIBE.
+    /// Whether the store acknowledged the last SUBSCRIBE.
     live: bool,
 }
 
-/// What the store is to be told next.
+/// What to tell the store next.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     pub join: Vec<String>,
     pub leave: Vec<String>,
-    /// Wishes that a subscription fulfils that never ended.
+    /// Wishes that are fulfilled already, by a subscription that never ended.
     pub fulfilled: Vec<(String, Ticket)>,
 }
 
 impl Wishes {
-    /// Wants a channel. No two wishes have the same ticket.
+    /// Wants a channel. Each wish must have its own ticket.
     pub fn want(&mut self, channel: String, ticket: Ticket) {
         self.channels.entry(channel.clone()).or_default().wanted = Some(ticket);
         self.changed.insert(channel);
@@ -58,7 +58,7 @@ impl Wishes {
         }
     }
 
-    /// A new connection knows nothing: everything wanted is a change.
+    /// Starts over for a new connection, on which every wanted channel has to be subscribed.
     pub fn begin_anew(&mut self) {
         self.channels.retain(|_, channel| channel.wanted.is_some());
         for channel in self.channels.values_mut() {
@@ -69,7 +69,7 @@ impl Wishes {
         self.changed = self.channels.keys().cloned().collect();
     }
 
-    /// The next changes, at most so many; what came and went in between is left out.
+    /// Returns the next changes, at most `most`; wishes that came and went in between are left out.
     pub fn next(&mut self, most: usize) -> Changes {
         let mut changes = Changes::default();
         let some: Vec<String> = self.changed.iter().take(most).cloned().collect();
@@ -98,10 +98,10 @@ impl Wishes {
         changes
     }
 
-    /// The store acknowledged SUBSCRIBE (or UNSUBSCRIBE). Returns the wish that is fulfilled, if one is.
+    /// Notes that the store acknowledged SUBSCRIBE or UNSUBSCRIBE. Returns the wish that this fulfils, if any.
     pub fn answered(&mut self, name: &str, subscribed: bool) -> Option<Ticket> {
         let channel = self.channels.get_mut(name)?;
-        // What nobody asked for, nobody takes for an answer.
+        // An acknowledgement that nobody asked for is ignored.
         channel.unanswered = channel.unanswered.checked_sub(1)?;
         if channel.unanswered == 0 && channel.told && subscribed && !channel.live {
             channel.live = true;
@@ -112,7 +112,7 @@ impl Wishes {
         None
     }
 
-    /// The store refused SUBSCRIBE for these. They are to be told again.
+    /// Notes that the store refused SUBSCRIBE for these channels. It will be sent again.
     pub fn refused(&mut self, names: &[String]) {
         for name in names {
             let Some(channel) = self.channels.get_mut(name) else { continue };
@@ -123,8 +123,8 @@ impl Wishes {
         }
     }
 
-    /// The store does not allow this one, whatever it thinks of others. It is left out until
-    /// [`Wishes::retry`].
+    /// Notes that the store denies this channel. It is left out until [`Wishes::retry_one`] or
+    /// [`Wishes::retry_all`].
     pub fn deny(&mut self, name: &str) {
         self.refused(&[name.to_owned()]);
         if self.channels.contains_key(name) {
@@ -133,7 +133,7 @@ impl Wishes {
         }
     }
 
-    /// The store refused UNSUBSCRIBE for these: they are subscribed still, and to be told again.
+    /// Notes that the store refused UNSUBSCRIBE for these channels, which stay subscribed. It will be sent again.
     pub fn kept(&mut self, names: &[String]) {
         for name in names {
             let Some(channel) = self.channels.get_mut(name) else { continue };
@@ -144,7 +144,7 @@ impl Wishes {
         }
     }
 
-    /// Has one of the denied tried again; any is as good, for a right comes for many at once.
+    /// Schedules one denied channel for a retry. Any one will do, because a permission usually covers many.
     pub fn retry_one(&mut self) -> Option<String> {
         let name = self.denied.iter().next().cloned()?;
         self.denied.remove(&name);
@@ -152,17 +152,17 @@ impl Wishes {
         Some(name)
     }
 
-    /// Has all of the denied tried again.
+    /// Schedules all denied channels for a retry.
     pub fn retry_all(&mut self) {
         self.changed.extend(self.denied.drain());
     }
 
-    /// Whether this one is denied.
+    /// Whether this channel is denied.
     pub fn is_denied(&self, name: &str) -> bool {
         self.denied.contains(name)
     }
 
-    /// Whether the store was told everything that it is to be told now.
+    /// Whether the store has been told of all changes.
     pub fn is_settled(&self) -> bool {
         self.changed.is_empty()
     }
@@ -172,7 +172,7 @@ impl Wishes {
         self.denied.len()
     }
 
-    /// Whether some channel is denied, and none is live.
+    /// Whether at least one channel is denied and none is live.
     pub fn all_are_denied(&self) -> bool {
         !self.denied.is_empty() && self.live == 0
     }
@@ -255,17 +255,17 @@ mod tests {
         assert!(wishes.channels.is_empty() && wishes.changed.is_empty() && wishes.denied.is_empty());
     }
 
-    /// What the store has and has not said yet.
+    /// A model of the store: its subscriptions, and the answers that it has not sent yet.
     #[derive(Default)]
     struct Store {
-        /// For each answer: the channel, whether it is now subscribed, and the wish it was sent for.
+        /// For each answer, the channel and whether it is now subscribed.
         answers: VecDeque<(String, bool)>,
         subscribed: HashSet<String>,
     }
 
     proptest! {
-        /// Whatever is wanted, left, told and acknowledged in whatever order: a wish is said to be
-        /// fulfilled only while the store has the channel, and in the end exactly the wanted are.
+        /// Whatever is wanted, left, told and acknowledged, in any order, a wish is reported as fulfilled only
+        /// while the store has the channel, and in the end exactly the wanted channels are subscribed.
         #[test]
         fn a_fulfilled_wish_is_subscribed_and_in_the_end_all_are(
             steps in proptest::collection::vec((0..4_u8, 0..3_u8), 0..200)

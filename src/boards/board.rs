@@ -1,4 +1,4 @@
-//! What a sorted set says of itself, and how a client is told.
+//! The contents of a sorted set, and the JSON that describes them to clients.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use redis::{FromRedisValue, Value};
 
-/// A member's name: any bytes that a program wrote there.
+/// A member's name: any bytes that a program wrote.
 pub type Member = Vec<u8>;
 
 /// The top of a sorted set and its size, as they were at one moment.
@@ -21,24 +21,24 @@ pub struct Board {
 /// Where one member stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
-    /// From 0 for the best.
+    /// The rank, which is 0 for the best.
     pub rank: u64,
     /// Its score.
     pub score: f64,
 }
 
-/// What one read of a board's key came back with.
+/// The result of one read of a board's key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
-    /// The board, and the places of the members that were asked for, in that order; None for one that is
-    /// not on it.
+    /// The board, and the places of the requested members in the order of the request; None for a member
+    /// that is not on the board.
     Board(Board, Vec<Option<Place>>),
     /// The key holds something else.
     NotAnOrderedSet,
 }
 
 impl Reading {
-    /// Reads the script's reply; None if it is nothing that the script can have answered.
+    /// Parses the script's reply; None if it cannot be the script's.
     pub fn parse(reply: Value) -> Option<Self> {
         type Reply = (String, i64, Vec<(Member, Member)>, Vec<(Value, Value)>);
         let (word, size, top, places) = Reply::from_redis_value(reply).ok()?;
@@ -52,11 +52,11 @@ impl Reading {
 }
 
 fn number(text: &[u8]) -> Option<f64> {
-    // `inf` and `-inf` are how both Rust and Redis write the infinities.
+    // Rust and Redis both write the infinities as `inf` and `-inf`.
     std::str::from_utf8(text).ok()?.parse().ok().filter(|score: &f64| !score.is_nan())
 }
 
-/// The outer None: no reply of ours. The inner one: absent.
+/// The outer None means a malformed reply, the inner None an absent member.
 fn place(rank: Value, score: &Value) -> Option<Option<Place>> {
     let rank = match rank {
         Value::Int(rank) => u64::try_from(rank).ok()?,
@@ -70,7 +70,7 @@ fn place(rank: Value, score: &Value) -> Option<Option<Place>> {
 }
 
 impl Board {
-    /// `"board":[["ann",120],["bob",7.5]],"size":1523`: the members of an object that tells the board.
+    /// `"board":[["ann",120],["bob",7.5]],"size":1523`: the fields of a JSON object that describes the board.
     pub fn json(&self) -> String {
         let mut text = String::from("\"board\":[");
         for (index, (member, score)) in self.top.iter().enumerate() {
@@ -83,7 +83,7 @@ impl Board {
     }
 }
 
-/// `"member":"ann","rank":41,"score":7`, or null for both.
+/// `"member":"ann","rank":41,"score":7`, with null for rank and score if the member is not on the board.
 pub fn place_json(member: &[u8], place: Option<Place>) -> String {
     let (rank, score) = match place {
         Some(Place { rank, score }) => (rank.to_string(), score_json(score)),
@@ -92,7 +92,7 @@ pub fn place_json(member: &[u8], place: Option<Place>) -> String {
     format!("\"member\":{},\"rank\":{rank},\"score\":{score}", member_json(member))
 }
 
-/// A member as text, or as `{"base64":…}` where it is none.
+/// Writes a member as text, or as `{"base64":…}` if it is not UTF-8.
 fn member_json(member: &[u8]) -> String {
     match std::str::from_utf8(member) {
         Ok(text) => serde_json::Value::from(text).to_string(),
@@ -100,9 +100,9 @@ fn member_json(member: &[u8]) -> String {
     }
 }
 
-/// A score as a number that reads back as the same double. JSON has no infinities: those are texts.
+/// Writes a score as a number that parses back to the same double. JSON has no infinities, so they become strings.
 fn score_json(score: f64) -> String {
-    /// From here on, not every whole number is a double.
+    /// From here on, a double cannot represent every integer.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if score.is_infinite() {
         return if score > 0.0 { "\"inf\"" } else { "\"-inf\"" }.to_owned();

@@ -1,4 +1,4 @@
-//! The handle that others hold: which boards are wanted, and what is new of them.
+//! The handle that other modules hold: it says which boards are wanted, and delivers their news.
 
 use std::collections::HashMap;
 use std::mem;
@@ -24,7 +24,7 @@ struct Shared {
 }
 
 impl Boards {
-    /// No boards yet; each is read at most once in `pace`.
+    /// Creates a handle without boards; each board will be read at most once per `pace`.
     pub fn new(pace: Duration) -> Self {
         let shared = Shared {
             state: Mutex::new(State::new(pace)),
@@ -35,33 +35,33 @@ impl Boards {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Wants a board, or wants it otherwise.
+    /// Wants a board, or changes the rule of a wanted board.
     pub fn want(&self, name: Arc<str>, rule: BoardRule) {
         self.change(|state| state.want(name, rule, Instant::now()));
     }
 
-    /// Wants a board no longer.
+    /// Stops wanting a board.
     pub fn release(&self, name: &str) {
         self.change(|state| state.release(name));
         lock(&self.shared.news).remove(name);
     }
 
-    /// One more socket follows a member. False if as many are followed as may be.
+    /// Adds a socket that follows a member. False if the board follows as many as it may, or is not wanted.
     pub fn follow(&self, name: &str, member: &str) -> bool {
         self.change(|state| state.follow(name, member.as_bytes(), Instant::now()))
     }
 
-    /// One socket less follows a member.
+    /// Removes a socket that follows a member.
     pub fn unfollow(&self, name: &str, member: &str) {
         self.change(|state| state.unfollow(name, member.as_bytes()));
     }
 
-    /// The shortest time between two reads of one board.
+    /// Sets the shortest time between two reads of one board.
     pub fn set_pace(&self, pace: Duration) {
         self.change(|state| state.set_pace(pace));
     }
 
-    /// Waits for news, and takes those of all boards. Cancel safe.
+    /// Waits for news and takes that of all boards. Cancel safe.
     pub async fn news(&self) -> HashMap<Arc<str>, News> {
         loop {
             let news = mem::take(&mut *lock(&self.shared.news));

@@ -1,8 +1,8 @@
-//! Which boards are wanted, and when each is read next. Pure: the time comes in, no I/O here.
+//! Which boards are wanted, and when each is read next. No I/O: the time is passed in.
 //!
-//! A board is read when it has changed, at most once a pace tick; and once in a while without a reason,
-//! which heals whatever was missed. It is clean from the moment at which a read is sent: a change that
-//! comes while the answer is on its way makes it due again.
+//! A board is read when it has changed, at most once per pace tick. It is also read now and then without a reason,
+//! which makes up for missed changes. It counts as clean from the moment a read is sent: a change that
+//! arrives while the answer is on its way makes it due again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use super::board::{Board, Member, Place, Reading};
 use crate::config::channels::BoardRule;
 use crate::memory;
 
-/// Members that may be followed on one board, by all clients of this node.
+/// How many members of one board all clients of this node together may follow.
 pub const FOLLOWED: usize = 1000;
-/// Between two reads of a board that nothing is said to have changed.
+/// The time between two reads of a board for which no change is reported.
 const HEAL: Duration = Duration::from_secs(10);
-/// Before the next attempt, after the store refused a read, or the part of it that has the board was away.
+/// The pause after the store refused a read, or the board's shard was out of reach.
 const REFUSED: Duration = Duration::from_secs(1);
-/// Before the next attempt, while a slot moves.
+/// The pause before the next attempt while the board's slot is moving.
 const MOVING: Duration = Duration::from_millis(100);
 
-/// What is to be read of one board.
+/// What to read of one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     pub name: Arc<str>,
@@ -29,26 +29,26 @@ pub struct Query {
     pub followed: Vec<Member>,
 }
 
-/// What came of a read.
+/// The outcome of a read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     Read(Reading),
-    /// The store answered, and not with a board. The next attempt waits a little.
+    /// The store answered, but not with a board. The next attempt waits a little.
     Refused(String),
-    /// Nobody knows. The connection is gone; a new one reads everything.
+    /// Unknown, because the connection is gone. A new connection will read everything.
     Lost,
-    /// In a cluster: the part of the store that has it is out of reach. The next attempt waits a little.
+    /// In a cluster: the board's shard is out of reach. The next attempt waits a little.
     Away,
-    /// In a cluster: its slot is on the move. The next attempt waits a little.
+    /// In a cluster: the board's slot is moving. The next attempt waits a little.
     Moving,
 }
 
-/// What is to be told to this node's clients of one board. Later news of it replace earlier ones.
+/// What to tell this node's clients about one board. Later news replaces earlier news.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct News {
-    /// The board, if its top or its size changed, or why there is none.
+    /// The board if its top or size has changed, or why there is none.
     pub board: Option<Result<Arc<Board>, NoReading>>,
-    /// Followed members whose place changed.
+    /// Followed members whose place has changed.
     pub places: BTreeMap<Member, Option<Place>>,
 }
 
@@ -57,22 +57,22 @@ pub struct News {
 pub enum NoReading {
     /// The channel's key holds something else.
     NotAnOrderedSet,
-    /// In a cluster: the part of the store that has it is out of reach.
+    /// In a cluster: the board's shard is out of reach.
     Away,
 }
 
 #[derive(Debug)]
 struct Wanted {
     rule: BoardRule,
-    /// Who is followed, by how many sockets, and where that member stood at the last read.
+    /// For each followed member, how many sockets follow it and its place at the last read.
     followed: BTreeMap<Member, (usize, Option<Option<Place>>)>,
-    /// A read is under way.
+    /// Whether a read is in progress.
     reading: bool,
-    /// It changed since the last read was sent.
+    /// Whether it has changed since the last read was sent.
     dirty: bool,
     not_before: Instant,
     heal: Instant,
-    /// When it is in the agenda.
+    /// The time under which it is in the agenda.
     due: Instant,
     last: Option<Result<Arc<Board>, NoReading>>,
 }
@@ -81,10 +81,10 @@ struct Wanted {
 #[derive(Debug)]
 pub struct State {
     boards: HashMap<Arc<str>, Wanted>,
-    /// Every board that is not being read, by when it is due.
+    /// All boards that are not being read, ordered by when they are due.
     agenda: BTreeSet<(Instant, Arc<str>)>,
     pace: Duration,
-    /// The store tells of changes.
+    /// Whether the store reports changes.
     tracking: bool,
 }
 
@@ -93,7 +93,7 @@ impl State {
         Self { boards: HashMap::new(), agenda: BTreeSet::new(), pace, tracking: false }
     }
 
-    /// The shortest time between two reads of one board.
+    /// Sets the shortest time between two reads of one board.
     pub fn set_pace(&mut self, pace: Duration) {
         self.pace = pace;
     }
@@ -102,7 +102,7 @@ impl State {
         self.boards.is_empty()
     }
 
-    /// Wants a board, or wants it otherwise. It is read at once.
+    /// Wants a board, or changes the rule of a wanted board, and makes it due for a read.
     pub fn want(&mut self, name: Arc<str>, rule: BoardRule, now: Instant) {
         let board = self.boards.entry(name.clone()).or_insert_with(|| Wanted {
             rule,
@@ -118,7 +118,7 @@ impl State {
         self.schedule(&name);
     }
 
-    /// Nobody wants it any more.
+    /// Forgets a board that nobody wants any more.
     pub fn release(&mut self, name: &str) {
         if let Some((name, board)) = self.boards.remove_entry(name) {
             self.agenda.remove(&(board.due, name));
@@ -126,7 +126,7 @@ impl State {
         }
     }
 
-    /// One more socket follows a member. False if as many members are followed as may be.
+    /// Adds a socket that follows a member. False if the board follows as many as it may, or is not wanted.
     pub fn follow(&mut self, name: &str, member: &[u8], now: Instant) -> bool {
         let Some(board) = self.boards.get_mut(name) else { return false };
         if !board.followed.contains_key(member) && board.followed.len() >= FOLLOWED {
@@ -134,7 +134,7 @@ impl State {
         }
         let (sockets, place) = board.followed.entry(member.to_vec()).or_default();
         *sockets += 1;
-        // Whoever is new wants to hear the place even if it did not change.
+        // A new follower must hear the place even if it has not changed.
         *place = None;
         board.dirty = true;
         board.not_before = board.not_before.min(now + self.pace);
@@ -142,7 +142,7 @@ impl State {
         true
     }
 
-    /// One socket less follows a member.
+    /// Removes a socket that follows a member.
     pub fn unfollow(&mut self, name: &str, member: &[u8]) {
         let Some(board) = self.boards.get_mut(name) else { return };
         if let Some((sockets, _)) = board.followed.get_mut(member) {
@@ -153,13 +153,13 @@ impl State {
         }
     }
 
-    /// A connection stands, and nothing is known of what happened before.
+    /// Notes that there is a new connection: anything may have changed before it.
     pub fn connected(&mut self, tracking: bool) {
         self.tracking = tracking;
         self.changed_all();
     }
 
-    /// The store says that a key changed.
+    /// Notes that the store reports a change to this board.
     pub fn changed(&mut self, name: &str) {
         if let Some(board) = self.boards.get_mut(name) {
             board.dirty = true;
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// The store says that any key may have changed.
+    /// Notes that any board may have changed.
     pub fn changed_all(&mut self) {
         let names: Vec<_> = self.boards.keys().cloned().collect();
         for name in names {
@@ -175,12 +175,12 @@ impl State {
         }
     }
 
-    /// When the next board is due.
+    /// Returns when the next board is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.agenda.first().map(|(due, _)| *due)
     }
 
-    /// The next board to read, if one is due. From now on it is clean, and being read.
+    /// Returns the next board to read, if one is due, and marks it as clean and as being read.
     pub fn begin(&mut self, now: Instant) -> Option<Query> {
         let (_, name) = self.agenda.first().filter(|(due, _)| *due <= now)?;
         let name = name.clone();
@@ -192,13 +192,13 @@ impl State {
         Some(Query { name, rule: board.rule, followed })
     }
 
-    /// A read has ended. Returns what is new in it.
+    /// Ends a read. Returns what is new in it.
     pub fn end(&mut self, query: &Query, outcome: Outcome, now: Instant) -> Option<News> {
         let board = self.boards.get_mut(&query.name)?;
         board.reading = false;
         let news = match outcome {
             Outcome::Read(reading) if board.rule == query.rule => news(board, &query.followed, reading),
-            // What was asked for is not what is wanted any more.
+            // The rule has changed since the read was sent.
             Outcome::Read(_) => None,
             Outcome::Refused(_) => {
                 (board.dirty, board.not_before) = (true, now + REFUSED);

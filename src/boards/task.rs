@@ -1,4 +1,4 @@
-//! The task that reads boards as they change: one loop, and a bounded number of reads beside it.
+//! The task that reads boards as they change: one loop, and a bounded number of concurrent reads.
 
 use std::mem;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::backplane::{Error, Keys, Trackers, Tracking};
 use crate::config::channels::Order;
 use crate::metrics::Metrics;
 
-/// Reads that may be under way at once.
+/// How many reads may run at once.
 const READS: usize = 64;
 
 /// See the module.
@@ -24,9 +24,9 @@ pub struct Task {
     metrics: Metrics,
     reads: JoinSet<(Query, Outcome)>,
     connected: bool,
-    /// What was last said of how changes are noticed.
+    /// What was last logged about how changes are noticed.
     told: Option<Tracking>,
-    /// The store was said to refuse reads.
+    /// Whether the last report in the log is that the store refuses reads.
     refused: bool,
 }
 
@@ -37,7 +37,7 @@ impl Task {
 
     /// Runs until it is dropped.
     pub async fn run(mut self) {
-        // A node without boards has no connection for them.
+        // A node without boards needs no connection for them.
         self.boards.wanted().await;
         let mut connection = JoinSet::new();
         connection.spawn(self.tracker.clone().keep_up());
@@ -88,11 +88,11 @@ impl Task {
         }
     }
 
-    /// Notes what an outcome says of the store, and tells when that changes.
+    /// Notes what an outcome says about the store, and logs when that changes.
     fn judge(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Lost => self.connected = false,
-            // That is told channel by channel.
+            // These concern single channels, not the store as a whole.
             Outcome::Away | Outcome::Moving => {}
             Outcome::Read(_) => {
                 if mem::take(&mut self.refused) {
@@ -108,7 +108,7 @@ impl Task {
         }
     }
 
-    /// Says how changes are noticed, when that is not as it was.
+    /// Logs how changes are noticed, if that is different from before.
     fn say(&mut self, tracking: Tracking) {
         if self.told.as_ref() == Some(&tracking) {
             return;
@@ -135,7 +135,7 @@ fn outcome(reply: Result<redis::Value, Error>, sharded: bool) -> Outcome {
     match reply {
         Ok(reply) => Reading::parse(reply)
             .map_or_else(|| Outcome::Refused("its reply is not what the script returns".to_owned()), Outcome::Read),
-        // The other parts go on.
+        // The other shards go on.
         Err(Error::Down | Error::Lost(_)) if sharded => Outcome::Away,
         Err(Error::Down | Error::Lost(_)) => Outcome::Lost,
         Err(error) => match error.reason().split(' ').next().filter(|_| sharded) {

@@ -1,8 +1,8 @@
 //! Boards that headcount keeps itself: which of its channels have the most people.
 //!
-//! In: the totals of this node's channels. Out: restatements of them on the boards that the configuration
-//! has kept. A script reads each total where it is written, so that no node can say an old one; everything
-//! else on such a board is looked at in each repair. The rule: a board survives what the counts survive.
+//! In: the totals of this node's channels. Out: these totals, restated on the boards that the configuration tells
+//! headcount to keep. A script reads each total where it is written, so no node can report a stale one. Everything
+//! else on such a board is checked once per repair interval. The rule: a board survives whatever the counts survive.
 
 mod state;
 
@@ -18,7 +18,7 @@ use crate::config::Rules;
 use crate::log::Throttle;
 use state::{LEAST, MOST, State, Step};
 
-/// Before a step is tried again that the store has not carried out.
+/// The pause before a failed step is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// A handle; clones share the boards.
@@ -36,20 +36,20 @@ struct Shared {
 }
 
 impl Trending {
-    /// The boards that the rules have kept, each looked at once in `repair`.
+    /// Creates the boards that the rules tell headcount to keep, each checked once per `repair`.
     pub fn new(rules: Arc<Rules>, repair: Duration, client: Client, keys: Keys) -> Self {
         let script = Script::new(include_str!("trending.lua"));
         let state = Mutex::new(State::new(rules, repair, Instant::now()));
         Self { shared: Arc::new(Shared { state, work: Notify::new(), client, keys, script }) }
     }
 
-    /// Puts other rules into effect.
+    /// Puts new rules into effect.
     pub fn configure(&self, rules: Arc<Rules>) {
         self.lock().configure(rules, Instant::now());
         self.shared.work.notify_one();
     }
 
-    /// Notes a total that was heard of a channel on this node.
+    /// Notes the current total of a channel on this node.
     pub fn note(&self, channel: &Arc<str>, total: i64) {
         let mut state = self.lock();
         if !state.is_idle() {
@@ -59,7 +59,7 @@ impl Trending {
         }
     }
 
-    /// Notes that nobody on this node has a channel any more.
+    /// Notes that nobody on this node is on a channel any more.
     pub fn left(&self, channel: &Arc<str>) {
         let mut state = self.lock();
         if !state.is_idle() {
@@ -69,7 +69,7 @@ impl Trending {
         }
     }
 
-    /// Keeps the boards. Runs until it is dropped.
+    /// Keeps the boards up to date. Runs until it is dropped.
     pub async fn run(self) {
         let mut link = self.shared.client.link();
         loop {
@@ -89,10 +89,10 @@ impl Trending {
         }
     }
 
-    /// Looks at all boards once more, within a time, after this node's own people are gone.
+    /// Checks all boards once more after this node's own people are gone, for `within` at most.
     pub async fn close(&self, within: Duration) {
         self.lock().look_at_all(Instant::now());
-        // Who does not answer in time has another node look, or this one after its next start.
+        // If the store does not answer in time, another node checks them, or this one after its next start.
         let _ = timeout(within, self.catch_up()).await;
     }
 
@@ -115,7 +115,7 @@ impl Trending {
         step.channels.iter().for_each(|channel| {
             call.arg(&**channel);
         });
-        // A key of another type is somebody else's; it is tried again when there is something to say.
+        // A key of another type belongs to some other program; it is tried again with the next change.
         client.run::<String>(&call).await.map(|word| {
             if word != "ok" {
                 tell(&Error::Refused(format!("WRONGTYPE {} is not a sorted set", step.board)));
@@ -140,7 +140,7 @@ fn tell(error: &Error) {
     }
 }
 
-/// A channel pattern as Lua has patterns.
+/// Translates a channel pattern into a Lua pattern.
 fn lua_pattern(pattern: &str) -> String {
     let mut lua = String::from("^");
     for letter in pattern.chars() {

@@ -1,4 +1,4 @@
-//! `headcount token` and `headcount check --token`: tokens as a person tries them.
+//! `headcount token` and `headcount check --token`: tokens for a person to try out.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::{Grant, now};
 
-/// What a token is to say.
+/// The claims of a new token.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Claims {
-    /// Who it is.
+    /// The name of the token's holder.
     #[arg(long, value_name = "NAME")]
     pub sub: Option<String>,
     /// Channels that may be joined: a name, or a pattern with *. May be given more than once.
@@ -22,19 +22,19 @@ pub struct Claims {
     /// Channels that may be published on. May be given more than once.
     #[arg(long, value_name = "PATTERN")]
     pub publish: Vec<String>,
-    /// How long it is valid.
+    /// How long the token is valid.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub expires: Duration,
-    /// What others may know of that person, as JSON.
+    /// What others may know about that person, as JSON.
     #[arg(long, value_name = "JSON")]
     pub info: Option<String>,
-    /// The token's own name, by which it can be revoked.
+    /// The token's id, by which it can be revoked.
     #[arg(long, value_name = "ID")]
     pub jti: Option<String>,
 }
 
 impl Claims {
-    /// The claims of a token that this server takes.
+    /// Returns the claims of a token that this server accepts.
     ///
     /// # Errors
     /// `--info` is not JSON.
@@ -63,7 +63,7 @@ impl Claims {
     }
 }
 
-/// What a token grants, in lines.
+/// Returns what a token grants, one line per item.
 pub fn describe(grant: &Grant) -> String {
     let ends = SystemTime::UNIX_EPOCH + Duration::from_millis(grant.ends.min(253_402_300_799_000));
     let list = |patterns: &[Box<str>]| if patterns.is_empty() { "nothing".to_owned() } else { patterns.join(", ") };

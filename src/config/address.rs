@@ -10,9 +10,9 @@ use ipnet::IpNet;
 /// A place to listen on: `0.0.0.0:3000`, `[::1]:3000`, `tls:0.0.0.0:443` or `unix:/run/x.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// Connections are encrypted.
+    /// Whether connections are encrypted.
     pub tls: bool,
-    /// Where.
+    /// The address or path.
     pub place: Place,
 }
 
@@ -26,7 +26,7 @@ pub enum Place {
 }
 
 impl Listen {
-    /// The address, if it has one.
+    /// Returns the address, unless it is a path.
     pub fn address(&self) -> Option<SocketAddr> {
         if let Place::Tcp(address) = self.place { Some(address) } else { None }
     }
@@ -60,25 +60,26 @@ impl fmt::Display for Listen {
 pub enum MetricsAt {
     /// Nowhere.
     Off,
-    /// Where the clients are.
+    /// At the addresses that clients use.
     Public,
-    /// At an address of their own. `may_fail`: it is the default, and goes without where it is taken.
+    /// At an address of their own.
     Own {
         /// The address.
         at: Listen,
-        /// Whether the node goes on without.
+        /// Whether the node starts without them if the address is taken; true only for the default address.
         may_fail: bool,
     },
 }
 
 impl MetricsAt {
-    /// Whether everybody may have them.
+    /// Returns whether the metrics are served to everybody.
     pub fn is_public(&self) -> bool {
         *self == Self::Public
     }
 }
 
-/// Who may say what a client's address is: a range of addresses, or whoever can open our unix sockets.
+/// A peer that is trusted to report a client's address: one in a range of addresses, or one on our unix
+/// sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trusted {
     /// `10.0.0.0/8`, `::1`
@@ -88,7 +89,7 @@ pub enum Trusted {
 }
 
 impl Trusted {
-    /// Whether a peer is one of them. None stands for the peer of a unix socket.
+    /// Returns whether a peer is covered. `None` stands for the peer of a unix socket.
     pub fn holds(&self, peer: Option<IpAddr>) -> bool {
         match (self, peer.map(|ip| ip.to_canonical())) {
             (Self::Unix, None) => true,

@@ -1,4 +1,4 @@
-//! Whose tokens are taken, typed.
+//! The typed values of `[auth]`.
 
 use hyper::Uri;
 
@@ -7,16 +7,16 @@ use crate::auth::Verifier;
 /// `[auth]`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Auth {
-    /// Checks tokens with the keys from files.
+    /// Verifies tokens with the keys from files.
     pub verifier: Verifier,
-    /// Where further keys are fetched from.
+    /// The address from which further keys are fetched.
     pub jwks: Option<Uri>,
-    /// Whether a token may be in the address.
+    /// Whether a token may be in the query.
     pub query: bool,
 }
 
 impl Auth {
-    /// Whether tokens are taken.
+    /// Returns whether tokens are accepted.
     pub fn is_on(&self) -> bool {
         self.jwks.is_some() || !self.verifier.keys.is_empty()
     }

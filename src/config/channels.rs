@@ -1,19 +1,19 @@
-//! Which channels exist: patterns, what is counted, how a channel delivers.
+//! The channels that exist: their patterns, what they count and how they deliver.
 //!
-//! Only channels that a pattern names are relayed, because a shared store carries channels that are no
-//! browser's business. The first pattern that matches decides.
+//! Only channels that match a pattern are relayed, because a shared store carries other channels that browsers
+//! must not see. The first matching pattern decides.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::glob::matches_stars;
 
-/// How a channel delivers to a client that is behind.
+/// How a channel delivers to a slow client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deliver {
-    /// Every message, in order; a client that falls too far behind is closed.
+    /// Every message, in order; a client that falls too far behind is disconnected.
     Every,
-    /// The newest value; older ones are left out, and pushes are paced.
+    /// The newest value only; older ones are skipped, and pushes are paced.
     Latest,
 }
 
@@ -33,11 +33,11 @@ pub enum Count {
 pub enum Access {
     /// Anybody.
     Open,
-    /// Whoever has a token that says so.
+    /// Anybody whose token allows it.
     Token,
 }
 
-/// Which end of a sorted set is the top of a board.
+/// The end of a sorted set that is the top of a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// The highest score is first.
@@ -46,7 +46,7 @@ pub enum Order {
     Ascending,
 }
 
-/// What a board shows of its sorted set.
+/// The part of a sorted set that a board shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoardRule {
     /// How many members it shows.
@@ -55,12 +55,12 @@ pub struct BoardRule {
     pub order: Order,
 }
 
-/// A list of who is on a channel, as long as it is short enough to be shown.
+/// The limits of a channel's member list. A longer list is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MembersRule {
-    /// The most members that are listed.
+    /// The maximum number of members that are listed.
     pub most: u32,
-    /// The most bytes that the list takes as JSON, and that news of it take.
+    /// The maximum number of bytes of JSON for the list, or for an update of it.
     pub bytes: u32,
 }
 
@@ -71,39 +71,40 @@ pub struct Rule {
     pub pattern: String,
     /// What it counts.
     pub count: Count,
-    /// How long somebody whose last socket went is still counted.
+    /// How long a visitor is still counted after their last socket has closed.
     pub linger: Duration,
     /// How it delivers.
     pub deliver: Deliver,
     /// Who may join or watch it.
     pub access: Access,
-    /// Whether clients with a token that says so may publish on it.
+    /// Whether clients may publish on it if their token allows that.
     pub publish: bool,
-    /// Set if it lists who is here.
+    /// Set if the channel lists its members.
     pub members: Option<MembersRule>,
-    /// Set if what it shows is the sorted set of its name, and not what is published on it.
+    /// Set if the channel shows the sorted set of its name instead of published messages.
     pub board: Option<BoardRule>,
-    /// Set if headcount keeps that set itself: a pattern of the counted channels on it.
+    /// Set if headcount maintains that set itself: the pattern of the counted channels that it ranks.
     pub of: Option<String>,
 }
 
 impl Rule {
-    /// Whether anything is counted.
+    /// Returns whether the channel counts anything.
     pub fn counted(&self) -> bool {
         self.count != Count::None
     }
 
-    /// Whether this rule names one channel exactly: such a channel is set up as 0.
+    /// Returns whether this rule names exactly one channel. Such a channel, if counted, exists from the start,
+    /// at 0.
     pub fn exact(&self) -> bool {
         !self.pattern.contains('*')
     }
 }
 
-/// The rules in the order of the file; the first that matches decides.
+/// The rules in the order of the file; the first match decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules(pub Vec<Rule>);
 
-/// Longest channel name, in bytes.
+/// The longest channel name, in bytes.
 pub const MAX_NAME: usize = 200;
 
 /// Why a text is not a channel name.
@@ -117,50 +118,50 @@ impl fmt::Display for BadName {
 }
 
 impl Rules {
-    /// The rule for a channel, if any pattern names it.
+    /// Returns the rule for a channel, if a pattern matches it.
     pub fn find(&self, channel: &str) -> Option<&Rule> {
         self.0.iter().find(|rule| matches_stars(rule.pattern.as_bytes(), channel.as_bytes()))
     }
 
-    /// Whether a channel is counted and named exactly, and so exists without anybody on it.
+    /// Returns whether a channel is counted and named exactly, and so exists even when nobody is on it.
     pub fn stands(&self, channel: &str) -> bool {
         self.find(channel).is_some_and(|rule| rule.counted() && rule.pattern == channel && rule.exact())
     }
 
-    /// How long a visitor of the channel is counted after its last socket went.
+    /// Returns how long a visitor of the channel is still counted after their last socket has closed.
     pub fn linger(&self, channel: &str) -> Duration {
         self.find(channel).map_or(Duration::ZERO, |rule| rule.linger)
     }
 
-    /// How a channel lists who is here, if it does.
+    /// Returns the limits of a channel's member list, if it has one.
     pub fn members(&self, channel: &str) -> Option<MembersRule> {
         self.find(channel).and_then(|rule| rule.members)
     }
 
-    /// How long a visitor may be counted after its last socket went.
+    /// Returns the longest time that any channel counts a visitor after their last socket has closed.
     pub fn longest_linger(&self) -> Duration {
         self.0.iter().map(|rule| rule.linger).max().unwrap_or_default()
     }
 
-    /// The channel that a client joins who names none: the first that is named exactly, but for boards that
-    /// headcount keeps.
+    /// Returns the channel that a client joins if it names none: the first one that is named exactly and is not
+    /// a board that headcount maintains.
     pub fn default_channel(&self) -> Option<&str> {
         self.0.iter().find(|rule| rule.exact() && rule.of.is_none()).map(|rule| rule.pattern.as_str())
     }
 
-    /// The boards that headcount keeps itself, each with the pattern of the channels on it.
+    /// Returns the boards that headcount maintains, each with the pattern of the channels that it ranks.
     pub fn kept(&self) -> impl Iterator<Item = (&Rule, &str)> {
         let is_first = |rule: &&Rule| self.find(&rule.pattern).is_some_and(|found| std::ptr::eq(found, *rule));
         self.0.iter().filter(is_first).filter_map(|rule| Some((rule, rule.of.as_deref()?)))
     }
 
-    /// The counted channels that are named exactly, which exist from the start.
+    /// Returns the counted channels that are named exactly; they exist from the start.
     pub fn standing(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|rule| rule.pattern.as_str()).filter(|name| self.stands(name))
     }
 }
 
-/// Checks a channel name or pattern: what the key layout and the wire can carry.
+/// Checks that the key layout and the protocol can carry a channel name or pattern.
 pub fn check_name(name: &str) -> Result<(), BadName> {
     if name.is_empty() {
         return Err(BadName("a channel name must not be empty"));

@@ -1,9 +1,9 @@
-//! What the configuration keeps in other files: passwords, certificates, keys.
+//! Configuration that is kept in other files: passwords, certificates, keys.
 //!
-//! A relative name is looked up among the credentials that systemd hands over
-//! (`CREDENTIALS_DIRECTORY`), then in the working directory. The rule: an error gives the reason, and
-//! never what is in the file. Not every systemd shows a service's credentials to its `ExecReload`
-//! commands, so a mere check accepts a credential that it cannot see, and says so.
+//! A relative name is looked up among the credentials that systemd provides (`CREDENTIALS_DIRECTORY`), then in
+//! the working directory. The rule: an error gives the reason, and never shows the content of a file. Not every
+//! systemd shows a service's credentials to its `ExecReload` commands, so `headcount check` accepts a
+//! credential that it cannot see, and says so.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,18 +20,18 @@ use super::reader::Reader;
 use super::tls::Tls;
 use super::{redact, value};
 
-/// The longest file that is read.
+/// The size of the largest file that is read.
 const LONGEST: u64 = 1 << 20;
-/// The permission of those who are neither the owner nor in the group.
+/// The read permission for users who are neither the owner nor in the group.
 const OTHERS_READ: u32 = 0o004;
 
-/// What is in a file. A pipe or a device may never end, or wait for somebody to write to it, so only a
-/// regular file is read.
+/// Reads a file. Only regular files are read, since a pipe or a device may never end, or may wait for somebody
+/// to write to it.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, or is too long.
+/// The file cannot be read, is not a regular file, or is too long.
 pub fn read_file(file: &Path) -> io::Result<Vec<u8>> {
-    // Without the flag, to open a pipe that nobody writes to would wait already.
+    // Without this flag, opening a pipe that has no writer would already block.
     let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(file)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
@@ -44,10 +44,10 @@ pub fn read_file(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text in the file that a key names, without the end of its line.
+/// Returns the text of the file that a key names, without the line end.
 pub fn password_file(reader: &mut Reader, path: &'static str) -> Option<String> {
     let Some(bytes) = file(reader, path) else {
-        // Stands for the one that nobody here can see.
+        // A placeholder for a password that this process cannot see.
         return reader.unseen.iter().flatten().any(|unseen| *unseen == path).then(|| "unseen".to_owned());
     };
     match password_in(&bytes) {
@@ -57,7 +57,7 @@ pub fn password_file(reader: &mut Reader, path: &'static str) -> Option<String> 
     None
 }
 
-/// The password that a file contains.
+/// Returns the password that a file contains.
 pub fn password_in(bytes: &[u8]) -> Result<String, &'static str> {
     let text = std::str::from_utf8(bytes).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
     match text {
@@ -67,7 +67,7 @@ pub fn password_in(bytes: &[u8]) -> Result<String, &'static str> {
     }
 }
 
-/// The store's address, with the password from its file.
+/// Returns the store's address with the password from its file.
 pub fn redis_address(reader: &mut Reader) -> String {
     let url = reader.redis_url("redis.url");
     let password = password_file(reader, "redis.password_file");
@@ -77,8 +77,8 @@ pub fn redis_address(reader: &mut Reader) -> String {
     value::with_password(url, password.as_deref())
 }
 
-/// The files of our side of an encrypted connection to the store. Each is looked at now, so that one
-/// that is missing is a mistake of the configuration, and read again for each connection.
+/// Returns the files for our side of an encrypted connection to the store. Each is read now, so that a missing
+/// file is reported as a configuration mistake, and again for each connection.
 pub fn store_tls(reader: &mut Reader) -> StoreTls {
     let mut find = |path| file(reader, path).and_then(|_| reader.folder(path)).map(|name| handed_over(reader, name));
     let (ca, certificate, key) = (find("redis.ca"), find("redis.certificate"), find("redis.key"));
@@ -90,13 +90,14 @@ pub fn store_tls(reader: &mut Reader) -> StoreTls {
     StoreTls { ca, certificate, key }
 }
 
-/// Where a file is: among the credentials that systemd hands over, if it is there.
+/// Returns the path of a file: among the credentials that systemd provides if it is there, otherwise as it was
+/// given.
 fn handed_over(reader: &Reader, name: PathBuf) -> PathBuf {
     let credential = reader.credentials.as_ref().map(|folder| folder.join(&name)).filter(|file| file.exists());
     credential.unwrap_or(name)
 }
 
-/// The password of the embedded store, from the configuration or its file.
+/// Returns the password of the embedded store, from the configuration or from its file.
 pub fn store_password(reader: &mut Reader) -> Option<String> {
     let (password, from_file) = (reader.secret("store.password"), password_file(reader, "store.password_file"));
     if password.is_some() && from_file.is_some() {
@@ -105,7 +106,7 @@ pub fn store_password(reader: &mut Reader) -> Option<String> {
     password.or(from_file)
 }
 
-/// Certificate and key, where both are given.
+/// Returns the certificate and key, if both are given.
 pub fn tls(reader: &mut Reader, wanted: bool) -> Option<Tls> {
     const CERTIFICATE: &str = "tls.certificate";
     const KEY: &str = "tls.key";
@@ -138,13 +139,13 @@ pub fn tls(reader: &mut Reader, wanted: bool) -> Option<Tls> {
     }
 }
 
-/// What is in the file that a key names; None if it names none.
+/// Reads the file that a key names. Returns `None` if there is none.
 fn file(reader: &mut Reader, path: &'static str) -> Option<Vec<u8>> {
     let name = reader.folder(path)?;
     read(reader, path, name)
 }
 
-/// What is in a file, which a key names.
+/// Reads a file that a key names.
 pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Vec<u8>> {
     let file = handed_over(reader, name);
     let hidden = file.is_relative() && reader.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
@@ -157,12 +158,12 @@ pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Ve
         }
         (Err(_), Some(unseen)) if hidden => {
             unseen.push(path);
-            // It may be the secret itself, and nobody has seen a file of that name.
+            // The name may itself be the secret: no file of that name was seen.
             reader.effective.insert(path, value::quoted(redact::HIDDEN));
             None
         }
         (Err(error), _) => {
-            // A relative name may be the secret itself, put into the wrong key.
+            // A relative name may itself be a secret, put into the wrong key.
             let file = if file.is_absolute() { file.display().to_string() } else { "the file".to_owned() };
             reader.reject(path, &format!("{file} cannot be read: {error}"));
             None
@@ -170,7 +171,7 @@ pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Ve
     }
 }
 
-/// Warns of a secret that every user of this machine can read.
+/// Warns about a secret that every user of this machine can read.
 pub fn warn_if_readable(reader: &mut Reader, file: &Path) {
     if std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0) {
         let file = file.display();

@@ -1,4 +1,4 @@
-//! The typed values that a configuration consists of, section by section.
+//! The typed values of a configuration, section by section.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,26 +13,26 @@ use super::store_address::StoreAddress;
 use super::tls::Tls;
 use super::value;
 
-/// Everything that a node can be told, typed and in range.
+/// The whole configuration of a node, typed and in range.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where and how this node listens.
     pub server: Server,
-    /// Certificate and key of the addresses whose connections are encrypted.
+    /// The certificate and key for the encrypted addresses.
     pub tls: Option<Tls>,
-    /// Which store keeps the counts and carries the messages.
+    /// The store that keeps the counts and carries the messages.
     pub redis: Redis,
     /// The store that this node may serve itself.
     pub store: Store,
-    /// Whose tokens are taken.
+    /// How tokens are verified.
     pub auth: Auth,
     /// The timing of the count.
     pub presence: Presence,
-    /// Bounds on what one client, or all of them, may take.
+    /// Limits per client, per address and in total.
     pub limits: Limits,
-    /// How silent clients are found.
+    /// How unresponsive clients are detected.
     pub session: Session,
-    /// What is logged, and in which form.
+    /// What is logged, and in which format.
     pub log: Log,
     /// Which channels exist, which are counted and how they deliver.
     pub channels: Arc<Rules>,
@@ -43,32 +43,32 @@ pub struct Config {
 pub struct Server {
     /// Where to listen.
     pub listen: Vec<Listen>,
-    /// Threads that carry sockets.
+    /// The number of threads that carry sockets.
     pub workers: usize,
-    /// How long a node that was told to stop serves on while `/readyz` fails.
+    /// How long a stopping node keeps serving while `/readyz` fails.
     pub notice: Duration,
-    /// Time over which the sockets are closed at a stop.
+    /// The time over which a stopping node closes its sockets.
     pub drain: Duration,
-    /// Origins whose pages may open a socket; empty stands for every origin.
+    /// Origins whose pages may open a socket; empty for every origin.
     pub origins: Vec<String>,
-    /// Names by which this node may be called; empty stands for every name.
+    /// Host names under which clients may reach this node; empty for every name.
     pub hosts: Vec<String>,
-    /// Where the metrics are.
+    /// Where the metrics are served.
     pub metrics: MetricsAt,
-    /// Connections that the kernel holds until they are accepted.
+    /// Connections that the kernel queues until they are accepted.
     pub backlog: u32,
-    /// Who may say what a client's address is.
+    /// Peers that may report a client's address.
     pub trusted_proxies: Vec<Trusted>,
-    /// Which header they say it in.
+    /// The header in which they report it.
     pub forwarded_header: Forwarded,
-    /// Whether they say it with a PROXY protocol header before anything else.
+    /// Whether they send a PROXY protocol header first.
     pub proxy_protocol: bool,
-    /// Where a node remembers what it must across restarts.
+    /// The folder for what a node must remember across restarts.
     pub state_dir: Option<PathBuf>,
 }
 
 impl Server {
-    /// Whether a peer is a proxy whose word on a client's address is taken.
+    /// Returns whether a peer is a proxy that may report a client's address.
     pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
         self.trusted_proxies.iter().any(|one| one.holds(peer))
     }
@@ -88,28 +88,28 @@ pub enum Forwarded {
 pub struct Redis {
     /// The store's address, with its password if it has one.
     pub url: String,
-    /// Put before every key and channel name, so that two installations can share a store.
+    /// The prefix of every key and channel name, so that two installations can share a store.
     pub key_prefix: String,
-    /// Longest wait for a connection.
+    /// The longest wait for a connection.
     pub connect_timeout: Duration,
-    /// Longest wait for an answer.
+    /// The longest wait for a response.
     pub response_timeout: Duration,
-    /// For an address with TLS.
+    /// The files for an address with TLS.
     pub tls: StoreTls,
-    /// The user that sentinels know this node by; empty for none.
+    /// The user name for the sentinels; empty for none.
     pub sentinel_user: String,
     /// That user's password.
     pub sentinel_password: Option<String>,
 }
 
-/// The files of our side of an encrypted connection to the store. They are read for each connection.
+/// The files for our side of an encrypted connection to the store. They are read for each connection.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StoreTls {
-    /// The authorities to trust, in the place of the system's.
+    /// The certificate authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,
-    /// Our certificate with its chain.
+    /// Our certificate and its chain.
     pub certificate: Option<PathBuf>,
-    /// Its key.
+    /// The key of our certificate.
     pub key: Option<PathBuf>,
 }
 
@@ -123,18 +123,18 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Whether the address is this machine's own.
+    /// Returns whether the address is on this machine.
     pub fn is_loopback(&self) -> bool {
-        // An address that cannot be read was rejected; nothing is served there.
+        // An address that cannot be parsed was already rejected; nothing is served there.
         StoreAddress::parse(&self.url).is_none_or(|address| address.is_loopback())
     }
 
-    /// The password there, if it is for whoever gives no user name.
+    /// Returns the password in the address, if it applies to clients that give no user name.
     pub fn password(&self) -> Option<String> {
         value::password(&self.url)
     }
 
-    /// The address as it may be shown: without user and password.
+    /// Returns the address in a form that may be shown: without user and password.
     pub fn shown(&self) -> String {
         value::without_password(&self.url)
     }
@@ -143,11 +143,11 @@ impl Redis {
 /// `store.embedded`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Embedded {
-    /// Serve the store where nobody else does and nobody else will.
+    /// Serve the store if nobody else serves it, now or later.
     Auto,
-    /// Serve it, or fail.
+    /// Serve it, or fail to start.
     Always,
-    /// Something else must.
+    /// Never serve it; something else must.
     Never,
 }
 
@@ -158,7 +158,7 @@ pub enum Fsync {
     Always,
     /// Once a second.
     EverySecond,
-    /// Whenever the system decides.
+    /// Whenever the operating system decides.
     No,
 }
 
@@ -169,7 +169,7 @@ pub struct StoreUser {
     pub name: String,
     /// The password, if it has one.
     pub password: Option<String>,
-    /// The words of `acl`.
+    /// The words of the key `acl`.
     pub rules: Vec<String>,
 }
 
@@ -179,7 +179,8 @@ impl fmt::Debug for StoreUser {
     }
 }
 
-/// Says what is wrong with a user of the store. The store knows its commands; the configuration does not.
+/// Returns what is wrong with a user of the store. The store knows its commands, and the configuration does
+/// not.
 pub type CheckUser = fn(&StoreUser) -> Result<(), String>;
 
 /// `[store]`
@@ -187,29 +188,29 @@ pub type CheckUser = fn(&StoreUser) -> Result<(), String>;
 pub struct Store {
     /// Who serves the store.
     pub embedded: Embedded,
-    /// The folder in which the embedded store is kept, if it is.
+    /// The folder of the embedded store, if it is kept on disk.
     pub path: Option<PathBuf>,
     /// When writes are forced to disk.
     pub fsync: Fsync,
-    /// What clients of the store must give.
+    /// The password that the store's clients must give.
     pub password: Option<String>,
-    /// Users beside the default one.
+    /// Users in addition to the default one.
     pub users: Vec<StoreUser>,
-    /// Bytes of memory for keys and values; 0 stands for no limit.
+    /// The memory for keys and values, in bytes; 0 for no limit.
     pub max_memory: usize,
-    /// Which keys go when they take more, as Redis names it.
+    /// The eviction policy beyond that limit, by its Redis name.
     pub eviction: String,
-    /// Clients of the store.
+    /// The maximum number of clients of the store.
     pub max_clients: usize,
-    /// Bytes of the longest argument of a command.
+    /// The length of the longest command argument, in bytes.
     pub max_bulk: usize,
-    /// Bytes of the longest command.
+    /// The length of the longest command, in bytes.
     pub max_query_buffer: usize,
-    /// Bytes that may wait for one client of the store.
+    /// The maximum output that may be queued for one client of the store, in bytes.
     pub max_pending_output: usize,
-    /// Bytes that all clients of the store may take together.
+    /// The maximum memory that all clients of the store may use together, in bytes.
     pub max_client_memory: usize,
-    /// How long a script runs before other clients of the store are answered BUSY.
+    /// How long a script runs before other clients get BUSY.
     pub busy_after: Duration,
     /// How long a script may run.
     pub script_time: Duration,
@@ -224,63 +225,63 @@ impl fmt::Debug for Store {
 /// `[presence]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Presence {
-    /// Between two renewals of this node's lease.
+    /// The time between two renewals of this node's lease.
     pub heartbeat: Duration,
     /// How long a lease lasts after its last renewal.
     pub lease: Duration,
-    /// How long after its lease ended a node's tallies are withdrawn by others.
+    /// How long other nodes wait after a node's lease has ended before they withdraw its tallies.
     pub grace: Duration,
-    /// Between two repairs of one channel.
+    /// The time between two repairs of one channel.
     pub repair: Duration,
-    /// Quiet time after which a counted channel's key is read again.
+    /// How long a counted channel must be quiet before its key is read again.
     pub quiet: Duration,
-    /// Shortest time between two statements of one busy channel.
+    /// The shortest time between two statements about one busy channel.
     pub batch: Duration,
 }
 
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Open client connections of this node.
+    /// The maximum number of open client connections of this node.
     pub clients: usize,
-    /// Of those, the ones from one address; None stands for as many as there are.
+    /// The maximum number of of those from one address; `None` for no limit.
     pub clients_per_address: Option<u32>,
-    /// Visitors counted on one channel from one address; None stands for as many as there are.
+    /// The maximum number of visitors counted on one channel from one address; `None` for no limit.
     pub visitors_per_address: Option<u32>,
-    /// Connections and further requests a second from one address; 0 stands for any number.
+    /// The maximum number of connections and further requests per second from one address; 0 for no limit.
     pub connects_per_second: u32,
-    /// Channels that clients of one address join or watch in a second; 0 stands for any number.
+    /// The maximum number of channels that clients of one address join or watch per second; 0 for no limit.
     pub joins_per_second: u32,
-    /// Of those, channels that nobody on this node had; 0 stands for any number.
+    /// The maximum number of of those that nobody on this node had before; 0 for no limit.
     pub new_channels_per_second: u32,
-    /// Channels that clients of one address were the first on; None stands for as many as there are.
+    /// The maximum number of channels that clients of one address were the first to open; `None` for no limit.
     pub channels_per_address: Option<u32>,
-    /// Messages a second of all clients of one address; 0 stands for any number.
+    /// The maximum number of messages per second from all clients of one address; 0 for no limit.
     pub messages_per_address: u32,
-    /// Tokens that clients of one address show in a second; 0 stands for any number.
+    /// The maximum number of tokens per second from clients of one address; 0 for no limit.
     pub tokens_per_second: u32,
-    /// Messages that one token publishes in a second; 0 stands for any number.
+    /// The maximum number of messages per second that are published with one token; 0 for no limit.
     pub publishes_per_second: u32,
-    /// Addresses that have no limit of their own.
+    /// Addresses without a limit of their own.
     pub exempt_addresses: Vec<Trusted>,
-    /// Channels that clients of this node may have in all.
+    /// The maximum number of channels that all clients of this node may have together.
     pub channels: usize,
-    /// Bytes that may wait for one client.
+    /// The maximum number of bytes queued for one client.
     pub client_buffer: usize,
-    /// Bytes of one message from a client.
+    /// The longest message from a client, in bytes.
     pub message: usize,
-    /// Messages a second from one client, on average over some seconds.
+    /// The maximum number of messages per second from one client, averaged over some seconds.
     pub messages_per_second: u32,
-    /// Channels that one client may have joined or watch.
+    /// The maximum number of channels that one client may have joined or watch.
     pub channels_per_client: usize,
-    /// Pushes a second on a channel that delivers `latest`.
+    /// The maximum number of pushes per second on a channel that delivers `latest`.
     pub pushes_per_second: u32,
-    /// Time for a connection to send its request.
+    /// How long a connection may take to send its request.
     pub handshake: Duration,
 }
 
 impl Limits {
-    /// Whether an address has no limit of its own.
+    /// Returns whether an address has no limit of its own.
     pub fn is_exempt(&self, address: IpAddr) -> bool {
         self.exempt_addresses.iter().any(|one| one.holds(Some(address)))
     }
@@ -289,7 +290,7 @@ impl Limits {
 /// `[session]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
-    /// Between two pings of one socket.
+    /// The time between two pings of one socket.
     pub ping: Duration,
     /// How long a socket may take to answer a ping.
     pub pong: Duration,
@@ -302,7 +303,7 @@ pub struct Session {
 pub struct Log {
     /// The least severe level that is logged.
     pub level: tracing::Level,
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
@@ -311,20 +312,20 @@ pub struct Log {
 pub enum LogFormat {
     /// `human` on a terminal, `plain` elsewhere.
     Auto,
-    /// Colours, for eyes.
+    /// Coloured text, for people.
     Human,
-    /// One line of text an event, no colours.
+    /// One line of text per event, without colours.
     Plain,
-    /// One JSON object an event.
+    /// One JSON object per event.
     Json,
 }
 
-/// What the command line sets. It wins over the file and the environment.
+/// The settings from the command line. They win over the file and the environment.
 #[derive(Debug, Default, Clone)]
 pub struct Overrides {
     /// `--config`
     pub file: Option<PathBuf>,
-    /// `--listen`, once or more.
+    /// `--listen`, which may be given more than once.
     pub listen: Vec<String>,
     /// `--port`: the port of every address in `server.listen`.
     pub port: Option<u16>,
@@ -332,9 +333,10 @@ pub struct Overrides {
     pub redis_url: Option<String>,
     /// `--log-level`
     pub log_level: Option<String>,
-    /// Nothing will be started, so credentials that only the service can see need not be read.
+    /// Whether the configuration is only checked; credentials that only the service can see are then not
+    /// required.
     pub only_check: bool,
-    /// Looks at each user of the store; none leaves them unseen.
+    /// Checks each user of the store; with `None`, users are not checked.
     pub check_user: Option<CheckUser>,
 }
 
@@ -343,12 +345,12 @@ pub struct Overrides {
 pub struct Loaded {
     /// The typed values.
     pub config: Config,
-    /// Each key in the list's order with its effective value as TOML, secrets hidden.
+    /// Each key with its effective value as TOML, in the order of the list, with secrets hidden.
     pub effective: Vec<(&'static str, String)>,
-    /// Keys whose files only the service sees; none unless it was only to be checked.
+    /// Keys whose files only the service can see; empty unless the configuration is only checked.
     pub unseen: Vec<&'static str>,
-    /// What works, but should not stay as it is, such as a password that everybody can read.
+    /// Warnings about settings that work but should be changed, such as a password that everybody can read.
     pub warnings: Vec<String>,
-    /// What a person who checks a configuration should know.
+    /// Notes for a person who checks the configuration.
     pub notes: Vec<&'static str>,
 }

@@ -1,4 +1,4 @@
-//! Reads where to listen, whom to let in and whom to believe.
+//! Reads the network settings: addresses to listen on, allowed origins and host names, trusted proxies.
 
 use hyper::http::uri::Authority;
 
@@ -57,7 +57,7 @@ fn show_list(reader: &mut Reader, path: &'static str, items: &[impl ToString]) {
     reader.effective.insert(path, format!("[{}]", shown.join(", ")));
 }
 
-/// Names without a port, in lower case; none for `["*"]`.
+/// Returns host names without a port, in lower case; empty for `["*"]`.
 pub fn hosts(reader: &mut Reader, path: &'static str) -> Vec<String> {
     let hosts = reader.get(path, value::list).unwrap_or_default();
     let good = |host: &String| {

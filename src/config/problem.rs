@@ -1,15 +1,15 @@
-//! What is wrong with a configuration, all of it at once.
+//! The mistakes in a configuration, all reported at once.
 
 use std::fmt;
 
-/// One thing that is wrong with the configuration.
+/// One mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file, or "the environment", or "the command line".
     pub source: String,
     /// The key's full name; empty when the source as a whole cannot be read.
     pub key: String,
-    /// The value as it was given.
+    /// The value as it was given, or `***` if it may be a secret.
     pub value: String,
     /// What is wrong, and what is allowed.
     pub message: String,

@@ -1,7 +1,7 @@
-//! Reads one key after another out of the merged sources and keeps every mistake.
+//! Reads one key after another from the merged sources, and collects every mistake.
 //!
-//! A wrong key is noted and something harmless stands in for it, so that reading goes on and the
-//! person sees all mistakes in one run.
+//! A harmless value stands in for a wrong one, so that reading continues and the person sees all mistakes in
+//! one run.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,27 +16,27 @@ use super::problem::{Invalid, Problem};
 use super::store_address::StoreAddress;
 use super::{redact, value};
 
-/// The source of what environment variables set, as problems name it.
+/// The name of the source in mistakes that come from environment variables.
 pub(super) const ENVIRONMENT: &str = "the environment";
-/// What the names of this program's environment variables begin with.
+/// The prefix of this program's environment variables.
 pub(super) const PREFIX: &str = "HEADCOUNT_";
 
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Flat: full key name to the value of the strongest source that sets it.
+    /// Each full key name, with the value from the strongest source that sets it.
     pub(super) values: HashMap<String, Value>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
     pub(super) effective: HashMap<&'static str, String>,
     pub(super) port: Option<u16>,
-    /// Where systemd puts what is handed over to this process alone.
+    /// The directory of the credentials that systemd provides to this process alone.
     pub(super) credentials: Option<PathBuf>,
-    /// Keys whose files are let pass unread; None if none may be.
+    /// Keys whose files were accepted unread; `None` if every file must be readable.
     pub(super) unseen: Option<Vec<&'static str>>,
 }
 
 impl Reader {
-    /// Notes that a key's value, though of the right kind, cannot stand.
+    /// Reports that a key's value has the right type, but is not allowed.
     pub fn reject(&mut self, path: &'static str, message: &str) {
         let Some(found) = self.values.get(path) else { return };
         let source = found.origin().unwrap_or_default().to_owned();
@@ -51,9 +51,9 @@ impl Reader {
         self.note(&source, path, &shown, message.to_owned());
     }
 
-    /// Notes a mistake. What comes from outside is shown only if it cannot be a secret.
+    /// Reports a mistake. Text from outside is shown only if it cannot be a secret.
     pub fn note(&mut self, source: &str, key: &str, value: &str, message: String) {
-        // Named as the person wrote it.
+        // The key as the person wrote it.
         let key = match source {
             ENVIRONMENT if key.contains('.') => format!("{PREFIX}{}", key.to_uppercase().replace('.', "__")),
             _ => key.to_owned(),
@@ -62,12 +62,13 @@ impl Reader {
         self.problems.push(Problem { source, key, value, message });
     }
 
-    /// Warns of something that works, but should not stay as it is.
+    /// Warns about something that works, but should be changed.
     pub fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
     }
 
-    /// A key is read as what its row does not say: a mistake in this program, found by any start.
+    /// Reports that this program reads a key as a kind that its row does not have. Any start finds such a
+    /// mistake.
     fn no_row(&mut self, path: &'static str) {
         self.note("headcount itself", path, "", "has no row of this kind in src/config/keys".to_owned());
     }
@@ -140,7 +141,7 @@ impl Reader {
         is
     }
 
-    /// The word of a key that takes one of a few.
+    /// Returns the word of a key that allows only certain words.
     pub(super) fn choice(&mut self, path: &'static str) -> String {
         let Some(Kind::Choice(words)) = keys::find(path).map(|key| key.kind) else {
             self.no_row(path);
@@ -187,7 +188,7 @@ impl Reader {
         }
     }
 
-    /// One of the words that the row allows.
+    /// Returns the word of a key that allows only certain words.
     pub fn word(&mut self, path: &'static str) -> String {
         self.choice(path)
     }
@@ -199,21 +200,21 @@ impl Reader {
         })
     }
 
-    /// A folder or file; empty stands for none.
+    /// Returns a folder or file; an empty text means none.
     pub fn folder(&mut self, path: &'static str) -> Option<PathBuf> {
         let text = self.text(path);
         self.effective.insert(path, value::quoted(redact::accepted(&text)));
         (!text.is_empty()).then(|| PathBuf::from(text))
     }
 
-    /// A string as it is.
+    /// Returns a string as it is.
     pub fn plain(&mut self, path: &'static str) -> String {
         let text = self.text(path);
         self.effective.insert(path, value::quoted(redact::accepted(&text)));
         text
     }
 
-    /// A text that is never shown; empty stands for none.
+    /// Returns a text that is never shown; an empty text means none.
     pub fn secret(&mut self, path: &'static str) -> Option<String> {
         let text = self.text(path);
         self.effective.insert(path, value::quoted(if text.is_empty() { "" } else { "***" }));
@@ -248,7 +249,7 @@ impl Reader {
         prefix
     }
 
-    /// What was read, in the list's order.
+    /// Returns the effective values in the order of the list, or all mistakes.
     pub fn finish(mut self) -> Result<Vec<(&'static str, String)>, Invalid> {
         if !self.problems.is_empty() {
             return Err(Invalid(self.problems));
@@ -257,7 +258,7 @@ impl Reader {
     }
 }
 
-/// Stands in for a time that was refused, so that checks between keys find no second mistake.
+/// Returns the default of a key whose time was rejected, so that checks between keys find no further mistake.
 fn max_of(path: &str) -> Duration {
     let default = keys::find(path).map(|key| key.default.trim_matches('"'));
     default.and_then(value::duration).unwrap_or_default()

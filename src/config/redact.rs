@@ -1,32 +1,32 @@
-//! Hides what may be a secret in text from outside, before anybody reads it in an error.
+//! Hides possible secrets in text from outside before an error shows it.
 //!
-//! People paste a store's address into the wrong key, forget a quote or misspell `password`. The error
-//! still says where the mistake is and what is allowed. What was written there is shown only if it
-//! cannot be a secret.
+//! People paste a store's address into the wrong key, forget a quote or misspell `password`. The error still
+//! says where the mistake is and what is allowed. The text written there is shown only if it cannot be a
+//! secret.
 
-/// Stands for what is not shown.
+/// The text that is shown in place of a secret.
 pub const HIDDEN: &str = "***";
 
-/// Words that announce a secret.
+/// Words that indicate a secret.
 const ANNOUNCE: &[&str] = &["pass", "secret", "token", "auth", "pwd", "credential", "-----begin", "bearer"];
-/// A run of letters and digits at least this long may have been drawn at random.
+/// A run of letters and digits of at least this length may be random, and thus a secret.
 const RANDOM: usize = 16;
 
-/// A value, or [`HIDDEN`] if any of it may be a secret.
+/// Returns a value, or [`HIDDEN`] if any part of it may be a secret.
 pub fn value(text: &str) -> &str {
     let lower = text.to_lowercase();
     let announced = ANNOUNCE.iter().any(|word| lower.contains(word));
     if announced || text.split(is_separator).any(suspicious) { HIDDEN } else { text }
 }
 
-/// A value that stands, or [`HIDDEN`] if it is a store's address with a user or password, which only
+/// Returns an accepted value, or [`HIDDEN`] if it is a store's address with a user or password, which only
 /// `redis.url` should have.
 pub fn accepted(text: &str) -> &str {
     let address = text.split_once(":/").is_some_and(|(_, rest)| rest.contains('@'));
     if address || text.contains("pass=") { HIDDEN } else { text }
 }
 
-/// A sentence in which each word that may be a secret is hidden.
+/// Returns a sentence in which each word that may be a secret is hidden.
 pub fn message(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(is_separator) {
@@ -48,7 +48,7 @@ fn is_separator(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | '(' | ')' | '[' | ']' | '{' | '}')
 }
 
-/// Whether a word may contain a secret: the user's part of an address, or something random.
+/// Returns whether a word may contain a secret: an address with a user, or something random.
 fn suspicious(word: &str) -> bool {
     let address = word.split_once(":/").is_some_and(|(scheme, _)| !matches!(scheme, "http" | "https" | "unix"));
     word.contains('@') || address || random(word)

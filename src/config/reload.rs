@@ -1,22 +1,22 @@
-//! What a running node takes over from a configuration that was loaded again, and what waits.
+//! The part of a reloaded configuration that a running node adopts, and the part that waits for a restart.
 //!
-//! The rule: [`keys`] says which keys are live. A node keeps the value it was started with for the
-//! others, and says so at each reload until it is restarted.
+//! The rule: [`keys`] says which keys are live. For the others, a node keeps the values that it was started
+//! with, and says so at each reload until it is restarted.
 
 use super::keys::{self, Reload};
 use super::model::Loaded;
 
-/// The keys whose values differ from those in effect, in the list's order.
+/// The keys whose values differ from those in effect, in the order of the list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// In effect from now on.
+    /// The keys whose new values are in effect now.
     pub live: Vec<&'static str>,
-    /// In effect from the next start on.
+    /// The keys whose new values need a restart.
     pub restart: Vec<&'static str>,
 }
 
 impl Loaded {
-    /// Takes over what may change while the node runs.
+    /// Adopts the values that may change while the node runs.
     pub fn adopt(&mut self, new: Loaded) -> Changes {
         let mut changes = Changes::default();
         let differ: Vec<_> = keys::all().filter(|key| self.differs(&new, key.path)).collect();
@@ -36,11 +36,11 @@ impl Loaded {
     }
 
     fn differs(&self, new: &Loaded, path: &str) -> bool {
-        // What is not shown is compared by its value.
+        // Values that are not shown in full are compared directly.
         self.shown(path) != new.shown(path)
             || match path {
                 "redis.url" => self.config.redis.url != new.config.redis.url,
-                // The files may have other keys in them.
+                // The same files may now contain other keys.
                 "auth.secret_files" => self.config.auth.verifier.keys != new.config.auth.verifier.keys,
                 "tls.certificate" => self.config.tls != new.config.tls,
                 "store.password" => self.config.store.password != new.config.store.password,

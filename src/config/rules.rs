@@ -27,15 +27,15 @@ const KEYS: &[&str] = &[
     "access",
     "publish",
 ];
-/// How long a visitor whose last socket went is still counted, so that a click from page to page changes
-/// no number.
+/// How long a visitor is still counted after their last socket has closed, so that a click from page to page
+/// does not change the count.
 const LINGER: Duration = Duration::from_secs(1);
-/// The longest that may be set.
+/// The longest linger time that may be set.
 const MAX_LINGER: Duration = Duration::from_secs(60);
-/// The most members that a board shows, and how many it shows unless told otherwise.
+/// The maximum number of members that a board may show, and its default.
 const MOST: u32 = 1000;
 const TOP: u32 = 10;
-/// How many members are listed unless told otherwise, and at most; and how many bytes they take.
+/// The default and the maximum length of a member list, then the default, minimum and maximum of its bytes.
 const MEMBERS: u32 = 1000;
 const MOST_MEMBERS: u32 = 10_000;
 const MEMBERS_BYTES: u32 = 64 << 10;
@@ -70,7 +70,7 @@ impl Reader {
     fn rule(&mut self, source: &str, index: usize, table: &Map<String, Value>) -> Rule {
         let mut table = Table { reader: self, source, index, table };
         let board = table.board();
-        // A board counts nobody and has only one value, its newest: neither need be said.
+        // A board counts nobody and has only one value, its newest, so neither key is required.
         let (counts, delivers) = if board.is_some() { (Some("none"), Some("latest")) } else { (None, None) };
         let count = match table.word("count", &["visitors", "sockets", "none"], counts).as_str() {
             "visitors" => Count::Visitors,
@@ -105,7 +105,7 @@ impl Reader {
         Rule { pattern, count, linger, deliver, access, publish, members, board, of }
     }
 
-    /// A board that headcount keeps must be of channels that are counted.
+    /// Checks that each board that headcount maintains can rank a counted channel.
     fn check_kept(&mut self, source: &str, rules: &Rules) {
         let counted = |of: &str| {
             let mut counted = rules.0.iter().filter(|rule| rule.counted());
@@ -119,7 +119,7 @@ impl Reader {
         }
     }
 
-    /// A channel that wants tokens is of no use where none is taken.
+    /// Checks that tokens are accepted if any channel requires them.
     pub fn check_access(&mut self, rules: &Rules, auth: &Auth) {
         let unseen = self.unseen.iter().flatten().any(|path| path.starts_with("auth."));
         if auth.is_on() || unseen || !rules.0.iter().any(|rule| rule.publish || rule.access == Access::Token) {
@@ -132,12 +132,12 @@ impl Reader {
     }
 }
 
-/// Whether one of two patterns is among the names that the other stands for.
+/// Returns whether either pattern, taken as a name, matches the other.
 fn overlap(one: &[u8], other: &[u8]) -> bool {
     matches_stars(one, other) || matches_stars(other, one)
 }
 
-/// One table, and where its mistakes go.
+/// One table, and the reader that collects its mistakes.
 struct Table<'a> {
     reader: &'a mut Reader,
     source: &'a str,
@@ -154,7 +154,7 @@ impl Table<'_> {
         self.table.get(key).map(value::shown).unwrap_or_default()
     }
 
-    /// One of some words; without a default, it must be there.
+    /// Returns one of the allowed words. Without a default, the key is required.
     fn word(&mut self, key: &str, allowed: &[&str], default: Option<&str>) -> String {
         let found = self.table.get(key);
         if let (None, Some(default)) = (found, default) {
@@ -193,7 +193,7 @@ impl Table<'_> {
         Some(BoardRule { top: top.unwrap_or(TOP), order })
     }
 
-    /// The channels that a board is of, where headcount keeps it.
+    /// Returns the pattern of the channels that a board ranks, if headcount maintains it.
     fn of(&mut self, board: bool, pattern: &str) -> Option<String> {
         let found = self.table.get("of")?;
         let of = value::text(found);
@@ -229,7 +229,7 @@ impl Table<'_> {
         None
     }
 
-    /// A whole number or a size within bounds.
+    /// Returns a whole number or a size within the allowed range.
     fn size(&mut self, key: &str, default: u32, allowed: RangeInclusive<u32>) -> u32 {
         let Some(found) = self.table.get(key) else { return default };
         let size = value::size(found).and_then(|size| u32::try_from(size).ok()).filter(|size| allowed.contains(size));

@@ -1,5 +1,5 @@
-//! Where values come from: the defaults, one file, the environment and the command line, merged so
-//! that the later ones win.
+//! The sources of values: the defaults, one file, the environment and the command line, merged so that later
+//! ones win.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -15,24 +15,24 @@ use super::reader::{ENVIRONMENT, PREFIX, Reader};
 use super::{redact, store_users, value};
 
 const COMMAND_LINE: &str = "the command line";
-/// Variables that are ours although they do not say so.
+/// Variables that we read although they lack our prefix.
 const OTHERS: &[&str] = &["PORT", "REDIS_URL", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY"];
 
-/// The environment's variables that concern us.
+/// The environment variables that this program reads.
 #[derive(Debug, Default)]
 pub struct Variables {
     pub readable: HashMap<String, String>,
-    /// The names of those whose value is not UTF-8.
+    /// The names of variables whose values are not UTF-8.
     pub unreadable: Vec<String>,
 }
 
 impl Variables {
-    /// Sorts out the variables of a process. What is not UTF-8 is no mistake unless it is ours.
+    /// Picks our variables from those of a process. A value that is not UTF-8 is a mistake only in one of ours.
     pub fn new(all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut variables = Self::default();
         for (name, value) in all {
             let name = name.to_string_lossy().into_owned();
-            // Also a name that is not UTF-8 itself, but begins as ours do.
+            // This also keeps names that start with our prefix but are not UTF-8.
             if !name.starts_with(PREFIX) && !OTHERS.contains(&name.as_str()) {
                 continue;
             }
@@ -45,7 +45,7 @@ impl Variables {
     }
 }
 
-/// Merges the sources, weakest first, and notes keys that do not exist.
+/// Merges the sources, weakest first, and reports unknown keys.
 pub fn collect(overrides: &Overrides, env: Variables) -> Result<Reader, Invalid> {
     let credentials = env.readable.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let mut reader = Reader { credentials, unseen: overrides.only_check.then(Vec::new), ..Reader::default() };
@@ -65,7 +65,7 @@ fn file_source(reader: &mut Reader, path: &Path) {
         Ok(Err(_)) => return reader.note(&name, "", "", "is not UTF-8".to_owned()),
         Err(error) => return reader.note(&name, "", "", format!("cannot be read: {error}")),
     };
-    // Parsed here first, because the parser's own error quotes the line, which may hold a password.
+    // Parsed here first, because the merging library's own error quotes the line, which may hold a password.
     match text.parse::<toml::Table>() {
         Ok(_) => merge(reader, &name, &File::from_str(&text, FileFormat::Toml)),
         Err(error) => {
@@ -76,7 +76,7 @@ fn file_source(reader: &mut Reader, path: &Path) {
     readable_secrets(reader, path);
 }
 
-/// The two names that everyone uses, then our own, which say more and so win.
+/// Reads the two variables that many programs use, then our own, which are more specific and so win.
 fn environment(reader: &mut Reader, env: Variables) {
     let Variables { readable, unreadable } = env;
     for name in unreadable {
@@ -146,13 +146,13 @@ fn flatten(reader: &mut Reader, name: &str, prefix: &str, table: Map<String, Val
         match value.kind {
             ValueKind::Table(inner) if is_section => flatten(reader, name, &path, inner),
             _ if is_section => reader.note(name, &path, "", "is a section, not a key".to_owned()),
-            // The value is not shown: it may be the password of a misspelled key.
+            // The value is hidden: it may be the password of a misspelled key.
             _ => reader.note(name, &path, "", format!("no such key; {}", allowed_names(&path))),
         }
     }
 }
 
-/// Warns of a file that everybody can read and that contains a secret.
+/// Warns about a file that everybody can read and that contains a secret.
 fn readable_secrets(reader: &mut Reader, path: &Path) {
     let source = path.display().to_string();
     let secret = reader.values.iter().any(|(key, value)| {
@@ -170,7 +170,7 @@ fn readable_secrets(reader: &mut Reader, path: &Path) {
     }
 }
 
-/// Where in a text a mistake is, as people count.
+/// Returns the position of a mistake as a line and a column, both counted from 1.
 fn place(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
@@ -178,7 +178,7 @@ fn place(text: &str, offset: usize) -> String {
     format!("line {line}, column {column}: ")
 }
 
-/// What could have been meant by a key that does not exist.
+/// Returns the names that could have been meant by an unknown key.
 fn allowed_names(path: &str) -> String {
     let section = path.split('.').next().unwrap_or_default();
     let inside: Vec<_> = keys::all()

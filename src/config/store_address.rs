@@ -1,44 +1,43 @@
-//! The store's address: one server, the sentinels that know which server it is, or some servers of a
-//! cluster.
+//! The store's address: that of one server, of sentinels that know the server, or of some servers of a cluster.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-/// What `redis.url` names.
+/// The parsed form of `redis.url`.
 #[derive(Debug, Clone)]
 pub struct StoreAddress {
-    /// The server, and how to log in. With sentinels or a cluster, the server is the first that is named.
+    /// The server and the login. With sentinels or a cluster, this is the first host in the address.
     pub info: ConnectionInfo,
-    /// Connections are encrypted.
+    /// Whether connections are encrypted.
     pub tls: bool,
-    /// Who is asked for the server, if it is not named itself.
+    /// The sentinels that know the server, if the address does not name it.
     pub sentinels: Option<Sentinels>,
-    /// Servers of a cluster, which know the others; empty for any other store.
+    /// Some servers of a cluster, which know the others; empty for any other store.
     pub seeds: Vec<Server>,
 }
 
 /// A server's host and port.
 pub type Server = (String, u16);
 
-/// Who knows the server.
+/// The sentinels, and what they are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentinels {
-    /// Host and port of each.
+    /// The host and port of each sentinel.
     pub addresses: Vec<Server>,
-    /// The name under which they know the primary.
+    /// Their name for the primary.
     pub primary: String,
 }
 
-/// The ports of sentinels and servers whose address names none.
+/// The default ports of sentinels and servers.
 const SENTINEL_PORT: u16 = 26_379;
 const SERVER_PORT: u16 = 6_379;
 
 impl StoreAddress {
-    /// Reads a URL; None if it names no store.
+    /// Parses a URL. Returns `None` if it is not a store's address.
     pub fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         match scheme {
             "redis" | "redis+unix" => Some(Self::of_one(read(url)?, false)),
-            // The library would have to be built with TLS of its own.
+            // The library is built without TLS. Our own code encrypts, so the library gets a plain address.
             "rediss" => Some(Self::of_one(read(&format!("redis://{rest}"))?, true)),
             "redis+sentinel" => Self::behind_sentinels(rest, false),
             "rediss+sentinel" => Self::behind_sentinels(rest, true),
@@ -73,17 +72,17 @@ impl StoreAddress {
         good.then_some(Self { sentinels, ..Self::of_one(info, tls) })
     }
 
-    /// Whether it is reached in a way that the embedded store does not serve.
+    /// Returns whether the embedded store cannot serve this kind of address.
     pub fn is_elsewhere(&self) -> bool {
         self.tls || self.sentinels.is_some() || self.is_cluster()
     }
 
-    /// Whether its keys are spread over several servers.
+    /// Returns whether the keys are spread over several servers.
     pub fn is_cluster(&self) -> bool {
         !self.seeds.is_empty()
     }
 
-    /// Whether it is a server on this machine that speaks plain text: where this node could serve its own.
+    /// Returns whether it is a plain-text server on this machine, where this node could serve its own store.
     pub fn is_loopback(&self) -> bool {
         !self.is_elsewhere()
             && match self.info.addr() {
@@ -94,7 +93,7 @@ impl StoreAddress {
             }
     }
 
-    /// The hosts as they may be shown.
+    /// Returns the hosts in a form that may be shown.
     pub fn hosts(&self) -> String {
         let shown = |(host, port): &Server| match host.contains(':') && !host.starts_with('[') {
             true => format!("[{host}]:{port}"),
@@ -109,12 +108,12 @@ impl StoreAddress {
     }
 }
 
-/// The user and password in front of the hosts, and these.
+/// Splits an authority into the login and the hosts.
 fn split_login(authority: &str) -> (&str, &str) {
     authority.rsplit_once('@').unwrap_or(("", authority))
 }
 
-/// How to reach the first of these hosts.
+/// Returns the connection settings for the first of these hosts.
 fn first(login: &str, hosts: &str, database: &str) -> Option<ConnectionInfo> {
     let (first, at) = (hosts.split(',').next()?, if login.is_empty() { "" } else { "@" });
     read(&format!("redis://{login}{at}{first}/{database}"))
@@ -128,7 +127,7 @@ fn server(text: &str, default: u16) -> Option<Server> {
     let url = format!("redis://{text}");
     let info = read(&url)?;
     let ConnectionAddr::Tcp(host, port) = info.addr() else { return None };
-    // The library has a default of its own.
+    // Without a port in the text, the library would fill in its own default.
     let named = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     Some((host.clone(), if named { *port } else { default }))
 }

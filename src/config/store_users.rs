@@ -12,10 +12,10 @@ use super::{redact, value};
 const PATH: &str = "store.users";
 /// The keys of one table.
 const KEYS: &[&str] = &["name", "password", "password_file", "acl"];
-/// The most users.
+/// The maximum number of users.
 const MOST: usize = 1000;
 
-/// All users. A password is not part of any mistake, nor is what may be one.
+/// Reads all users. No mistake shows a password, or text that may be one.
 pub fn users(reader: &mut Reader, check: Option<CheckUser>) -> Vec<StoreUser> {
     const SHAPE: &str = "must be [[store.users]] tables, each with name, acl, and password or password_file";
     let Some(found) = reader.values.get(PATH).cloned() else { return Vec::new() };
@@ -48,7 +48,7 @@ pub fn users(reader: &mut Reader, check: Option<CheckUser>) -> Vec<StoreUser> {
     users
 }
 
-/// Whether a password stands in the tables themselves.
+/// Returns whether a password is written in the tables themselves.
 pub fn has_password(value: &Value) -> bool {
     let ValueKind::Array(tables) = &value.kind else { return false };
     tables.iter().any(|table| match &table.kind {
@@ -57,7 +57,7 @@ pub fn has_password(value: &Value) -> bool {
     })
 }
 
-/// One table, and where its mistakes go.
+/// One table, and the reader that collects its mistakes.
 struct Table<'a> {
     reader: &'a mut Reader,
     source: &'a str,
@@ -70,7 +70,8 @@ impl Table<'_> {
         self.reader.note(self.source, &format!("{PATH}[{}].{key}", self.index), "", message);
     }
 
-    /// Notes what is wrong with a user, by its name. A name or a rule with the password in it is not shown.
+    /// Reports what is wrong with a user, with the user's name. A name or a rule that contains the password is
+    /// not shown.
     fn note_of(&mut self, user: &StoreUser, problem: String) {
         let text = format!("user {}: {problem}", value::quoted(&user.name));
         let leaks = user.password.as_deref().is_some_and(|password| text.contains(password));
@@ -110,7 +111,7 @@ impl Table<'_> {
         let name = self.text("password_file").filter(|text| !text.is_empty())?;
         let unseen = self.reader.unseen.as_ref().map_or(0, Vec::len);
         let Some(bytes) = files::read(self.reader, PATH, PathBuf::from(name)) else {
-            // Stands for the one that nobody here can see.
+            // A placeholder for a password that this process cannot see.
             return (self.reader.unseen.as_ref().map_or(0, Vec::len) > unseen).then(|| "unseen".to_owned());
         };
         match files::password_in(&bytes) {

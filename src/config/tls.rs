@@ -1,4 +1,4 @@
-//! Our side of an encrypted connection.
+//! The server side of encrypted connections.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What our side of an encrypted connection needs.
+/// The certificate and key, ready to accept encrypted connections.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// For each new connection.
+    /// The settings for each new connection.
     pub server: Arc<ServerConfig>,
-    /// Tells whether another certificate was put in place.
+    /// The certificate chain, which tells whether a reload brought another certificate.
     chain: Vec<CertificateDer<'static>>,
 }
 
@@ -22,10 +22,10 @@ impl PartialEq for Tls {
 }
 
 impl Tls {
-    /// For this certificate, with its chain, and its key.
+    /// Makes the settings from a certificate with its chain, and its key.
     ///
     /// # Errors
-    /// The two do not belong together, or are of a kind that is not known.
+    /// The key does not belong to the certificate, or one of them is of an unsupported kind.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, rustls::Error> {
         Ok(Self { server: Arc::new(server(chain.clone(), key)?), chain })
     }
@@ -38,7 +38,7 @@ fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> R
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Tickets keep a session with its client; so all may resume, and nothing is kept here.
+    // The client keeps its session in a ticket, so every client can resume and the server stores nothing.
     server.ticketer = ring::Ticketer::new()?;
     server.send_tls13_tickets = 1;
     Ok(server)

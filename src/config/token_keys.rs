@@ -18,7 +18,7 @@ const SECRETS: &str = "auth.secret_files";
 const PUBLIC: &str = "auth.public_key_files";
 const JWKS: &str = "auth.jwks";
 const ALGORITHMS: &str = "auth.algorithms";
-/// The most keys that are read from files.
+/// The maximum number of keys that are read from files.
 const MOST: usize = 100;
 
 pub fn auth(reader: &mut Reader) -> Auth {
@@ -40,7 +40,7 @@ pub fn auth(reader: &mut Reader) -> Auth {
     Auth { verifier, jwks, query: reader.boolean("auth.query") }
 }
 
-/// What is in each of the files that a key lists.
+/// Reads each of the files that a key lists.
 fn files(reader: &mut Reader, path: &'static str) -> Vec<Vec<u8>> {
     let Some(names) = reader.get(path, value::list) else {
         reader.reject(path, "must be a list of file names, such as [\"/etc/headcount/token-key\"]");
@@ -78,7 +78,7 @@ fn public_keys(reader: &mut Reader) -> Vec<Key> {
     keys
 }
 
-/// A set's address; a set in a file is read at once.
+/// Returns the address of a key set. If the key names a file instead, its keys are read at once.
 fn jwks(reader: &mut Reader, keys: &mut Vec<Key>) -> Option<Uri> {
     let text = reader.plain(JWKS);
     if text.contains("://") {

@@ -1,4 +1,4 @@
-//! From raw text to values: times, sizes, addresses; and from values to the text that is shown.
+//! Converts raw text to values (times, sizes, addresses), and values to the text that is shown.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use config::{Value, ValueKind};
 use super::redact;
 use super::store_address::StoreAddress;
 
-/// A time such as "500ms", "1m 30s".
+/// Parses a time such as "500ms" or "1m 30s".
 pub fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
-/// Bytes: a whole number, or a text such as "1MiB" or "64kB".
+/// Reads a size in bytes: a whole number, or a text such as "1MiB" or "64kB".
 pub fn size(value: &Value) -> Option<u64> {
     match &value.kind {
         ValueKind::String(text) => text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64()),
@@ -20,7 +20,7 @@ pub fn size(value: &Value) -> Option<u64> {
     }
 }
 
-/// A whole number; from the environment it comes as text.
+/// Reads a whole number; environment variables contain it as text.
 pub fn int(value: &Value) -> Option<i64> {
     match &value.kind {
         ValueKind::I64(n) => Some(*n),
@@ -32,7 +32,7 @@ pub fn int(value: &Value) -> Option<i64> {
     }
 }
 
-/// True or false; from the environment it comes as text.
+/// Reads true or false; environment variables contain it as text.
 pub fn boolean(value: &Value) -> Option<bool> {
     match &value.kind {
         ValueKind::Boolean(is) => Some(*is),
@@ -41,7 +41,7 @@ pub fn boolean(value: &Value) -> Option<bool> {
     }
 }
 
-/// A list of texts; from the environment and the command line it comes with commas.
+/// Reads a list of texts; environment variables and the command line separate them with commas.
 pub fn list(value: &Value) -> Option<Vec<String>> {
     match &value.kind {
         ValueKind::Array(items) => items.iter().map(text).collect(),
@@ -50,7 +50,7 @@ pub fn list(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// A text, and nothing that merely could be written as one.
+/// Reads a text, but no other type that could be written as one.
 pub fn text(value: &Value) -> Option<String> {
     match &value.kind {
         ValueKind::String(text) => Some(text.clone()),
@@ -58,7 +58,7 @@ pub fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A value as TOML writes it.
+/// Returns a value as TOML.
 pub fn shown(value: &Value) -> String {
     match &value.kind {
         ValueKind::Nil => "nothing".to_owned(),
@@ -80,17 +80,17 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
-/// A text in TOML's double quotes.
+/// Returns a text in TOML's double quotes.
 pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
 }
 
-/// Whether a store's address has a password of its own.
+/// Returns whether a store's address contains a password.
 pub fn has_password(url: &str) -> bool {
     StoreAddress::parse(url).is_some_and(|address| address.info.redis_settings().password().is_some())
 }
 
-/// The password that a store's address has for whoever says no user's name.
+/// Returns the password in a store's address, if it applies to clients that give no user name.
 pub fn password(url: &str) -> Option<String> {
     let address = StoreAddress::parse(url)?;
     let settings = address.info.redis_settings();
@@ -98,7 +98,7 @@ pub fn password(url: &str) -> Option<String> {
     settings.password().filter(|_| of_all).map(str::to_owned)
 }
 
-/// A store's address with this password, unless it has one of its own.
+/// Adds a password to a store's address, unless it already has one.
 pub fn with_password(url: String, password: Option<&str>) -> String {
     let (Some(password), Some((scheme, rest)), false) = (password, url.split_once("://"), has_password(&url)) else {
         return url;
@@ -114,7 +114,7 @@ pub fn with_password(url: String, password: Option<&str>) -> String {
     }
 }
 
-/// A store's address without its user and password, made only of what is known to be neither.
+/// Returns a store's address without its user and password, built only from parts that cannot be either.
 pub fn without_password(url: &str) -> String {
     let (Some(address), Some((scheme, _))) = (StoreAddress::parse(url), url.split_once("://")) else {
         return redact::HIDDEN.to_owned();

@@ -1,4 +1,4 @@
-//! Accepting connections, and handing them out to the workers' threads.
+//! Accepts connections and distributes them among the workers' threads.
 
 use std::net::{IpAddr, TcpStream as StdStream};
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use super::places::{Arrived, TurnedAway};
 use crate::net::listener::{Listener, is_the_peers};
 use crate::session::NewClient;
 
-/// The shortest time between two complaints that no connection can be accepted.
+/// The shortest time between two log lines that no connection can be accepted.
 const COMPLAIN: Duration = Duration::from_secs(10);
-/// The pause after an accept that failed, as for want of descriptors.
+/// The pause after a failed accept, for example when no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Where a worker runs, and how it takes in upgraded connections.
+/// A worker's runtime, and the channel through which it takes upgraded connections.
 #[derive(Clone)]
 pub struct WorkerHandle {
     /// The runtime of the worker's thread.
     pub runtime: Handle,
-    /// To its session.
+    /// The channel to the worker's session.
     pub attaches: mpsc::Sender<NewClient>,
 }
 
-/// Accepts connections and gives them to the workers in turn. `inside`: the listener is the one for metrics
-/// and health checks. Runs until it is dropped.
+/// Accepts connections and gives them to the workers in turn, until the future is dropped. `inside`: the
+/// listener is the one for metrics and health checks.
 pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>, inside: bool) {
     let mut complained: Option<Instant> = None;
     let mut turn = 0;
@@ -42,7 +42,7 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
         {
             tracing::debug!(%error, "cannot shut out an address; its connections are taken and hung up on");
         }
-        // However many come, those who are here have their turn.
+        // However many connections arrive, the tasks of existing clients get their turn.
         consume_budget().await;
         let accepted = tokio::select! {
             biased;
@@ -82,7 +82,7 @@ pub async fn accept(app: Arc<App>, listener: Listener, lanes: Vec<WorkerHandle>,
     }
 }
 
-/// Serves a connection on the thread of its lane.
+/// Serves a connection on the thread of the worker in `lane`.
 fn hand_out(app: &Arc<App>, lane: &WorkerHandle, stream: StdStream, peer: Option<IpAddr>, tls: bool, arrived: Arrived) {
     let (app, attaches) = (app.clone(), lane.attaches.clone());
     lane.runtime.spawn(async move {

@@ -22,25 +22,25 @@ use crate::session::Request;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What a client was admitted with.
+/// An admitted client: its request, its identity and its places.
 pub struct Admitted {
-    /// What it asks for.
+    /// Its request.
     pub request: Request,
-    /// Who it is and what it may do, if it says so.
+    /// Who it is and what it may do, if it says.
     pub known: Option<Box<Known>>,
-    /// Where it comes from.
+    /// The household it connects from.
     pub household: Household,
-    /// Its place among the clients of its address, where that has a limit.
+    /// Its place among the clients of its address, if that address has a limit.
     pub permit: Option<Box<Permit>>,
-    /// The pair of sockets that carries its bytes, where one does.
+    /// The socket pair that carries its bytes, if there is one.
     pub pair: Option<Held>,
 }
 
-/// Reads what is asked for, and takes a place for it. `grant`: what its token allows. `carried`: a pair of
-/// sockets will carry its bytes.
+/// Reads the request and reserves a place for its client. `grant`: what the client's token allows. `carried`: a
+/// socket pair will carry the client's bytes.
 ///
 /// # Errors
-/// The answer that says why not.
+/// The response that says why the client is not admitted.
 pub fn admit(
     connection: &Connection,
     http: &HttpRequest<Incoming>,
@@ -72,7 +72,7 @@ pub fn admit(
     Ok(Admitted { request, known, household: Household::of(client), permit, pair })
 }
 
-/// The address of whoever sent a request.
+/// Returns the address of the client that sent a request.
 pub fn client_address(connection: &Connection, config: &Config, headers: &HeaderMap) -> Option<IpAddr> {
     client_ip::client(connection.peer, headers, &config.server.trusted_proxies, config.server.forwarded_header)
 }
@@ -91,8 +91,9 @@ fn no_place(app: &App, refused: Refused) -> Reply {
     later(app.refuse(status, why))
 }
 
-/// Whether whoever asks is no page, or a page of an origin that may. A browser leaves the origin out of
-/// some requests of other sites' pages, and of those of our own; it then says which of both it is.
+/// Returns whether the request comes from no page at all, or from a page of an allowed origin. A browser sends
+/// no origin with some requests, both from other sites' pages and from ours; `Sec-Fetch-Site` then tells them
+/// apart.
 fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
     if allowed.is_empty() {
         return true;

@@ -1,4 +1,4 @@
-//! The page and the scripts: embedded, compressed once at the start, named by their content.
+//! The page and the scripts: embedded, compressed once at startup, with tags made from their content.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -19,8 +19,8 @@ use super::reply::{Reply, plain};
 use crate::config::{Access, Rules};
 use crate::text::hex;
 
-/// Nothing from another host, nothing inline; sockets to wherever the page came from. Any site may show
-/// the page in a frame.
+/// Allows nothing from other hosts and nothing inline; connections only to the page's own origin. Any site may
+/// show the page in a frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
@@ -31,7 +31,7 @@ struct Files;
 struct Asset {
     kind: &'static str,
     plain: (Bytes, String),
-    /// Where it is smaller than the plain one.
+    /// The compressed form and its tag, if it is smaller than the plain one.
     gzip: Option<(Bytes, String)>,
 }
 
@@ -39,14 +39,14 @@ struct Asset {
 pub struct Assets(HashMap<String, Asset>);
 
 impl Assets {
-    /// Compresses and names each file.
+    /// Compresses each file and gives it a tag.
     pub fn load() -> Self {
         let load = |name: std::borrow::Cow<'static, str>| {
             let file = Files::get(&name)?;
             let hash = hex(&file.metadata.sha256_hash()[..16]);
             let bytes = Bytes::from(file.data.into_owned());
             let gzip = gzip(&bytes).filter(|small| small.len() < bytes.len());
-            // Each encoding is another representation, and a strong tag names just one.
+            // Each encoding is a separate representation, and a strong tag names exactly one.
             let asset = Asset {
                 kind: content_type(&name),
                 plain: (bytes, format!("\"{hash}\"")),
@@ -57,7 +57,7 @@ impl Assets {
         Self(Files::iter().filter_map(load).collect())
     }
 
-    /// Sends a file, or says that the client has it.
+    /// Returns a file, or 304 if the client already has it.
     pub fn serve(&self, name: &str, request: &HeaderMap) -> Reply {
         let Some(asset) = self.0.get(name) else {
             return plain(StatusCode::NOT_FOUND, "this file is not part of this build\n");
@@ -83,7 +83,7 @@ impl Assets {
         set(ETAG, tag);
         set(CACHE_CONTROL, cache);
         set(VARY, "accept-encoding");
-        // Another site's page includes the script, which browsers fetch with CORS.
+        // Other sites' pages include the script, and browsers fetch it with CORS.
         set(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
         set(X_CONTENT_TYPE_OPTIONS, "nosniff");
         if !known {
@@ -100,8 +100,8 @@ impl Assets {
     }
 }
 
-/// A module that names the default channel, and the board of the most visited pages if there is one, for the
-/// scripts. A reload may change them, so it is not cached.
+/// Returns a module that tells the scripts the name of the default channel, and of the board of the most
+/// visited pages if there is one. A reload may change both, so the module is not cached.
 pub fn default_channel(rules: &Rules) -> Reply {
     let name = serde_json::Value::from(rules.default_channel().unwrap_or_default());
     let mut module = format!("export const DEFAULT_CHANNEL = {name};\n");
@@ -137,7 +137,7 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// Whether the client takes gzip, RFC 9110 section 12.5.3.
+/// Returns whether the client accepts gzip (RFC 9110, section 12.5.3).
 fn takes_gzip(request: &HeaderMap) -> bool {
     let weight = |coding: &str| {
         request

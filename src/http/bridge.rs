@@ -1,13 +1,13 @@
-//! Carries an encrypted connection's bytes between the client and the hub.
+//! Carries the bytes of an encrypted connection between the client and the hub.
 //!
-//! The hub writes to sockets of the kernel and nothing else, so that a plain client costs what the
-//! kernel costs. An encrypted one gets a pair of connected sockets: the hub has one end and treats
-//! it as any client; a task of this file has the other, and encrypts. The pair is the bound: what
-//! the client does not take stays in it, and then waits in the hub by the hub's rules.
+//! The hub writes only to kernel sockets, so that a plain client costs no more than the kernel does. An
+//! encrypted client gets a pair of connected sockets: the hub owns one end and treats it like any client; a
+//! task of this module owns the other end, and encrypts. The pair is also the bound: bytes that the client does
+//! not take stay in the pair, and once that is full they wait in the hub, under the hub's rules.
 //!
-//! What that costs, measured with 1,000 clients and messages of 8 bytes on one core: 22 µs of CPU a
-//! delivery instead of 9, 0.4 ms a connect instead of 0.1 (most of it the handshake's signature),
-//! 10 KiB of memory and two descriptors more.
+//! The cost, measured with 1,000 clients and messages of 8 bytes on one core: 22 µs of CPU per delivery instead
+//! of 9, 0.4 ms per connect instead of 0.1 (mostly the handshake's signature), and 10 KiB of memory and two
+//! descriptors more per client.
 
 use std::future::pending;
 use std::io;
@@ -25,34 +25,34 @@ use tokio::time::{sleep, timeout};
 use crate::config::Session;
 use crate::net::seats::Held;
 
-/// What the kernel holds between the hub and the task.
+/// The kernel buffer between the hub and the task.
 const PAIR: usize = 32 << 10;
-/// What is read at once for the client: what one record of TLS can carry.
+/// The size of one read for the client: as much as one TLS record can carry.
 const OUT: usize = 16 << 10;
-/// What is read at once from the client, which says little.
+/// The size of one read from the client, which sends little.
 const IN: usize = 1 << 10;
-/// What is read at most of a client that goes on sending after the hub has hung up.
+/// The maximum number of bytes read from a client that keeps sending after the hub has hung up.
 const DISCARD: u64 = 1 << 20;
 
-/// How long the client may take.
+/// How long the task waits for the client.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For bytes that were written to it.
+    /// To take bytes that were written to it.
     pub write: Duration,
-    /// To take in what is sent to find out whether it is still there.
+    /// To take a probe that checks whether it is still there.
     pub gone: Duration,
-    /// To say goodbye.
+    /// To close the connection.
     pub close: Duration,
 }
 
 impl Patience {
-    /// As long as with a client whose socket the hub has itself.
+    /// Returns the same times that apply to a client whose socket the hub owns itself.
     pub fn of(timing: &Session) -> Self {
         Self { write: timing.ping + timing.pong, gone: timing.pong, close: timing.close }
     }
 }
 
-/// Makes the pair and starts the task, which gives up `held` when it ends. Returns the hub's end.
+/// Makes the pair and starts the task, which drops `held` when it ends. Returns the hub's end.
 ///
 /// # Errors
 /// No descriptor is left.
@@ -68,7 +68,7 @@ where
     Ok(hubs)
 }
 
-/// A connected pair: the hub's end, and ours.
+/// Makes a connected pair: the hub's end, and ours.
 ///
 /// # Errors
 /// No descriptor is left.
@@ -83,7 +83,7 @@ pub fn pair() -> io::Result<(StdStream, UnixStream)> {
 async fn carry(client: impl AsyncRead + AsyncWrite, hub: UnixStream, patience: Patience) {
     let (mut from_client, to_client) = split(client);
     let (from_hub, to_hub) = hub.into_split();
-    // Once the client has ended its side, the hub has that long to end the other.
+    // Once the client has ended its side, the hub gets this much time to end the other.
     let incoming = async {
         inward(&mut from_client, to_hub).await;
         sleep(patience.close).await;
@@ -93,21 +93,22 @@ async fn carry(client: impl AsyncRead + AsyncWrite, hub: UnixStream, patience: P
         () = incoming => false,
     };
     if ended {
-        // What the client still sends is taken in until it ends too: a reset would overtake the end,
-        // and what was said before it.
+        // Bytes that the client still sends are read until it ends too. Otherwise the kernel would reset the
+        // connection, and the client could lose the end and the last messages before it.
         let _ = timeout(patience.close, discard(&mut from_client)).await;
     }
 }
 
-/// Takes in what a client still sends until it ends; of one that never ends, not more than a bound.
+/// Reads and discards what a client still sends until it ends. After a limit it reads no more, and never
+/// returns.
 pub async fn discard(client: &mut (impl AsyncRead + Unpin)) {
     if let Ok(DISCARD) = copy(&mut client.take(DISCARD), &mut sink()).await {
         pending::<()>().await;
     }
 }
 
-/// To the client, until the hub hangs up or the client takes nothing for too long; returns whether the
-/// client was told the end. An idle connection has no buffer.
+/// Carries bytes to the client until the hub hangs up or the client takes nothing for too long. Returns whether
+/// the client was told of the end. An idle connection holds no buffer.
 async fn outward(hub: OwnedReadHalf, mut client: impl AsyncWrite + Unpin, patience: Patience) -> bool {
     while hub.readable().await.is_ok() {
         let mut buffer = Vec::with_capacity(OUT);
@@ -128,11 +129,11 @@ async fn outward(hub: OwnedReadHalf, mut client: impl AsyncWrite + Unpin, patien
     matches!(timeout(patience.close, client.shutdown()).await, Ok(Ok(())))
 }
 
-/// From the client, until either side ends.
+/// Carries bytes from the client until either side ends.
 async fn inward(client: &mut (impl AsyncRead + Unpin), mut hub: OwnedWriteHalf) {
     let mut buffer = [0; IN];
     while let Ok(n @ 1..) = client.read(&mut buffer).await {
-        // The hub reads whenever it runs; it hangs up when it has had enough.
+        // The hub reads whenever it runs, and hangs up when it has had enough.
         if hub.write_all(&buffer[..n]).await.is_err() {
             return;
         }

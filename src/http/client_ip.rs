@@ -1,8 +1,8 @@
-//! Whose connection it is: the peer's address, or what a proxy that is trusted says in its place.
+//! The client's address: the peer's own, or the one that a trusted proxy reports instead.
 //!
-//! The rule: only the word of a peer in `server.trusted_proxies` is taken, and of a chain of
-//! proxies only the part that trusted ones have written. A header that a client sent itself is
-//! never believed, so one of the two kinds is read, the one that the proxy is known to write.
+//! The rule: only a peer in `server.trusted_proxies` is believed, and in a chain of proxies only the part that
+//! trusted proxies wrote. A header that a client sent itself is never believed. For that reason only one of the
+//! two headers is read: the one that the proxy is known to write.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,16 +12,16 @@ use crate::config::{Forwarded, Trusted};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's address for a request that came from `peer`; None if it is not known.
+/// Returns the client's address for a request that came from `peer`, or `None` if it is unknown.
 pub fn client(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[Trusted], written: Forwarded) -> Option<IpAddr> {
     let trusts = |address: Option<IpAddr>| trusted.iter().any(|one| one.holds(address));
     if !trusts(peer) {
         return peer;
     }
     let mut nearest = peer;
-    // From the proxy that is nearest to us, away from us.
+    // Walks from the proxy nearest to us towards the client.
     for hop in hops(headers, written).into_iter().rev() {
-        // A hop that hides its address, or one that makes no sense, hides all that are behind it.
+        // A hop that hides its address, or is malformed, hides all hops beyond it.
         let Some(hop) = hop else { break };
         nearest = Some(hop);
         if !trusts(nearest) {
@@ -31,7 +31,7 @@ pub fn client(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[Trusted], wr
     nearest
 }
 
-/// The addresses that a header names, the client's first.
+/// Returns the addresses that a header names, the client's first.
 fn hops(headers: &HeaderMap, written: Forwarded) -> Vec<Option<IpAddr>> {
     let name = if written == Forwarded::Standard { FORWARDED } else { X_FORWARDED_FOR };
     let values = headers.get_all(name).into_iter().map(HeaderValue::to_str);
@@ -50,7 +50,7 @@ fn hops(headers: &HeaderMap, written: Forwarded) -> Vec<Option<IpAddr>> {
     }
 }
 
-/// An address with or without brackets, quotes and a port.
+/// Parses an address with or without brackets, quotes and a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(inside, _)| inside);

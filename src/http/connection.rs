@@ -1,8 +1,8 @@
-//! One connection, from its first byte until it ends or is a client's for good.
+//! One connection, from its first byte until it ends or permanently becomes a client's.
 //!
-//! A request for a socket or for a stream of events takes the connection away from HTTP: hyper is
-//! run without its own shutdown, and gives the stream back. The rule: what a connection may take of
-//! time and of requests is bounded, whether its client reads the answers or not.
+//! A request for a socket or an event stream takes the connection away from HTTP: hyper runs without its own
+//! shutdown, and returns the stream. The rule: the time and the number of requests of a connection are bounded,
+//! whether or not its client reads the responses.
 
 use std::cell::Cell;
 use std::fmt;
@@ -38,27 +38,27 @@ use super::takeover::{Kind, Takeover};
 use crate::net::seats::Seat;
 use crate::session::NewClient;
 
-/// hyper's buffer for one request; the smallest that it takes.
+/// hyper's buffer for one request: the smallest that hyper allows.
 const REQUEST_BUFFER: usize = 8 << 10;
-/// Requests that one connection may make. Whoever sends them without reading the answers has this many
-/// answers in the kernel at most.
+/// The maximum number of requests on one connection. A client that sends them without reading the responses
+/// thus leaves at most this many responses in the kernel.
 const REQUESTS: u32 = 64;
-/// The longest life of a connection that has not become a client. Nothing that is asked for takes long.
+/// The longest life of a connection that has not become a client. No request takes long to answer.
 const LIFE: Duration = Duration::from_secs(60);
-/// The same, for one in the reserve.
+/// The longest life of a connection in the reserve.
 const RESERVE_LIFE: Duration = Duration::from_secs(1);
 
-/// A connection's requests, one after another.
+/// The requests of one connection, one after another.
 struct Requests {
     connection: Connection,
     answered: Cell<u32>,
     taken: Taken,
 }
 
-/// What is to take the connection over, once that is known.
+/// The takeover of the connection, once there is one.
 type Taken = Arc<Mutex<Option<Box<Takeover>>>>;
 
-/// An answer that is there, or that waits for a token to be checked or for a body.
+/// An answer that is ready, or one that waits for a token check or for a request body.
 enum Answering {
     Now(Option<Result<Reply, TakenOver>>),
     Later(Pin<Box<dyn Future<Output = Result<Reply, TakenOver>> + Send>>),
@@ -69,14 +69,14 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            // It is not asked again once it was ready.
+            // hyper does not poll again once the answer is ready.
             Self::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
             Self::Later(answer) => answer.as_mut().poll(context),
         }
     }
 }
 
-/// Tells hyper to stop where the connection was taken over.
+/// Tells hyper to stop because the connection was taken over.
 #[derive(Debug)]
 struct TakenOver;
 
@@ -105,7 +105,7 @@ impl Service<HttpRequest<Incoming>> for Requests {
     }
 }
 
-/// What HTTP is to do with an answer.
+/// Converts an answer into what hyper expects.
 fn done(answer: Answer, answered: u32, taken: &Taken) -> Result<Reply, TakenOver> {
     match answer {
         Answer::Reply(reply) if answered >= REQUESTS => Ok(last(*reply)),
@@ -114,12 +114,12 @@ fn done(answer: Answer, answered: u32, taken: &Taken) -> Result<Reply, TakenOver
             *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
             Err(TakenOver)
         }
-        // An answer that was waited for is there.
+        // An awaited answer is never `Later` again.
         Answer::Later(_) => Err(TakenOver),
     }
 }
 
-/// Serves a connection: the proxy's word on whose it is, encryption where it is wanted, then HTTP.
+/// Serves a connection: first the PROXY header and the TLS handshake, if they apply, then HTTP.
 pub async fn open(
     app: Arc<App>,
     mut arrived: Arrived,
@@ -149,7 +149,7 @@ pub async fn open(
     }
     let Some(tls) = &config.tls else { return };
     let accept = TlsAcceptor::from(tls.server.clone()).accept(stream);
-    // In a box of its own, so that connections without are small: they are moved and cleared at each connect.
+    // Boxed, so that the future of a plain connection stays small: it is moved and cleared at each connect.
     Box::pin(async move {
         match timeout_at(by, accept).await {
             Ok(Ok(stream)) => serve(connection, arrived, clients, stream).await,
@@ -172,7 +172,7 @@ async fn serve(connection: Connection, arrived: Arrived, clients: mpsc::Sender<N
         .serve_connection(TokioIo::new(stream), requests);
     let mut ended = timeout(life, poll_fn(|context| http.poll_without_shutdown(context))).await;
     if ended.is_err() {
-        // The answer that is under way may still end.
+        // A response that is being sent may still finish.
         Pin::new(&mut http).graceful_shutdown();
         let left = config.limits.handshake.min(life);
         ended = timeout(left, poll_fn(|context| http.poll_without_shutdown(context))).await;
@@ -184,7 +184,7 @@ async fn serve(connection: Connection, arrived: Arrived, clients: mpsc::Sender<N
         match ended {
             Err(_) => tracing::debug!(?peer, "a connection took too long"),
             Ok(Err(error)) => tracing::debug!(?peer, %error, "a connection ended early"),
-            // It may still be sending; what it gets is an end and not a reset.
+            // The client may still be sending; it should see a clean end and not a reset.
             Ok(Ok(())) => drop(timeout(patience.close, stream.shutdown()).await),
         }
         return;
@@ -192,7 +192,7 @@ async fn serve(connection: Connection, arrived: Arrived, clients: mpsc::Sender<N
     hand_over(*takeover, arrived.seat, clients, stream, parts.read_buf, patience).await;
 }
 
-/// Gives a connection to a session, which has it as long as the client stays.
+/// Hands a connection to a session, which owns it for as long as the client stays.
 async fn hand_over(
     takeover: Takeover,
     mut seat: Seat,
@@ -203,15 +203,15 @@ async fn hand_over(
 ) {
     let Takeover { kind, request, known, household, permit, pair } = takeover;
     seat.permit = permit;
-    // A client that takes nothing for so long would not have answered a ping either; but if it says something
-    // now and then, nothing else would end it. Unix sockets have no such option.
+    // A client that takes no bytes for this long would not have answered a ping either. But if it sends
+    // something now and then, nothing else would end it. Unix sockets do not have this option.
     let _ = SockRef::from(stream.socket()).set_tcp_user_timeout(Some(patience.write));
     let (io, head, early) = match kind {
         Kind::Socket(head) => (stream.into_socket(patience, pair), head, early),
         Kind::Events(head) => (events::start(stream, head, patience, pair), Bytes::new(), Bytes::new()),
     };
-    // No descriptor is left for it; the accept loop says so.
+    // No descriptor is left for it; the accept loop logs that.
     let Ok(io) = io else { return };
-    // A worker takes in connections whenever it runs; it is gone only when the node stops.
+    // A worker takes connections whenever it runs, and ends only when the node stops.
     let _ = clients.send(NewClient { io, known, household, seat, head, early, request }).await;
 }

@@ -1,4 +1,4 @@
-//! What every request may need to know: of the node, and of the connection that it came on.
+//! What a request may need to know about the node and about its connection.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,42 +14,42 @@ use crate::config::Config;
 use crate::hub::{Publisher, Registry};
 use crate::metrics::Metrics;
 
-/// The node, as its routes see it.
+/// The node as its routes see it.
 pub struct App {
     config: RwLock<Arc<Config>>,
-    /// Which channels there are, and how the store is.
+    /// Its channels, and the state of the store.
     pub registry: Arc<Registry>,
-    /// What the node counts of itself.
+    /// The node's metrics.
     pub metrics: Metrics,
     /// The page and the scripts.
     pub assets: Assets,
-    /// Who may come in.
+    /// The limits on connections and clients.
     pub places: Places,
-    /// Whose tokens are taken.
+    /// The keys that tokens are checked with, and the revoked tokens.
     pub tokens: Arc<Tokens>,
-    /// Checks them.
+    /// Checks tokens.
     pub verification: Arc<Verification>,
-    /// The way to the store for what is posted.
+    /// Publishes posted messages to the store.
     pub publisher: Publisher,
     leaving: AtomicBool,
     draining: AtomicBool,
 }
 
-/// What a request may need to know of its connection.
+/// What a request may need to know about its connection.
 #[derive(Clone)]
 pub struct Connection {
     /// The node.
     pub app: Arc<App>,
-    /// The other end's address, or what a proxy said in its place; None if it is not known.
+    /// The address of the other end, or the one that a proxy reported instead; `None` if it is unknown.
     pub peer: Option<IpAddr>,
-    /// Whether it is encrypted.
+    /// Whether the connection is encrypted.
     pub tls: bool,
-    /// What it may be used for.
+    /// What the connection may be used for.
     pub purpose: Use,
 }
 
 impl App {
-    /// For a node with this configuration, whose connections may take this many descriptors.
+    /// Returns the context of a node with this configuration, whose connections may use this many descriptors.
     pub fn new(
         config: Config,
         descriptors: Descriptors,
@@ -65,7 +65,7 @@ impl App {
         Self { config, registry, metrics, assets, places, tokens, verification, publisher, leaving, draining }
     }
 
-    /// Puts another configuration into effect, from the next request on.
+    /// Puts a new configuration into effect, from the next request on.
     pub fn configure(&self, config: Arc<Config>) {
         self.places.addresses.configure(&config.limits);
         self.tokens.configure(config.auth.verifier.clone(), config.auth.is_on());
@@ -73,38 +73,39 @@ impl App {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// The configuration in effect.
+    /// Returns the configuration in effect.
     pub fn config(&self) -> Arc<Config> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on the node says that it is not ready, so that nobody is sent here; whoever comes is served.
+    /// Makes the node report that it is not ready, so that no new clients are sent to it. It still serves those
+    /// that come.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
     }
 
-    /// From now on the node takes no new socket.
+    /// Makes the node refuse new sockets.
     pub fn drain(&self) {
         self.leave();
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Connections that have not become a client: being answered, or waiting for a request.
+    /// Returns how many connections have not become a client: those being answered or waiting for a request.
     pub fn connections(&self) -> usize {
         self.places.seats.connections()
     }
 
-    /// Whether the node is about to stop.
+    /// Returns whether the node is about to stop.
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }
 
-    /// Whether the node takes no new socket.
+    /// Returns whether the node refuses new sockets.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Answers with a status and a line that says why.
+    /// Returns a response with a status and a line with the reason.
     pub fn refuse(&self, status: StatusCode, why: &str) -> Reply {
         self.metrics.rejected.inc();
         plain(status, &format!("{why}\n"))

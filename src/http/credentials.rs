@@ -1,8 +1,8 @@
-//! The token that a request shows: in its `Authorization` header, as a WebSocket subprotocol, or, where the
-//! configuration allows it, in its address.
+//! The token of a request: in its `Authorization` header, in a WebSocket subprotocol or, if the configuration
+//! allows it, in its query.
 //!
-//! The rule: never in a cookie. A browser sends cookies with the requests of other sites' pages, too; all
-//! of these somebody has to put there who knows the token.
+//! The rule: never in a cookie. A browser also sends cookies with requests that other sites' pages make. Only
+//! somebody who knows the token can put it in any of the three places above.
 
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
@@ -16,16 +16,16 @@ use super::visitor::offered;
 use crate::auth::{Grant, Verdict};
 use crate::metrics::Limit;
 
-/// What stands in front of a token that is offered as a subprotocol.
+/// The prefix of a token that is offered as a subprotocol.
 const TOKEN: &str = "headcount.token.";
-/// The scheme of the header.
+/// The scheme of the `Authorization` header.
 const SCHEME: &str = "bearer";
 
-/// The token of a request, if it shows one. `header`: whether one in the header is for this server; where no
-/// tokens are taken, it is for a proxy before it.
+/// Returns the token of a request, if it shows one. `header`: whether a token in the header is for this server;
+/// where this server accepts no tokens, the header is for a proxy in front of it.
 ///
 /// # Errors
-/// What is wrong, and what to do.
+/// What is wrong, and what to do instead.
 pub fn presented(query: &Query, headers: &HeaderMap, in_query: bool, header: bool) -> Result<Option<String>, String> {
     if !query.token.is_empty() && !in_query {
         return Err("a token in the address needs auth.query = true, because proxies log addresses".to_owned());
@@ -43,24 +43,24 @@ pub fn presented(query: &Query, headers: &HeaderMap, in_query: bool, header: boo
     Ok(Some((*token).to_owned()))
 }
 
-/// [`presented`] for a request to become a client.
+/// Does the same as [`presented`], for a request that asks to become a client.
 ///
 /// # Errors
-/// The answer that says what is wrong.
+/// The response that says what is wrong.
 pub fn shown(connection: &Connection, request: &Request<Incoming>) -> Result<Option<String>, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let refuse = |why: &str| Box::new(app.refuse(StatusCode::BAD_REQUEST, why));
     let query = request.uri().query().unwrap_or_default();
-    // It is read again by whoever wants the rest of it, which most requests leave it to.
+    // Most queries have no token, and the rest of the query is parsed later by the code that needs it.
     let query =
         if query.contains("token=") { query::parse(query).map_err(|why| refuse(&why))? } else { Query::default() };
     presented(&query, request.headers(), config.auth.query, config.auth.is_on()).map_err(|why| refuse(&why))
 }
 
-/// What the token of a request grants.
+/// Returns what the token of a request grants.
 ///
 /// # Errors
-/// The answer that says why it is not accepted.
+/// The response that says why the token is rejected.
 pub async fn verify(connection: &Connection, request: &Request<Incoming>, token: String) -> Result<Grant, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let client = client_address(connection, &config, request.headers());
@@ -82,7 +82,7 @@ pub async fn verify(connection: &Connection, request: &Request<Incoming>, token:
     }
 }
 
-/// The tokens in the header, RFC 6750 section 2.1. Other schemes are not for us.
+/// Returns the tokens in the header (RFC 6750, section 2.1). Other schemes are not for this server.
 pub fn bearers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
     values.filter_map(|value| {

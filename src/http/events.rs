@@ -1,10 +1,10 @@
-//! `GET /events`: the same objects as a socket's, as server-sent events (the WHATWG HTML standard,
-//! section 9.2), for whoever only listens.
+//! `GET /events`: the objects that a socket gets, as server-sent events (the WHATWG HTML standard, section
+//! 9.2), for clients that only listen.
 //!
-//! To the hub and the session it is a client like any other, at the far end of a pair of sockets.
-//! A message becomes `data:`, a ping a comment, which is answered for the client once it is
-//! written, and a close frame an event named `close`. The rule: a client that is gone is found as
-//! soon as a socket's: the kernel ends a connection on which a comment is not taken in time.
+//! To the hub and the session it is a client like any other, at the far end of a socket pair. A message becomes
+//! `data:`; a ping becomes a comment, and is answered for the client once the comment is written; a close frame
+//! becomes an event named `close`. The rule: a client that is gone is found as soon as a socket's client: the
+//! kernel ends a connection on which a comment is not taken in time.
 
 use std::io;
 use std::net::TcpStream as StdStream;
@@ -28,27 +28,28 @@ use crate::hub::ws_frame::{opcode, unframe};
 use crate::net::seats::Held;
 use crate::session::close_code;
 
-/// The longest and the shortest that a client is asked to wait before it connects again, in
-/// milliseconds: not all at once.
+/// The range of the reconnect delay that a client is given, in milliseconds. It is random, so that not all
+/// clients come back at once.
 const RETRY: std::ops::Range<u32> = 1000..4000;
-/// What is read of a client in all. It has nothing to say, and one that says more is gone.
+/// The maximum number of bytes read from a client in total. A client has nothing to say here, and one that says
+/// more is dropped.
 const HEARD: usize = 4 << 10;
-/// What is read from the hub at once.
+/// The size of one read from the hub.
 const READ: usize = 16 << 10;
-/// What the session wants to hear after a ping: an empty pong, masked with zeros.
+/// The answer that the session expects to a ping: an empty pong, masked with zeros.
 const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
 
-/// Checks the request and takes the connection for a stream.
+/// Checks the request and takes over the connection for a stream.
 ///
 /// # Errors
-/// The answer that says why not.
+/// The response that says why the client is not admitted.
 pub fn open(
     connection: &Connection,
     request: &Request<Incoming>,
     grant: Option<Grant>,
 ) -> Result<Box<Takeover>, Box<Reply>> {
     let mut admitted = admit(connection, request, grant, true)?;
-    // A browser that comes back says so by itself.
+    // A browser that reconnects sends this header by itself.
     admitted.request.reconnect |= request.headers().contains_key("last-event-id");
     let everybody = connection.app.config().server.origins.is_empty();
     let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
@@ -65,7 +66,7 @@ pub fn open(
     Ok(Takeover::new(Kind::Events(head), admitted))
 }
 
-/// Starts the task that writes the stream, which gives up `held` when it ends. Returns the hub's end.
+/// Starts the task that writes the stream and drops `held` when it ends. Returns the hub's end.
 ///
 /// # Errors
 /// No descriptor is left.
@@ -76,7 +77,7 @@ pub(super) fn start(
     held: Option<Held>,
 ) -> io::Result<StdStream> {
     let (hubs, ours) = bridge::pair()?;
-    // A unix socket's end is known at once, and it has no such option.
+    // Unix sockets do not have this option, and need none: their end is noticed at once.
     let _ = SockRef::from(client.socket()).set_tcp_user_timeout(Some(patience.gone));
     tokio::spawn(async move {
         carry(client, ours, head, patience).await;
@@ -97,17 +98,17 @@ async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patie
             return;
         }
         if closed {
-            // It has no goodbye of its own to wait for.
+            // There is no closing handshake to wait for.
             break;
         }
         if from_hub.is_empty() {
-            // An idle connection has no buffer.
+            // An idle connection holds no buffer.
             from_hub = Vec::new();
         }
         out = String::new();
         tokio::select! {
             ready = hub.readable() => if ready.is_err() { return },
-            // It has nothing to say; but it hangs up here.
+            // The client has nothing to say here, but this read notices when it hangs up.
             said = client.read(&mut ignored) => match said {
                 Ok(n @ 1..) if heard + n <= HEARD => {
                     heard += n;
@@ -127,7 +128,7 @@ async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patie
         (taken, pings, closed) = translate(&from_hub, &mut out);
         from_hub.drain(..taken);
         for _ in 0..pings {
-            // Read whenever the session runs.
+            // The session reads it whenever it runs.
             if !matches!(timeout(patience.close, hub.write_all(&PONG)).await, Ok(Ok(()))) {
                 return;
             }
@@ -136,8 +137,8 @@ async fn carry(mut client: impl Stream, mut hub: UnixStream, head: String, patie
     let _ = timeout(patience.close, client.shutdown()).await;
 }
 
-/// Turns whole frames into events. Returns the bytes that they took, how many were pings, and whether
-/// the last was a close.
+/// Translates complete frames into events. Returns how many bytes they took, how many of them were pings, and
+/// whether there was a close.
 fn translate(frames: &[u8], out: &mut String) -> (usize, usize, bool) {
     let (mut taken, mut pings, mut closed) = (0, 0, false);
     while let Some((code, payload, length)) = unframe(&frames[taken..]) {
@@ -153,7 +154,7 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize, bool) {
                     .split_first_chunk()
                     .map_or((1005, &[][..]), |(code, reason)| (u16::from_be_bytes(*code), reason));
                 let reason = String::from_utf8_lossy(reason);
-                // A browser waits that long before each further try too, so it is no less than usual.
+                // A browser also waits this long before each later attempt, so the usual minimum is added.
                 if let Some(pause) = close_code::pause(&reason) {
                     out.push_str(&format!("retry: {}\n", u128::from(RETRY.start) + pause.as_millis()));
                 }
@@ -161,7 +162,7 @@ fn translate(frames: &[u8], out: &mut String) -> (usize, usize, bool) {
                 out.push_str(&format!("event: close\ndata: {{\"code\":{code},\"reason\":{reason}}}\n\n"));
             }
             _ => {
-                // JSON may have line ends between its tokens, which an event has not.
+                // JSON may contain line breaks between its tokens, and a `data:` line may not.
                 for line in String::from_utf8_lossy(payload).split(['\r', '\n']) {
                     out.push_str("data: ");
                     out.push_str(line);

@@ -1,4 +1,4 @@
-//! The WebSocket handshake, RFC 6455 section 4.2: checks a request, and hands its connection on.
+//! The WebSocket handshake (RFC 6455, section 4.2): checks a request, and hands over its connection.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,11 +16,11 @@ use super::takeover::{Kind, Takeover};
 use super::visitor::subprotocol;
 use crate::auth::Grant;
 
-/// Checks the handshake and takes the connection for a session, which sends the answer: joined with
-/// what the client hears first, it is half of the writes that a connecting client costs.
+/// Checks the handshake and takes over the connection for a session. The session sends the response in one
+/// write with the first messages to the client, which halves the writes that a connecting client costs.
 ///
 /// # Errors
-/// The answer that says why not.
+/// The response that says why the client is not admitted.
 pub fn upgrade(
     connection: &Connection,
     mut request: Request<Incoming>,
@@ -29,7 +29,7 @@ pub fn upgrade(
     let app = &connection.app;
     check(app, &request)?;
     let admitted = admit(connection, &request, grant, connection.tls)?;
-    // The future of the socket is not waited for: HTTP gives the connection back when it is done.
+    // The returned future is not needed: HTTP gives the connection back when it is done.
     let (mut reply, _) = hyper_tungstenite::upgrade(&mut request, None)
         .map_err(|error| Box::new(app.refuse(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}"))))?;
     if let Some(subprotocol) = subprotocol(request.headers()) {
@@ -38,7 +38,7 @@ pub fn upgrade(
     Ok(Takeover::new(Kind::Socket(head(&reply)), admitted))
 }
 
-/// The bytes of an answer without a body.
+/// Serializes the head of a response without a body.
 fn head(reply: &Reply) -> Bytes {
     let mut head = format!("HTTP/1.1 {}\r\n", reply.status()).into_bytes();
     for (name, value) in reply.headers() {

@@ -9,13 +9,13 @@ use super::context::App;
 use super::reply::{Reply, fresh, plain};
 use crate::hub::StoreState;
 
-/// The process serves.
+/// Reports that the process is serving.
 pub fn health() -> Reply {
     fresh(plain(StatusCode::OK, "ok\n"))
 }
 
-/// Whether this node should get clients: the store is reachable and lets it count, and the subscription is
-/// live.
+/// Reports whether this node should get clients: the store is reachable and lets it count, and the subscription
+/// is live.
 pub fn ready(app: &App) -> Reply {
     let (status, text) = match (app.is_leaving(), app.registry.store()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "leaving: the server is stopping\n"),
@@ -31,7 +31,7 @@ pub fn ready(app: &App) -> Reply {
     fresh(plain(status, text))
 }
 
-/// The metrics in Prometheus' text format.
+/// Returns the metrics in the OpenMetrics text format, which Prometheus reads.
 pub fn metrics(app: &App) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::from(app.metrics.render())));
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -1,22 +1,22 @@
-//! The name by which a request calls this server: there is one, and where names are listed, one of those.
+//! The host name in a request: there must be one, and it must be in `server.hosts` if names are listed there.
 //!
-//! A page of another site can have its own name point here (DNS rebinding), and is then of the same
-//! origin to the browser. It still calls the server by that name.
+//! Another site can point its own name at this server (DNS rebinding); the browser then treats that site's
+//! pages as same-origin with this server. Their requests still carry the other site's name.
 
 use hyper::header::{HOST, HeaderMap};
 use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
 
-/// Why a request is not answered.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadHost {
-    /// It names no host, two, or none that makes sense.
+    /// It has no host, two hosts, or a malformed one.
     Malformed,
-    /// It names one that this server is not called by.
+    /// It names a host that is not one of this server's names.
     Unknown,
 }
 
-/// Checks what a request calls the server against the names that it has; none stands for any name.
+/// Checks the host of a request against the server's names. If `names` is empty, every name is allowed.
 ///
 /// # Errors
 /// [`BadHost`]
@@ -28,7 +28,7 @@ pub fn check(uri: &Uri, headers: &HeaderMap, version: Version, names: &[String])
     }
     let read = |bytes: &[u8]| Authority::try_from(bytes).ok().filter(|found| !found.as_str().contains('@'));
     let written = first.map(|host| read(host.as_bytes()).ok_or(BadHost::Malformed)).transpose()?;
-    // Where the request line has the whole address, the header counts for nothing.
+    // If the request line has an absolute URI, its host takes precedence over the header.
     let Some(called) = uri.authority().or(written.as_ref()) else {
         return if names.is_empty() { Ok(()) } else { Err(BadHost::Unknown) };
     };

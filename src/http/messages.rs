@@ -1,8 +1,8 @@
-//! `POST /api/channels/{channel}/messages`: publishes the body, which is JSON, for whoever has a token that
-//! allows it.
+//! `POST /api/channels/{channel}/messages`: publishes the body, which is JSON, for a client whose token allows
+//! it.
 //!
-//! The rule: the token is checked before the body is read, and never taken from anywhere but the
-//! `Authorization` header, which no other site's page can set.
+//! The rule: the token is checked before the body is read, and is taken only from the `Authorization` header,
+//! which no other site's page can set.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -20,23 +20,23 @@ use super::reply::{Reply, fresh, later, with};
 use crate::auth::Grant;
 use crate::hub::{PublishError, publishing};
 
-/// What stands before and behind the channel in the path.
+/// The parts of the path before and after the channel.
 const BEFORE: &str = "/api/channels/";
 const BEHIND: &str = "/messages";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Whether a path is one of these.
+/// Returns whether a path is one of these.
 pub fn is_path(path: &str) -> bool {
     path.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix(BEHIND)).is_some_and(|channel| !channel.is_empty())
 }
 
-/// The channel in a path.
+/// Returns the channel in a path.
 fn channel(path: &str) -> Option<String> {
     let encoded = path.strip_prefix(BEFORE)?.strip_suffix(BEHIND)?;
     percent_decode_str(encoded).decode_utf8().ok().map(Into::into)
 }
 
-/// Publishes a body. The answer comes when the store has it.
+/// Publishes a request's body. The response is sent once the store has accepted the message.
 pub async fn publish(connection: &Connection, request: Request<Incoming>) -> Reply {
     publish_or(connection, request).await.unwrap_or_else(|refusal| *refusal)
 }
@@ -48,7 +48,7 @@ async fn publish_or(connection: &Connection, request: Request<Incoming>) -> Resu
     let Some(channel) = channel(request.uri().path()) else {
         return Err(refuse(StatusCode::BAD_REQUEST, "the channel in the path must be percent-encoded UTF-8"));
     };
-    // What is wrong with the channel is said before the body is read; only then is the body looked at.
+    // The channel is checked before the body is read, and the body afterwards.
     publishing::check(&config.channels, Some(&grant), &channel, "{}").map_err(|why| refused(connection, &why))?;
     if !is_json(request.headers().get(CONTENT_TYPE)) {
         return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"));
@@ -64,7 +64,7 @@ async fn publish_or(connection: &Connection, request: Request<Incoming>) -> Resu
     Ok(fresh(reply))
 }
 
-/// What the token in the header allows.
+/// Returns what the token in the header grants.
 async fn grant(connection: &Connection, request: &Request<Incoming>) -> Result<Grant, Box<Reply>> {
     let mut tokens = bearers(request.headers());
     match (tokens.next(), tokens.next()) {
@@ -87,7 +87,7 @@ fn is_json(kind: Option<&HeaderValue>) -> bool {
     essence.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
 }
 
-/// The body, if it is JSON and not too long, and comes in time.
+/// Returns the body if it is JSON, is not too long and arrives in time.
 async fn body(connection: &Connection, body: Incoming) -> Result<String, Box<Reply>> {
     let (app, limits) = (&connection.app, &connection.app.config().limits);
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));

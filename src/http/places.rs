@@ -1,8 +1,8 @@
-//! Who may come in and who may stay: the bounds on connections and clients, from accept on.
+//! Who may come in and who may stay: the limits on connections and clients, from accept on.
 //!
-//! A connection passes [`Places::arrive`] before a byte of it is read, a client [`Places::client`] before
-//! it becomes one. The rules: whoever is refused is told why, as far as that costs little; when all places
-//! are taken, a few are left for health checks; and the log says once what is full.
+//! A connection passes [`Places::arrive`] before any of its bytes is read, and a client passes
+//! [`Places::client`] before it becomes one. The rules: a refused client is told why, as long as that is cheap;
+//! when all places are taken, a few are left for health checks; and the log says once what is full.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -18,25 +18,25 @@ use crate::net::address_limits::{AddressLimits, Permit};
 use crate::net::household::Household;
 use crate::net::seats::{Held, HeldCount, Seat, Seats};
 
-/// Connections beyond `limits.clients` that are answered, if only to say that the server is full.
+/// Connections beyond `limits.clients` that are still answered, if only to say that the server is full.
 const SPARE: usize = 256;
-/// Descriptors beyond the clients' share that connections may take, to be answered that there are no more,
-/// or in the reserve.
+/// Descriptors beyond the clients' share, for the reserve and for connections that are only told that none is
+/// left.
 pub const ANSWERED: usize = 64;
-/// Of those, the ones that are left for health checks when all others are taken.
+/// The part of [`ANSWERED`] that is reserved for health checks when everything else is taken.
 const RESERVE: usize = 32;
-/// Of the reserve, what is left for addresses that have no limit, such as a balancer's.
+/// The part of the reserve for addresses without limits, such as a load balancer's.
 const RESERVE_FOR_KNOWN: usize = 16;
-/// Connections a second that are told that their address connects too often; others are hung up on.
+/// How many connections a second are told that their address connects too often; further ones get no response.
 const TOLD: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// See the module.
 pub struct Places {
     /// Connections and clients.
     pub seats: Seats,
-    /// What each address may take.
+    /// The limits per address.
     pub addresses: Arc<AddressLimits>,
-    /// Clients whose bytes pass through a pair of sockets.
+    /// Clients whose bytes pass through a socket pair.
     carried: HeldCount,
     reserve: HeldCount,
     /// Connections that were refused and are held for a moment.
@@ -47,12 +47,12 @@ pub struct Places {
     out_of_files: Told,
 }
 
-/// Descriptors that connections may take, beside [`ANSWERED`].
+/// Descriptors that connections may use, in addition to [`ANSWERED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
-    /// Those that are served, clients above all.
+    /// For connections that are served, mostly clients.
     pub served: usize,
-    /// Those that are refused, as long as they are held.
+    /// For refused connections, while they are held.
     pub refused: usize,
 }
 
@@ -61,39 +61,40 @@ pub struct Descriptors {
 pub enum Use {
     /// Everything.
     All,
-    /// Health checks, for a moment; every other place is taken.
+    /// Health checks only, for a moment: every other place is taken.
     Health,
-    /// To be told that its address connects too often.
+    /// Only to be told that its address connects too often.
     TooOften,
-    /// The address for metrics and health checks.
+    /// Only metrics and health checks, on the address for those.
     Internal,
 }
 
-/// A connection that was let in.
+/// A connection that was admitted.
 pub struct Arrived {
-    /// What for.
+    /// What it may be used for.
     pub purpose: Use,
     /// Its place.
     pub seat: Seat,
     _reserve: Option<Held>,
 }
 
-/// A connection that was not let in. Its household, if that has limits; then it is to be held for a moment.
+/// A connection that was turned away, with its household if that has limits. Such a connection should be held
+/// for a moment.
 pub struct TurnedAway(pub Option<Household>);
 
 /// Why a client gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// There are as many clients as there may be.
+    /// There are as many clients as allowed.
     Full,
-    /// There are no more descriptors.
+    /// No descriptor is left.
     OutOfFiles,
-    /// Its address has as many clients as it may have.
+    /// Its address has as many clients as allowed.
     Address,
 }
 
 impl Places {
-    /// For connections that may take this many descriptors.
+    /// Returns the places for connections that may use this many descriptors.
     pub fn new(limits: &Limits, descriptors: Descriptors, metrics: Metrics) -> Self {
         let addresses = Arc::new(AddressLimits::new(metrics.clone()));
         addresses.configure(limits);
@@ -110,18 +111,19 @@ impl Places {
         }
     }
 
-    /// Where a listener leaves those that it may not let in.
+    /// Returns a tarpit in which a listener holds refused connections.
     pub fn tarpit(&self) -> Tarpit {
         Tarpit::new(self.refused.clone(), self.descriptors.refused)
     }
 
-    /// Descriptors that clients take: one each, and a pair more where one carries its bytes.
+    /// Returns how many descriptors clients use: one each, and two more if a socket pair carries the client's
+    /// bytes.
     fn taken(&self) -> usize {
         self.seats.all() + 2 * self.carried.held()
     }
 
-    /// Lets a connection in, or not at all. `peer`: the other end's address, where it is known and no
-    /// proxy's. `tls`: whether a handshake comes before anything can be said.
+    /// Admits a connection, or turns it away. `peer`: the other end's address, if it is known. `tls`: whether a
+    /// handshake must come before any response.
     ///
     /// # Errors
     /// [`TurnedAway`]
@@ -131,7 +133,7 @@ impl Places {
         self.admit(&config.limits, stranger, tls).ok_or(TurnedAway(household))
     }
 
-    /// `stranger`: the other end's address, where that has limits.
+    /// Admits a connection if there is a place for it. `stranger`: the other end's address, if it has limits.
     fn admit(&self, limits: &Limits, stranger: Option<IpAddr>, tls: bool) -> Option<Arrived> {
         let purpose = match stranger {
             Some(peer) if !self.addresses.allows(Limit::Connects, peer, 1) => {
@@ -157,7 +159,7 @@ impl Places {
         Some(Arrived { purpose, seat: self.seats.take(permit), _reserve: None })
     }
 
-    /// Lets a connection to the address for metrics in.
+    /// Admits a connection to the address for metrics.
     ///
     /// # Errors
     /// [`TurnedAway`]
@@ -166,7 +168,8 @@ impl Places {
         Ok(Arrived { purpose: Use::Internal, seat: self.seats.take(None), _reserve: Some(held) })
     }
 
-    /// Lets a connection in whose client a proxy has named before anything else. False if it may not.
+    /// Admits a connection whose client was named by a proxy's PROXY header. Returns false if the client must
+    /// not connect.
     pub fn arrive_by_proxy(&self, config: &Config, client: IpAddr, tls: bool, arrived: &mut Arrived) -> bool {
         if config.limits.is_exempt(client) {
             return true;
@@ -181,8 +184,8 @@ impl Places {
         arrived.seat.permit.is_some()
     }
 
-    /// Gives a connection the place of a client with this address. Returns what else it holds: `carried`,
-    /// a pair of sockets that carries its bytes.
+    /// Reserves a place for a client at this address. Returns its permit, if the address has a limit, and a
+    /// hold on its socket pair, if one carries its bytes (`carried`).
     ///
     /// # Errors
     /// [`Refused`]
@@ -210,14 +213,14 @@ impl Places {
         Ok((Some(permit), pair))
     }
 
-    /// Whether one more request of an address is answered.
+    /// Returns whether one more request from an address may be answered.
     pub fn may_ask(&self, limits: &Limits, address: Option<IpAddr>) -> bool {
         let Some(address) = address.filter(|address| !limits.is_exempt(*address)) else { return true };
         self.addresses.allows(Limit::Connects, address, 1)
     }
 
-    /// Whether a connection is told that its address connects too often. Over TLS it is not: the handshake
-    /// costs more than all that it would have been let in for.
+    /// Returns whether a connection is told that its address connects too often. Over TLS it is not, because
+    /// the handshake would cost more than the response.
     fn tell_too_often(&self, tls: bool) -> bool {
         !tls && self.tell.check().is_ok()
     }
@@ -236,7 +239,7 @@ impl Places {
     }
 }
 
-/// Whether something was said in the log, so that it is said once.
+/// Whether something was logged, so that it is logged only once.
 #[derive(Debug, Default)]
 struct Told(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! Problem documents, RFC 9457: what a program gets instead of a line of text.
+//! Problem documents (RFC 9457): errors in a form that programs can read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -13,7 +13,7 @@ use super::reply::Reply;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// The same refusal as a document: its status, and its line as the detail.
+/// Turns a refusal into a problem document: it keeps the status, and its line becomes the detail.
 pub fn problem(reply: Reply) -> Reply {
     let (mut head, mut body) = reply.into_parts();
     let line = text(&mut body);
@@ -25,7 +25,7 @@ pub fn problem(reply: Reply) -> Reply {
     Reply::from_parts(head, Full::new(Bytes::from(format!("{document}\n"))))
 }
 
-/// A body that is in memory comes whole and at once.
+/// Returns the text of a body. A body in memory arrives as one frame, at once.
 fn text(body: &mut Full<Bytes>) -> String {
     match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Some(Ok(frame))) => {

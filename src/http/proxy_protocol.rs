@@ -1,19 +1,20 @@
-//! The PROXY protocol, version 2: the client's address, which a proxy writes before anything else.
+//! The PROXY protocol, version 2: the client's address, which a proxy sends before anything else.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The first twelve bytes of a PROXY header of version 2.
+/// The first twelve bytes of a PROXY header, version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest rest of a PROXY header that is read: addresses, and what a proxy adds to them.
+/// The maximum number of bytes read after the fixed part of a header: addresses, and the proxy's additions.
 const LONGEST: usize = 4096;
 
-/// Reads a PROXY header of version 2, and no byte more. None: the proxy speaks for itself.
+/// Reads a PROXY header of version 2, and not one byte more. Returns `None` if the header names no client, as
+/// when the proxy connects for itself.
 ///
 /// # Errors
-/// The connection does not begin with such a header.
+/// The connection does not begin with a valid header.
 pub async fn proxied(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
     let bad = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut head = [0; 16];

@@ -4,18 +4,18 @@ use percent_encoding::percent_decode_str;
 
 use crate::session::Request;
 
-/// What a query says.
+/// A parsed query.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// What is asked for.
+    /// The subscription that it asks for.
     pub request: Request,
-    /// Who the client says it is; more than once is a mistake, unless it says the same.
+    /// The visitor ids that the client gives; several are allowed only if they are all equal.
     pub visitor: Vec<String>,
-    /// The token that the client shows.
+    /// The tokens that the client shows.
     pub token: Vec<String>,
 }
 
-/// Reads a query.
+/// Parses a query.
 ///
 /// # Errors
 /// What is wrong and what is allowed.
@@ -43,7 +43,7 @@ pub fn parse(query: &str) -> Result<Query, String> {
     Ok(found)
 }
 
-/// Strict: a percent sign is followed by two hexadecimal digits.
+/// Decodes strictly: a percent sign must be followed by two hexadecimal digits.
 fn decode(text: &str) -> Option<String> {
     let hex = |bytes: &[u8]| bytes.len() >= 2 && bytes[..2].iter().all(u8::is_ascii_hexdigit);
     let mut escapes = text.as_bytes().split(|byte| *byte == b'%').skip(1);

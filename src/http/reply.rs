@@ -1,4 +1,4 @@
-//! Answers whose body is in memory.
+//! Responses whose body is in memory.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 /// A response whose body is in memory.
 pub type Reply = Response<Full<Bytes>>;
 
-/// A plain text response.
+/// Returns a plain text response.
 pub fn plain(status: StatusCode, text: &str) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
     *reply.status_mut() = status;
@@ -21,12 +21,12 @@ pub fn with(mut reply: Reply, name: HeaderName, value: &'static str) -> Reply {
     reply
 }
 
-/// Adds the methods that a route takes.
+/// Adds the methods that a route accepts.
 pub fn allow(reply: Reply, methods: &'static str) -> Reply {
     with(reply, ALLOW, methods)
 }
 
-/// Ends the connection after this answer.
+/// Closes the connection after this response.
 pub fn last(reply: Reply) -> Reply {
     with(reply, CONNECTION, "close")
 }
@@ -36,7 +36,7 @@ pub fn later(reply: Reply) -> Reply {
     with(reply, RETRY_AFTER, "10")
 }
 
-/// An answer that holds for now only.
+/// Keeps a response from being cached.
 pub fn fresh(reply: Reply) -> Reply {
     with(reply, CACHE_CONTROL, "no-store")
 }

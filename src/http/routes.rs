@@ -16,21 +16,21 @@ use super::takeover::Takeover;
 use super::{assets, credentials, events, handshake, health, messages};
 use crate::auth::Grant;
 
-/// How long a browser is to use TLS here without asking, once it has.
+/// Tells a browser that has used TLS here to use only TLS for this long.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=15552000");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What becomes of a request.
+/// The outcome of a request.
 pub enum Answer {
-    /// It is answered.
+    /// A response.
     Reply(Box<Reply>),
-    /// Its connection is taken over, and what follows is written by others.
+    /// The connection is taken over, and others write to it from now on.
     Takeover(Box<Takeover>),
-    /// It is waited for. What comes then is one of the others.
+    /// An answer that must be awaited. It yields one of the others.
     Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
 }
 
-/// What answers a route.
+/// The handler of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     /// An embedded file.
@@ -39,22 +39,22 @@ enum Route {
     DefaultChannel,
     /// The WebSocket handshake.
     Socket,
-    /// The same as server-sent events.
+    /// The same messages as server-sent events.
     Events,
     /// Publishing on a channel.
     Messages,
-    /// The process serves.
+    /// Whether the process is serving.
     Health,
-    /// The store is reachable and the subscription is live.
+    /// Whether the store is reachable and the subscription is live.
     Ready,
-    /// Prometheus' text format.
+    /// The metrics.
     Metrics,
 }
 
-/// The only path with a part of its own.
+/// The only path with a variable part.
 const MESSAGES: &str = "/api/channels/{channel}/messages";
 
-/// Path, and what answers it. [`Route::methods`] says what each takes.
+/// Each path and its handler. [`Route::methods`] has the methods of each.
 const ROUTES: &[(&str, Route)] = &[
     ("/", Route::Asset("index.html")),
     ("/headcount.js", Route::Asset("headcount.js")),
@@ -79,7 +79,7 @@ const ROUTES: &[(&str, Route)] = &[
 ];
 
 impl Route {
-    /// The methods that it takes, and as a header has them. Those that stay open take no HEAD.
+    /// Returns the allowed methods, also as the value of a header. Routes that stay open allow no HEAD.
     fn methods(self) -> (&'static [Method], &'static str) {
         match self {
             Self::Socket | Self::Events => (&[Method::GET], "GET"),
@@ -88,12 +88,12 @@ impl Route {
         }
     }
 
-    /// Whether a supervisor asks for it.
+    /// Returns whether this is a health check.
     fn is_health(self) -> bool {
         matches!(self, Route::Health | Route::Ready)
     }
 
-    /// Whether it is there on such a connection. `public`: metrics are for everybody.
+    /// Returns whether the route exists on a connection for this purpose. `public`: metrics are for everybody.
     fn is_on(self, purpose: Use, public: bool) -> bool {
         match purpose {
             Use::Internal => self.is_health() || self == Route::Metrics,
@@ -136,7 +136,7 @@ pub fn answer(connection: &Connection, request: HttpRequest<Incoming>, number: u
     }
 }
 
-/// Makes a client of whoever asks, if it may be one.
+/// Makes the connection a client, if that is allowed.
 fn client(connection: &Connection, route: Route, request: HttpRequest<Incoming>, grant: Option<Grant>) -> Answer {
     let taken = match route {
         Route::Events => events::open(connection, &request, grant),
@@ -145,7 +145,7 @@ fn client(connection: &Connection, route: Route, request: HttpRequest<Incoming>,
     taken.map_or_else(|refusal| finish(connection, false, refusal), Answer::Takeover)
 }
 
-/// Adds what every answer has. `embedded`: other sites' pages may use it.
+/// Adds the headers that every response has. `embedded`: other sites' pages may embed it.
 fn finish(connection: &Connection, embedded: bool, mut reply: Box<Reply>) -> Answer {
     let headers = reply.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -157,7 +157,7 @@ fn finish(connection: &Connection, embedded: bool, mut reply: Box<Reply>) -> Ans
     Answer::Reply(reply)
 }
 
-/// The route of a request, if it may have it.
+/// Returns the route of a request, if the request is allowed.
 fn find(connection: &Connection, request: &HttpRequest<Incoming>, number: u32) -> Result<Route, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));
@@ -174,7 +174,7 @@ fn find(connection: &Connection, request: &HttpRequest<Incoming>, number: u32) -
         Use::TooOften => return Err(Box::new(last(too_often(connection)))),
         _ => {}
     }
-    // The first request of a connection was counted with it, where it is the client's own.
+    // A connection's first request was already counted when it connected, if the peer is the client itself.
     let client = client_address(connection, &config, request.headers());
     let own = number == 1 && client == connection.peer;
     if connection.purpose == Use::All && !own && !app.places.may_ask(&config.limits, client) {
@@ -208,7 +208,7 @@ fn too_often(connection: &Connection) -> Reply {
     later(connection.app.refuse(StatusCode::TOO_MANY_REQUESTS, why))
 }
 
-/// The answer of a route that has it ready.
+/// Returns the response of a route that needs no waiting.
 fn reply(connection: &Connection, route: Route, request: &HttpRequest<Incoming>) -> Box<Reply> {
     let app = &connection.app;
     Box::new(match route {

@@ -1,4 +1,4 @@
-//! What a connection is carried by: TCP or a unix socket, or TLS over it.
+//! The transport of a connection: TCP or a unix socket, with or without TLS.
 
 use std::io;
 use std::net::TcpStream as StdStream;
@@ -10,11 +10,11 @@ use tokio_rustls::server::TlsStream;
 use super::bridge::{self, Patience};
 use crate::net::seats::Held;
 
-/// The two kinds of stream.
+/// A transport.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
-    /// A socket that the hub can write to.
+    /// Returns a socket that the hub can write to.
     fn into_socket(self, patience: Patience, pair: Option<Held>) -> io::Result<StdStream>;
-    /// The kernel's socket.
+    /// Returns the kernel's socket.
     fn socket(&self) -> &TcpStream;
 }
 

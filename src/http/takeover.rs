@@ -1,4 +1,4 @@
-//! A connection that is to be HTTP's no more: what it becomes.
+//! A connection that leaves HTTP, and what it becomes.
 
 use bytes::Bytes;
 
@@ -9,33 +9,33 @@ use crate::net::household::Household;
 use crate::net::seats::Held;
 use crate::session::Request;
 
-/// What takes a connection over.
+/// A connection to take over.
 pub struct Takeover {
     /// What it becomes.
     pub kind: Kind,
-    /// What its client asks for.
+    /// Its client's request.
     pub request: Request,
-    /// Who it is and what it may do, if it says so.
+    /// Who the client is and what it may do, if it says.
     pub known: Option<Box<Known>>,
-    /// Where it comes from.
+    /// The household it connects from.
     pub household: Household,
-    /// Its place among the clients of its address, where that has a limit.
+    /// Its place among the clients of its address, if that address has a limit.
     pub permit: Option<Box<Permit>>,
-    /// The pair of sockets that carries its bytes, where one does.
+    /// The socket pair that carries its bytes, if there is one.
     pub pair: Option<Held>,
 }
 
 /// What a connection can become.
 pub enum Kind {
-    /// A WebSocket, whose first bytes are this answer. The session sends it, in one write with the
-    /// answers to the first joins.
+    /// A WebSocket, with its handshake response. The session sends the response in one write with the answers
+    /// to the first joins.
     Socket(Bytes),
-    /// A stream of events, which begins with this.
+    /// An event stream, with its first bytes.
     Events(String),
 }
 
 impl Takeover {
-    /// For a client that was admitted.
+    /// Returns the takeover for an admitted client.
     pub fn new(kind: Kind, admitted: Admitted) -> Box<Self> {
         let Admitted { request, known, household, permit, pair } = admitted;
         Box::new(Self { kind, request, known, household, permit, pair })

@@ -1,13 +1,14 @@
-//! Connections that are refused, held for a moment before they are hung up on.
+//! Holds refused connections for a moment before closing them.
 //!
-//! Whoever is hung up on at once can connect again at once, and so make a server accept and close as fast
-//! as both can. Held, it connects only as often a second as it has sockets. The rule: a held connection
-//! costs its descriptor and a place in a queue, nothing of it is read, and whoever finds no place in the queue
-//! is hung up on at once.
+//! A client whose connection is closed immediately can reconnect immediately, which makes the server accept and
+//! close as fast as both can. If its connections are held instead, it can only connect as often per second as
+//! it has sockets. The rule: a held connection costs one descriptor and one place in a queue; nothing is read
+//! from it; and a connection that finds no place in the queue is closed immediately.
 //!
-//! Whoever hangs up first is not held by that: its places are soon taken by connections that it has left, and
-//! then it connects as fast as both can. So a household that was hung up on at once too often is shut out for as
-//! long as a connection is held. That is the listener's to do; who it is, is said here.
+//! Holding does not slow a client that closes first: connections that it has already closed soon fill its
+//! places, and from then on it connects as fast as both can. So a household that had too many connections
+//! closed immediately is shut out for as long as a connection is held. This module decides which households;
+//! the listener shuts them out.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -23,35 +24,36 @@ use crate::net::seats::{Held, HeldCount};
 
 /// How long a connection is held.
 const HOLD: Duration = Duration::from_secs(1);
-/// How much longer it may be, so that many end in one turn.
+/// How much longer it may be held, so that many can be released at once.
 const SLACK: Duration = Duration::from_millis(50);
-/// Of the places, the part that one household may have.
+/// One household may take at most one in this many places.
 const SHARE: usize = 2;
 
-/// How often a household is hung up on at once before it is shut out, while connections of it are held.
+/// How many connections of a household are closed immediately, while it has held ones, before it is shut out.
 const HASTY: usize = 256;
 
-/// The connections that one listener has refused.
+/// The refused connections of one listener.
 pub struct Tarpit {
-    /// The oldest first.
+    /// Oldest first.
     held: VecDeque<Stuck>,
-    /// Those that have connections here.
+    /// The households that have connections here.
     households: HashMap<Household, Knocks>,
-    /// Those that are shut out and until when, the oldest first. Never more than [`MOST_SHUT_OUT`].
+    /// The households that are shut out, each with the end of its time, oldest first. Never more than
+    /// [`MOST_SHUT_OUT`].
     shut_out: VecDeque<(Instant, Household)>,
-    /// Others are shut out than the listener was told.
+    /// Whether `shut_out` has changed since the listener last got it.
     changed: bool,
-    /// Those of all listeners, and how many there may be.
+    /// The number of held connections of all listeners, and its limit.
     all: HeldCount,
     most: usize,
 }
 
-/// What was refused to a household.
+/// The refused connections of one household.
 #[derive(Default)]
 struct Knocks {
-    /// Connections that are held; never 0.
+    /// How many are held; never 0.
     held: usize,
-    /// Those that were hung up on at once since the first of them, or since it was shut out.
+    /// How many were closed immediately since the first held one, or since the household was last shut out.
     hasty: usize,
 }
 
@@ -63,21 +65,21 @@ struct Stuck {
 }
 
 impl Tarpit {
-    /// Empty. `all` counts the connections that are held, here and elsewhere, and is never above `most`.
+    /// Returns an empty tarpit. `all` counts the held connections of all tarpits, and never exceeds `most`.
     pub fn new(all: HeldCount, most: usize) -> Self {
         let (held, shut_out) = (VecDeque::new(), VecDeque::with_capacity(MOST_SHUT_OUT));
         Self { held, households: HashMap::new(), shut_out, changed: false, all, most }
     }
 
-    /// Holds a connection, or hangs up on it where there is no place for it.
+    /// Holds a connection, or hangs up on it if there is no place for it.
     pub fn take(&mut self, stream: TcpStream, household: Household, now: Instant) {
-        // Nobody else does while there is always another to accept.
+        // While there is always another connection to accept, nothing else calls this.
         self.release(now);
         let share = self.most.div_ceil(SHARE);
         let fits = self.households.get(&household).is_none_or(|knocks| knocks.held < share);
         let place = if fits { self.all.hold_up_to(self.most) } else { None };
         let Some(place) = place else { return self.hang_up(household, now) };
-        // What it sends waits in the kernel, as far as it must.
+        // What the client sends waits in the kernel, in the smallest possible buffer.
         let _ = SockRef::from(&stream).set_recv_buffer_size(0);
         self.households.entry(household).or_default().held += 1;
         self.held.push_back(Stuck { until: now + HOLD, household, _stream: stream, _place: place });
@@ -93,12 +95,13 @@ impl Tarpit {
         }
     }
 
-    /// The households that are to be shut out now, if they are others than before.
+    /// Returns the households to shut out now, if they have changed since the last call.
     pub fn newly_shut_out(&mut self) -> Option<impl ExactSizeIterator<Item = Household>> {
         std::mem::take(&mut self.changed).then(|| self.shut_out.iter().map(|(_, household)| *household))
     }
 
-    /// Hangs up on those that were held for long enough, and shuts out no longer than that.
+    /// Hangs up on connections that were held for long enough, and readmits households that were shut out for
+    /// as long.
     pub fn release(&mut self, now: Instant) {
         while self.shut_out.front().is_some_and(|(until, _)| *until <= now) {
             self.shut_out.pop_front();
@@ -115,7 +118,7 @@ impl Tarpit {
         }
     }
 
-    /// Waits until it is worth calling [`Tarpit::release`]. Cancel safe.
+    /// Waits until there is something to do for [`Tarpit::release`]. Cancel safe.
     pub async fn due(&self) {
         let (held, shut_out) =
             (self.held.front().map(|first| first.until), self.shut_out.front().map(|(until, _)| *until));
@@ -133,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection's two ends: a client's, which does not wait, and the server's.
+    /// Returns both ends of a connection: the client's, which is non-blocking, and the server's.
     fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_nonblocking(true).unwrap();

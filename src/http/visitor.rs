@@ -1,33 +1,33 @@
-//! Who a client says it is: `?visitor=…`, or the WebSocket subprotocol `headcount.visitor.…`, which leaves
-//! the id out of every log of addresses.
+//! The id of a client's visitor: `?visitor=…`, or the WebSocket subprotocol `headcount.visitor.…`, which keeps
+//! the id out of access logs.
 
 use hyper::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
 use super::query::Query;
 use crate::hub::Identity;
 
-/// The subprotocol that is spoken here.
+/// The subprotocol that this server speaks.
 const HEADCOUNT: &str = "headcount";
-/// What stands in front of an id that is offered as a subprotocol.
+/// The prefix of an id that is offered as a subprotocol.
 const VISITOR: &str = "headcount.visitor.";
-/// How many characters an id has.
+/// The allowed lengths of an id.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
 
-/// The subprotocols that a request offers.
+/// Returns the subprotocols that a request offers.
 pub fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// The one of the subprotocols offered that is to be answered: a browser gives up a connection that
-/// answers none.
+/// Chooses the subprotocol for the response: a browser closes a connection whose response names none of those
+/// offered.
 pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let answer = offered(headers).find(|name| *name == HEADCOUNT);
     let answer = answer.or_else(|| offered(headers).find(|name| name.starts_with(VISITOR)));
     answer.and_then(|name| HeaderValue::from_str(name).ok())
 }
 
-/// Who the client is, if it says so.
+/// Returns who the client is, if it says.
 ///
 /// # Errors
 /// What is wrong with an id, and what is allowed.

@@ -1,12 +1,11 @@
-//! What becomes of channels when the store is out of reach; or, in a cluster, the part of it that has them, while
-//! the others go on.
+//! What happens to channels while the store, or in a cluster their shard of it, is out of reach.
 
 use super::router::{Addressed, Router, get};
 use super::store_state::Subscription;
 use super::{Delivery, NoBoard};
 use crate::backplane::Ticket;
 
-/// Nothing arrives any more.
+/// Handles the loss of the whole subscription: nothing arrives any more.
 pub(super) fn unsubscribed(router: &mut Router, subscription: Subscription) -> Option<Addressed> {
     router.watch.subscription = subscription;
     router.presence.subscription(false);
@@ -19,7 +18,7 @@ pub(super) fn unsubscribed(router: &mut Router, subscription: Subscription) -> O
     None
 }
 
-/// The shard of these channels is gone.
+/// Handles the loss of the shard that holds these channels.
 pub(super) fn away(router: &Router, names: &[String], why: &str) -> Vec<Addressed> {
     tracing::warn!(store = router.store, channels = names.len(), why, "a shard of the store is out of reach");
     router.registry.with(|inner| {
@@ -38,7 +37,8 @@ pub(super) fn away(router: &Router, names: &[String], why: &str) -> Vec<Addresse
     })
 }
 
-/// The channel's slot has moved: it is subscribed at another shard, and something may have been missed.
+/// Handles a channel whose slot has moved: it is subscribed at another shard, and messages may have been
+/// missed.
 pub(super) fn moved(router: &Router, name: &str, ticket: Ticket) -> Option<Addressed> {
     router.registry.with(|inner| {
         let (_, entry) = get(inner, name)?;

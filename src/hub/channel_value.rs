@@ -1,12 +1,12 @@
-//! What a channel that delivers the latest shows.
+//! The value that a channel shows.
 
 use std::sync::Arc;
 
-/// The newest value of a channel. A text that was published is none: nobody who joins later hears it.
+/// The newest value of a channel. A published text is not one: nobody who joins later gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChannelValue {
-    /// How many are there.
+    /// How many are present.
     Count(i64),
-    /// A board, as the members of an object that tells it.
+    /// A board, as the members of a JSON object, without its braces.
     Board(Arc<str>),
 }

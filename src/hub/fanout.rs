@@ -1,4 +1,4 @@
-//! What is sent to whom: a batch of deliveries becomes at most one write a socket.
+//! Decides what is sent to whom, and merges the deliveries of a batch into few writes per socket.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use super::shard::Shard;
 use super::sockets::Behind;
 use super::{ChannelValue, Delivery, NoBoard, SocketId, members, rights, wire};
 
-/// Paced pushes take at most one part in this many of a worker's time: without that bound, the pushes of
-/// a large and busy channel would take all of it, and a storm of joins would cost the square of itself.
+/// Paced pushes take at most 1 / `PUSH_SHARE` of a worker's time. Without this bound, the pushes on a
+/// large, busy channel would take all of it, and the cost of a storm of joins would grow quadratically.
 const PUSH_SHARE: u32 = 4;
-/// The longest that a push waits for that. A worker that did not run for a while took no time.
+/// The longest rest after a push. It matters if the worker was suspended during the push, which then seems
+/// to have taken long.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
 impl Shard {
@@ -55,12 +56,12 @@ impl Shard {
         self.messages(run);
         self.release();
         if !revoked.is_empty() {
-            // However many came together, the sockets are looked through once.
+            // One pass over the sockets, however many tokens this batch revokes.
             rights::revoke(self, &revoked);
         }
     }
 
-    /// Sends what was held back, and lets the channels whose values were among it rest for that too.
+    /// Sends what was held back, and counts the time towards the rests of the channels that pushed.
     fn release(&mut self) {
         let took = self.sockets.release();
         let each = took / (self.pushed.len() as u32).max(1);
@@ -69,7 +70,7 @@ impl Shard {
         }
     }
 
-    /// Messages of one channel that came together go out together.
+    /// Sends a run of messages of one channel together.
     fn messages(&mut self, run: Option<(Arc<str>, Vec<Bytes>)>) {
         let Some((name, frames)) = run else { return };
         let Some(&index) = self.by_name.get(&name) else { return };
@@ -96,7 +97,7 @@ impl Shard {
         }
     }
 
-    /// Has [`Shard::tick`] look at a channel once something of it is to be pushed.
+    /// Has [`Shard::tick`] look at a channel when its next push is due.
     pub(super) fn wait(&mut self, index: u32) {
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
         let Some(at) = channel.wake() else { return };
@@ -115,7 +116,7 @@ impl Shard {
         self.push(index, frame, QueuedFrame::Value);
     }
 
-    /// Sends a paced frame to all; whoever is behind gets the newest of its kind.
+    /// Sends a paced frame to all members; a socket that is behind gets only the newest frame of its kind.
     pub(super) fn push(&mut self, index: u32, frame: Bytes, kind: QueuedFrame) {
         let start = Instant::now();
         self.fan_out(index, std::slice::from_ref(&frame), Behind::Newest(kind));
@@ -126,8 +127,8 @@ impl Shard {
         }
     }
 
-    /// Lets a channel rest whose push took so long. The channels whose values wait share the time among
-    /// them.
+    /// Lets a channel rest in proportion to how long its push took. All channels with waiting values share
+    /// the allotted time, so the more there are, the longer each one rests.
     fn rest(&mut self, index: u32, start: Instant, took: Duration) {
         let sharing = self.waiting.len() as u32 + 1;
         let rest = took.saturating_mul(PUSH_SHARE.saturating_mul(sharing)).min(LONGEST_REST);
@@ -137,7 +138,7 @@ impl Shard {
         }
     }
 
-    /// The next time at which [`Shard::tick`] may have something to push.
+    /// Returns the next time at which [`Shard::tick`] may have something to push.
     pub fn next_tick(&self) -> Option<Instant> {
         self.waiting.first().map(|(at, _)| *at)
     }
@@ -148,13 +149,13 @@ impl Shard {
         }
     }
 
-    /// Pushes the paced values whose time has come.
+    /// Pushes the paced values that are due.
     pub fn tick(&mut self, now: Instant) {
         let interval = self.interval();
         let (mut due, mut looked_at) = (Vec::new(), Vec::new());
         while let Some(&(at, index)) = self.waiting.first().filter(|(at, _)| *at <= now) {
             self.waiting.pop_first();
-            // The place may be another channel's by now.
+            // The index may belong to another channel by now.
             let found = self.channels.get_mut(index as usize).filter(|channel| channel.looked_at == Some(at));
             let Some(channel) = found else { continue };
             channel.looked_at = None;
@@ -175,7 +176,7 @@ impl Shard {
         self.release();
     }
 
-    /// Tells a member that it has joined, if the channel is live; else that waits until it is.
+    /// Tells a member that it has joined, now or as soon as the channel is live.
     pub(super) fn greet(&mut self, index: u32, id: SocketId) {
         let (Some(channel), Some(socket)) = (self.channels.get_mut(index as usize), self.sockets.get_mut(id)) else {
             return;
@@ -205,7 +206,7 @@ impl Shard {
         (channel.live, channel.greeting, channel.no_board) = (true, None, None);
         if let Some(frame) = &news {
             channel.value = value;
-            // Whoever is behind, and a value that waits for its time, must not bring an older one after it.
+            // Neither the pacer nor a socket that is behind may send an older value after this one.
             channel.newest[QueuedFrame::Value as usize] = Some(frame.clone());
             channel.pace.overtake(frame.clone());
         }
@@ -223,7 +224,8 @@ impl Shard {
         }
     }
 
-    /// A channel has nothing to show for now. Its members stay, and join once more as soon as it has.
+    /// Handles a channel that has nothing to show for now. Its members stay, and are greeted again once it
+    /// does.
     fn no_board(&mut self, name: &str, why: NoBoard) {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(channel) = self.channels.get_mut(index as usize) else { return };
@@ -231,7 +233,7 @@ impl Shard {
         let frame = wire::no_board(name, why);
         for id in channel.members.clone() {
             if let Some(place) = self.place_mut(id, index) {
-                // What was published while the store was away may be missing.
+                // Messages published while the store was away may be missing.
                 place.again |= place.told && why == NoBoard::Away;
                 place.told = false;
             }
@@ -239,7 +241,7 @@ impl Shard {
         }
     }
 
-    /// A followed member stands elsewhere. Whoever is behind gets the newest place only.
+    /// Handles a followed member's new place. A socket that is behind gets only the newest one.
     fn moved(&mut self, name: &str, member: &str, frame: &Bytes) {
         let Some(&index) = self.by_name.get(name) else { return };
         let Some(followers) = self.channels.get_mut(index as usize).and_then(|c| c.followers.as_mut()) else { return };
@@ -269,7 +271,7 @@ impl Shard {
     }
 }
 
-/// Whether a batch is about more than one channel.
+/// Returns whether a batch is about more than one channel.
 fn of_several_channels(batch: &[Delivery]) -> bool {
     let mut channels = batch.iter().filter_map(Delivery::channel);
     let Some(first) = channels.next() else { return false };

@@ -1,4 +1,4 @@
-//! What leaves in one write: each datagram that arrives is one.
+//! Tests of what leaves in one write: each datagram received is one write.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -43,7 +43,7 @@ impl Peer {
         Self(theirs, id)
     }
 
-    /// What has arrived, a text for each write.
+    /// Returns what has arrived, one text per write.
     fn writes(&self) -> Vec<String> {
         let mut buffer = [0; 4096];
         let texts = std::iter::from_fn(|| self.0.recv(&mut buffer).ok().map(|n| buffer[..n].to_vec()));
@@ -120,7 +120,7 @@ fn what_is_held_for_a_socket_that_blocks_waits_behind_what_waited_before() {
     let mut shard = shard(1 << 20);
     let peer = Peer::on(&mut shard, &["a", "b"]);
     let mut sent = 0;
-    // The socket is full once its queue is.
+    // The socket is full once it has a queue.
     while shard.sockets.get(peer.1).unwrap().outbox.is_none() {
         sent += 1;
         deliver(&mut shard, [message("a", &format!("<{sent}>"))]);

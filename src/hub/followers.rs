@@ -1,4 +1,4 @@
-//! Who on a worker follows which member of a board. A channel that is no board has none of this.
+//! Which sockets of a worker follow which members of a board. Other channels have no followers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use indexmap::IndexSet;
 
 use super::SocketId;
 
-/// The followers of one board on one worker. A socket follows at most one of its members.
+/// The followers of one board on one worker. A socket follows at most one member.
 #[derive(Debug, Default)]
 pub struct Followers {
     members: HashMap<Arc<str>, Followed>,
@@ -18,12 +18,12 @@ pub struct Followers {
 #[derive(Debug, Default)]
 struct Followed {
     sockets: IndexSet<SocketId>,
-    /// What was last told of it.
+    /// The last frame about this member.
     frame: Option<Bytes>,
 }
 
 impl Followers {
-    /// A socket follows a member from now on. Returns whom it followed before.
+    /// Makes a socket follow a member. Returns the one that it followed before.
     pub fn follow(&mut self, id: SocketId, member: Arc<str>) -> Option<Arc<str>> {
         let before = self.unfollow(id);
         self.members.entry(member.clone()).or_default().sockets.insert(id);
@@ -31,7 +31,7 @@ impl Followers {
         before
     }
 
-    /// A socket follows nobody any more. Returns whom it did.
+    /// Makes a socket follow nobody. Returns the member that it followed.
     pub fn unfollow(&mut self, id: SocketId) -> Option<Arc<str>> {
         let member = self.by_socket.remove(&id)?;
         if let Some(followed) = self.members.get_mut(&member) {
@@ -43,14 +43,14 @@ impl Followers {
         Some(member)
     }
 
-    /// A member's place is news. Returns the sockets that are to hear it.
+    /// Records a member's new place. Returns the sockets to send it to.
     pub fn moved(&mut self, member: &str, frame: Bytes) -> Vec<SocketId> {
         let Some(followed) = self.members.get_mut(member) else { return Vec::new() };
         followed.frame = Some(frame);
         followed.sockets.iter().copied().collect()
     }
 
-    /// The newest place of the member that a socket follows, for one that was behind.
+    /// Returns the newest place of the member that a socket follows, for a socket that was behind.
     pub fn newest(&self, id: SocketId) -> Option<Bytes> {
         self.members.get(self.by_socket.get(&id)?)?.frame.clone()
     }

@@ -1,4 +1,4 @@
-//! Who a client is, and who that is on one channel.
+//! Who a client is, and which visitor it is on each channel.
 
 use std::sync::Arc;
 
@@ -6,32 +6,33 @@ use sha2::{Digest, Sha256};
 
 use crate::presence::{Profile, VisitorId};
 
-/// Who a client is, for as long as it is connected, and what there is to tell of it.
+/// Who a client is for as long as it is connected, and what others may be told about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Who it is.
     pub who: Who,
-    /// What its token says of it, for those who may see who is here.
+    /// What its token says about it, for clients that may see who is here.
     pub info: Option<Arc<Info>>,
 }
 
 /// Who a client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
-    /// Whom a verified token names (its `sub`), in as many connections as they like.
+    /// The `sub` of a verified token; it may have any number of connections.
     Subject(Box<str>),
-    /// Whoever keeps this id, in as many connections as they like.
+    /// An id that the client keeps; it may have any number of connections.
     Client(Box<str>),
-    /// Nobody knows: the connection is a visitor of its own, by these random bits.
+    /// Unknown: the connection is a visitor of its own, identified by these random bits.
     Connection([u8; 16]),
 }
 
 /// A token's `info`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// One JSON value without line ends, at most 1 KiB.
+    /// One JSON value without line breaks, at most 1 KiB.
     pub json: Box<str>,
-    /// When the token was made, in seconds since 1970; of several, the newest counts. 0 if it does not say.
+    /// When the token was issued, in seconds since 1970; 0 if it does not say. Of several tokens, the
+    /// newest counts.
     pub made: u64,
 }
 
@@ -42,12 +43,12 @@ impl From<Who> for Identity {
 }
 
 impl Identity {
-    /// Whoever keeps this id.
+    /// Returns the identity of a client that keeps this id.
     pub fn client(id: &str) -> Self {
         Who::Client(id.into()).into()
     }
 
-    /// A connection that did not say whose it is.
+    /// Returns a random identity, for a connection that did not say who it is.
     pub fn draw() -> Self {
         let mut bits = [0; 16];
         if getrandom::fill(&mut bits).is_err() {
@@ -56,7 +57,7 @@ impl Identity {
         Who::Connection(bits).into()
     }
 
-    /// What others may see of it: the name and the info in its token.
+    /// Returns what others may see of it: the name and the info from its token.
     pub fn profile(&self) -> Option<Arc<Profile>> {
         let name = if let Who::Subject(sub) = &self.who { Some(sub.clone()) } else { None };
         let info = self.info.as_ref();
@@ -67,15 +68,15 @@ impl Identity {
         Some(Arc::new(Profile { name, info: info.map(|info| info.json.clone()), made }))
     }
 
-    /// Who that is on one channel: a hash, so that an id never reaches the store, and that nobody can be
-    /// followed from channel to channel. Two kinds of identity are never the same visitor.
+    /// Returns the visitor that it is on one channel: a hash, so that no id reaches the store and nobody
+    /// can be tracked from channel to channel. Two kinds of identity never give the same visitor.
     pub fn on(&self, channel: &str) -> VisitorId {
         let (kind, id): (&[u8], &[u8]) = match &self.who {
             Who::Subject(sub) => (b"subject", sub.as_bytes()),
             Who::Client(id) => (b"client", id.as_bytes()),
             Who::Connection(bits) => (b"connection", bits),
         };
-        // No kind and no channel name holds a zero, so no two triples have the same bytes.
+        // Neither a kind nor a channel name contains a zero byte, so no two triples have the same bytes.
         let hash = Sha256::new().chain_update(kind).chain_update([0]).chain_update(channel).chain_update([0]);
         let hash = hash.chain_update(id).finalize();
         let mut visitor = [0; 16];
@@ -92,7 +93,7 @@ mod tests {
     fn a_visitor_is_the_same_on_all_nodes_and_another_on_each_channel() {
         let ann = Identity::client("0123456789abcdef");
         assert_eq!(ann.on("page:/"), Identity::client("0123456789abcdef").on("page:/"));
-        // sha256("client\0page:/\00123456789abcdef"): other versions must compute the same.
+        // sha256("client\0page:/\00123456789abcdef"): every version must compute the same hash.
         assert_eq!(ann.on("page:/").0[..4], [0x44, 0xeb, 0xe5, 0x08]);
         assert_ne!(ann.on("page:/"), ann.on("page:/a"));
         let others = [Who::Connection(*b"0123456789abcdef"), Who::Subject("0123456789abcdef".into())];

@@ -1,4 +1,4 @@
-//! Which channels are subscribed: those that somebody here wants, or wanted a moment ago.
+//! Which channels are subscribed: those that a client here wants, or wanted a moment ago.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,12 @@ use super::registry::Registry;
 use super::router::Router;
 use crate::memory;
 
-/// How long a channel that nobody here has is kept subscribed. Whoever leaves and joins in a loop so sets
-/// off nothing in the store, and a visitor who goes from one page to the next and back is served at once.
+/// How long a channel stays subscribed after its last client here has left. So a client that leaves and
+/// joins in a loop causes no work in the store, and a visitor who goes to the next page and back is served
+/// at once.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Subscribes to what is wanted, and remembers what nobody wants any more.
+/// Subscribes to the channels that are wanted, and notes those that nobody wants any more.
 pub(super) fn follow(router: &mut Router) {
     let (feed, keys, unwanted) = (&router.feed, &router.keys, &mut router.unwanted);
     router.registry.with(|inner| {
@@ -36,7 +37,7 @@ pub(super) fn follow(router: &mut Router) {
     });
 }
 
-/// Leaves what nobody has wanted for a while.
+/// Unsubscribes from channels that nobody has wanted for a while.
 pub(super) fn leave_unwanted(router: &mut Router) {
     let (feed, keys, unwanted) = (&router.feed, &router.keys, &mut router.unwanted);
     let now = Instant::now();
@@ -59,7 +60,7 @@ pub(super) fn leave_unwanted(router: &mut Router) {
                 }
                 inner.channels.remove(&name);
                 memory::shrink(&mut inner.channels);
-                // Every worker has left it, and with it the handle from before.
+                // Every worker has left the channel, so none uses its retired handle any more.
                 if let Some((before, _)) = inner.retired.remove(&name) {
                     before.release();
                 }

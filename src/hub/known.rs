@@ -1,4 +1,4 @@
-//! What is known of a client: who it is, and what its token allows.
+//! What is known about a client: who it is, and what its token allows.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use super::identity::{Identity, Info, Who};
 use crate::auth::{Grant, Right, now_ms};
 use crate::presence::{self, VisitorId};
 
-/// See the module. Most clients have none of it.
+/// What is known about a client. Most clients need no such record.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Who it is on what it joins from now on; None until that matters, for one that did not say so.
+    /// Who it is on channels that it joins from now on; None until needed, if the client did not say.
     identity: Option<Identity>,
-    /// Who it is on what it joined before it showed a token.
+    /// Who it is on channels that it joined before it showed a token.
     earlier: Option<Identity>,
     grant: Option<Grant>,
-    /// Its token was revoked: it is being closed, and does not linger.
+    /// Its token was revoked: it is being closed, and does not linger in the count.
     pub revoked: bool,
 }
 
-/// A token of somebody else than the one before.
+/// The error for a new token whose `sub` differs from the previous one's.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SomebodyElse;
 
 impl Known {
-    /// Of a client that gave an id or showed a token, if it did.
+    /// Creates the record of a client that gave an id or showed a token; None if it did neither.
     pub fn new(client: Option<Identity>, grant: Option<Grant>) -> Option<Box<Self>> {
         if client.is_none() && grant.is_none() {
             return None;
@@ -33,21 +33,21 @@ impl Known {
         Some(Box::new(known))
     }
 
-    /// What its token allows.
+    /// Returns what its token allows, if it has shown one.
     pub fn grant(&self) -> Option<&Grant> {
         self.grant.as_ref()
     }
 
-    /// Whether its token allows this now.
+    /// Returns whether its token allows this now.
     pub fn may(&self, right: Right, channel: &str) -> bool {
         self.grant.as_ref().is_some_and(|grant| grant.allows(right, channel, now_ms()))
     }
 
-    /// Another token takes the place of the one before. Returns whether it is somebody else from now on than
-    /// on what it has joined.
+    /// Replaces the token. Returns whether that gives the client another identity on channels that it joins
+    /// from now on.
     ///
     /// # Errors
-    /// [`SomebodyElse`]; then nothing has changed.
+    /// [`SomebodyElse`]; nothing has changed then.
     pub fn renew(&mut self, grant: Grant) -> Result<bool, SomebodyElse> {
         if self.grant.as_ref().is_some_and(|before| before.sub != grant.sub) {
             return Err(SomebodyElse);
@@ -71,18 +71,18 @@ impl Known {
         self.grant = Some(grant);
     }
 
-    /// Who it is; `earlier`: on what it joined before it showed a token.
+    /// Returns who it is; with `earlier`, who it is on channels that it joined before it showed a token.
     pub fn identity(&mut self, earlier: bool) -> &Identity {
         let identity = if earlier { &mut self.earlier } else { &mut self.identity };
         identity.get_or_insert_with(Identity::draw)
     }
 
-    /// Who it is on a channel.
+    /// Returns the visitor that it is on a channel.
     pub fn on(&mut self, channel: &str, earlier: bool) -> VisitorId {
         self.identity(earlier).on(channel)
     }
 
-    /// As [`Known::on`], with what others are told of it.
+    /// Like [`Known::on`], with what others are told about it.
     pub fn who(&mut self, channel: &str, earlier: bool) -> presence::Who {
         let identity = self.identity(earlier);
         (identity.on(channel), identity.profile())

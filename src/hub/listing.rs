@@ -1,4 +1,4 @@
-//! What the router does with the lists of who is on a channel: changes to the presence, lists to the workers.
+//! How the router handles member lists: changes go to the presence, lists to the workers.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::router::{Addressed, Router, get};
 use crate::backplane::Ticket;
 use crate::presence::Listing;
 
-/// Every change of a list arrives from now on.
+/// Handles an acknowledged list subscription: every change of the list arrives from now on.
 pub(super) fn subscribed(router: &Router, name: &str, ticket: Ticket) -> Option<Addressed> {
     router.registry.with(|inner| {
         let (_, entry) = get(inner, name)?;
-        // The channel was left and joined again meanwhile: that subscription is not this one.
+        // Another ticket means an older subscription: the channel was left and joined again meanwhile.
         if entry.list_ticket == Some(ticket) {
             entry.presence.as_ref()?.listed();
         }
@@ -21,7 +21,7 @@ pub(super) fn subscribed(router: &Router, name: &str, ticket: Ticket) -> Option<
     })
 }
 
-/// Something was published about a list. Which news are missing, the presence knows.
+/// Passes on a published change of a list. The presence detects whether others are missing.
 pub(super) fn changed(router: &Router, name: &str, message: Bytes) -> Option<Addressed> {
     router.registry.with(|inner| {
         let (_, entry) = get(inner, name)?;
@@ -30,7 +30,8 @@ pub(super) fn changed(router: &Router, name: &str, message: Bytes) -> Option<Add
     })
 }
 
-/// Who is on a channel. The first list makes it live, once its count is known, too.
+/// Handles the list of a channel's members. The first one makes the channel live if its count is known,
+/// too.
 pub(super) fn listed(router: &Router, name: &Arc<str>, list: Listing) -> Vec<Addressed> {
     router.registry.with(|inner| {
         let Some((channel, entry)) = get(inner, name).filter(|(_, entry)| entry.lists) else { return Vec::new() };

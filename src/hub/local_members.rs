@@ -1,4 +1,4 @@
-//! What the clients of one channel on one worker were told of who is there.
+//! The member list of one channel, as told to its clients on one worker.
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -8,56 +8,56 @@ use bytes::Bytes;
 use super::wire;
 use crate::presence::Listing;
 
-/// What the clients of one channel on this worker were told, and what there is to tell.
+/// The member list that a channel's clients on this worker were told, and the one to tell them next.
 #[derive(Debug, Default)]
 pub struct LocalMembers {
     shown: Listing,
     latest: Listing,
-    /// The whole of what is shown, for one who was behind.
+    /// The frame with the whole shown list, for sockets that were behind.
     whole: OnceCell<Bytes>,
-    /// Something waits for its time.
+    /// The latest list waits to be pushed.
     pending: bool,
     not_before: Option<Instant>,
 }
 
 impl LocalMembers {
-    /// What is shown to whoever joins from now on.
+    /// Creates it with the list that joiners are shown from now on.
     pub fn new(listing: Listing) -> Self {
         Self { shown: listing.clone(), latest: listing, ..Self::default() }
     }
 
-    /// What a joiner is told.
+    /// Returns the list that joiners are shown.
     pub fn shown(&self) -> &Listing {
         &self.shown
     }
 
-    /// The whole of it in a frame.
+    /// Returns the frame with the whole shown list.
     pub fn whole(&self, channel: &str) -> Bytes {
         self.whole.get_or_init(|| wire::members(channel, &self.shown)).clone()
     }
 
-    /// There is something else to show.
+    /// Takes in a newer list, which waits to be pushed.
     pub fn offer(&mut self, listing: Listing) {
         (self.latest, self.pending) = (listing, true);
     }
 
-    /// When something is to be pushed.
+    /// Returns when the waiting list is to be pushed.
     pub fn wake(&self) -> Option<Instant> {
         self.not_before.filter(|_| self.pending)
     }
 
-    /// Whether something is to be pushed now.
+    /// Returns whether a list is due to be pushed now.
     pub fn is_due(&self, now: Instant) -> bool {
         self.pending && self.not_before.is_none_or(|at| at <= now)
     }
 
-    /// Nothing is pushed before `until`.
+    /// Lets nothing be pushed before `until`.
     pub fn rest(&mut self, until: Instant) {
         self.not_before = self.not_before.max(Some(until));
     }
 
-    /// Shows the latest; the next time is at `next`. Returns what those are to be told who know what was shown
-    /// before.
+    /// Shows the latest list; the next one may follow at `next`. Returns the frame for clients that know
+    /// the list shown before, if anything changed.
     pub fn advance(&mut self, channel: &str, next: Instant) -> Option<Bytes> {
         (self.pending, self.not_before) = (false, Some(next));
         self.whole = OnceCell::new();

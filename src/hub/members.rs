@@ -1,7 +1,8 @@
-//! Who is on a channel, as the clients of one worker are told: the whole list once, then what changed.
+//! The member list of a channel, as told to the clients of one worker: the whole list once, then what
+//! changed.
 //!
-//! A joiner gets the list as it was last pushed, and every push is the difference to the one before, so one
-//! frame serves all. A socket that was behind gets the whole list.
+//! A joiner gets the list as it was last pushed, and every push is the difference from the one before, so
+//! one frame serves all. A socket that was behind gets the whole list.
 
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use super::shard::Shard;
 use super::wire;
 use crate::presence::Listing;
 
-/// Takes in who is on a channel, and tells its clients as soon as the pace allows.
+/// Takes in a new list of a channel's members, and tells its clients as soon as the pace allows.
 pub(super) fn list(shard: &mut Shard, name: &str, listing: Listing, now: Instant) {
     let (interval, most) = (shard.interval(), shard.limits.client_buffer / 2);
     let Some(&index) = shard.by_name.get(name) else { return };
@@ -21,7 +22,7 @@ pub(super) fn list(shard: &mut Shard, name: &str, listing: Listing, now: Instant
         listing => listing,
     });
     if !channel.live {
-        // Nobody was told anything yet.
+        // Nobody has been told anything yet.
         list.advance(name, now);
         channel.greeting = None;
         return;
@@ -32,7 +33,7 @@ pub(super) fn list(shard: &mut Shard, name: &str, listing: Listing, now: Instant
     shard.wait(index);
 }
 
-/// No list of this channel's members is kept any more.
+/// Stops listing a channel's members, and tells its clients so.
 pub(super) fn end_list(shard: &mut Shard, index: u32) {
     let Some(channel) = shard.channels.get_mut(index as usize) else { return };
     if channel.list.take().is_none() {

@@ -1,7 +1,7 @@
 //! The pacing of pushes on a channel that delivers the latest value.
 //!
-//! First at once, last always, at most a set number a second in between, and fewer where one push takes
-//! long. Pure: the time comes in.
+//! The first value goes at once and the last one always; in between, at most a set number per second, and
+//! fewer where one push takes long. Pure: the time comes in as an argument.
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,18 @@ use bytes::Bytes;
 /// One channel's pace on one worker.
 #[derive(Debug, Default)]
 pub struct Pacer {
-    /// Before this, nothing is pushed.
+    /// Nothing is pushed before this time.
     not_before: Option<Instant>,
-    /// The newest value that was not pushed.
+    /// The newest value, if it is not pushed yet.
     pending: Option<Bytes>,
-    /// The last that was pushed.
+    /// The last value that was pushed.
     pushed: Option<Bytes>,
-    /// Somebody joined since, and was told a value that the others were not.
+    /// Somebody has joined since, and was told a value that the others were not.
     joined: bool,
 }
 
 impl Pacer {
-    /// A new value: returns it if it is to be pushed now, else keeps it for [`Pacer::due`].
+    /// Takes a new value: returns it if it is to be pushed now, else keeps it for [`Pacer::due`].
     pub fn offer(&mut self, frame: Bytes, now: Instant, interval: Duration) -> Option<Bytes> {
         if self.not_before.is_some_and(|at| now < at) {
             self.pending = Some(frame);
@@ -30,17 +30,17 @@ impl Pacer {
         Some(self.push(frame, now, interval))
     }
 
-    /// Somebody joined, and was told the newest value.
+    /// Notes that somebody joined, and was told the newest value.
     pub fn join(&mut self) {
         self.joined = true;
     }
 
-    /// When [`Pacer::due`] is to be asked; None if nothing is kept.
+    /// Returns when to call [`Pacer::due`]; None if no value is kept.
     pub fn wake(&self) -> Option<Instant> {
         self.pending.as_ref().and(self.not_before)
     }
 
-    /// The value that was kept, once its time has come. It is left out only if everybody has it.
+    /// Returns the kept value once it is due. It is skipped only if everybody has it already.
     pub fn due(&mut self, now: Instant, interval: Duration) -> Option<Bytes> {
         if self.not_before.is_some_and(|at| now < at) {
             return None;
@@ -52,12 +52,12 @@ impl Pacer {
         Some(self.push(frame, now, interval))
     }
 
-    /// Everybody was told a newer value than the one that is kept.
+    /// Notes that everybody was told a newer value than the kept one.
     pub fn overtake(&mut self, frame: Bytes) {
         (self.pending, self.joined, self.pushed) = (None, false, Some(frame));
     }
 
-    /// Nothing is pushed before `until`, even if the interval ends earlier.
+    /// Lets nothing be pushed before `until`, even if the interval ends earlier.
     pub fn rest(&mut self, until: Instant) {
         self.not_before = self.not_before.max(Some(until));
     }

@@ -3,31 +3,31 @@
 /// Why a message is not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// It is no channel name, or one of headcount's own.
+    /// The name is not a valid channel name, or is one of headcount's own.
     #[error("{0}")]
     BadName(String),
-    /// No pattern of the configuration names it.
+    /// No pattern in the configuration matches it.
     #[error("no pattern in the server's [[channels]] allows this channel")]
     NoChannel,
-    /// Clients may not, or this one may not.
+    /// Clients may not publish on it, or this one may not.
     #[error("this needs a channel with publish = \"token\", and a token that allows to publish on it")]
     Forbidden,
-    /// It would be taken for the channel's count.
+    /// It would be mistaken for the channel's count.
     #[error("an integer on a channel that counts would be its count; publish anything else")]
     Count,
-    /// The token publishes more than it may.
+    /// The token publishes more often than it may.
     #[error("this token publishes more often than limits.publishes_per_second allows; try again in some seconds")]
     TooOften,
-    /// More waits for the store than may.
+    /// Too much already waits for the store.
     #[error("too many messages wait for the store; try again in some seconds")]
     Busy,
-    /// The store did not take it, or did not say so.
+    /// The store did not accept it, or did not confirm that it did.
     #[error("the store did not confirm the message, which may or may not have been published: {0}")]
     Store(String),
 }
 
 impl PublishError {
-    /// Its code on the wire.
+    /// Returns its code on the wire.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadName(_) | Self::Count => "bad_request",

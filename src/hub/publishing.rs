@@ -1,8 +1,8 @@
-//! What clients publish: who may, how often, and the way to the store.
+//! What clients publish: who may, how often, and how it gets to the store.
 //!
-//! In: messages of clients and of whoever posts one. Out: PUBLISH to the store, in the order in which they
-//! came, and an answer to each. The rules: what waits for the store is bounded in number and in bytes;
-//! nobody publishes to a name of headcount's own, or states a count.
+//! In: messages from WebSocket clients and HTTP requests. Out: PUBLISH to the store, in order within each
+//! channel, and an answer to each message. The rules: what waits for the store is bounded in number and in
+//! bytes; nobody publishes on one of headcount's own names, or sets a count.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -25,18 +25,18 @@ use crate::log::Throttle;
 use crate::metrics::{Limit, Limited, Metrics};
 use crate::text::parse_int;
 
-/// Messages that may wait for the store.
+/// How many messages may wait for the store.
 const WAITING: usize = 1024;
-/// Bytes of those.
+/// How many bytes these may have.
 const BYTES: usize = 4 << 20;
-/// Messages that are under way, or wait for one of their channel that is.
+/// How many messages may be in flight, or wait for an earlier one on their channel.
 const UNANSWERED: usize = 64;
-/// Seconds for which a token may have saved up what it did not publish.
+/// How many seconds' worth of messages a token may save up.
 const SAVED: u32 = 10;
-/// Tokens that are remembered before those with their full allowance are forgotten.
+/// Tokens with a full allowance are forgotten only when there are more than twice this many.
 const REMEMBERED: usize = 4096;
 
-/// Whether a message may be published on a channel with this token.
+/// Checks whether a message may be published on a channel with this token.
 ///
 /// # Errors
 /// [`PublishError`]
@@ -61,7 +61,7 @@ struct Publication {
     _room: OwnedSemaphorePermit,
 }
 
-/// A handle to publish with; clones share the way.
+/// A handle for publishing; clones share its queue and its rate.
 #[derive(Clone)]
 pub struct Publisher {
     waiting: mpsc::Sender<Publication>,
@@ -69,14 +69,14 @@ pub struct Publisher {
     rate: Arc<Rate>,
 }
 
-/// Carries out what was published. Runs until it is dropped.
+/// Publishes what was queued. Runs until every [`Publisher`] is dropped.
 pub struct Publishing {
     work: mpsc::Receiver<Publication>,
     client: Client,
     keys: Keys,
 }
 
-/// A way to the store, for this many messages a second and token; 0 stands for any number.
+/// Creates a queue to the store, for this many messages per second and token; 0 means no limit.
 pub fn publishing(client: Client, keys: Keys, per_second: u32, metrics: Metrics) -> (Publisher, Publishing) {
     let (waiting, work) = mpsc::channel(WAITING);
     let rate = Arc::new(Rate::new(per_second, metrics));
@@ -84,15 +84,15 @@ pub fn publishing(client: Client, keys: Keys, per_second: u32, metrics: Metrics)
 }
 
 impl Publisher {
-    /// Puts another rate into effect.
+    /// Changes the rate.
     pub fn configure(&self, per_second: u32) {
         self.rate.configure(per_second);
     }
 
-    /// Sends a message that may be published on its way. The answer comes when the store has it.
+    /// Queues a message that [`check`] allows. The answer comes once the store has the message.
     ///
     /// # Errors
-    /// Too many, of this token or of all.
+    /// There are too many messages, from this token or in all.
     pub fn publish(
         &self,
         grant: Option<&Grant>,
@@ -112,9 +112,9 @@ impl Publisher {
 }
 
 impl Publishing {
-    /// See the struct.
+    /// Runs the queue; see the struct.
     pub async fn run(mut self) {
-        // Those of a channel go one after the other: of several that are under way, the last could be first.
+        // Messages of one channel go one after another: of several in flight, the last could arrive first.
         let (mut under_way, mut behind, mut unanswered) = (JoinSet::new(), HashMap::new(), 0);
         loop {
             let next = tokio::select! {
@@ -133,7 +133,7 @@ impl Publishing {
                 }
                 Some(done) = under_way.join_next() => {
                     unanswered -= 1;
-                    // A task that panicked has said so, and with it the process ends.
+                    // A panic has been logged already, and it ends the process.
                     let Ok(channel) = done else { continue };
                     let next = behind.get_mut(&channel).and_then(VecDeque::pop_front);
                     if next.is_none() {
@@ -150,20 +150,20 @@ impl Publishing {
     }
 }
 
-/// Publishes one, and returns its channel.
+/// Publishes one message, and returns its channel.
 async fn carry_out(client: Client, name: String, publication: Publication) -> String {
     let mut command = redis::cmd("PUBLISH");
     command.arg(name).arg(&publication.payload);
     let published = client.command::<i64>(&command).await;
-    // Whoever has published may have gone.
+    // The client that published it may be gone.
     let _ = publication.answer.send(published.map(drop).map_err(|error| PublishError::Store(error.to_string())));
     publication.channel
 }
 
-/// How often one token publishes.
+/// Limits how often each token publishes.
 struct Rate {
     limiter: RwLock<(u32, Option<Arc<DefaultKeyedRateLimiter<u64>>>)>,
-    /// How many tokens there were when those with a full allowance were last forgotten.
+    /// How many tokens were left when those with a full allowance were last forgotten.
     kept: AtomicUsize,
     hasher: RandomState,
     metrics: Metrics,

@@ -1,7 +1,7 @@
-//! The way to one worker: a queue with a bound of its own, and one of bytes that all workers share.
+//! The path to one worker: a queue of bounded length, and a bound on bytes that all workers share.
 //!
-//! In: deliveries, as fast as the router makes them. Out: the same, in their order. The rule: what waits
-//! for the workers is bounded in number and in bytes; whoever sends waits.
+//! In: deliveries, as fast as the router makes them. Out: the same ones, in order. The rule: what waits for
+//! the workers is bounded in number and in bytes; when there is no room, the sender waits.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Delivery;
 
-/// Deliveries that may wait for one worker.
+/// How many deliveries may wait for one worker.
 const DELIVERIES: usize = 1024;
-/// Bytes of frames that may wait for the workers. A frame that several wait for is there once.
+/// How many bytes of frames may wait for the workers. A frame that several of them wait for counts once.
 const BYTES: u32 = 4 << 20;
 
 /// A delivery on its way, and the room that it takes until it is carried out.
@@ -19,7 +19,7 @@ const BYTES: u32 = 4 << 20;
 pub struct Queued {
     /// What to carry out.
     pub delivery: Delivery,
-    /// Given back when the last worker drops it.
+    /// Its share of the byte budget; given back when the last worker drops it.
     pub room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -31,15 +31,15 @@ impl From<Delivery> for Queued {
 
 /// The sending end of a worker's queue.
 pub type Sender = mpsc::Sender<Queued>;
-/// The worker's end.
+/// The receiving end of a worker's queue.
 pub type Receiver = mpsc::Receiver<Queued>;
 
-/// The queue of one worker.
+/// Creates the queue of one worker.
 pub fn queue() -> (Sender, Receiver) {
     mpsc::channel(DELIVERIES)
 }
 
-/// The room that frames on their way to all workers have.
+/// The byte budget for frames on their way to the workers.
 #[derive(Debug)]
 pub struct ByteBudget(Arc<Semaphore>);
 
@@ -50,13 +50,14 @@ impl Default for ByteBudget {
 }
 
 impl ByteBudget {
-    /// Waits until there is room for this many bytes; more than there ever is take all of it.
+    /// Waits until there is room for this many bytes; a request for more than the whole budget takes all of
+    /// it.
     pub async fn take(&self, bytes: usize) -> Option<Arc<OwnedSemaphorePermit>> {
         let bytes = u32::try_from(bytes).unwrap_or(BYTES).min(BYTES);
         if bytes == 0 {
             return None;
         }
-        // It is never closed.
+        // The semaphore is never closed.
         self.0.clone().acquire_many_owned(bytes).await.ok().map(Arc::new)
     }
 }

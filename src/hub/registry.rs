@@ -1,7 +1,7 @@
 //! Which channels this node wants, and which workers want them: one table for all workers.
 //!
-//! A worker asks here when its first client joins a channel and when its last one leaves, never
-//! for a message. The lock is held for a look-up.
+//! A worker comes here when its first client joins a channel and when its last one leaves, never for a
+//! message. The lock is held only briefly.
 
 use std::collections::HashMap;
 use std::mem;
@@ -24,61 +24,61 @@ use crate::presence::{ChannelHandle, Listing, Presence};
 /// One channel on this node.
 #[derive(Debug, Default)]
 pub(super) struct ChannelRecord {
-    /// A bit for each worker that has clients on it.
+    /// One bit for each worker that has clients on it.
     pub shards: u64,
-    /// The wish for its subscription; None before there is one.
+    /// The ticket of its subscription; None before there is one.
     pub ticket: Option<Ticket>,
-    /// The subscription is acknowledged.
+    /// Whether the subscription is acknowledged.
     pub subscribed: bool,
-    /// Told to the workers as live; a count is live once its value is known.
+    /// Whether the workers were told that it is live; a counted channel is live once its value is known.
     pub live: bool,
-    /// It was live on an earlier connection, and messages may have been missed since.
+    /// Whether messages may have been missed since it was live on an earlier connection.
     pub missed: bool,
-    /// What it shows, where that is known.
+    /// Its current value, if known.
     pub value: Option<ChannelValue>,
-    /// The handle that counts it, for a channel that is counted.
+    /// The handle that counts it, if it is counted.
     pub presence: Option<Arc<ChannelHandle>>,
-    /// It delivers every message, not just the latest.
+    /// Whether it delivers every message, not just the latest.
     pub every: bool,
-    /// What is shown of a sorted set, for a board.
+    /// How a board shows its sorted set; None for other channels.
     pub board: Option<BoardRule>,
-    /// Why it has nothing to show, for a board or in a cluster.
+    /// Why a board, or in a cluster any channel, has nothing to show.
     pub no_board: Option<NoBoard>,
-    /// Its total was read, or heard, since it was subscribed.
+    /// Whether its total was read or heard since it was subscribed.
     pub counted: bool,
-    /// Whether it lists who is here; the wish for the list's own channel; who is.
+    /// Whether it lists who is here, the ticket of the list's own channel, and the list.
     pub lists: bool,
     pub list_ticket: Option<Ticket>,
     pub list: Listing,
-    /// Nobody here has it, or nobody had a moment ago; it is to be left unless somebody comes.
+    /// Whether its last client here left a moment ago; unless another joins in time, it is unsubscribed.
     pub lingers: bool,
     changed: bool,
-    /// The place that it takes among the channels of an address.
+    /// Its place among the channels that its opener's address may have.
     _opener: Option<Box<Permit>>,
 }
 
-/// What a worker learns of a channel that its first client joins.
+/// What a worker learns about a channel when its first client joins.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub live: bool,
     pub value: Option<ChannelValue>,
     pub presence: Option<Arc<ChannelHandle>>,
-    /// Why a board has nothing to show.
+    /// Why it has nothing to show, if that is so.
     pub no_board: Option<NoBoard>,
-    /// It shows a sorted set.
+    /// Whether it shows a sorted set.
     pub board: bool,
-    /// Who is here, where that is listed.
+    /// The list of its members, if it has one.
     pub list: Option<Listing>,
 }
 
 impl ChannelRecord {
-    /// Whether the list of its members is still to come, without which it cannot be joined.
+    /// Returns whether the list of its members is still missing; nobody can join before it comes.
     pub fn awaits_list(&self) -> bool {
         self.lists && matches!(self.list, Listing::Unknown)
     }
 
-    /// Its part of the store is out of reach, so that it shows nothing for now. Whether its members are to be told,
-    /// which they are once.
+    /// Marks it as showing nothing, because its part of the store is out of reach. Returns whether its
+    /// members should be told; they are told once.
     pub fn degrade(&mut self, metrics: &Metrics) -> bool {
         (self.live, self.value) = (false, None);
         let news = self.no_board.replace(NoBoard::Away) != Some(NoBoard::Away);
@@ -93,7 +93,7 @@ impl ChannelRecord {
     }
 }
 
-/// The table. The router works through what changed in it.
+/// The table of channels. The router works through what changed in it.
 pub struct Registry {
     pub(super) presence: Presence,
     pub(super) boards: Boards,
@@ -107,33 +107,33 @@ pub(super) struct Inner {
     pub channels: HashMap<Arc<str>, ChannelRecord>,
     /// Which channels exist, and how they deliver.
     pub rules: Arc<Rules>,
-    /// Frames longer than this cannot be held for anybody.
+    /// Longer frames cannot be queued for any client.
     pub max_frame: usize,
-    /// Handles of channels that are not counted any more, and the workers that still have them.
+    /// Handles that a rule change has replaced, and the workers that still have them, one bit each.
     pub retired: HashMap<Arc<str>, (Arc<ChannelHandle>, u64)>,
     pub changed: Vec<Arc<str>>,
-    /// How this node stands with its store, as told; None before that is known.
+    /// The store's state, as last announced; None before it is known.
     pub store: Option<StoreState>,
 }
 
 impl Registry {
-    /// An empty table over a presence and boards, for these rules.
+    /// Creates an empty table over a presence and boards, for these rules.
     pub fn new(presence: Presence, boards: Boards, rules: Arc<Rules>, max_frame: usize) -> Self {
         let inner = Inner { rules, max_frame, ..Inner::default() };
         Self { presence, boards, inner: Mutex::new(inner), work: Notify::new(), told_exempt: AtomicBool::new(false) }
     }
 
-    /// How this node stands with its store; None before that is known.
+    /// Returns the store's state; None before it is known.
     pub fn store(&self) -> Option<StoreState> {
         self.with(|inner| inner.store)
     }
 
-    /// Whether the store is live; None before that is known.
+    /// Returns whether the store is live; None before that is known.
     pub fn store_up(&self) -> Option<bool> {
         self.store().map(|state| state == StoreState::Live)
     }
 
-    /// Says once that an address that has no limit is where very many visitors come from.
+    /// Warns, once, that an address without a limit has very many visitors.
     pub(super) fn tell_exempt(&self) {
         if !self.told_exempt.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -143,8 +143,8 @@ impl Registry {
         }
     }
 
-    /// A worker has its first client on a channel. Counted and delivered is by the newest rules.
-    /// `opener`: the place of a new one among those that its opener's address may have.
+    /// Records a worker's first client on a channel. A new channel follows the newest rules, and `opener`
+    /// is its place among the channels that its opener's address may have.
     pub(super) fn enter(&self, shard: u8, name: &Arc<str>, opener: Option<Box<Permit>>) -> Snapshot {
         self.with(|inner| {
             let Inner { channels, rules, .. } = inner;
@@ -168,7 +168,7 @@ impl Registry {
                 && !entry.live
                 && let Some(presence) = &entry.presence
             {
-                // Refused to those who were here before; this one has not been told.
+                // Earlier clients may have been refused; this one is told only after another reading.
                 presence.live();
             }
             let snapshot = entry.snapshot();
@@ -177,7 +177,7 @@ impl Registry {
         })
     }
 
-    /// How many channels this node has, unless the one of this name is among them.
+    /// Returns how many channels this node has; None if the named one is among them.
     pub(super) fn channels_without(&self, name: &str) -> Option<usize> {
         self.with(|inner| (!inner.channels.contains_key(name)).then_some(inner.channels.len()))
     }
@@ -202,7 +202,7 @@ impl Registry {
         }
     }
 
-    /// Waits until something changed. Cancel safe.
+    /// Waits until something has changed. Cancel-safe.
     pub(super) async fn work(&self) {
         self.work.notified().await;
     }

@@ -1,8 +1,8 @@
-//! Which tokens are revoked, as the store has it: read after every subscription and at each repair, and heard
-//! of at once in between.
+//! Which tokens are revoked, according to the store: read after every subscription and at each repair. In
+//! between, announcements are heard at once.
 //!
-//! A server that was cut off so catches up when it is back, and closes whoever is here with a token that was
-//! revoked meanwhile. While the store is away, what was known last holds.
+//! So a server that was cut off catches up when it is back, and closes clients whose tokens were revoked
+//! meanwhile. While the store is away, the last known set holds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,38 +18,39 @@ use crate::auth::{Tokens, is_name, now_ms};
 use crate::backplane::{Client, Error, Keys, Subscriber};
 use crate::log::Throttle;
 
-/// Members that one step of a reading asks for.
+/// How many members one step of a reading asks for.
 const PAGE: usize = 1000;
-/// The most that are kept.
+/// The most names that are kept.
 const MOST: usize = 100_000;
-/// Between two looks whether tokens are taken at all, and after a reading that failed.
+/// The pause before checking again whether tokens are enabled, and after a failed reading.
 const LOOK: Duration = Duration::from_secs(1);
-/// The shortest time between two readings, however many announcements come.
+/// The shortest pause between two readings, however many announcements come.
 const REST: Duration = Duration::from_millis(200);
-/// How long a name stays in the set after its time, in milliseconds: clocks differ.
+/// How long an expired name stays in the set, in milliseconds: clocks differ.
 const KEPT: u64 = 3_600_000;
 
-/// What the router hears of revocations.
+/// The router's handle for news about revocations.
 #[derive(Debug, Clone)]
 pub struct Announced {
-    /// The name of set and channel in the store.
+    /// The name of both the set and the channel in the store.
     name: Arc<str>,
     tokens: Arc<Tokens>,
     due: Arc<Notify>,
 }
 
 impl Announced {
-    /// Whether something in the store is about revocations.
+    /// Returns whether a channel of the store is the one for revocations.
     pub fn is_it(&self, channel: &str) -> bool {
         *channel == *self.name
     }
 
-    /// The subscription was acknowledged: what came before is in the set.
+    /// Handles an acknowledged subscription: whatever was announced earlier is in the set, which is read
+    /// now.
     pub fn subscribed(&self) {
         self.due.notify_one();
     }
 
-    /// A name was announced. Returns what the workers are to do.
+    /// Handles an announced name. Returns the delivery for the workers, if the name is new.
     pub fn heard(&self, payload: &Bytes) -> Option<Delivery> {
         let name = std::str::from_utf8(payload).ok().filter(|name| is_name(name))?;
         self.due.notify_one();
@@ -58,7 +59,7 @@ impl Announced {
     }
 }
 
-/// Reads the set. See the module.
+/// Reads the set; see the module.
 pub struct Revocations {
     announced: Announced,
     client: Client,
@@ -69,7 +70,7 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// For these workers; reads every `repair`.
+    /// Creates a reader for these workers, which reads every `repair`.
     pub fn new(
         tokens: Arc<Tokens>,
         client: Client,
@@ -82,7 +83,7 @@ impl Revocations {
         Self { announced, client, feed, shards, repair, wanted: false }
     }
 
-    /// What the router is to ask.
+    /// Returns the router's handle.
     pub fn announced(&self) -> Announced {
         self.announced.clone()
     }
@@ -116,7 +117,7 @@ impl Revocations {
         }
     }
 
-    /// Subscribes where tokens are taken.
+    /// Subscribes while tokens are enabled, and unsubscribes when they no longer are.
     fn follow(&mut self) {
         let on = self.announced.tokens.are_on();
         if on != self.wanted {
@@ -155,14 +156,14 @@ impl Revocations {
         }
         let mut trim = redis::cmd("ZREMRANGEBYSCORE");
         trim.arg(&*self.announced.name).arg("-inf").arg(format!("({}", now.saturating_sub(KEPT)));
-        // What is over for long is of no use to anybody; if it stays, it does no harm.
+        // Names that expired long ago are of no use, but if they stay, they do no harm.
         let _ = self.client.command::<i64>(&trim).await;
         Ok(set)
     }
 
     async fn deliver(&self, names: Arc<[Box<str>]>) -> bool {
         for shard in &self.shards {
-            // A worker takes from its queue whenever it runs; it is gone only when the node stops.
+            // A worker empties its queue whenever it runs; the queue closes only when the node stops.
             if shard.send(Delivery::Revoked { names: names.clone() }.into()).await.is_err() {
                 return false;
             }

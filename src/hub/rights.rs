@@ -1,4 +1,4 @@
-//! Who may be on a channel that wants tokens.
+//! What a client's token allows, and what happens when that changes.
 
 use std::collections::HashSet;
 
@@ -11,16 +11,16 @@ use super::sockets::CloseReason;
 use super::{SocketId, wire};
 use crate::auth::Grant;
 
-/// A client shows another token. What it has joined, it stays on as whom it was.
+/// Replaces a client's token. On channels that it has already joined, it stays who it was.
 ///
 /// # Errors
-/// It is somebody else's than the one before.
+/// The new token's `sub` differs from the previous one's.
 pub fn renew(shard: &mut Shard, id: SocketId, grant: Grant) -> Result<(), SomebodyElse> {
     let Some(socket) = shard.sockets.get_mut(id) else { return Ok(()) };
     if socket.known.get_or_insert_default().renew(grant)? {
         socket.places.iter_mut().for_each(|place| place.earlier = true);
     }
-    // What it says of somebody counts where they joined under that name.
+    // The token's info applies to the channels that were joined under its name.
     for place in socket.places.clone().iter().filter(|place| !place.earlier && !place.watch) {
         let Some(channel) = shard.channels.get(place.channel as usize) else { continue };
         if let Some(presence) = &channel.presence {
@@ -30,12 +30,12 @@ pub fn renew(shard: &mut Shard, id: SocketId, grant: Grant) -> Result<(), Somebo
     Ok(())
 }
 
-/// What a client's token allows.
+/// Returns what a client's token allows, if it has shown one.
 pub fn grant(shard: &Shard, id: SocketId) -> Option<&Grant> {
     shard.sockets.get(id)?.known.as_ref()?.grant()
 }
 
-/// Dooms whoever is here with a token of one of these names.
+/// Marks for closing every client whose token has one of these names.
 pub(super) fn revoke(shard: &mut Shard, names: &HashSet<Box<str>>) {
     let ids: Vec<SocketId> = shard.sockets.ids().collect();
     for id in ids {
@@ -48,7 +48,7 @@ pub(super) fn revoke(shard: &mut Shard, names: &HashSet<Box<str>>) {
     }
 }
 
-/// Whether a client may publish this.
+/// Checks whether a client may publish this.
 ///
 /// # Errors
 /// [`PublishError`]
@@ -56,7 +56,7 @@ pub fn may_publish(shard: &Shard, id: SocketId, channel: &str, payload: &str) ->
     check(&shard.rules, grant(shard, id), channel, payload)
 }
 
-/// The channel wants tokens from now on: sends away whoever has none that allows it.
+/// Removes members whose tokens do not allow them from a channel that requires a token.
 pub(super) fn expel_without_right(shard: &mut Shard, name: &str, index: u32) {
     let Some(channel) = shard.channels.get(index as usize) else { return };
     let without = |id: &SocketId| {

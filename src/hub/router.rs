@@ -1,4 +1,5 @@
-//! What the task between the store and the workers has, and what all parts of it need. Its loop is in `routing`.
+//! The state of the task between the store and the workers, and what its parts share. Its loop is in
+//! `routing`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,53 +17,53 @@ use crate::boards::Trending;
 use crate::metrics::Metrics;
 use crate::presence::{Heartbeat, Presence};
 
-/// See the module.
+/// The task between the store and the workers.
 pub struct Router {
     /// The table of channels.
     pub registry: Arc<Registry>,
-    /// The subscription.
+    /// Subscribes to channels of the store.
     pub feed: Subscriber,
-    /// Key and channel names.
+    /// Builds and parses the names of keys and channels in the store.
     pub keys: Keys,
-    /// The count.
+    /// Counts who is here.
     pub presence: Presence,
     /// The boards that headcount keeps of its own channels.
     pub trending: Trending,
     /// The state of the connection for commands.
     pub link: watch::Receiver<Link>,
-    /// What the store says to this node's heartbeat.
+    /// How the store answers this node's heartbeat.
     pub heartbeat: watch::Receiver<Heartbeat>,
-    /// One sender a worker.
+    /// One sender per worker.
     pub shards: Vec<Sender>,
-    /// What may be on its way to them.
+    /// The byte budget for what is on its way to them.
     pub room: ByteBudget,
-    /// What is counted.
+    /// The node's metrics.
     pub metrics: Metrics,
-    /// Channels that nobody here has any more, and when they are left. Each is here once.
+    /// Channels that no client here is on any more, and when to unsubscribe from them. Each is here once.
     pub unwanted: VecDeque<(Instant, Arc<str>)>,
     /// The store's name in the log.
     pub store: String,
-    /// What is known of the store, and told.
+    /// What is known about the store, and what was announced.
     pub watch: StoreWatch,
-    /// What to do with announcements of tokens that are revoked.
+    /// Handles announcements of revoked tokens.
     pub revoked: Announced,
 }
 
-/// A delivery and the workers that it is for, a bit each.
+/// A delivery, and one bit for each worker that it is for.
 pub(super) type Addressed = (u64, Delivery);
 
 impl Router {
-    /// A channel is subscribed. Without a count, that makes it live.
+    /// Handles an acknowledged subscription. It makes a channel without a count live.
     pub(super) fn subscribed(&self, name: &str, ticket: Ticket) -> Option<Addressed> {
         self.registry.with(|inner| {
             let (name, entry) = get(inner, name)?;
-            // The channel was left and joined again meanwhile: that subscription is not this one.
+            // Another ticket means an older subscription: the channel was left and joined again meanwhile.
             if entry.ticket != Some(ticket) {
                 return None;
             }
             entry.subscribed = true;
             if let Some(presence) = &entry.presence {
-                // It is live for the clients once its value is known.
+                // It is live for clients once its value is known.
                 presence.live();
                 return None;
             }
@@ -73,7 +74,8 @@ impl Router {
     }
 }
 
-/// The delivery of a new value: the first one makes the channel live, and is told with that.
+/// Returns the delivery of a new value. The first value makes the channel live, and goes out with that
+/// news.
 pub(super) fn show(entry: &mut ChannelRecord, channel: Arc<str>, value: ChannelValue) -> Option<Delivery> {
     (entry.value, entry.counted, entry.no_board) = (Some(value.clone()), true, None);
     if !entry.live && entry.awaits_list() {

@@ -1,7 +1,7 @@
 //! The task between the store and the workers: each message goes to the workers that want it.
 //!
-//! It follows the registry with subscriptions, the feed with deliveries, and the presence with
-//! values. It waits for a worker that is behind, and with it the feed waits, down to the store.
+//! It turns registry changes into subscriptions, and feed events and presence values into deliveries. When
+//! a worker is behind, the task waits, and the backpressure reaches the feed and then the store.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::log::Throttle;
 use crate::presence::{Reading, Value};
 use crate::text::parse_int;
 
-/// Waits until then; for ever, where there is nothing to wait for.
+/// Waits until this time, or forever if there is none.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
@@ -37,7 +37,7 @@ impl Router {
         loop {
             let due = self.watch.due(Instant::now());
             let out: Vec<Addressed> = tokio::select! {
-                // What came first goes first: an acknowledgement before a reading of the same channel.
+                // An acknowledgement must be handled before a reading of the same channel.
                 biased;
                 events = inbox.take() => events.into_iter().flat_map(|event| self.event(event)).collect(),
                 values = presence.values() => values.into_iter().filter_map(|(name, value)| self.value(&name, value)).collect(),
@@ -84,7 +84,7 @@ impl Router {
         let room = self.room.take(delivery.bytes()).await;
         for (index, shard) in self.shards.iter().enumerate() {
             let queued = || Queued { delivery: delivery.clone(), room: room.clone() };
-            // A worker takes from its queue whenever it runs; it is gone only when the node stops.
+            // A worker empties its queue whenever it runs; the queue closes only when the node stops.
             if shards & 1 << index != 0 && shard.send(queued()).await.is_err() {
                 return false;
             }
@@ -138,7 +138,8 @@ impl Router {
         }
     }
 
-    /// The lock that all joins take is held for what is looked up, and not while a frame is made.
+    /// Routes a message. The lock that all joins take is held for the look-up, but not while the frame is
+    /// built.
     fn message(&self, name: &str, payload: &Bytes) -> Option<Addressed> {
         if let Some(total) = parse_int(payload)
             && let Some(shown) = self.count(name, total)
@@ -163,8 +164,8 @@ impl Router {
         Some((shards, delivery))
     }
 
-    /// An integer on a counted channel is its total, and None on any other. It is shown unless nobody has
-    /// joined yet, because the list of who is there is still to come.
+    /// Handles an integer. On a counted channel it is the total; for any other channel, returns None. The
+    /// total is held back while the channel still waits for its list of members.
     fn count(&self, name: &str, total: i64) -> Option<Option<Addressed>> {
         self.registry.with(|inner| {
             let (channel, entry) = get(inner, name)?;
@@ -191,7 +192,7 @@ impl Router {
     fn value(&self, name: &Arc<str>, value: Value) -> Option<Addressed> {
         self.registry.with(|inner| {
             let (channel, entry) = get(inner, name)?;
-            // A message that arrived after the reading was asked for is newer than it.
+            // A message that arrived after the reading was requested is newer.
             let stale = entry.presence.as_ref().is_none_or(|presence| presence.times_heard() != value.heard);
             match value.reading {
                 Reading::Away => {
@@ -220,7 +221,7 @@ impl Router {
         })
     }
 
-    /// What is new of a board: the board itself, then the members that are followed.
+    /// Returns the news of a board: the board itself, then the followed members.
     fn board_news(&self, name: &Arc<str>, news: boards::News) -> Vec<Addressed> {
         let shown = news.board.map(|board| board.map(|board| ChannelValue::Board(board.json().into())));
         let places: Vec<_> = news
@@ -263,7 +264,7 @@ impl Router {
         })
     }
 
-    /// Logs how the store is now, and tells the workers where that makes a difference to clients.
+    /// Logs the store's new state, and tells the workers if it makes a difference to clients.
     fn store_changed(&self, change: Change) -> Option<Addressed> {
         let (up, store, why) = (change.now == StoreState::Live, &self.store, change.why);
         self.registry.with(|inner| inner.store = Some(change.now));

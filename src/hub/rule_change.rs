@@ -1,8 +1,8 @@
-//! Rules that change while channels are open: first the table of all workers, then each worker.
+//! Changes of the rules while channels are open: first in the table of all workers, then in each worker.
 //!
-//! A channel that is no longer allowed loses its members, who are told. One that begins or ceases to
-//! be counted gets another handle, and each worker moves its members over. Which channels are set up
-//! as 0 is the presence' business, which gets the rules too.
+//! A channel that is no longer allowed loses its members, who are told. One that is counted differently
+//! gets another handle, and each worker moves its members over. Which channels are initialized to 0 is up
+//! to the presence, which gets the rules too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::config::{Access, Config, Count, Deliver, Rules};
 use crate::presence::{Joined, Listing, Origin};
 
 impl Registry {
-    /// Puts other rules into effect, before the workers learn of them.
+    /// Puts new rules into effect, before the workers learn of them.
     pub fn configure(&self, rules: Arc<Rules>, max_frame: usize, pace: Duration) {
         self.boards.set_pace(pace);
         self.with(|inner| {
@@ -24,7 +24,7 @@ impl Registry {
             let Inner { channels, retired, .. } = inner;
             let mut relisted = Vec::new();
             for (name, entry) in channels.iter_mut() {
-                // One that no rule names ends when its members are sent away.
+                // A channel that no rule matches ends when the workers remove its members.
                 let Some(rule) = rules.find(name) else { continue };
                 if let (Some(now), Some(before)) = (rule.board, entry.board) {
                     if now != before {
@@ -34,7 +34,7 @@ impl Registry {
                     continue;
                 }
                 if rule.board.is_some() || entry.board.is_some() {
-                    // Its members are sent away. Whoever joins it then finds it as it is.
+                    // The workers remove its members; the record itself is not converted.
                     continue;
                 }
                 entry.every = rule.deliver == Deliver::Every;
@@ -52,7 +52,7 @@ impl Registry {
                 if let Some(old) = retired.remove(name).map(|(old, _)| old) {
                     match old.counts() == rule.count {
                         true => back = Some(old),
-                        // The workers that still have it let go of nothing but that.
+                        // The workers that still have it are about to let go of it.
                         false => old.release(),
                     }
                 }
@@ -74,7 +74,7 @@ impl Registry {
         });
     }
 
-    /// How a channel stands under the newest rules.
+    /// Returns how a channel stands under the newest rules.
     fn look(&self, name: &str) -> Option<Snapshot> {
         self.with(|inner| {
             let entry = inner.channels.get(name)?;
@@ -84,7 +84,7 @@ impl Registry {
 }
 
 impl Inner {
-    /// A worker does not use the handle from before any more.
+    /// Notes that a worker no longer uses a channel's retired handle.
     pub fn let_go(&mut self, shard: u8, name: &str) {
         let Some((_, shards)) = self.retired.get_mut(name) else { return };
         *shards &= !(1 << shard);
@@ -96,7 +96,7 @@ impl Inner {
     }
 }
 
-/// Puts another configuration into effect, for the members of open channels too.
+/// Applies a new configuration, to open channels too.
 pub fn configure(shard: &mut Shard, config: &Config) {
     (shard.rules, shard.limits) = (config.channels.clone(), config.limits.clone());
     shard.sockets.set_limit(shard.limits.client_buffer);
@@ -122,7 +122,7 @@ pub fn configure(shard: &mut Shard, config: &Config) {
     }
 }
 
-/// Moves a channel to what the table says of it now.
+/// Brings a channel in line with what the table says now.
 fn follow(shard: &mut Shard, name: &str, index: u32, every: bool) {
     let (Some(channel), Some(now)) = (shard.channels.get_mut(index as usize), shard.registry.look(name)) else {
         return;

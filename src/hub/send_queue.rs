@@ -1,4 +1,4 @@
-//! What waits for one socket that would block. A socket that takes everything at once has none.
+//! What waits for one socket that would block. A socket that takes everything at once has no queue.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -9,18 +9,19 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use smallvec::SmallVec;
 
-/// Slices that one vectored write takes at most.
+/// The most slices that one vectored write takes.
 const SLICES: usize = 64;
-/// What a waiting frame takes beside its bytes: its place in the queue, which may be half empty, or what
-/// the allocator adds. Without it, a client could have memory many times its bound held for it.
+/// What a waiting frame takes besides its bytes: its place in the queue, which may be half empty, or the
+/// allocator's overhead. If this were not counted, many small frames could take many times a client's
+/// limit.
 pub const FRAME_OVERHEAD: usize = 2 * size_of::<Bytes>();
 
-/// Which of a channel's newest frames a socket still has to get.
+/// The kinds of newest frames that a socket may still have to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueuedFrame {
     /// The newest value.
     Value,
-    /// The newest text on a count channel.
+    /// The newest text on a counted channel.
     Text,
     /// The whole list of members.
     Members,
@@ -33,7 +34,7 @@ pub enum QueuedFrame {
 pub enum Wrote {
     /// All of it.
     All,
-    /// This many bytes; then it would have blocked.
+    /// This many bytes; any more would have blocked.
     Some(usize),
     /// The connection is gone.
     Gone,
@@ -41,9 +42,9 @@ pub enum Wrote {
 
 /// Writes one buffer straight to the socket.
 ///
-/// The system call is made in place and not by way of libc, which is some 5 % of a delivery: with thousands
-/// of sockets the kernel's work leaves little of this process in the processor's caches, so that each page
-/// that is touched on the way (libc's code, its linkage, the thread's own data) seems to cost.
+/// The system call is made directly and not through libc, which saves some 5 % of a delivery: with
+/// thousands of sockets, the kernel's work leaves little of this process in the CPU caches, so each page
+/// touched on the way (libc's code, its linkage tables, thread-local data) seems to cost.
 pub fn write(io: &TcpStream, bytes: &[u8]) -> Wrote {
     loop {
         match send(io, bytes, SendFlags::NOSIGNAL) {
@@ -57,27 +58,27 @@ pub fn write(io: &TcpStream, bytes: &[u8]) -> Wrote {
     }
 }
 
-/// The bytes and the marks that wait for one socket.
+/// The frames and the marks that wait for one socket.
 #[derive(Debug, Default)]
 pub struct SendQueue {
     queue: VecDeque<Bytes>,
     bytes: usize,
-    /// The first in the queue is the rest of a frame whose beginning was sent.
+    /// The first frame in the queue is the rest of one that was partly sent.
     begun: bool,
-    /// The socket may take more: this waits for the end of a batch only.
+    /// The socket may take more: this only waits for the end of a batch.
     held: bool,
     pending: SmallVec<[(u32, QueuedFrame); 2]>,
 }
 
 impl SendQueue {
-    /// Bytes that wait, with what it takes to keep them. The first frame's keeping is not counted, so that
-    /// one frame as long as the bound still fits.
+    /// Returns how many bytes wait, including the overhead per frame. The first frame's overhead is not
+    /// counted, so that one frame as long as the limit still fits.
     pub fn bytes(&self) -> usize {
         self.bytes + FRAME_OVERHEAD * self.queue.len().saturating_sub(1)
     }
 
-    /// Puts what cannot be left out into an empty outbox: the rest of a frame whose beginning was
-    /// sent, or what must come before all frames.
+    /// Puts what must not be dropped into an empty queue: the rest of a partly sent frame, or what must
+    /// come before all frames.
     pub fn push_rest(&mut self, rest: Bytes) {
         self.begun = true;
         self.push(rest);
@@ -91,7 +92,7 @@ impl SendQueue {
         }
     }
 
-    /// Whether this waits for the end of a batch, and not for the socket.
+    /// Returns whether this waits for the end of a batch, and not for the socket.
     pub fn is_held(&self) -> bool {
         self.held
     }
@@ -101,36 +102,36 @@ impl SendQueue {
         self.held = held;
     }
 
-    /// Whether it takes little memory once it is empty.
+    /// Returns whether it takes little memory once it is empty.
     pub fn is_small(&self) -> bool {
         self.queue.capacity() <= SLICES
     }
 
-    /// Marks that the newest frame of a channel is to follow; however often, it is one frame.
+    /// Marks a channel's newest frame to follow; however often it is marked, it is sent once.
     pub fn mark(&mut self, channel: u32, slot: QueuedFrame) {
         if !self.pending.contains(&(channel, slot)) {
             self.pending.push((channel, slot));
         }
     }
 
-    /// Forgets the marks of a channel that was left.
+    /// Forgets the marks of a channel that the socket has left.
     pub fn unmark(&mut self, channel: u32) {
         self.pending.retain(|(marked, _)| *marked != channel);
     }
 
-    /// The next mark, once the queue is empty.
+    /// Takes the next mark, once the queue is empty.
     pub fn take_mark(&mut self) -> Option<(u32, QueuedFrame)> {
         if self.queue.is_empty() { self.pending.pop() } else { None }
     }
 
-    /// Drops what waits but the rest of a frame that has begun, to make room for a last word.
+    /// Drops everything but the rest of a partly sent frame, to make room for the close frame.
     pub fn clear_for_close(&mut self) {
         self.queue.truncate(usize::from(self.begun));
         self.bytes = self.queue.iter().map(Bytes::len).sum();
         self.pending.clear();
     }
 
-    /// Writes what waits, several frames in one write.
+    /// Writes what waits, several frames per write.
     pub fn flush(&mut self, mut io: &TcpStream) -> Wrote {
         while !self.queue.is_empty() {
             let slices: SmallVec<[IoSlice<'_>; SLICES]> =

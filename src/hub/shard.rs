@@ -1,7 +1,7 @@
-//! One worker's sockets and channels: who has joined what, dense in memory, owned by one thread.
+//! One worker's sockets and channels: who has joined what. Dense in memory, owned by one thread.
 //!
-//! A channel's members are plain indices in a vector; a socket knows its places in them, so that
-//! joining and leaving cost the same however many are there. What is sent to whom is in `fanout`.
+//! A channel's members are plain indices in a vector, and a socket knows its places there, so joining and
+//! leaving cost the same however many members there are. What is sent to whom is decided in `fanout`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,13 +30,14 @@ use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::presence::{Joined, Origin};
 
-/// Sockets that have gone before the memory that they took is given back.
+/// How many sockets must be gone before their memory is given back.
 const GONE: usize = 1024;
 
-/// The longest name of a member that can be followed, in bytes: it is sent to the store with each read.
+/// The longest name of a board member that can be followed, in bytes: it is sent to the store with each
+/// read.
 const MAX_MEMBER: usize = 256;
 
-/// See the module.
+/// The sockets and channels of one worker.
 pub struct Shard {
     pub(super) index: u8,
     pub(super) registry: Arc<Registry>,
@@ -47,17 +48,17 @@ pub struct Shard {
     /// Sockets that have gone since memory was last given back.
     gone: usize,
     pub(super) channels: Slab<LocalChannel>,
-    /// Most channels have gone.
+    /// Whether the table of channels has shrunk since memory was last given back.
     emptied: bool,
     pub(super) by_name: HashMap<Arc<str>, u32>,
-    /// Channels with something that waits for its time, by when they are to be looked at.
+    /// Channels with a push that waits, ordered by when to look at them.
     pub(super) waiting: BTreeSet<(Instant, u32)>,
-    /// Channels whose values are held back: since when, and how long it took so far.
+    /// Channels whose pushes are held back: when each push began, and how long it has taken so far.
     pub(super) pushed: Vec<(u32, Instant, Duration)>,
 }
 
 impl Shard {
-    /// An empty shard, the `index`-th of at most 64.
+    /// Creates an empty shard, the `index`-th of at most 64.
     pub fn new(index: u8, registry: Arc<Registry>, rules: Arc<Rules>, limits: Limits, metrics: Metrics) -> Self {
         Self {
             index,
@@ -75,8 +76,8 @@ impl Shard {
         }
     }
 
-    /// Takes a socket in. It belongs to no channel yet. `head` goes out before anything else, in one
-    /// write with what is sent until the next [`Shard::flush`].
+    /// Adds a socket, which is on no channel yet. `head` goes out before anything else, in one write with
+    /// what is sent until the next [`Shard::flush`].
     pub fn attach(&mut self, io: TcpStream, head: Bytes, known: Option<Box<Known>>, household: Household) -> SocketId {
         let outbox = (!head.is_empty()).then(|| {
             let mut outbox = Box::<SendQueue>::default();
@@ -86,32 +87,34 @@ impl Shard {
         self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), known, household, closing: false })
     }
 
-    /// The connection of a socket, for reading and for registering.
+    /// Returns a socket's connection, for reading and for registering.
     pub fn io(&mut self, id: SocketId) -> Option<&mut TcpStream> {
         self.sockets.get_mut(id).map(|socket| &mut socket.io)
     }
 
-    /// Whether no socket is here.
+    /// Returns whether there are no sockets.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
 
-    /// The pushes that are due between two values of one paced channel.
+    /// Returns the shortest time between two pushes on a paced channel.
     pub(super) fn interval(&self) -> Duration {
         Duration::from_secs(1) / self.limits.pushes_per_second
     }
 
-    /// The sockets that the hub found slow or gone since the last call.
+    /// Returns the sockets that the hub has marked for closing since the last call.
     pub fn take_doomed(&mut self) -> Vec<(SocketId, CloseReason)> {
         self.sockets.take_doomed()
     }
 
-    /// Joins a channel, or changes between watching and being counted, and tells the client as soon
-    /// as the channel is live. `again`: the client was here before and may have missed something.
-    /// `member`: the one of a board that it follows, in place of any other.
+    /// Joins a channel, or switches between watching and being counted, and tells the client as soon as the
+    /// channel is live. `again`: the client was here before, and may have missed something. `member`: the
+    /// board member to follow, instead of any other. `may_open` is called before opening a channel that
+    /// nobody on this node has.
     ///
     /// # Errors
-    /// [`JoinError`]; nothing has changed then. `may_open` is asked for one more channel that nobody here had.
+    /// [`JoinError`]. Nothing has changed then, but [`JoinError::TooManyFollowed`] may come after the
+    /// socket has joined.
     pub fn join(
         &mut self,
         id: SocketId,
@@ -176,7 +179,7 @@ impl Shard {
         }
     }
 
-    /// Follows a member of a board, or nobody.
+    /// Makes a socket follow a member of a board, or nobody.
     fn follow_member(&mut self, id: SocketId, channel: u32, member: Option<&str>) -> Result<(), JoinError> {
         let Some(channel) = self.channels.get_mut(channel as usize) else { return Ok(()) };
         if let Some(member) = member {
@@ -193,7 +196,8 @@ impl Shard {
         Ok(())
     }
 
-    /// A client that joins again may be asking whether anybody is there: it hears at least the state.
+    /// Answers a client that joins again, perhaps to check for a sign of life: it hears at least the
+    /// store's state.
     fn answer_anyway(&mut self, channel: u32, id: SocketId) {
         self.answer_no_board(channel, id);
         let live = self.channels.get(channel as usize).is_some_and(|channel| channel.live);
@@ -202,7 +206,7 @@ impl Shard {
         }
     }
 
-    /// Changes between watching and being counted.
+    /// Switches between watching and being counted.
     fn switch(&mut self, id: SocketId, place: usize, watch: bool, again: bool) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let membership = &mut socket.places[place];
@@ -267,7 +271,7 @@ impl Shard {
         let Some(index) = socket.places.iter().position(|place| place.channel == channel) else { return false };
         let place = socket.places.swap_remove(index);
         if socket.places.len() == 1 {
-            // The one place of most sockets needs no memory of its own.
+            // Most sockets have one place, which needs no memory of its own.
             socket.places.shrink_to_fit();
         }
         if let Some(outbox) = &mut socket.outbox {
@@ -277,7 +281,7 @@ impl Shard {
         true
     }
 
-    /// Gives up a place; the last member takes it.
+    /// Gives up a place; the channel's last member moves into it.
     fn vacate(&mut self, id: SocketId, place: Membership) {
         let _ = self.follow_member(id, place.channel, None);
         let Some(channel) = self.channels.get_mut(place.channel as usize) else { return };
@@ -310,7 +314,7 @@ impl Shard {
         }
     }
 
-    /// Takes a socket out of every channel, at once and out of the count; it can still be written to.
+    /// Removes a socket from every channel; it can still be written to.
     pub fn leave_all(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         for place in std::mem::take(&mut socket.places) {
@@ -318,7 +322,7 @@ impl Shard {
         }
     }
 
-    /// Drops a socket, and with it its connection.
+    /// Removes a socket, and returns its connection.
     pub fn detach(&mut self, id: SocketId) -> Option<TcpStream> {
         self.leave_all(id);
         let socket = self.sockets.remove(id)?;
@@ -326,12 +330,12 @@ impl Shard {
         Some(socket.io)
     }
 
-    /// Whether many sockets have gone, or most channels: [`Shard::shrink`] is worth it.
+    /// Returns whether so many sockets or channels are gone that [`Shard::shrink`] is worth it.
     pub fn many_gone(&self) -> bool {
         self.emptied || self.gone >= GONE
     }
 
-    /// Makes the tables smaller. Returns where the sockets' numbers end then.
+    /// Shrinks the tables. Returns the bound that all socket numbers are below then.
     pub fn shrink(&mut self) -> usize {
         (self.emptied, self.gone) = (false, 0);
         self.sockets.shrink()
@@ -349,24 +353,24 @@ impl Shard {
         }
     }
 
-    /// Sends one frame to one socket: now, or after what waits for it already.
+    /// Sends one frame to one socket: now, or after what already waits for it.
     pub fn send(&mut self, id: SocketId, frame: Bytes) {
         self.sockets.send(id, frame);
     }
 
-    /// Sends more of what waits for a socket that can take bytes again. True if nothing is left.
+    /// Sends more of what waits for a socket that can take bytes again. Returns true if nothing is left.
     pub fn flush(&mut self, id: SocketId) -> bool {
         self.sockets.flush(id, |channel, which| self.channels.get(channel as usize)?.newest(which, id))
     }
 
-    /// Leaves every channel and sends a last frame, ahead of whatever else waits. Returns whether it
-    /// is sent; if not, [`Shard::flush`] goes on with it.
+    /// Leaves every channel and sends a last frame, in place of whatever else waits. Returns whether it was
+    /// sent; if not, [`Shard::flush`] goes on with it.
     pub fn send_last(&mut self, id: SocketId, frame: Bytes) -> bool {
         self.leave_all(id);
         self.sockets.send_last(id, frame)
     }
 
-    /// Tells whoever is not counted so, once, and the operator where a proxy may be at fault.
+    /// Tells a client that it is not counted, and warns the operator where a proxy may be at fault.
     pub(super) fn tell_of_limit(&mut self, id: SocketId, name: &str, joined: Joined) {
         match joined {
             Joined::Counted => {}

@@ -1,10 +1,10 @@
 //! The sockets of one worker, and how bytes get to them.
 //!
-//! The loop over a channel's members is the hot path of the whole program: it writes the same bytes
-//! to one socket after another. A socket that would block gets a queue; the others do not wait.
+//! The loop over a channel's members is the program's hot path: it writes the same bytes to one socket
+//! after another. A socket that would block gets a queue; the others do not wait.
 //!
-//! A batch of several channels is different: what a socket of several channels gets from it is held
-//! until the batch has gone out, and leaves in one write.
+//! A batch for several channels is different: a socket on more than one channel gets its part of the batch
+//! at the end, in one write.
 
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,15 @@ use super::local::Socket;
 use super::send_queue::{FRAME_OVERHEAD, QueuedFrame, SendQueue, Wrote, write};
 use crate::metrics::Metrics;
 
-/// Empty queues that are kept for the next batch of several channels.
+/// How many empty queues are kept for the next such batch.
 const SPARE: usize = 256;
-/// A list of more sockets than this is given back.
+/// A list with room for more sockets than this is not kept.
 const MANY: usize = 1 << 14;
 
 /// Why the hub wants a socket closed. The session closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// More bytes wait for it than a client may have.
+    /// More bytes wait for it than the limit allows.
     Slow,
     /// The connection is gone.
     Gone,
@@ -32,36 +32,36 @@ pub enum CloseReason {
     Revoked,
 }
 
-/// What becomes of frames that a socket cannot take at once.
+/// What happens to frames that a socket cannot take at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behind {
-    /// They wait, up to the client's bound.
+    /// They wait, up to the client's limit.
     Wait,
-    /// Only the newest is sent, when the socket can take it.
+    /// Only the newest one is sent, once the socket can take it.
     Newest(QueuedFrame),
 }
 
-/// Queues to be used again. Boxed, since a socket takes one as it is.
+/// Queues for reuse. They are boxed because a socket stores its queue in a box.
 type Spare = Vec<Box<SendQueue>>;
 
-/// See the module.
+/// All sockets of one worker.
 pub struct Sockets {
     all: Slab<Socket>,
     doomed: Vec<(SocketId, CloseReason)>,
-    /// The most bytes that may wait for one of them.
+    /// The most bytes that may wait for one socket.
     limit: usize,
     metrics: Metrics,
-    /// Frames of one channel that leave together.
+    /// The bytes of several frames of one channel that leave together.
     scratch: Vec<u8>,
-    /// What is for a socket of several channels waits for [`Sockets::release`].
+    /// Whether frames for sockets on several channels wait for [`Sockets::release`].
     holding: bool,
-    /// Those for which something is held.
+    /// The sockets for which something is held.
     held: Vec<SocketId>,
     spare: Spare,
 }
 
 impl Sockets {
-    /// None yet. At most `limit` bytes may wait for each.
+    /// Creates an empty table. At most `limit` bytes may wait for each socket.
     pub fn new(limit: usize, metrics: Metrics) -> Self {
         Self {
             all: Slab::new(),
@@ -75,56 +75,56 @@ impl Sockets {
         }
     }
 
-    /// Changes how many bytes may wait for one.
+    /// Changes how many bytes may wait for each socket.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// Takes a socket in.
+    /// Adds a socket.
     pub fn insert(&mut self, socket: Socket) -> SocketId {
         self.all.insert(socket) as SocketId
     }
 
-    /// The socket of a number.
+    /// Returns the socket with this number.
     pub fn get(&self, id: SocketId) -> Option<&Socket> {
         self.all.get(id as usize)
     }
 
-    /// The socket of a number, to be changed.
+    /// Returns the socket with this number, to be changed.
     pub fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
         self.all.get_mut(id as usize)
     }
 
-    /// Takes a socket out.
+    /// Removes a socket.
     pub fn remove(&mut self, id: SocketId) -> Option<Socket> {
         let socket = self.all.try_remove(id as usize)?;
-        // Its number may be another's by the time the doomed are closed.
+        // Its number may belong to another socket by the time the doomed ones are closed.
         self.doomed.retain(|(doomed, _)| *doomed != id);
         Some(socket)
     }
 
-    /// Their numbers.
+    /// Returns the numbers of all sockets.
     pub fn ids(&self) -> impl Iterator<Item = SocketId> {
         self.all.iter().map(|(id, _)| id as SocketId)
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no sockets.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Makes the table smaller. Returns where the numbers end then.
+    /// Shrinks the table. Returns the bound that all socket numbers are below then.
     pub fn shrink(&mut self) -> usize {
         self.all.shrink_to_fit();
         self.all.capacity()
     }
 
-    /// Has a socket closed.
+    /// Marks a socket for closing.
     pub fn doom(&mut self, id: SocketId, reason: CloseReason) {
         self.doomed.push((id, reason));
     }
 
-    /// Those that are to be closed, and were not named before.
+    /// Returns the sockets marked for closing since the last call.
     pub fn take_doomed(&mut self) -> Vec<(SocketId, CloseReason)> {
         std::mem::take(&mut self.doomed)
     }
@@ -176,7 +176,7 @@ impl Sockets {
         }
     }
 
-    /// Sends one frame to one socket: now, or after what waits for it already.
+    /// Sends one frame to one socket: now, or after what already waits for it.
     pub fn send(&mut self, id: SocketId, frame: Bytes) {
         let Some(socket) = self.all.get_mut(id as usize).filter(|socket| !socket.closing) else { return };
         let fits = frame.len() + FRAME_OVERHEAD <= self.limit / 2;
@@ -186,7 +186,7 @@ impl Sockets {
         }
         if let Some(queue) = &mut socket.outbox {
             if queue.is_held() && queue.bytes() + frame.len() + FRAME_OVERHEAD > self.limit / 2 {
-                // The rest of the batch takes up to as much again.
+                // The rest of the batch may add as much again.
                 self.release_one(id);
                 return self.send(id, frame);
             }
@@ -207,7 +207,7 @@ impl Sockets {
         }
     }
 
-    /// Sends a last frame, ahead of whatever else waits. Returns whether it is sent; if not,
+    /// Sends a last frame, in place of whatever else waits. Returns whether it was sent; if not,
     /// [`Sockets::flush`] goes on with it.
     pub fn send_last(&mut self, id: SocketId, frame: Bytes) -> bool {
         if let Some(queue) = self.get_mut(id).and_then(|socket| socket.outbox.as_mut()) {
@@ -219,7 +219,7 @@ impl Sockets {
         socket.outbox.is_none()
     }
 
-    /// Sends more of what waits for a socket that can take bytes again. True if nothing is left.
+    /// Sends more of what waits for a socket that can take bytes again. Returns true if nothing is left.
     /// `newest` finds the newest frame of a channel.
     pub fn flush(&mut self, id: SocketId, newest: impl Fn(u32, QueuedFrame) -> Option<Bytes>) -> bool {
         let Some(socket) = self.all.get_mut(id as usize) else { return true };
@@ -242,18 +242,18 @@ impl Sockets {
         true
     }
 
-    /// Holds what sockets of several channels get, until [`Sockets::release`]. `bytes` is the most that
-    /// may come for one of them; where that is much, nothing is held.
+    /// Starts to hold what sockets on several channels get, until [`Sockets::release`]. `bytes` is the most
+    /// that may come for one of them; if that is too much, nothing is held.
     pub fn hold_back(&mut self, bytes: usize) {
         self.holding = bytes <= self.limit / 2;
     }
 
-    /// Whether sockets of several channels wait for [`Sockets::release`].
+    /// Returns whether frames for sockets on several channels are being held.
     pub fn is_holding(&self) -> bool {
         self.holding
     }
 
-    /// Sends what was held, one write a socket. Returns how long that took.
+    /// Sends what was held, in one write per socket. Returns how long that took.
     pub fn release(&mut self) -> Duration {
         self.holding = false;
         if self.held.is_empty() {
@@ -296,7 +296,7 @@ fn held_queue(spare: &mut Spare) -> Box<SendQueue> {
     queue
 }
 
-/// Adds frames behind what waits already. Returns the bytes that wait.
+/// Queues frames after what already waits. Returns how many bytes wait then.
 fn hold(queue: &mut SendQueue, channel: u32, frames: &[Bytes], behind: Behind) -> usize {
     match behind {
         Behind::Wait => frames.iter().for_each(|frame| queue.push(frame.clone())),
@@ -305,7 +305,8 @@ fn hold(queue: &mut SendQueue, channel: u32, frames: &[Bytes], behind: Behind) -
     queue.bytes()
 }
 
-/// Keeps what a socket did not take of frames of which it took `sent` bytes.
+/// Queues what is left of frames after a socket took `sent` bytes of them. Returns how many bytes wait
+/// then.
 fn hold_rest(queue: &mut SendQueue, channel: u32, frames: &[Bytes], mut sent: usize, behind: Behind) -> usize {
     for (index, frame) in frames.iter().enumerate() {
         if sent >= frame.len() {

@@ -1,32 +1,32 @@
-//! How this node stands with its store, and when that is told. Pure: the time comes in.
+//! The store's state as this node sees it, and when to announce it. Pure: the time comes in as an argument.
 //!
-//! The store is live when it accepted the last heartbeat and acknowledges subscriptions. One that
-//! answers but refuses either is a state of its own. However often that changes, it is told at most
-//! once a second, and only what it is by then. A connection that breaks is not told of before it could be made
-//! again: a store that takes it, or refuses it, is not out of reach.
+//! The store is live when it has accepted the last heartbeat and acknowledges subscriptions. If it answers
+//! but refuses either, that is a state of its own. However often the state changes, it is announced at most
+//! once a second, and only the latest state is. A broken connection is announced only after there was time
+//! to reconnect: a store that accepts the new connection, or refuses it, is not out of reach.
 
 use std::time::{Duration, Instant};
 
 use crate::backplane::Link;
 use crate::presence::Heartbeat;
 
-/// Between two changes that are told.
+/// The shortest time between two announcements.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a connection may be gone before that is told.
+/// How long a connection may be gone before that is announced.
 const BLINK: Duration = Duration::from_millis(250);
 
-/// How this node stands with its store.
+/// The store's state as this node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreState {
     /// Counts and messages are in step with the store.
     Live,
-    /// The store answers, and refuses to let this node count or subscribe.
+    /// The store answers, but refuses to let this node count or subscribe.
     Refused,
     /// The store is out of reach.
     Degraded,
 }
 
-/// Whether messages arrive.
+/// The state of the subscription connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Subscription {
     /// No attempt has ended yet.
@@ -34,22 +34,22 @@ pub(super) enum Subscription {
     Unknown,
     /// Subscriptions are acknowledged.
     Up,
-    /// The store answers, and refuses them; why.
+    /// The store answers, but refuses them for this reason.
     Refused(String),
-    /// The connection is gone; why.
+    /// The connection is gone for this reason.
     Down(String),
 }
 
-/// A change that is to be told.
+/// A change to announce.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub before: Option<StoreState>,
     pub now: StoreState,
-    /// Why it is not live; who it is, if it is.
+    /// Why the store is not live, or its name if it is.
     pub why: String,
 }
 
-/// What is known of the store, and what of that was told.
+/// What is known about the store, and what was announced.
 #[derive(Debug)]
 pub struct StoreWatch {
     pub(super) link: Link,
@@ -75,7 +75,7 @@ impl Default for StoreWatch {
 }
 
 impl StoreWatch {
-    /// What is to be told now, if anything. It counts as told.
+    /// Returns the change to announce now, if any. It then counts as announced.
     pub(super) fn news(&mut self, now: Instant) -> Option<Change> {
         if self.due(now).is_none_or(|at| now < at) {
             return None;
@@ -86,7 +86,7 @@ impl StoreWatch {
         Some(Change { before, now: state, why })
     }
 
-    /// When [`StoreWatch::news`] has something, as things stand.
+    /// Returns when [`StoreWatch::news`] will have something, as things stand.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
         let Some((state, why)) = self.state() else {
             self.gone = None;
@@ -94,12 +94,12 @@ impl StoreWatch {
         };
         self.gone = (state == StoreState::Degraded).then(|| self.gone.unwrap_or(now));
         let news = self.told.as_ref().is_none_or(|(told, of)| *told != state || of != reason(state, &why));
-        // At its start, a node has nothing to tell but that.
+        // Before its first announcement, a node does not wait for a reconnect.
         let blinks = self.gone.filter(|_| self.told.is_some()).map(|since| since + BLINK);
         news.then(|| self.told_at.map_or(now, |at| at + PERIOD).max(blinks.unwrap_or(now)))
     }
 
-    /// How things stand; None while an answer is awaited that will tell.
+    /// Returns how things stand; None while that depends on an answer still to come.
     fn state(&self) -> Option<(StoreState, String)> {
         let peer = match &self.link {
             Link::Down(why) if why.is_empty() => return None,
@@ -116,7 +116,8 @@ impl StoreWatch {
     }
 }
 
-/// The part of a reason whose change is worth a line: for a refusal, the store's word for it.
+/// The part of a reason that makes a change worth announcing: for a refusal, the first word of the store's
+/// error.
 fn reason(state: StoreState, why: &str) -> &str {
     match state {
         StoreState::Refused => why.split_whitespace().next().unwrap_or_default(),

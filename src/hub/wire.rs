@@ -1,4 +1,4 @@
-//! What the server says: each shape as one JSON text in a frame.
+//! What the server says: one function per message, each of which builds a frame of JSON text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,13 +14,13 @@ fn text(json: &str) -> Bytes {
     frame(opcode::TEXT, json.as_bytes())
 }
 
-/// A text as a JSON string.
+/// Returns a text as a JSON string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// `{"channel":…,"data":…}`: the payload itself where it is JSON, a string where it is other text,
-/// and base64 for bytes that are neither.
+/// `{"channel":…,"data":…}`: the payload as it is if it is JSON, as a string if it is other text, and in
+/// base64 if it is neither.
 pub fn message(channel: &str, payload: &[u8]) -> Bytes {
     let channel = quoted(channel);
     match std::str::from_utf8(payload) {
@@ -35,8 +35,8 @@ pub fn message(channel: &str, payload: &[u8]) -> Bytes {
     }
 }
 
-/// `{"channel":…,"data":42,"count":true}`. The mark tells a count from a message that merely looks like
-/// one, such as ` 42`: only the server knows which it is.
+/// `{"channel":…,"data":42,"count":true}`. `count` tells a count from a message that merely looks like one,
+/// such as ` 42`: only the server knows which it is.
 pub fn count(channel: &str, total: i64) -> Bytes {
     text(&format!(r#"{{"channel":{},"data":{total},"count":true}}"#, quoted(channel)))
 }
@@ -68,7 +68,7 @@ pub fn value(channel: &str, value: &ChannelValue) -> Bytes {
     }
 }
 
-/// `{"channel":…,"members":[…]}`: the whole list; null where there is none to show.
+/// `{"channel":…,"members":[…]}`: the whole list, or null if there is none to show.
 pub fn members(channel: &str, list: &Listing) -> Bytes {
     text(&format!(r#"{{"channel":{},"members":{}}}"#, quoted(channel), listed(list)))
 }
@@ -85,8 +85,8 @@ fn listed(list: &Listing) -> &str {
     }
 }
 
-/// `{"subscribed":…}` or `{"watching":…}`, with the count or the board where it is known, and who is here where
-/// that is listed.
+/// `{"subscribed":…}` or `{"watching":…}`, with the count or the board if it is known, and with the list of
+/// members if there is one.
 pub fn joined(channel: &str, watch: bool, value: Option<&ChannelValue>, list: Option<&Listing>, gap: bool) -> Bytes {
     let word = if watch { "watching" } else { "subscribed" };
     let data = match value {
@@ -125,13 +125,13 @@ pub fn error(code: &str, channel: Option<&str>, message: &str) -> Bytes {
     text(&format!(r#"{{"error":{{"code":"{code}"{channel},"message":{}}}}}"#, quoted(message)))
 }
 
-/// `{"error":{"code":…,"channel":…,"message":…,"publish":true}}`: a message was refused, and no channel.
+/// `{"error":{"code":…,"channel":…,"message":…,"publish":true}}`: a message was refused, not a channel.
 pub fn not_published(code: &str, channel: &str, message: &str) -> Bytes {
     let (channel, message) = (quoted(channel), quoted(message));
     text(&format!(r#"{{"error":{{"code":"{code}","channel":{channel},"message":{message},"publish":true}}}}"#))
 }
 
-/// [`error`] for the first of several channels, with the others behind it: one frame for one message.
+/// Like [`error`] for the first of several channels, with the others listed after it, in one frame.
 pub fn errors(code: &str, channel: &str, message: &str, also: &[(&str, &str)]) -> Bytes {
     if also.is_empty() {
         return error(code, Some(channel), message);

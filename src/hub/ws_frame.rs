@@ -1,4 +1,4 @@
-//! The frames of a WebSocket, RFC 6455: what goes around a text.
+//! WebSocket frames, RFC 6455: the header in front of a payload.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -14,7 +14,7 @@ pub mod opcode {
     pub const PONG: u8 = 10;
 }
 
-/// One whole, unfragmented, unmasked frame.
+/// Builds one whole, unfragmented, unmasked frame.
 pub fn frame(opcode: u8, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 10);
     out.put_u8(0x80 | opcode);
@@ -33,8 +33,8 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// The first frame in `bytes`, if it is whole: its opcode, its payload, and its length in all. The
-/// frame is one of [`frame`]'s.
+/// Reads the first frame in `bytes`, if it is complete: its opcode, its payload, and its total length. The
+/// frame must be one that [`frame`] built.
 pub fn unframe(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (first, short) = (*bytes.first()?, usize::from(*bytes.get(1)?));
     let rest = &bytes[2..];

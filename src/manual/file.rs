@@ -1,7 +1,7 @@
-//! `headcount.toml(5)`, from the rows of the configuration's keys.
+//! `headcount.toml(5)`, generated from the configuration's keys.
 //!
-//! What it relies on in their documentation: indented lines stay as they are, and a line that starts
-//! with "Warning:" starts a paragraph.
+//! It relies on two conventions in their documentation: indented lines are kept as they are, and a line that
+//! starts with "Warning:" starts a paragraph.
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
@@ -9,7 +9,7 @@ use crate::config::keys::{ABOUT, Key, Kind, SECTIONS};
 
 const WARNING: &str = "Warning:";
 
-/// The page, without its first line.
+/// Returns the page, without its first line.
 pub(super) fn page() -> String {
     let mut roff = Roff::default();
     roff.control("SH", ["NAME"]).text([roman("headcount.toml - configuration of headcount")]);
@@ -39,8 +39,8 @@ fn entry(roff: &mut Roff, key: &Key) {
     }
 }
 
-/// Prints running text. Each paragraph opens with the macro `opening`, but the first one after the
-/// name of an entry needs none.
+/// Adds running text. Each paragraph opens with the macro `opening`, except that the first one after an entry's
+/// name needs none.
 fn prose(roff: &mut Roff, lines: &[&str], opening: &str) {
     let mut first = opening == "IP";
     let same = |a: &&str, b: &&str| indented(a) == indented(b) && !a.is_empty() && !b.is_empty() && !warns(b);
@@ -74,7 +74,8 @@ fn as_it_is(roff: &mut Roff, lines: &[&str]) {
     roff.control("EE", []);
 }
 
-/// Every line of a comment starts with one space.
+/// Returns whether a line is indented, that is, starts with two spaces: every line of a comment starts with
+/// one.
 fn indented(line: &str) -> bool {
     line.starts_with("  ")
 }

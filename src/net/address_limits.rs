@@ -1,7 +1,7 @@
-//! What one address may take: connections, clients, channels, and how often it may ask for more.
+//! The limits of one address: its connections, clients and channels, and how often it may ask for more.
 //!
-//! An IPv4 address is one network; of an IPv6 address, its network of 64 bits is, and its site of 48 bits
-//! may take four times as much. Whoever is exempt has no [`Permit`] and no limit.
+//! An IPv4 address counts as one network. An IPv6 address counts as its network of 64 bits, and its site of
+//! 48 bits may take four times as much. An address that is exempt has no [`Permit`] and no limit.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,12 +16,12 @@ use ipnet::{IpNet, Ipv6Net};
 use crate::config::Limits;
 use crate::metrics::{Limit, Limited, Metrics};
 
-/// What a site may take, in networks.
+/// How many networks' share a site may take.
 const SITE: u32 = 4;
-/// Seconds for which an address may have saved up what it did not ask for: a whole office comes back at
-/// once when a server restarts.
+/// How many seconds' worth of unused allowance an address may save up: a whole office comes back at once
+/// when a server restarts.
 const SAVED: u32 = 10;
-/// Connections that an address may have beside the clients that it may have, for what is asked over HTTP.
+/// Connections that an address may have in addition to its clients, for HTTP requests.
 const BESIDE: u32 = 32;
 /// The shortest time between two log lines about the same limit.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
@@ -29,23 +29,23 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 const LIMITS: usize = 7;
 /// How many of them are rates.
 const RATES: usize = 5;
-/// Pieces in a message: what costs less than one is charged in these.
+/// Pieces per message: what costs less than a message is charged in pieces.
 pub const PIECES: u32 = 8;
-/// Networks that a rate is remembered for before those that have their full allowance are forgotten.
+/// A rate limiter keeps at least twice this many networks before it forgets those with a full allowance.
 const REMEMBERED: usize = 4096;
 
-/// All addresses that have or had something here.
+/// The limits of all addresses, and what each address has.
 #[derive(Debug)]
 pub struct AddressLimits {
     taken: Mutex<HashMap<IpNet, Taken>>,
     rates: RwLock<Arc<Rates>>,
     started: Instant,
-    /// When each limit was last told of, in milliseconds.
+    /// When each limit was last logged, in milliseconds.
     said: [AtomicU64; LIMITS],
     metrics: Metrics,
 }
 
-/// What a network has.
+/// What a network currently has.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Taken {
     connections: u32,
@@ -53,7 +53,7 @@ struct Taken {
     channels: u32,
 }
 
-/// What there is a place for.
+/// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Connection,
@@ -63,12 +63,12 @@ enum Place {
 
 #[derive(Debug, Default)]
 struct Rates {
-    /// Connects, joins, new channels, tokens and pieces of messages a second; 0 stands for any number.
+    /// Connects, joins, new channels, tokens and pieces of messages per second; 0 means unlimited.
     wanted: [u32; RATES],
     limiters: [Option<Limiter>; RATES],
 }
 
-/// The place of one connection, client or channel among those of its address; given up when it is dropped.
+/// The place of one connection, client or channel in the limits of its address; released on drop.
 #[derive(Debug)]
 pub struct Permit {
     all: Arc<AddressLimits>,
@@ -77,13 +77,13 @@ pub struct Permit {
 }
 
 impl AddressLimits {
-    /// Nothing taken, and no rate limited.
+    /// Creates limits with nothing taken and no rate limited.
     pub fn new(metrics: Metrics) -> Self {
         let (taken, rates) = (Mutex::default(), RwLock::default());
         Self { taken, rates, started: Instant::now(), said: Default::default(), metrics }
     }
 
-    /// Puts other rates into effect. What an address had saved up is forgotten where a rate has changed.
+    /// Puts new rates into effect. If any rate has changed, all saved-up allowances are forgotten.
     pub fn configure(&self, limits: &Limits) {
         let wanted = [
             limits.connects_per_second,
@@ -98,7 +98,7 @@ impl AddressLimits {
         }
     }
 
-    /// Whether an address may do something `n` times more.
+    /// Whether an address may do something `n` more times, which counts against its rate.
     pub fn allows(&self, rate: Limit, address: IpAddr, n: usize) -> bool {
         let rates = self.rates.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(Some(limiter)) = rates.limiters.get(rate as usize) else { return true };
@@ -110,7 +110,7 @@ impl AddressLimits {
         allowed
     }
 
-    /// Counts that an address met a limit, and says so now and then.
+    /// Counts that an address reached a limit, and logs it now and then.
     fn refused(&self, limit: Limit, address: IpAddr) {
         self.metrics.limited.get_or_create(&Limited { limit }).inc();
         let now = (self.started.elapsed() + SAY_AGAIN).as_millis() as u64;
@@ -126,12 +126,12 @@ impl AddressLimits {
         }
     }
 
-    /// A connection's place, for an address that may have `limit` clients.
+    /// Takes a place for a connection of an address that may have `limit` clients; None if there is none left.
     pub fn connection(self: &Arc<Self>, address: IpAddr, limit: Option<u32>) -> Option<Box<Permit>> {
         self.take(address, Place::Connection, limit)
     }
 
-    /// A client's place, for an address that may have `limit` of them.
+    /// Takes a place for a client of an address that may have `limit` clients; None if there is none left.
     pub fn client(self: &Arc<Self>, address: IpAddr, limit: Option<u32>) -> Option<Box<Permit>> {
         self.take(address, Place::Client, limit)
     }
@@ -176,12 +176,12 @@ impl Taken {
 }
 
 impl Permit {
-    /// Whether its address may do something `n` times more.
+    /// Whether its address may do something `n` more times, which counts against its rate.
     pub fn allows(&self, rate: Limit, n: usize) -> bool {
         self.all.allows(rate, self.address, n)
     }
 
-    /// A place for a channel that this one's address is the first on, if it may have `limit` of them.
+    /// Takes a place for a channel that this address is the first on, if it has fewer than `limit` such channels.
     pub fn channel(&self, limit: Option<u32>) -> Option<Box<Self>> {
         self.all.take(self.address, Place::Channel, limit)
     }
@@ -201,17 +201,17 @@ impl Drop for Permit {
     }
 }
 
-/// One rate, for all networks.
+/// The limiter of one rate, for all networks.
 #[derive(Debug)]
 struct Limiter {
     by_network: DefaultKeyedRateLimiter<IpNet>,
-    /// How many networks there were when those with a full allowance were last forgotten.
+    /// How many networks were left when those with a full allowance were last forgotten.
     kept: AtomicUsize,
 }
 
 impl Limiter {
     fn new(per_second: u32) -> Option<Self> {
-        // A site has the whole quota; for a network within it, each time counts as several.
+        // A site has the whole quota; for a network within it, each use counts several times.
         let quota = NonZeroU32::new(per_second.saturating_mul(SITE))?;
         let burst = quota.saturating_mul(NonZeroU32::new(SAVED)?);
         let by_network = RateLimiter::keyed(Quota::per_second(quota).allow_burst(burst));
@@ -219,7 +219,7 @@ impl Limiter {
     }
 
     fn allows(&self, address: IpAddr, n: NonZeroU32) -> bool {
-        // The site first: once it has had enough, its networks are not even remembered.
+        // The site comes first: once it is over its rate, its networks are not even recorded.
         let allowed = networks(address).all(|(network, times)| {
             let cost = n.saturating_mul(NonZeroU32::new(SITE / times).unwrap_or(NonZeroU32::MIN));
             matches!(self.by_network.check_key_n(&network, cost), Ok(Ok(())))
@@ -233,7 +233,7 @@ impl Limiter {
     }
 }
 
-/// The networks that an address is in, the widest first, and how many times a network's share each may take.
+/// The networks that an address is in, widest first, and how many times a network's share each may take.
 fn networks(address: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
     let (site, network) = match address.to_canonical() {
         IpAddr::V6(v6) => {

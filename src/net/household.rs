@@ -1,16 +1,16 @@
-//! What one client can have many of: of IPv4 an address, of IPv6 a network of 64 bits.
+//! The unit that counts as one client's own: an IPv4 address, or an IPv6 network of 64 bits.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// In front of an IPv4 address: a network that no IPv6 host is in.
+/// The upper half of an IPv4 address's household: a network that no IPv6 host is in.
 const V4: u64 = 0xffff_fffe << 32;
 
-/// See the module. Eight bytes, since every socket has one.
+/// See the module. Only eight bytes, since every socket has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Household(u64);
 
 impl Household {
-    /// That of an address. One that is not known counts as this machine's own.
+    /// Returns the household of an address. An unknown address counts as this machine's own.
     pub fn of(address: Option<IpAddr>) -> Self {
         match address.map_or(IpAddr::V6(Ipv6Addr::LOCALHOST), |address| address.to_canonical()) {
             IpAddr::V4(v4) => Self(V4 | u64::from(v4.to_bits())),
@@ -18,12 +18,12 @@ impl Household {
         }
     }
 
-    /// Its address, where that is one of IPv4.
+    /// Returns its address if it is an IPv4 address.
     pub fn v4(self) -> Option<Ipv4Addr> {
         (self.0 >> 32 == V4 >> 32).then(|| Ipv4Addr::from_bits(self.0 as u32))
     }
 
-    /// Its network, where that is one of IPv6.
+    /// Returns the two words of its network if it is an IPv6 network.
     pub fn words(self) -> [u32; 2] {
         [(self.0 >> 32) as u32, self.0 as u32]
     }

@@ -1,4 +1,4 @@
-//! One GET over TLS, as small as it can be: no redirect, no cookie, no proxy, and a bound for everything.
+//! A minimal GET over TLS: no redirects, no cookies, no proxy, and a limit on everything.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// How long one address may take to answer a connection. There may be another one.
+/// How long to wait for a connection to one address before trying the next.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// What came back.
+/// A fetched document.
 #[derive(Debug)]
 pub struct Fetched {
     /// The body.
     pub body: Bytes,
-    /// How long it holds, if the answer says so.
+    /// How long it is valid, if the answer says so.
     pub max_age: Option<Duration>,
 }
 
-/// Fetches a document of at most so many bytes within this time. The system's authorities are trusted.
+/// Fetches a document of at most `most` bytes, taking no longer than `within`. Trusts the system's root certificates.
 ///
 /// # Errors
-/// Why it is not there.
+/// Says why it could not be fetched.
 pub async fn get(uri: &Uri, most: usize, within: Duration) -> Result<Fetched, String> {
     timeout(within, fetch(uri, most)).await.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
 }
@@ -40,7 +40,7 @@ pub async fn get(uri: &Uri, most: usize, within: Duration) -> Result<Fetched, St
 async fn fetch(uri: &Uri, most: usize) -> Result<Fetched, String> {
     let authority = uri.authority().ok_or("it has no host")?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    // The system's roots are a few hundred files.
+    // Loading the system's roots can mean reading a few hundred files.
     let config = tokio::task::spawn_blocking(client_config).await.map_err(|error| error.to_string())??;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let stream = connect(host, authority.port_u16().unwrap_or(443)).await?;
@@ -66,12 +66,12 @@ async fn fetch(uri: &Uri, most: usize) -> Result<Fetched, String> {
     let mut exchange = pin!(exchange);
     tokio::select! {
         fetched = &mut exchange => fetched,
-        // What has come by then is still to be taken; if it is not enough, that is an error of the exchange.
+        // What has arrived by then must still be read; if it is incomplete, the exchange fails.
         _ = connection => exchange.await,
     }
 }
 
-/// A connection to the first of the host's addresses that takes one.
+/// Connects to the first of the host's addresses that accepts a connection.
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     let mut why = format!("{host} has no address");
     for address in lookup_host((host, port)).await.map_err(|error| error.to_string())? {
@@ -86,7 +86,7 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
 
 fn client_config() -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    // Those that cannot be read are no reason to do without the others.
+    // Unreadable roots are no reason to do without the others.
     let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if added == 0 {
         return Err("the system has no root certificate to trust; install ca-certificates".to_owned());
@@ -96,7 +96,7 @@ fn client_config() -> Result<ClientConfig, String> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// How long an answer says that it holds, RFC 9111 section 5.2.2.
+/// How long an answer claims to be valid, by RFC 9111 section 5.2.2.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let mut all = values.flat_map(|value| value.split(',')).map(|part| part.trim().to_ascii_lowercase());

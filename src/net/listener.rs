@@ -1,4 +1,4 @@
-//! Listening: by address, at a path, or on a socket that a service manager holds.
+//! Listening sockets: at an address, at a path, or handed over by a service manager.
 
 use std::fs;
 use std::io;
@@ -23,12 +23,12 @@ use super::packet_filter;
 pub use super::packet_filter::MOST as MOST_SHUT_OUT;
 use crate::config::{Listen, Place};
 
-/// Who may open a unix socket of ours: its user and group.
+/// The mode of our unix sockets: only their user and group may connect.
 const MODE: u32 = 0o660;
-/// How long what was written to a connection may wait for its other end.
+/// How long data written to a connection may wait for its peer.
 const UNREAD: Duration = Duration::from_secs(10);
 
-/// What accept(2) says of a connection that was broken before it was taken.
+/// The errors of accept(2) for a connection that broke before it was accepted.
 const PEERS: [Errno; 10] = [
     Errno::CONNABORTED,
     Errno::PROTO,
@@ -43,20 +43,20 @@ const PEERS: [Errno; 10] = [
     Errno::PERM,
 ];
 
-/// A socket that listens.
+/// A listening socket.
 pub struct Listener {
-    /// Where, with the real port.
+    /// Where it listens, with the actual port.
     pub at: Listen,
-    /// Not the runtime's own kind of listener: that would watch each connection from when it is accepted on,
-    /// and so also those that are hung up on at once, and those that another thread serves.
+    /// Not the runtime's own listener type, which would register each connection with the event loop on accept,
+    /// even one that is closed at once or that another thread serves.
     socket: AsyncFd<Socket>,
-    /// Whether it has shut anybody out. Connections inherit how that was done.
+    /// Whether it has ever had a packet filter. Connections inherit the filter.
     has_shut_out: AtomicBool,
-    /// Where it is ours to remove.
+    /// The socket's file, if it is ours to remove.
     _file: Option<File>,
 }
 
-/// Removes a socket's file.
+/// A socket's file, removed on drop.
 struct File(PathBuf);
 
 impl Drop for File {
@@ -69,11 +69,11 @@ impl Listener {
     /// Opens one of the places in `all`.
     ///
     /// # Errors
-    /// The address is taken, or not this machine's; the path is taken, or not ours to write.
+    /// The address is taken or not this machine's, or the path is taken or not ours to write.
     pub fn open(at: &Listen, all: &[Listen], backlog: u32) -> io::Result<Self> {
         match &at.place {
             Place::Tcp(address) => {
-                // [::] takes IPv4 too, unless that is listed beside it.
+                // [::] takes IPv4 too, unless 0.0.0.0 is listed with the same port.
                 let both = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
                 let socket = bound(*address, backlog, all.iter().any(|one| one.address() == Some(both)))?;
                 let place = socket.local_addr()?.as_socket().map_or(at.place.clone(), Place::Tcp);
@@ -85,29 +85,29 @@ impl Listener {
 
     fn new(at: Listen, socket: Socket, file: Option<File>) -> io::Result<Self> {
         if at.address().is_some() {
-            // Connections inherit both. A frame is written whole, and waiting for more would only delay it. The
-            // kernel ends those that do not take in what was written to them, even if this process has closed them.
+            // Connections inherit both options. A frame is written whole, and waiting for more would only delay it.
+            // The kernel ends connections whose peer does not take the data, even if this process has closed them.
             let _ = socket.set_tcp_nodelay(true);
             let _ = socket.set_tcp_user_timeout(Some(UNREAD));
         }
-        // SAFETY: `Socket` owns its descriptor and never replaces it, and `AsyncFd` owns the `Socket`: the
-        // descriptor stays open and the same until it is dropped with both.
+        // SAFETY: `Socket` owns its descriptor and never replaces it, and `AsyncFd` owns the `Socket`, so the
+        // descriptor stays open and unchanged until both are dropped.
         #[expect(unsafe_code)]
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
         Ok(Self { at, socket, has_shut_out: AtomicBool::new(false), _file: file })
     }
 
-    /// Takes over a socket that listens already.
+    /// Takes over a socket that is already listening.
     ///
     /// # Errors
-    /// It is no listening stream socket.
+    /// It is not a listening stream socket.
     pub fn inherit(socket: OwnedFd, tls: bool) -> io::Result<Self> {
         let socket = Socket::from(socket);
         if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no listening stream socket"));
         }
         socket.set_nonblocking(true)?;
-        // A process before this one may have left somebody shut out.
+        // A previous process may have left its packet filter attached.
         let _ = socket.detach_filter();
         let address = socket.local_addr()?;
         let path = || address.as_pathname().map(Path::to_path_buf).unwrap_or_default();
@@ -115,11 +115,11 @@ impl Listener {
         Self::new(Listen { tls, place }, socket, None)
     }
 
-    /// Has the kernel pass over whoever would connect from these households, and from no others. They hear
-    /// nothing, and try again after a second. [`MOST_SHUT_OUT`] of them at most.
+    /// Has the kernel ignore connection attempts from these households, [`MOST_SHUT_OUT`] at most, and from no
+    /// others. Their clients hear nothing, and try again after a second.
     ///
     /// # Errors
-    /// The kernel does not do that.
+    /// The kernel rejects the filter.
     pub fn shut_out(&self, households: impl ExactSizeIterator<Item = Household>) -> io::Result<()> {
         let socket = self.socket.get_ref();
         if households.len() == 0 {
@@ -129,10 +129,10 @@ impl Listener {
         socket.attach_filter(&packet_filter::without(households))
     }
 
-    /// Waits for a connection and its peer's address, which a unix socket's has not. Cancel safe.
+    /// Accepts a connection and its peer's address, which a unix socket does not have. Cancel safe.
     ///
-    /// Whatever its family, it comes as a `TcpStream`: of those, only `send`, `recv` and `shutdown`
-    /// are called, which are the same for all. So a socket costs the same on every way in.
+    /// Whatever its family, the connection is returned as a `TcpStream`: only `send`, `recv` and `shutdown` are
+    /// called on it, which are the same for all families. So a connection costs the same, however it came in.
     ///
     /// # Errors
     /// As accept(2).
@@ -144,7 +144,7 @@ impl Listener {
             let Ok(accepted) = ready.try_io(|socket| Ok(acceptfrom_with(socket.get_ref(), flags)?)) else { continue };
             let (stream, peer) = accepted?;
             if self.has_shut_out.load(Ordering::Relaxed) {
-                // Most have none, or one that has no more to say.
+                // Most connections have no filter, or one that no longer matters.
                 let _ = SockRef::from(&stream).detach_filter();
             }
             return Ok((stream.into(), peer.and_then(|peer| peer.try_into().ok())));
@@ -155,20 +155,20 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if self.has_shut_out.load(Ordering::Relaxed) {
-            // A service manager keeps the socket for whoever comes next.
+            // A service manager may keep the socket for the next process.
             let _ = self.socket.get_ref().detach_filter();
         }
     }
 }
 
-/// Whether accept(2) failed because of the connection that was to be taken, and not for want of anything
-/// here. The next one can be taken at once; to pause would let one peer hold up all others.
+/// Whether accept(2) failed because of the connection itself, and not because this process lacks a resource.
+/// The next connection can be accepted at once; a pause would let one peer hold up all others.
 pub fn is_the_peers(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     errno.is_some_and(|errno| PEERS.contains(&errno))
 }
 
-/// Opens a listening socket at an address. An IPv6 one may be asked to leave IPv4 alone.
+/// Opens a listening socket at an address. With `only_v6`, an IPv6 socket does not take IPv4 connections.
 ///
 /// # Errors
 /// The address is taken, or not this machine's.
@@ -184,7 +184,7 @@ fn bound(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<Socket>
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    // The kernel caps it at net.core.somaxconn. Too short a queue costs a client a second.
+    // The kernel caps the backlog at net.core.somaxconn. If the queue overflows, a client loses a second.
     socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
     Ok(socket)
 }
@@ -201,7 +201,7 @@ fn unix(path: &Path, backlog: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    // Before it listens, so that nobody else comes in.
+    // Set before it listens, so that nobody else can connect.
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
     socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
     Ok(socket)

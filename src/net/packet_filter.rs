@@ -1,13 +1,13 @@
-//! A program for the kernel that drops packets by the household that they come from.
+//! A program for the kernel that drops packets from certain households.
 //!
-//! On a listening socket it sees a packet that begins a connection before the kernel does any work for it, and
-//! whoever sent that hears nothing. It is of the classic kind (BPF), which needs no rights.
+//! On a listening socket it sees the packet that opens a connection before the kernel does any work for it, and
+//! the sender of a dropped packet hears nothing. It is a classic BPF program, which needs no privileges.
 
 use socket2::SockFilter;
 
 use super::household::Household;
 
-/// The most households that one program knows. Each is a few instructions for each new connection.
+/// The most households that one program can list. Each costs a few instructions per new connection.
 pub const MOST: usize = 32;
 
 // Instructions, from linux/bpf_common.h: load a byte or a word, shift, compare, return.
@@ -19,14 +19,14 @@ const RETURN: u16 = 0x06;
 
 /// Where the IP header begins, from linux/filter.h (`SKF_NET_OFF`).
 const IP: u32 = 0xfff0_0000;
-/// In it, where the sender's address is.
+/// Where the sender's address is in the IP header.
 const V4_SOURCE: u32 = IP + 12;
 const V6_SOURCE: u32 = IP + 8;
 
 const KEEP: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
 const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
 
-/// A program that drops what comes from these, [`MOST`] of them at most.
+/// Returns a program that drops packets from these households, or from the first [`MOST`] of them.
 pub fn without(households: impl IntoIterator<Item = Household>) -> Vec<SockFilter> {
     let (mut v4, mut v6) = (vec![SockFilter::new(LOAD_WORD, 0, 0, V4_SOURCE)], Vec::new());
     for household in households.into_iter().take(MOST) {
@@ -45,8 +45,8 @@ pub fn without(households: impl IntoIterator<Item = Household>) -> Vec<SockFilte
     }
     v4.push(KEEP);
     v6.push(KEEP);
-    // A socket for IPv6 may have connections over IPv4, too: each packet says which it is. As MOST is small, the
-    // jump over all of one kind is within what a jump can take.
+    // An IPv6 socket may get IPv4 connections too, so the program reads the version from each packet. As MOST is
+    // small, the jump over all IPv4 instructions fits into a jump's offset.
     let over = u8::try_from(v4.len()).unwrap_or(u8::MAX);
     let version = [
         SockFilter::new(LOAD_BYTE, 0, 0, IP),
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a connection from `from` to `to` comes about.
+    /// Whether a connection from `from` to `to` succeeds.
     fn connects(from: IpAddr, to: SocketAddr) -> bool {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();

@@ -1,4 +1,4 @@
-//! How many there are: connections, clients, and what is held only for a while.
+//! Counts connections, clients, and things that are held only for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::address_limits::Permit;
 
-/// All connections, and those of them that have become a client. Clones share it.
+/// The numbers of connections and of clients. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Seats(Arc<Counts>);
 
@@ -15,44 +15,44 @@ pub struct Seats(Arc<Counts>);
 struct Counts {
     connections: AtomicUsize,
     clients: AtomicUsize,
-    /// Shows the clients to others.
+    /// The metric for the number of clients.
     shown: Gauge,
 }
 
-/// The place of one connection or client; given up when it is dropped.
+/// The place of one connection or client; released on drop.
 #[derive(Debug)]
 pub struct Seat {
     all: Seats,
     is_client: bool,
-    /// Its place among those of its address; None where that has no limit.
+    /// Its place in the limits of its address; None if the address has no limits.
     pub permit: Option<Box<Permit>>,
 }
 
 impl Seats {
-    /// None taken. `shown` always shows how many clients there are.
+    /// Creates empty counts. `shown` always shows the number of clients.
     pub fn new(shown: Gauge) -> Self {
         Self(Arc::new(Counts { shown, ..Counts::default() }))
     }
 
-    /// A connection's.
+    /// Takes a seat for a connection.
     pub fn take(&self, permit: Option<Box<Permit>>) -> Seat {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
         Seat { all: self.clone(), is_client: false, permit }
     }
 
-    /// Connections that have not become a client.
+    /// Returns the number of connections that have not become a client.
     pub fn connections(&self) -> usize {
         self.0.connections.load(Ordering::Relaxed)
     }
 
-    /// Connections and clients.
+    /// Returns the number of connections and clients together.
     pub fn all(&self) -> usize {
         self.connections() + self.0.clients.load(Ordering::Relaxed)
     }
 }
 
 impl Seat {
-    /// The connection has become a client.
+    /// Counts the connection as a client from now on.
     pub fn become_client(&mut self) {
         if !std::mem::replace(&mut self.is_client, true) {
             let counts = &self.all.0;
@@ -75,11 +75,11 @@ impl Drop for Seat {
     }
 }
 
-/// How many of something are held. Clones share it.
+/// Counts how many of something are held. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct HeldCount(Arc<AtomicUsize>);
 
-/// One of a [`HeldCount`]; given up when it is dropped.
+/// One unit of a [`HeldCount`]; released on drop.
 #[derive(Debug)]
 pub struct Held(HeldCount);
 
@@ -90,13 +90,13 @@ impl HeldCount {
         Held(self.clone())
     }
 
-    /// Holds one more, unless there are as many as `most`.
+    /// Holds one more, unless `most` are held already.
     pub fn hold_up_to(&self, most: usize) -> Option<Held> {
         let held = self.hold();
         (self.held() <= most).then_some(held)
     }
 
-    /// How many are held.
+    /// Returns how many are held.
     pub fn held(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
 //! The handles that others hold: a channel's tally on this node, and the totals that come back.
 //!
-//! Both directions are mailboxes that merge: a channel is in the mailbox at most once however often
-//! it changes, so they are bounded by the number of channels and nobody ever waits to post.
+//! Both directions are mailboxes that merge: a channel is in a mailbox at most once, however often it changes. So
+//! mailboxes are bounded by the number of channels, and nobody ever waits to post.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,41 +18,41 @@ use super::member::{Listing, Profile};
 use super::visitor_id::VisitorId;
 use crate::config::{Count, Rules};
 
-/// Messages about a list of members that may wait for the task.
+/// How many messages about a list of members may wait for the task.
 const MAX_NEWS: usize = 1024;
 
 /// What happened to a channel since the task last looked.
 pub mod flag {
-    /// Its number here may have changed.
+    /// The number of sockets or visitors here may have changed.
     pub const TALLY: u8 = 2;
-    /// Its subscription was acknowledged.
+    /// The subscription was acknowledged.
     pub const LIVE: u8 = 4;
-    /// An integer arrived on it.
+    /// An integer arrived on the channel.
     pub const HEARD: u8 = 8;
-    /// Nobody on this node has it any more.
+    /// Nobody on this node has the channel any more.
     pub const RELEASED: u8 = 16;
-    /// Changes of the list of its members arrive from now on.
+    /// Changes of the list of members arrive from now on.
     pub const LISTED: u8 = 32;
-    /// Something was published about that list.
+    /// Something was published about the list of members.
     pub const NEWS: u8 = 64;
-    /// The shard that its subscription was on is gone.
+    /// The shard of the subscription is gone.
     pub const AWAY: u8 = 128;
 }
 
-/// What a handle says when the task looks at it.
+/// What a handle tells the task when the task looks at it.
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The channel.
     pub name: Arc<str>,
-    /// Which handle of that name; a later one has a higher number.
+    /// The handle's number; of two handles with one name, the later one has the higher number.
     pub handle: u64,
     /// What happened; see [`flag`].
     pub flags: u8,
     /// How many are here now, where sockets are counted.
     pub here: u64,
-    /// Where visitors are counted: who came and who went since the last look.
+    /// Where visitors are counted: who came and who left since the last look.
     pub visitors: Option<Vec<Moved>>,
-    /// Who of them went and is not to linger.
+    /// Which of them left and must not linger.
     pub at_once: Vec<VisitorId>,
     /// What was published about the list of members.
     pub news: Vec<Bytes>,
@@ -65,18 +65,18 @@ pub struct ChannelHandle {
     name: Arc<str>,
     number: u64,
     mark: Mark,
-    /// The shard that its subscription was on is gone: of that and the acknowledgement, the last holds.
+    /// Whether the subscription's shard is gone; of this and an acknowledgement, the later one holds.
     away: AtomicBool,
     crowd: Option<Box<Crowd>>,
     news: Mutex<Vec<Bytes>>,
     shared: Arc<Shared>,
 }
 
-/// Who somebody is, and what others are told of it.
+/// A visitor's id, and what others are told of it.
 pub type Who = (VisitorId, Option<Arc<Profile>>);
 
 impl ChannelHandle {
-    /// One more is here; `who` it is and from where matters where visitors are counted.
+    /// Counts one more; `who` and `origin` matter only where visitors are counted.
     pub fn join(self: &Arc<Self>, origin: Origin, who: impl FnOnce() -> Who) -> Joined {
         let (news, joined) = match &self.crowd {
             Some(crowd) => {
@@ -94,7 +94,7 @@ impl ChannelHandle {
         joined
     }
 
-    /// A token says this of somebody who is here.
+    /// Applies what a token says of somebody who is here.
     pub fn describe(self: &Arc<Self>, (id, profile): Who) {
         if let (Some(crowd), Some(profile)) = (&self.crowd, profile)
             && crowd.describe(id, profile)
@@ -103,7 +103,7 @@ impl ChannelHandle {
         }
     }
 
-    /// One less is here; as with [`ChannelHandle::join`].
+    /// Counts one less; `who` is as in [`ChannelHandle::join`].
     pub fn leave(self: &Arc<Self>, who: impl FnOnce() -> VisitorId) {
         let news = match &self.crowd {
             Some(crowd) => crowd.leave(who()),
@@ -117,7 +117,7 @@ impl ChannelHandle {
         }
     }
 
-    /// [`ChannelHandle::leave`] of somebody who is not to linger.
+    /// As [`ChannelHandle::leave`], for somebody who must not linger.
     pub fn leave_at_once(self: &Arc<Self>, who: impl FnOnce() -> VisitorId) {
         match &self.crowd {
             Some(crowd) => {
@@ -129,39 +129,39 @@ impl ChannelHandle {
         }
     }
 
-    /// What it counts.
+    /// What the channel counts.
     pub fn counts(&self) -> Count {
         if self.crowd.is_some() { Count::Visitors } else { Count::Sockets }
     }
 
-    /// Its subscription was acknowledged: from now on every change arrives, so its value is due.
+    /// Records that the subscription was acknowledged: every change arrives from now on, so the value must be read.
     pub fn live(self: &Arc<Self>) {
         self.away.store(false, Ordering::Release);
         self.mark(flag::LIVE);
     }
 
-    /// The shard that its subscription was on is gone: it is not live until that is said again.
+    /// Records that the subscription's shard is gone: the channel is not live until the next [`ChannelHandle::live`].
     pub fn away(self: &Arc<Self>) {
         self.away.store(true, Ordering::Release);
         self.mark(flag::AWAY);
     }
 
-    /// An integer arrived on it. Readings that were under way are older than it.
+    /// Counts an integer that arrived. Readings that are under way are older than it.
     pub fn heard(self: &Arc<Self>) {
         self.mark.hear();
         self.mark(flag::HEARD);
     }
 
-    /// Every change of the list of its members arrives from now on.
+    /// Records that every change of the list of members arrives from now on.
     pub fn listed(self: &Arc<Self>) {
         self.mark(flag::LISTED);
     }
 
-    /// Something was published about that list.
+    /// Passes on what was published about the list of members.
     pub fn news(self: &Arc<Self>, message: Bytes) {
         let mut news = lock(&self.news);
         if news.len() >= MAX_NEWS {
-            // With a gap, what follows is read.
+            // The gap makes the task read the list again.
             news.clear();
         }
         news.push(message);
@@ -169,17 +169,17 @@ impl ChannelHandle {
         self.mark(flag::NEWS);
     }
 
-    /// Nobody on this node has it any more.
+    /// Records that nobody on this node has the channel any more.
     pub fn release(self: &Arc<Self>) {
         self.mark(flag::RELEASED);
     }
 
-    /// How many integers have arrived; tells whether a [`Value`] is older than one of them.
+    /// How many integers have arrived; shows whether a [`Value`] is older than one of them.
     pub fn times_heard(&self) -> u64 {
         self.mark.heard()
     }
 
-    /// What happened since the last look. Whatever happens after this posts the handle again.
+    /// Takes what happened since the last look. Whatever happens later posts the handle again.
     fn take_change(&self) -> Change {
         let Seen { flags, here, heard } = self.mark.take();
         let outdated = if self.away.load(Ordering::Acquire) { flag::LIVE } else { flag::AWAY };
@@ -208,36 +208,36 @@ impl ChannelHandle {
 pub enum Reading {
     /// The total.
     Total(i64),
-    /// In a cluster: nobody can say, because the shard that has the key is out of reach.
+    /// In a cluster: unknown, because the shard that has the key is out of reach.
     Away,
     /// The key holds no integer; the channel carries messages, but no count for now.
     Unknown,
-    /// The key belongs to somebody else: the channel is not to be joined.
+    /// The key belongs to somebody else, so the channel must not be joined.
     Refused,
 }
 
-/// A reading, and how many integers had arrived before it was asked for.
+/// A reading, and how many integers had arrived before it was requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
-    /// See [`ChannelHandle::times_heard`]: with a different number there now, this reading is stale.
+    /// See [`ChannelHandle::times_heard`]: if it has changed since, this reading is stale.
     pub heard: u64,
     /// What was read.
     pub reading: Reading,
 }
 
-/// What the store said to this node's last heartbeat on the connection that it has.
+/// The store's answer to this node's last heartbeat on the current connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// Nothing yet.
+    /// There is no answer yet.
     #[default]
     Unanswered,
     /// It was accepted: this node may count.
     Accepted,
-    /// It was refused, and why: nothing is counted until it is accepted.
+    /// It was refused, with the reason: nothing is counted until one is accepted.
     Refused(String),
 }
 
-/// The mailboxes between the presence task and everybody else.
+/// The mailboxes between the presence task and everything else.
 #[derive(Default)]
 struct Shared {
     handles: AtomicU64,
@@ -261,7 +261,7 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// A channel's handle on this node. At most one handle of a name is in use at a time.
+    /// Makes a channel's handle on this node. At most one handle per name may be in use at a time.
     pub fn channel(&self, name: Arc<str>, count: Count) -> Arc<ChannelHandle> {
         let shared = self.shared.clone();
         let number = shared.handles.fetch_add(1, Ordering::Relaxed) + 1;
@@ -270,13 +270,13 @@ impl Presence {
         Arc::new(ChannelHandle { name, number, mark: Mark::new(), away: false.into(), crowd, news, shared })
     }
 
-    /// Whether messages arrive at all. Without, a channel is not waited for before it is stated.
+    /// Sets whether messages arrive at all. If not, channels are stated without waiting for their subscriptions.
     pub fn subscription(&self, up: bool) {
         self.shared.subscription.store(up, Ordering::Release);
         self.shared.work.notify_one();
     }
 
-    /// Follows what the store says to this node's heartbeat.
+    /// Follows the store's answers to this node's heartbeats.
     pub fn heartbeat(&self) -> watch::Receiver<Heartbeat> {
         self.shared.heartbeat.subscribe()
     }
@@ -289,14 +289,14 @@ impl Presence {
         });
     }
 
-    /// Puts other rules into effect: which channels are set up as 0, and which go with their last tally.
+    /// Applies new rules: which channels are set up as 0, and which disappear with their last share.
     pub fn configure(&self, rules: Arc<Rules>) {
         *lock(&self.shared.rules) = Some(rules);
         self.shared.work.notify_one();
     }
 
-    /// This node is about to stop: from now on visitors stay counted for longer, as they are sent to another
-    /// node and on their way there.
+    /// Records that this node is about to stop: from now on visitors stay counted for longer, as they are on their
+    /// way to another node.
     pub fn stay(&self) {
         self.shared.staying.store(true, Ordering::Release);
         self.shared.work.notify_one();
@@ -308,7 +308,7 @@ impl Presence {
         self.shared.work.notify_one();
     }
 
-    /// Waits for readings, and takes the newest of each channel. Cancel safe.
+    /// Waits for readings, and takes the newest for each channel. Cancel-safe.
     pub async fn values(&self) -> HashMap<Arc<str>, Value> {
         loop {
             let values = mem::take(&mut *lock(&self.shared.values));
@@ -324,7 +324,7 @@ impl Presence {
         self.shared.fresh.notify_one();
     }
 
-    /// Waits for lists of members, and takes the newest of each channel. Cancel safe.
+    /// Waits for lists of members, and takes the newest for each channel. Cancel-safe.
     pub async fn lists(&self) -> HashMap<Arc<str>, Listing> {
         loop {
             let lists = mem::take(&mut *lock(&self.shared.lists));
@@ -349,7 +349,7 @@ impl Presence {
         changed.iter().map(|channel| channel.take_change()).collect()
     }
 
-    /// Rules that were put into effect since the last look.
+    /// Takes the rules that were applied since the last look.
     pub(super) fn new_rules(&self) -> Option<Arc<Rules>> {
         lock(&self.shared.rules).take()
     }

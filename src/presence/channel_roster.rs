@@ -1,4 +1,4 @@
-//! The list of a channel's members, where one is kept, and what is told of it.
+//! A channel's list of members, where one is kept, and what is told of it.
 
 use std::time::{Duration, Instant};
 
@@ -17,16 +17,16 @@ pub struct ChannelRoster {
     rule: Option<MembersRule>,
     /// The list, once somebody here wants it.
     list: Option<Box<Roster>>,
-    /// How long it waits for those who are missing after data were lost.
+    /// How long the list waits for members who are missing after a loss of data.
     hold: Duration,
-    /// Which list a repair was last asked about.
+    /// The epoch of the list that last made a repair due.
     compared: Box<str>,
-    /// What handles are made with, as far as this node knows.
+    /// The secret from which handles are made, as far as this node knows.
     pub secret: Box<str>,
 }
 
 impl ChannelRoster {
-    /// None is kept yet.
+    /// Starts without a list.
     pub fn new() -> Self {
         Self { rule: None, list: None, hold: Duration::ZERO, compared: "?".into(), secret: Box::default() }
     }
@@ -36,7 +36,8 @@ impl ChannelRoster {
         self.rule.is_some()
     }
 
-    /// From now on a list is kept, or none. True if whoever is stated already is to be stated again.
+    /// Applies a rule: from now on a list is kept, or none. Returns true if visitors who are already stated must be
+    /// stated again.
     pub fn configure(&mut self, rule: Option<MembersRule>, hold: Duration, released: bool, now: Instant) -> bool {
         let before = std::mem::replace(&mut self.rule, rule);
         self.hold = hold;
@@ -49,7 +50,7 @@ impl ChannelRoster {
         before.is_none() && rule.is_some()
     }
 
-    /// Takes in what was published about the list.
+    /// Applies what was published about the list.
     pub fn hear(&mut self, change: &Change, now: Instant) {
         let Some(rule) = self.rule else { return };
         let list = self.list.get_or_insert_with(|| Box::new(Roster::new(rule, now)));
@@ -61,22 +62,22 @@ impl ChannelRoster {
         }
     }
 
-    /// Nobody here wants it any more.
+    /// Drops the list, as nobody here wants it any more.
     pub fn release(&mut self) {
         self.list = None;
     }
 
-    /// What is published about it does not arrive any more.
+    /// Records that what is published about the list no longer arrives.
     pub fn unsubscribed(&mut self) {
         self.list.iter_mut().for_each(|list| list.unsubscribed());
     }
 
-    /// The shard that it is on is gone, and comes back as whatever it is then.
+    /// Records that the list's shard is gone, and may come back with other data.
     pub fn tear(&mut self) {
         self.list.iter_mut().for_each(|list| list.tear());
     }
 
-    /// Whether it is to be read.
+    /// Whether the list should be read now.
     pub fn is_due(&self, now: Instant) -> bool {
         self.list.as_ref().is_some_and(|list| list.is_due(now))
     }
@@ -86,7 +87,7 @@ impl ChannelRoster {
         self.list.as_ref()?.next()
     }
 
-    /// How much of the list a step may bring.
+    /// The rule for a step: how much of the list it may bring.
     pub fn rule_for(&self, step: Step) -> Option<MembersRule> {
         match (&self.list, self.rule) {
             (Some(list), Some(rule)) if step == Step::Members => Some(MembersRule { most: list.most(), ..rule }),
@@ -94,28 +95,28 @@ impl ChannelRoster {
         }
     }
 
-    /// It is being read.
+    /// Records that a reading has begun.
     pub fn begin(&mut self) {
         self.list.iter_mut().for_each(|list| list.begin());
     }
 
-    /// It was read.
+    /// Applies a reading.
     pub fn read(&mut self, roll: &Roll, now: Instant) {
         let hold = self.hold;
         self.list.iter_mut().for_each(|list| list.read(roll.clone(), now, hold));
     }
 
-    /// It could not be read.
+    /// Records that a reading failed.
     pub fn failed(&mut self, refused: bool, now: Instant) {
         self.list.iter_mut().for_each(|list| list.failed(refused, now));
     }
 
-    /// A repair found it like this.
+    /// Compares the list with what a repair found.
     pub fn found(&mut self, head: Option<Head>) {
         self.list.iter_mut().for_each(|list| list.found(head.clone()));
     }
 
-    /// Whether it is not the list that this node's visitors were put on. A repair says so for certain, and then
+    /// Whether the list differs from the one that this node's visitors were put on. A repair then makes sure, and
     /// they are stated again. True once for each list.
     pub fn is_news_to(&mut self, visitors: &Visitors) -> bool {
         let Some(epoch) = self.list.as_ref().and_then(|list| list.epoch()) else { return false };
@@ -127,7 +128,7 @@ impl ChannelRoster {
         news
     }
 
-    /// What is new of it to those who are here.
+    /// Returns what is new in the list for those who are here.
     pub fn news(&mut self, now: Instant) -> Option<Listing> {
         let list = self.list.as_mut()?;
         list.tick(now);

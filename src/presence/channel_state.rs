@@ -1,4 +1,4 @@
-//! What the presence knows of one channel, and what is to be done for it next. No I/O here.
+//! What the presence knows of one channel, and which step it takes for it next. No I/O here.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use super::lease::NodeId;
 use super::step::Step;
 use super::visitors::Visitors;
 
-/// The ids that a node may have had on a channel before it could state it again. More than a few
-/// mean a store that comes and goes for long; those beyond are withdrawn as dead nodes are.
+/// The most older ids that a channel keeps until it can be stated again. More than a few mean that the store has long
+/// been unstable; shares under further ids are withdrawn like those of dead nodes.
 const MAX_OLDS: usize = 8;
-/// How long a channel whose key is damaged or somebody else's waits before it is tried again.
+/// How long a channel waits before the next try if its key is damaged or somebody else's.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// The first and the longest wait after the store refused a step.
+/// The first and the longest wait after the store has refused a step.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
@@ -25,81 +25,82 @@ pub struct Now {
     pub at: Instant,
     /// Whether messages arrive; if not, a channel is stated without waiting for its subscription.
     pub subscribed: bool,
-    /// Whether this node is leaving: nothing is waited for.
+    /// Whether this node is leaving, so that nothing is waited for.
     pub closing: bool,
-    /// Whether there is a lease. Without one, nobody can say of those who linger that they have come elsewhere.
+    /// Whether there is a lease. Without one, lingering visitors stay counted, as the nodes that they moved to may be
+    /// unable to say so.
     pub held: bool,
 }
 
-/// Whether the channel is in this node's list in the store, where its share is found if it dies.
+/// Whether the channel is in this node's list in the store, by which its shares are found if the node dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// It is not, and there is no share.
+    /// It is not in the list, and there is no share.
     No,
-    /// It may be, and there may be a share: a statement was begun.
+    /// It may be in the list, and there may be a share: a statement was begun.
     Maybe,
-    /// It is.
+    /// It is in the list.
     Yes,
 }
 
 /// One channel.
 #[derive(Debug)]
 pub struct ChannelState {
-    /// The handle that counts; 0 before there was one.
+    /// The number of the current handle; 0 until there is one.
     pub handle: u64,
     /// How many are here.
     pub here: u64,
     /// Who is here, where visitors are counted.
     pub visitors: Option<Box<Visitors>>,
-    /// How long a visitor whose last socket went is still counted.
+    /// How long a visitor is still counted after its last socket left.
     pub linger: Duration,
-    /// The list of its members.
+    /// The list of the channel's members.
     pub roster: ChannelRoster,
-    /// What was stated under an earlier number is to be swept out, once all is stated again.
+    /// Whether what was stated under an earlier number must be swept out once everything is stated again.
     pub sweeps: bool,
-    /// How many integers have arrived on it.
+    /// How many integers have arrived on the channel.
     pub heard: u64,
-    /// Named exactly in the config: it exists without anybody here.
+    /// Whether the config names the channel exactly, so that it exists even when nobody is here.
     pub standing: bool,
-    /// It was, and is no more: what it was set up as is to be taken back before anything is stated.
+    /// Whether the config no longer names it exactly, and its initial 0 must be taken back before anything is stated.
     pub unset: bool,
-    /// The number confirmed under the current id; None if that is not certain.
+    /// The number confirmed under the current id; None if it is uncertain.
     pub stated: Option<u64>,
     /// Older ids that may have a share.
     pub olds: Vec<NodeId>,
     /// See [`Listed`].
     pub listed: Listed,
-    /// This node had a share confirmed and has not taken it out since: the key is not somebody else's.
+    /// Whether this node has a confirmed share that it has not taken out: the key is then not somebody else's.
     pub ours: bool,
-    /// A step is under way.
+    /// Whether a step is under way.
     pub busy: bool,
-    /// Waits in the queue for a free place.
+    /// Whether the channel waits in the queue for a free place.
     pub queued: bool,
-    /// The subscription is acknowledged.
+    /// Whether the subscription is acknowledged.
     pub live: bool,
-    /// Its shard's subscription is gone, so that it is not waited for.
+    /// Whether the subscription's shard is gone; the channel is then stated without waiting for it.
     pub deaf: bool,
-    /// The value is to be read, as soon as possible.
+    /// Whether the value must be read as soon as possible.
     pub unread: bool,
-    /// It was said that the key holds no count.
+    /// Whether it was reported that the key holds no count.
     pub unusable: bool,
-    /// When the next wake-up is set.
+    /// The time for which the next wake-up is set.
     pub wake: Option<Instant>,
-    /// Is among those that a node that closes still has to withdraw.
+    /// Whether the schedule counts it among the channels to withdraw before the node closes.
     pub remains: bool,
     released: bool,
     not_before: Instant,
     settle: Option<Instant>,
     repair: Instant,
-    /// How often in a row the store has refused a step, and until when it is left alone.
+    /// How many steps in a row the store has refused, and until when the channel is left alone.
     refusals: u32,
     rest: Option<Instant>,
-    /// It did so for a reason of its own.
+    /// Whether the store refused for a reason of its own.
     store_refuses: bool,
 }
 
 impl ChannelState {
-    /// A channel that nobody has yet. Its first repair is at `repair`.
+    /// A channel that nobody here has joined yet. Its first repair is at `repair`.
     pub fn new(standing: bool, now: Instant, repair: Instant) -> Self {
         Self {
             handle: 0,
@@ -111,7 +112,7 @@ impl ChannelState {
             heard: 0,
             standing,
             unset: false,
-            // A channel that is named exactly is set up by stating it, also as 0.
+            // Stating a channel that is named exactly sets it up, even as 0.
             stated: if standing { None } else { Some(0) },
             olds: Vec::new(),
             listed: Listed::No,
@@ -124,7 +125,7 @@ impl ChannelState {
             unusable: false,
             wake: None,
             remains: false,
-            // Until somebody here has it.
+            // A channel that is named exactly has nobody here at first.
             released: standing,
             not_before: now,
             settle: None,
@@ -135,24 +136,24 @@ impl ChannelState {
         }
     }
 
-    /// A channel that nobody has, and on which the store may have a share of this node.
+    /// A channel that nobody here has, but on which the store may have a share of this node.
     pub fn left_behind(standing: bool, now: Instant, repair: Instant) -> Self {
         Self { stated: None, listed: Listed::Maybe, released: true, ..Self::new(standing, now, repair) }
     }
 
-    /// The config names it exactly from now on, or no more.
+    /// Records whether the config names the channel exactly from now on.
     pub fn stand(&mut self, standing: bool) {
         if std::mem::replace(&mut self.standing, standing) != standing {
             self.unset = !standing;
-            // Under the other rule even a 0 means something else.
+            // A channel that is now named exactly must be set up, even as 0.
             self.stated = if standing { None } else { self.stated };
         }
     }
 
-    /// Takes in what happened to the handle.
+    /// Applies what happened to the handle.
     pub fn note(&mut self, change: &Change, now: Instant, quiet: Duration) {
         if change.handle < self.handle {
-            // A channel that was left and joined again has a new handle; the old one is at 0.
+            // The channel was left and joined again with a new handle; the old one has nobody left.
             return;
         }
         (self.handle, self.here, self.heard) = (change.handle, change.here, change.heard);
@@ -181,13 +182,13 @@ impl ChannelState {
         }
     }
 
-    /// The connection that the subscription was on is gone.
+    /// Records that the connection of the subscription is gone.
     pub fn unsubscribed(&mut self) {
         self.live = false;
         self.roster.unsubscribed();
     }
 
-    /// This node has a new id: what stood under the old one is to be taken out with the next statement.
+    /// Records that this node has a new id: what stood under the old one is taken out with the next statement.
     pub fn rotate(&mut self, old: &NodeId, now: Instant) {
         if self.listed != Listed::No && self.olds.len() < MAX_OLDS && !self.olds.contains(old) {
             self.olds.push(old.clone());
@@ -197,7 +198,7 @@ impl ChannelState {
         self.not_before = now;
     }
 
-    /// What is to be done now, if anything.
+    /// The step to take now, if any.
     pub fn step(&self, now: Now) -> Option<Step> {
         if self.busy || self.rest.is_some_and(|until| now.at < until) {
             return None;
@@ -227,7 +228,7 @@ impl ChannelState {
         (now.at >= self.repair).then_some(Step::Repair)
     }
 
-    /// When to look again, if nothing happens before.
+    /// When to look again if nothing happens before.
     pub fn next(&self, now: Instant) -> Instant {
         if let Some(until) = self.rest.filter(|until| *until > now) {
             return until;
@@ -242,14 +243,14 @@ impl ChannelState {
         if let Some(list) = self.roster.next() {
             next = next.min(list);
         }
-        // One that only waits for its subscription is woken by that.
+        // A channel that only waits for its subscription is woken when that is acknowledged.
         if self.unstated() && self.not_before > now {
             next = next.min(self.not_before);
         }
         next
     }
 
-    /// Whether the store does not know yet what is here.
+    /// Whether what is here must still be stated.
     pub fn unstated(&self) -> bool {
         self.stated != Some(self.here) || !self.olds.is_empty() || self.visits()
     }
@@ -259,39 +260,39 @@ impl ChannelState {
         self.released
     }
 
-    /// Whether something may be left in the store that this node has to take out before it ends. The 0
-    /// of a channel that exists without anybody stays.
+    /// Whether the store may hold something that this node must take out before it ends. The 0 of a channel that is
+    /// named exactly may stay.
     pub fn remains(&self) -> bool {
         let may_have = self.listed != Listed::No || !self.olds.is_empty() || self.here > 0;
         self.busy || self.has_visitors() || (self.unstated() && may_have)
     }
 
-    /// Whether nothing is left to be known or done.
+    /// Whether nothing is left to know or do.
     pub fn done(&self) -> bool {
         let idle = self.released && !self.standing && !self.unset && !self.busy;
         idle && self.listed == Listed::No && !self.has_visitors() && !self.unstated()
     }
 
-    /// Whether its total must exist: the store has confirmed a share, or that the channel stands.
+    /// Whether its total must exist: the store has confirmed a share, or a channel that is named exactly.
     pub fn has_total(&self) -> bool {
         !self.busy && !self.unusable && (self.has_share() || (self.standing && self.stated.is_some()))
     }
 
-    /// A step begins. The next repair is then due at `repair`.
+    /// Begins a step. After a repair, the next one is due at `repair`.
     pub fn begin(&mut self, step: Step, now: Instant, batch: Duration, repair: Instant) {
         (self.busy, self.rest) = (true, None);
         match step {
             Step::State => {
                 self.not_before = now + batch;
                 (self.unread, self.settle) = (false, None);
-                // Until it is confirmed, nobody knows what stands in the store.
+                // Until it is confirmed, nobody knows what the store has.
                 self.stated = None;
                 if self.here > 0 && self.listed == Listed::No {
                     self.listed = Listed::Maybe;
                 }
             }
             Step::Visit => {
-                // Those who are left are stated at once.
+                // If visitors are left, the next batch follows at once.
                 let more = self.visitors.as_ref().is_some_and(|visitors| visitors.unstated());
                 self.not_before = if more { now } else { now + batch };
                 (self.unread, self.settle) = (false, None);
@@ -302,13 +303,13 @@ impl ChannelState {
             Step::Read => (self.unread, self.settle) = (false, None),
             Step::Members => self.roster.begin(),
             Step::Repair => self.repair = repair,
-            // Until it is confirmed, nobody knows whether it is still there.
+            // Until it is confirmed, the channel may still be in the list.
             Step::Unlist => self.listed = Listed::Maybe,
             Step::Unset => {}
         }
     }
 
-    /// The store has taken what a step brought.
+    /// Records that the store has carried out a step.
     pub fn confirmed(&mut self, job: &StepJob) {
         if job.list {
             self.listed = Listed::Yes;
@@ -322,36 +323,36 @@ impl ChannelState {
         }
     }
 
-    /// The store refused a step, for a reason of its own or of this channel's. It is left alone for a
-    /// while, longer each time. True if it is the store's from now on.
+    /// Records that the store refused a step, for a reason of its own or of this channel's. The channel is left alone
+    /// for a while, longer each time. Returns true if the store has just begun to refuse for its own reason.
     pub fn refused(&mut self, now: Instant, jitter: f64, store: bool) -> bool {
         let rest = FIRST_REST.saturating_mul(1 << self.refusals.min(8)).min(LONGEST_REST);
         self.refusals += 1;
         self.rest = Some(now + rest.mul_f64(0.5 + jitter / 2.0));
         let before = self.store_refuses;
-        // Once it was the store's, it stays that until the store answers.
+        // A refusal for the store's own reason stands until the store answers.
         self.store_refuses |= store;
         self.store_refuses && !before
     }
 
-    /// The store has answered. True if it refused for a reason of its own before.
+    /// Records that the store has answered. Returns true if it had refused for a reason of its own.
     pub fn answered(&mut self) -> bool {
         (self.rest, self.refusals) = (None, 0);
         std::mem::take(&mut self.store_refuses)
     }
 
-    /// The key holds no count: what is here is not stated again at once, but the key is looked at soon.
+    /// Delays the next statement of a channel whose key holds no count, and makes a repair due soon.
     pub fn try_again(&mut self, now: Instant) {
         self.not_before = now + TRY_AGAIN;
         self.repair = self.repair.min(now + TRY_AGAIN);
     }
 
-    /// The next repair is later.
+    /// Puts off the next repair.
     pub fn put_off_repair(&mut self, by: Duration) {
         self.repair += by;
     }
 
-    /// The total was found missing.
+    /// Makes a repair due now.
     pub fn repair_now(&mut self, now: Instant) {
         self.repair = self.repair.min(now);
     }

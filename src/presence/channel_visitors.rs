@@ -11,19 +11,19 @@ use super::visitor_id::VisitorId;
 use super::visitors::{Batch, Confirmed};
 use crate::config::channels::MembersRule;
 
-/// What follows from the answer to a batch of visitors.
+/// What follows from the reply to a batch of visitors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visit {
     /// Nothing.
     Nothing,
-    /// The store had something else than what was stated: all of it is stated anew.
+    /// The store had something other than what was stated: everything is stated anew.
     Lost,
-    /// What was stated under an earlier number is to be swept out.
+    /// What was stated under an earlier number must be swept out.
     Sweep,
 }
 
 impl ChannelState {
-    /// Takes in who came and who went. A handle that counts sockets has no visitors: those who are stated go.
+    /// Records who came and who left. A handle that counts sockets has no visitors, so any that are stated leave.
     pub fn note_visitors(&mut self, changes: Option<&[Moved]>, now: Instant) {
         match (changes, &mut self.visitors) {
             (Some(changes), visitors) => {
@@ -40,14 +40,14 @@ impl ChannelState {
         }
     }
 
-    /// These went and do not linger.
+    /// Records who left and must not linger.
     pub fn note_gone_at_once(&mut self, gone: &[VisitorId], now: Instant) {
         if let Some(visitors) = &mut self.visitors {
             gone.iter().for_each(|visitor| visitors.note(*visitor, false, now, std::time::Duration::ZERO));
         }
     }
 
-    /// Nobody is here any more. Visitors linger, as they may be on their way to another node.
+    /// Records that nobody is here any more. Visitors linger, as they may be on their way to another node.
     pub fn empty(&mut self, now: Instant, linger: Duration) {
         self.here = 0;
         if let Some(visitors) = &mut self.visitors {
@@ -55,7 +55,7 @@ impl ChannelState {
         }
     }
 
-    /// See [`super::visitors::Visitors::linger_on`]. True where anybody lingers.
+    /// See [`super::visitors::Visitors::linger_on`]. Returns true if anybody lingers.
     pub fn linger_on(&mut self, now: Instant) -> bool {
         let linger = self.linger;
         let Some(visitors) = self.visitors.as_mut().filter(|visitors| visitors.next_tick().is_some()) else {
@@ -65,7 +65,7 @@ impl ChannelState {
         true
     }
 
-    /// Stops counting those who have lingered long enough.
+    /// Stops counting visitors who have lingered long enough.
     pub fn tick(&mut self, now: Now) {
         if let Some(visitors) = self.visitors.as_mut().filter(|_| now.held || now.closing) {
             visitors.tick(now.at);
@@ -75,12 +75,12 @@ impl ChannelState {
         }
     }
 
-    /// Whether anybody is here, counted in whatever way.
+    /// Whether anybody is here, however they are counted.
     pub fn is_anybody_here(&self) -> bool {
         self.here > 0 || self.visitors.as_ref().is_some_and(|visitors| visitors.counted() > 0)
     }
 
-    /// Whether the store may have visitors of this node, or is to get them.
+    /// Whether the store may have visitors of this node, or must still get some.
     pub fn has_visitors(&self) -> bool {
         self.visitors.as_ref().is_some_and(|visitors| !visitors.is_settled())
     }
@@ -91,17 +91,17 @@ impl ChannelState {
         visitors.unstated() || (!self.olds.is_empty() && !visitors.is_settled())
     }
 
-    /// What the store has of the visitors; the outer None if that is not certain.
+    /// What the store has of the visitors; the outer None if that is uncertain.
     pub fn confirmed_visitors(&self) -> Option<Confirmed> {
         match &self.visitors {
-            // What is under an older id is found by nobody who asks for the new one.
+            // Until the older ids are taken out, the store may still have the visitors under one of them.
             Some(visitors) if self.olds.is_empty() => visitors.confirmed(),
             Some(_) => None,
             None => Some(None),
         }
     }
 
-    /// The list of members that its visitors are on; empty where there is none.
+    /// The list of members that its visitors are on; empty if there is none.
     pub fn epoch(&self) -> &str {
         self.visitors.as_ref().map(|visitors| visitors.epoch()).unwrap_or_default()
     }
@@ -112,7 +112,7 @@ impl ChannelState {
             || self.visitors.as_ref().is_some_and(|visitors| matches!(visitors.confirmed(), Some(Some(_))))
     }
 
-    /// From now on the members are listed, or not. If they are, whoever is stated already is stated again.
+    /// Sets whether members are listed. When that begins, visitors who are already stated are stated again.
     pub fn list_members(&mut self, rule: Option<MembersRule>, hold: Duration, now: Instant) {
         let begins = self.roster.configure(rule, hold, self.released(), now);
         if let Some(visitors) = self.visitors.as_mut().filter(|visitors| begins && !visitors.is_settled()) {
@@ -120,19 +120,19 @@ impl ChannelState {
         }
     }
 
-    /// Where the list is another than the visitors were put on, a repair is due.
+    /// Makes a repair due if the list differs from the one that the visitors were put on.
     pub fn compare_lists(&mut self, now: Instant) {
         if self.visitors.as_ref().is_some_and(|visitors| self.roster.is_news_to(visitors)) {
             self.repair_now(now);
         }
     }
 
-    /// The next batch of visitors.
+    /// Makes the next batch of visitors.
     pub fn batch(&mut self, number: [u8; 2], stamp: u64) -> Batch {
         self.visitors.get_or_insert_default().batch(number, stamp)
     }
 
-    /// Nobody knows what became of a step.
+    /// Records that the outcome of a step is unknown.
     pub fn in_doubt(&mut self, job: &StepJob, refused: bool, now: Instant) {
         if job.step == Step::Members {
             self.roster.failed(refused, now);
@@ -142,11 +142,11 @@ impl ChannelState {
         }
     }
 
-    /// The store has another share of this node than it confirmed: it is stated anew.
+    /// Resets this node's share to be stated anew, as the store has a different one than it confirmed.
     pub fn lost(&mut self) {
         self.stated = None;
         if self.listed == Listed::Yes {
-            // What took the share may have taken the list, too.
+            // Whatever took the share may have taken the list, too.
             self.listed = Listed::Maybe;
         }
         if let Some(visitors) = &mut self.visitors {
@@ -154,12 +154,12 @@ impl ChannelState {
         }
     }
 
-    /// Nobody is here, and the store may have visitors of this node, under whatever number.
+    /// Notes that nobody is here, but that the store may have visitors of this node, under any number.
     pub fn leaves_visitors_behind(&mut self) {
         self.visitors.get_or_insert_default().lost();
     }
 
-    /// Takes in the answer to a batch of visitors.
+    /// Applies the reply to a batch of visitors.
     pub fn visited(&mut self, job: &StepJob, reply: &ScriptReply) -> Visit {
         let (Step::Visit, Some(batch), Some(visitors)) = (job.step, &job.batch, &mut self.visitors) else {
             return Visit::Nothing;

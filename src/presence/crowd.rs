@@ -1,5 +1,5 @@
-//! The visitors of one channel on this node, how many sockets each has, and which of them are counted. The
-//! workers share it.
+//! The visitors of one channel on this node: how many sockets each has, and which of them are counted. The workers
+//! share it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,12 @@ use crate::net::household::Household;
 #[derive(Debug, Default)]
 pub struct Crowd(Mutex<Inner>);
 
-/// Where somebody comes from, and how many from there are counted; None is as many as come.
+/// Where a visitor comes from, and how many visitors from there are counted; without a limit, all of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
-    /// The address, as far as one client cannot choose it.
+    /// The part of the address that a client cannot choose.
     pub household: Household,
-    /// `limits.visitors_per_address`
+    /// The value of `limits.visitors_per_address`.
     pub limit: Option<u32>,
 }
 
@@ -29,9 +29,9 @@ pub struct Origin {
 pub enum Joined {
     /// It is counted.
     Counted,
-    /// It is counted, although its household has more than the limit: a private one has none.
+    /// It is counted although its household has reached the limit, because a private household has none.
     Exempt,
-    /// Its household has as many as are counted. It is counted when one of those goes.
+    /// Its household has reached the limit. It is counted when a counted visitor of the household leaves.
     Waits,
 }
 
@@ -39,9 +39,9 @@ pub enum Joined {
 struct Inner {
     visitors: HashMap<VisitorId, Visitor>,
     households: HashMap<Household, House>,
-    /// Those who came to be counted or ceased to be since the last look.
+    /// Visitors who changed since the last look: counted, no longer counted, or with a newer token.
     changed: HashSet<VisitorId>,
-    /// Those of them who are not to linger.
+    /// Visitors who left and must not linger.
     at_once: HashSet<VisitorId>,
 }
 
@@ -53,7 +53,7 @@ struct Visitor {
     profile: Option<Arc<Profile>>,
 }
 
-/// Who came to be counted or ceased to be, and what is to be told of it.
+/// A visitor, whether it is counted now, and what others are told of it.
 pub type Moved = (VisitorId, bool, Option<Arc<Profile>>);
 
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ struct House {
 }
 
 impl Crowd {
-    /// A socket of a visitor came. Returns whether the count changes, and what became of the visitor.
+    /// Adds a socket of a visitor. Returns whether there is anything to state, and what became of the visitor.
     pub fn join(&self, id: VisitorId, origin: Origin, profile: Option<Arc<Profile>>) -> (bool, Joined) {
         let inner = &mut *self.lock();
         if let Some(visitor) = inner.visitors.get_mut(&id) {
@@ -85,14 +85,14 @@ impl Crowd {
         (true, if full { Joined::Exempt } else { Joined::Counted })
     }
 
-    /// A token says this of a visitor. Returns whether that is news.
+    /// Applies what a token says of a visitor. Returns whether that is news.
     pub fn describe(&self, id: VisitorId, profile: Arc<Profile>) -> bool {
         let inner = &mut *self.lock();
         let Some(visitor) = inner.visitors.get_mut(&id) else { return false };
         describe(visitor, &mut inner.changed, id, profile)
     }
 
-    /// A socket of a visitor went. Returns whether the count changes.
+    /// Removes a socket of a visitor. Returns whether a counted visitor left.
     pub fn leave(&self, id: VisitorId) -> bool {
         let inner = &mut *self.lock();
         let Some(visitor) = inner.visitors.get_mut(&id) else { return false };
@@ -107,7 +107,7 @@ impl Crowd {
         if counted {
             inner.changed.insert(id);
             house.counted -= 1;
-            // Its place is the next one's.
+            // The next one in the household takes its place.
             if let Some(next) = house.waiting.swap_remove_index(0)
                 && let Some(visitor) = inner.visitors.get_mut(&next)
             {
@@ -125,7 +125,7 @@ impl Crowd {
         counted
     }
 
-    /// [`Crowd::leave`] of somebody who is not to linger.
+    /// As [`Crowd::leave`], for a visitor who must not linger.
     pub fn leave_at_once(&self, id: VisitorId) -> bool {
         let went = self.leave(id);
         if went {
@@ -134,14 +134,14 @@ impl Crowd {
         went
     }
 
-    /// Who went, since the last look, and is not to linger.
+    /// Takes the visitors who left since the last look and must not linger.
     pub fn take_at_once(&self) -> Vec<VisitorId> {
         let inner = &mut *self.lock();
         let gone = |id: &VisitorId| !inner.visitors.contains_key(id);
         std::mem::take(&mut inner.at_once).into_iter().filter(gone).collect()
     }
 
-    /// Who is counted and who is no more, since the last look.
+    /// Takes the visitors who changed since the last look.
     pub fn take_changes(&self) -> Vec<Moved> {
         let inner = &mut *self.lock();
         let counted = |id: VisitorId| match inner.visitors.get(&id) {
@@ -149,7 +149,7 @@ impl Crowd {
             None => (id, false, None),
         };
         let mut changes: Vec<Moved> = std::mem::take(&mut inner.changed).into_iter().map(counted).collect();
-        // In an order that a run with the same seed repeats.
+        // Sorted, so that a run with the same seed repeats.
         changes.sort_unstable_by_key(|(id, ..)| *id);
         changes
     }

@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io::Write;
 use std::ops::Deref;
 
-/// The most that an integer of 64 bits needs, with its sign.
+/// The length of the longest 64-bit integer, with its sign.
 const PLACES: usize = 20;
 
-/// An integer's decimal digits, or nothing. They are on the stack, as every call of a script has several.
+/// An integer's decimal digits, or nothing. They are on the stack, as every script call has several.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Digits {
     bytes: [u8; PLACES],
@@ -15,11 +15,11 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// Those of an integer of at most 64 bits.
+    /// The digits of an integer of at most 64 bits.
     pub fn of(integer: impl Display) -> Self {
         let mut bytes = [0; PLACES];
         let mut rest = &mut bytes[..];
-        // What does not fit would be cut off; no integer of 64 bits is so long.
+        // Whatever does not fit would be cut off, but every 64-bit integer fits.
         let _ = write!(rest, "{integer}");
         let len = PLACES - rest.len();
         Self { bytes, len }

@@ -1,4 +1,4 @@
-//! What the state asks of the world: jobs to be done, values to be handed on, news to be told.
+//! What the state asks of the world: jobs to do, values to hand on, news to report.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use super::visitors::{Batch, Confirmed};
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
 
-/// Something for the shell to do.
+/// Something for the task, or for a simulation, to do.
 #[derive(Debug)]
 pub enum Effect {
-    /// Do this beside the loop, and bring back its outcome.
+    /// Run this job alongside the loop, and bring back its outcome.
     Run(Job),
-    /// What the store says of a channel.
+    /// Hand on what the store says of a channel.
     Value(Arc<str>, Value),
-    /// Who is on a channel.
+    /// Hand on who is on a channel.
     Members(Arc<str>, Listing),
-    /// What the store says to the heartbeat.
+    /// Hand on how the store answered the heartbeat.
     Heartbeat(Heartbeat),
-    /// Log it and count it.
+    /// Log and count this news.
     Tell(News),
-    /// Everything is withdrawn: the task may end.
+    /// End the task: everything is withdrawn.
     End,
 }
 
@@ -34,78 +34,78 @@ pub enum Effect {
 pub enum Job {
     /// Renew the lease, or take one.
     Beat {
-        /// For this id.
+        /// The id that the lease is for.
         id: NodeId,
-        /// Whether it is a new one.
+        /// Whether to take a new lease.
         take: bool,
     },
     /// One step for one channel.
     Step(Arc<str>, Box<StepJob>),
-    /// Strike channels from the list of this id.
+    /// Take channels off the list of this id.
     Unlist(NodeId, Vec<Arc<str>>),
-    /// Withdraw everything that a node has stated whose lease has ended.
+    /// Withdraw everything that a node stated before its lease ended.
     Reap(NodeId),
-    /// Sweep dying numbers out of a channel that may be named exactly: at once those of these ids, which are this
-    /// node's and whose visitors are all stated.
+    /// Sweep dying numbers out of a channel; the flag says whether the config names it exactly. Numbers of these ids
+    /// are swept at once: the ids are this node's own, and all of its visitors are stated.
     Sweep(Arc<str>, bool, Vec<NodeId>),
-    /// Look which of these channels have lost their total.
+    /// Find out which of these channels have lost their total.
     Look(Vec<Arc<str>>),
-    /// Look which channels this node's list in the store names.
+    /// Read which channels are on this node's list in the store.
     Audit(NodeId),
-    /// Look at a page of the store's keys from here on, for what dead nodes have left. Not under this id.
+    /// Search the page of the store's keys at this cursor for what dead nodes have left. The id is this node's own.
     Scrub(String, NodeId),
     /// Give this node's lease back.
     Leave {
         /// Its id, under which nothing is left.
         id: NodeId,
-        /// Ids that it gave up before, under which something may be left.
+        /// Its earlier ids, under which something may be left.
         spent: Vec<NodeId>,
     },
 }
 
-/// A step for a channel, and what it was begun with.
+/// A step for a channel, and the data that it began with.
 #[derive(Debug, Clone)]
 pub struct StepJob {
     /// What to do.
     pub step: Step,
-    /// Under this id.
+    /// The id under which to do it.
     pub id: NodeId,
     /// How many are here.
     pub number: u64,
-    /// The share that the store last confirmed, if that is certain.
+    /// The share that the store last confirmed, if it is certain.
     pub share: Option<u64>,
-    /// What it last confirmed of the visitors; None also if there are none.
+    /// What the store last confirmed of the visitors; None if that is uncertain or there are none.
     pub visitors: Confirmed,
     /// How its members are listed, if they are.
     pub members: Option<MembersRule>,
-    /// The list that the confirmed visitors are on; empty where there is none.
+    /// The list that the confirmed visitors are on; empty if there is none.
     pub epoch: Box<str>,
-    /// What handles are made with on a list that begins.
+    /// The secret for handles, if a new list begins.
     pub secret: Box<str>,
-    /// Who came and who went, for `Step::Visit`.
+    /// Who came and who left, for `Step::Visit`.
     pub batch: Option<Batch>,
-    /// Older ids whose shares are to be taken out.
+    /// Older ids whose shares must be taken out.
     pub olds: Vec<NodeId>,
-    /// How many integers had arrived.
+    /// How many integers had arrived when the step began.
     pub heard: u64,
-    /// Whether the channel is named exactly.
+    /// Whether the config names the channel exactly.
     pub exact: bool,
-    /// Whether this node has had a share on it.
+    /// Whether this node has a confirmed share on the channel.
     pub ours: bool,
-    /// Whether the channel is to be put into this node's list first.
+    /// Whether the channel must be put into this node's list first.
     pub list: bool,
     /// The end of the lease as last confirmed.
     pub end: i64,
     /// Whether dead nodes' shares may be withdrawn.
     pub may_reap: bool,
-    /// In a cluster: the ids that have been missing among the nodes for long enough to be dead. None where one look is
-    /// enough.
+    /// In a cluster: the ids that have been missing among the nodes for long enough to be dead. None on one server,
+    /// where one look is enough.
     pub strangers: Option<Vec<NodeId>>,
-    /// What the step has seen of ids that have a share.
+    /// What the step has seen of the ids that have a share.
     pub seen: Sighting,
 }
 
-/// What a look at a page of the store's keys has found.
+/// What a page of the store's keys contained.
 #[derive(Debug)]
 pub struct Scrubbed {
     /// Where the next page begins.
@@ -114,14 +114,14 @@ pub struct Scrubbed {
     pub shares: Vec<String>,
 }
 
-/// What a job came back with.
+/// The outcome of a job.
 #[derive(Debug)]
 pub enum Outcome {
     /// See [`Job::Beat`].
     Beat {
         /// The id that it was for.
         id: NodeId,
-        /// Whether it was a new one.
+        /// Whether a new lease was asked for.
         taken: bool,
         /// What the store said.
         result: Result<HeartbeatReply, Error>,
@@ -130,50 +130,50 @@ pub enum Outcome {
     Step(Arc<str>, Box<StepJob>, Result<ScriptReply, Error>),
     /// See [`Job::Unlist`].
     Unlist(NodeId, Vec<Arc<str>>, Result<(), Error>),
-    /// See [`Job::Reap`]; how many channels the node had.
+    /// See [`Job::Reap`]; with the number of channels that the node had.
     Reap(NodeId, Result<usize, Error>),
     /// See [`Job::Sweep`].
     Swept(Arc<str>, Result<(), Error>),
-    /// See [`Job::Look`]; those that have.
+    /// See [`Job::Look`]; with the channels that have lost their total.
     Look(Result<Vec<Arc<str>>, Error>),
     /// See [`Job::Audit`].
     Audit(NodeId, Result<Vec<String>, Error>),
     /// See [`Job::Scrub`].
     Scrubbed(Result<Scrubbed, Error>),
-    /// See [`Job::Leave`]
+    /// See [`Job::Leave`].
     Left(Result<(), Error>),
 }
 
-/// What an operator may want to know, once a change.
+/// What an operator may want to know, reported once per change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// A statement is on its way.
     Stating,
     /// The lease is held.
     Held(NodeId),
-    /// This node's lease had ended; `expected` after an outage, which was told.
+    /// This node's lease had ended.
     Gone {
         /// The id that is spent.
         id: NodeId,
-        /// Whether the connection was new.
+        /// Whether it was to be expected, after an outage or a refusal that was already reported.
         expected: bool,
     },
     /// The store answered with an error that concerns no single key.
     Refused,
-    /// The store's ACL does not let this node count on a channel; its error.
+    /// The store's ACL does not let this node count on a channel; with the store's error.
     Denied(Arc<str>, String),
-    /// A channel's key cannot be counted in, and why.
+    /// A channel's key cannot hold a count; with the reason.
     Unusable(Arc<str>, String),
-    /// It can again; the total.
+    /// A channel can be counted again; with its total.
     Usable(Arc<str>, i64),
-    /// A total was changed, because it did not match the shares.
+    /// A total was changed because it did not match the shares.
     Repaired(Arc<str>, i64),
-    /// The store had lost this node's share of a channel, which is stated again.
+    /// The store had lost this node's share of a channel; it is stated again.
     ShareLost(Arc<str>),
-    /// One of our own keys of a channel was damaged, and how; it is mended.
+    /// Some of our own keys of a channel were damaged and have been repaired; with the damage.
     Mended(Arc<str>, String),
-    /// A dead node's shares of so many channels were withdrawn.
+    /// A dead node's shares were withdrawn; with the number of its channels.
     Reaped(NodeId, usize),
-    /// Something failed that will be tried again.
+    /// Something failed and will be tried again.
     NotYet(&'static str, Error),
 }

@@ -1,4 +1,4 @@
-//! The work that needs the store. What fails midway is done again from the start, which changes nothing.
+//! The work that needs the store. A job that fails midway starts over; doing things twice changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::{looks, members_read};
 use crate::backplane::Error;
 use crate::config::{self, Rules};
 
-/// What jobs know beside their order.
+/// What a job knows besides its parameters.
 #[derive(Clone)]
 pub struct Context<S> {
     /// The way to the store.
     pub scripts: Scripts<S>,
-    /// How long a lease and its grace are.
+    /// How long a lease and its grace last.
     pub config: config::Presence,
     /// Which channels are named exactly.
     pub rules: Arc<Rules>,
@@ -64,11 +64,11 @@ impl<S: Store> Context<S> {
 
     async fn step(&self, name: &str, job: &mut StepJob) -> Result<ScriptReply, Error> {
         let scripts = &self.scripts;
-        // In a cluster, the node's list is elsewhere than the channel.
+        // In a cluster, the node's list and the channel may be on different servers.
         let (sharded, mut list) = (job.strangers.is_some(), job.list);
         if sharded && std::mem::take(&mut list) {
             match scripts.list(&job.id, name, job.end).await {
-                // Whoever reaps this node finds the share as a stranger's.
+                // If this node dies, the share is found as that of a stranger.
                 Err(Error::Down | Error::Lost(_)) => job.list = false,
                 listed => {
                     if !listed? {
@@ -91,7 +91,7 @@ impl<S: Store> Context<S> {
             Step::Unlist => scripts.unlist(&job.id, &[name.into()]).await.map(|()| ScriptReply::Late),
             Step::Repair => {
                 if !sharded {
-                    // All that it is for at once, unless it finds that somebody is no node.
+                    // Everything in one step, unless the script finds an id that is not a node.
                     let upkeep = Upkeep { list: list.then_some(job.end), strangers: job.may_reap };
                     match scripts.repair(name, job.exact, belief(job), job.members, &[], Some(upkeep)).await? {
                         ScriptReply::Strangers => {}
@@ -108,13 +108,13 @@ impl<S: Store> Context<S> {
         }
     }
 
-    /// The dead among those that have a share on a channel.
+    /// Withdraws the shares of dead nodes that have one on a channel, and returns their ids.
     async fn dead(&self, name: &str, job: &mut StepJob) -> Result<Vec<NodeId>, Error> {
         let Some(ripe) = &job.strangers else {
             return self.withdraw_strangers(name, &job.id).await;
         };
         job.seen = match looks::sight(&self.scripts, name, &job.id).await {
-            // The shard that has the nodes is away: nobody is known to be dead.
+            // The shard that has the nodes is away, so nobody is known to be dead.
             Err(Error::Down | Error::Lost(_)) => return Ok(Vec::new()),
             seen => seen?,
         };
@@ -128,27 +128,26 @@ impl<S: Store> Context<S> {
         Ok(dead)
     }
 
-    /// Withdraws everything of those who have a share on a channel and are no nodes. Returns who they are.
+    /// Withdraws everything of ids that have a share on a channel but are not nodes. Returns these ids.
     pub(super) async fn withdraw_strangers(&self, channel: &str, own: &NodeId) -> Result<Vec<NodeId>, Error> {
         let dead = looks::strangers(&self.scripts, channel, own).await?;
         for id in &dead {
-            // Its entry among the nodes was lost, so nobody else withdraws the rest.
+            // The id's entry among the nodes was lost, so nobody else withdraws the rest.
             self.reap(id).await?;
         }
         Ok(dead)
     }
 
-    /// Withdraws every share of `id`, channel by channel, then strikes it from the nodes. A lease that
-    /// has ended is never renewed, so this is final. Several nodes may do it at once, and one that dies
-    /// midway is followed by another.
+    /// Withdraws every share of `id`, channel by channel, then removes it from the nodes. A lease that has ended is
+    /// never renewed, so this is final. Several nodes may do it at once, and if one dies midway, another takes over.
     pub(super) async fn reap(&self, id: &NodeId) -> Result<usize, Error> {
         let channels = self.scripts.listed(id).await?;
         let mut failed = None;
         for channel in &channels {
             match self.withdraw(channel, id).await {
-                // In a cluster, a shard that is away keeps nothing from being withdrawn on the others.
+                // In a cluster, shares on other shards are withdrawn even if one shard is away.
                 Err(error @ (Error::Down | Error::Lost(_))) if !self.scripts.sharded => return Err(error),
-                // What fails on one channel keeps nothing else from being withdrawn, but the id stays then.
+                // A failure on one channel does not stop the others, but the id is then kept.
                 Err(error) => failed = Some(error),
                 Ok(()) => {}
             }
@@ -169,7 +168,7 @@ impl<S: Store> Context<S> {
         }
     }
 
-    /// Gives back this node's lease, and withdraws what may be left under ids that it had before.
+    /// Gives back this node's lease, once what may be left under its earlier ids is withdrawn.
     async fn leave(&self, id: &NodeId, spent: &[NodeId]) -> Result<(), Error> {
         for old in spent {
             self.reap(old).await?;

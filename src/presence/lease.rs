@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 /// The longest pause before a heartbeat that the store refused is sent again.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// However short a lease is, whoever was refused may be silent for that pause, and has not been heard yet.
+/// The shortest watch: however short a lease is, a node that was refused may stay silent for [`LONGEST_PAUSE`].
 const LEAST_WATCH: Duration = Duration::from_millis(1_500);
 
-/// 128 random bits in hex, drawn anew at each start and whenever a lease has ended: never derived
-/// from host, port, config or disk, so that no two nodes ever share one. What the store has as the
-/// id of another node may be any bytes.
+/// 128 random bits in hex, drawn anew at each start and whenever a lease has ended: never derived from host, port,
+/// config or disk, so that no two nodes ever share one. The ids of other nodes, as the store has them, may be any
+/// bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(Arc<[u8]>);
 
@@ -20,7 +20,7 @@ impl NodeId {
     pub fn draw() -> Self {
         let mut bits = [0u8; 16];
         if getrandom::fill(&mut bits).is_err() {
-            // Without the kernel's randomness an id that is merely unlikely to collide must do.
+            // Without the kernel's randomness, an id that is merely unlikely to collide has to do.
             fastrand::fill(&mut bits);
         }
         Self::from_bits(u128::from_ne_bytes(bits))
@@ -36,7 +36,7 @@ impl NodeId {
         Self(bytes.into())
     }
 
-    /// The id as it is in the store.
+    /// The id as the store has it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -57,31 +57,32 @@ impl fmt::Debug for NodeId {
 /// The lease as this node knows it.
 #[derive(Debug)]
 pub struct Lease {
-    /// The id that it is for.
+    /// The id that the lease is for.
     pub id: NodeId,
-    /// Its end as last confirmed, in milliseconds of the store's clock. None before it was taken.
+    /// Its end as last confirmed, in milliseconds of the store's clock. None until a lease is taken for this id.
     pub end: Option<i64>,
-    /// Whether the last heartbeat was confirmed, on this connection. Nothing is asked of the store without.
+    /// Whether the lease is confirmed: on this connection, or in a cluster on an earlier one. No channel is worked on
+    /// without it.
     pub held: bool,
-    /// Whether a heartbeat was confirmed on this connection, and none refused since.
+    /// Whether a heartbeat was confirmed on this connection, and none was refused since.
     pub proven: bool,
-    /// Since when this node could see whose lease is renewed: since this connection was made, in a cluster
-    /// the one to the shard that has the leases, since its own lease was found gone, or since it was renewed late.
+    /// Since when this node has been able to see whose leases are renewed: since it connected (in a cluster, to the
+    /// shard that has the leases), since it found its own lease gone, or since it renewed its lease late.
     pub watching: Instant,
-    /// When it was confirmed last, under whatever id.
+    /// When the lease was last confirmed, under any id.
     renewed: Option<Instant>,
-    /// The shares are on other servers than the leases, with clocks of their own.
+    /// Whether the shares are on other servers than the leases, with clocks of their own.
     pub sharded: bool,
 }
 
 impl Lease {
-    /// No lease yet.
+    /// Starts without a lease.
     pub fn new(id: NodeId, now: Instant) -> Self {
         Self { id, end: None, held: false, proven: false, watching: now, renewed: None, sharded: false }
     }
 
-    /// The store has confirmed the lease until `end`. Where that is long after the last time, it was slow or refused,
-    /// and not only this node: the others are about to say that they live.
+    /// Records that the store has confirmed the lease until `end`. If the last time was long ago, the store was slow
+    /// or refused heartbeats, and not only this node's: the others are about to renew their leases.
     pub fn confirm(&mut self, end: i64, length: Duration, now: Instant) {
         let soon = (length / 2).max(LONGEST_PAUSE);
         let late = self.renewed.is_none_or(|before| now.saturating_duration_since(before) > soon);
@@ -91,26 +92,27 @@ impl Lease {
         (self.end, self.held, self.proven, self.renewed) = (Some(end), true, true, Some(now));
     }
 
-    /// Gives up the id for another, and returns it. The store may have lost everybody's lease with this one.
+    /// Replaces the id, and returns the old one. The store may have lost every node's lease with this one.
     pub fn change_id(&mut self, id: NodeId, now: Instant) -> NodeId {
         (self.end, self.held, self.watching) = (None, false, now);
         std::mem::replace(&mut self.id, id)
     }
 
-    /// Whether it is held while connections come and go: in a cluster, other shards than that of the leases do
-    /// not wait for it.
+    /// Whether the lease is held across reconnects: in a cluster, the other shards do not wait for the one that has
+    /// the leases.
     pub fn outlives_links(&self) -> bool {
         self.sharded && self.end.is_some()
     }
 
-    /// The end of what may be stated, by the clock of the server that has the channel. None before a lease
-    /// was taken. In a cluster, that clock is another than the lease's, and a tombstone is the end.
+    /// Until when this node may state anything, by the clock of the server that has the channel. None until a lease
+    /// is taken for this id. In a cluster, that clock is not the lease's, so the limit is a tombstone instead.
     pub fn limit(&self) -> Option<i64> {
         self.end.map(|end| if self.sharded { i64::MAX } else { end })
     }
 
-    /// Whether this node may withdraw others' shares: not in the first lease after it connected, lost its own or
-    /// renewed it late. After an outage or a loss of data everybody's lease is gone, and they are all about to say so.
+    /// Whether this node may withdraw other nodes' shares: not in the first lease after it connected, lost its own
+    /// lease or renewed it late. After an outage or a loss of data all leases are gone, and the live nodes are about
+    /// to take new ones.
     pub fn may_reap(&self, length: Duration, now: Instant) -> bool {
         self.held && now.saturating_duration_since(self.watching) > length.max(LEAST_WATCH)
     }
@@ -130,14 +132,14 @@ mod tests {
         }
         assert!(!lease.may_reap(length, at(2_500)), "in the first lease");
         assert!(lease.may_reap(length, at(2_501)));
-        // The store answers nobody for two seconds, in which no lease of this node ends.
+        // The store answers nobody for two seconds; this node's lease does not end in that time.
         lease.confirm(0, length, at(4_500));
         assert!(!lease.may_reap(length, at(7_000)));
         assert!(lease.may_reap(length, at(7_001)));
         lease.change_id(NodeId::from_bits(2), at(8_000));
         lease.confirm(0, length, at(8_100));
         assert!(!lease.may_reap(length, at(10_500)));
-        // However short a lease is, others may be slower.
+        // However short a lease is, other nodes may be slower.
         lease.confirm(0, length, at(8_600));
         assert!(!lease.may_reap(Duration::from_millis(300), at(9_600)));
         assert!(lease.may_reap(Duration::from_millis(300), at(9_601)));

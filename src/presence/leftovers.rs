@@ -1,4 +1,4 @@
-//! Channels on which the store has something of this node that should not be there any more.
+//! Channels on which the store has something of this node that should no longer be there.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,11 +7,12 @@ use super::channel_state::{ChannelState, Listed};
 use super::schedule::Channels;
 use crate::config::{Count, Rules};
 
-/// Channels that one audit may bring.
+/// The most unknown channels that one audit may add.
 const AUDITED: usize = 1024;
 
-/// The store has this node in so many channels. Those that it does not know are left as any other. Returns the
-/// channels that have something to do now. `repair` says when each of them is repaired first.
+/// Takes up the channels on which the store lists this node. Unknown ones are added as channels that nobody has, so
+/// that what the store has there is withdrawn. Returns the channels that now have something to do. `repair` gives the
+/// time of an added channel's first repair.
 pub fn take_up(
     channels: &mut Channels,
     names: Vec<String>,
@@ -22,7 +23,7 @@ pub fn take_up(
     let (mut changed, mut unknown) = (Vec::new(), 0);
     for name in names.into_iter().map(Arc::<str>::from) {
         if let Some(channel) = channels.get_mut(&name) {
-            // One that is known and was taken off the list is on it again.
+            // A known channel that was taken off the list is on it again.
             if channel.listed == Listed::No {
                 channel.listed = Listed::Maybe;
                 changed.push(name);

@@ -1,4 +1,5 @@
-//! What the presence looks up in the store beside its scripts: who is no node, and which totals are missing.
+//! What the presence looks up in the store besides its scripts: which ids are not nodes, and which totals are
+//! missing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::strangers::Sighting;
 use crate::backplane::Error;
 use crate::backplane::slots::slot;
 
-/// The ids with a share on `channel` that are no nodes, as far as the node `own` can tell.
+/// The ids with a share on `channel` that are not nodes, as far as the node `own` can tell.
 pub async fn strangers<S: Store>(scripts: &Scripts<S>, channel: &str, own: &NodeId) -> Result<Vec<NodeId>, Error> {
     no_nodes(scripts, sharers(scripts, channel).await?, own).await
 }
@@ -25,9 +26,9 @@ pub async fn sight<S: Store>(scripts: &Scripts<S>, channel: &str, own: &NodeId) 
     Ok(Sighting { present, missing })
 }
 
-/// The ids with a share on `channel`. The tally is read before the nodes: an id is among
-/// the nodes before its first statement, so whoever is missing there is dead. Damaged keys name
-/// nobody; whoever writes them next mends them.
+/// The ids with a share on `channel`. Must be read before the nodes: an id is among the nodes before its first
+/// statement, so an id that is then missing is dead. Damaged keys name nobody; the next node to write them repairs
+/// them.
 async fn sharers<S: Store>(scripts: &Scripts<S>, channel: &str) -> Result<Vec<NodeId>, Error> {
     let mut ids: Vec<Vec<u8>> = scripts.members("HKEYS", scripts.keys.tally(channel).as_bytes()).await?;
     let owners = scripts.pairs(scripts.keys.owner(channel).as_bytes()).await?;
@@ -35,8 +36,8 @@ async fn sharers<S: Store>(scripts: &Scripts<S>, channel: &str) -> Result<Vec<No
     Ok(ids.iter().map(|id| NodeId::of(id)).collect())
 }
 
-/// Those of these ids that are not among the nodes; none if nobody can tell. Where the node `own` itself is
-/// missing, the nodes were lost, and those that are missing are about to say that they live.
+/// Those of `ids` that are not among the nodes; none if nobody can tell. If the node `own` itself is missing, the
+/// nodes were lost, and the missing ones are about to renew their leases.
 pub(super) async fn no_nodes<S: Store>(
     scripts: &Scripts<S>,
     ids: Vec<NodeId>,
@@ -57,8 +58,8 @@ pub(super) async fn no_nodes<S: Store>(
     Ok(ids.into_iter().zip(ends).filter(|(_, end)| end.is_none()).map(|(id, _)| id).collect())
 }
 
-/// Which of these channels have no total that is a string. In a cluster, each slot is asked for itself, and
-/// one whose shard is away says nothing.
+/// Which of these channels have no total that is a string. In a cluster, each slot is asked separately, and slots
+/// whose shard is away are left out.
 pub async fn missing<S: Store>(scripts: &Scripts<S>, channels: &[Arc<str>]) -> Result<Vec<Arc<str>>, Error> {
     if !scripts.sharded {
         return missing_in_one_slot(scripts, channels).await;

@@ -1,12 +1,12 @@
-//! What happened to a channel since the task last looked: the one part of the handles without a lock.
+//! What happened to a channel since the task last looked: the only part of the handles without a lock.
 //!
-//! A handle is in the mailbox once, however often it is marked. Whatever was counted before a mark is seen by
-//! the look that takes the mark: taking and marking change the same byte, and each reads what the other wrote.
-//! `tests/model` tries every order of both, on this very file.
+//! A handle is in the mailbox once, however often it is marked. Whatever was counted before a mark is seen by the
+//! look that takes the mark: taking and marking change the same byte, and each reads what the other wrote.
+//! `tests/model` tries every order of the two, on this very file.
 
 use super::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// It waits in the mailbox already.
+/// The handle already waits in the mailbox.
 const QUEUED: u8 = 1;
 
 /// See the module.
@@ -28,22 +28,22 @@ pub struct Seen {
 }
 
 impl Mark {
-    /// Nothing has happened yet.
+    /// Starts with nothing marked.
     pub fn new() -> Self {
         Self { flags: AtomicU8::new(0), here: AtomicU64::new(0), heard: AtomicU64::new(0) }
     }
 
-    /// One more is here.
+    /// Counts one more.
     pub fn come(&self) {
         self.here.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less is here.
+    /// Counts one less.
     pub fn go(&self) {
         self.here.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// An integer arrived.
+    /// Counts an integer that arrived.
     pub fn hear(&self) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
@@ -58,12 +58,12 @@ impl Mark {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Marks what happened. True if the handle is to be posted.
+    /// Marks what happened. Returns true if the handle must be posted.
     pub fn set(&self, bit: u8) -> bool {
         self.flags.fetch_or(bit | QUEUED, Ordering::AcqRel) & QUEUED == 0
     }
 
-    /// Takes what happened since the last look. Whatever happens after this posts the handle again.
+    /// Takes what happened since the last look. Whatever happens later posts the handle again.
     pub fn take(&self) -> Seen {
         let flags = self.flags.swap(0, Ordering::AcqRel);
         Seen { flags, here: self.here(), heard: self.heard() }

@@ -1,4 +1,4 @@
-//! Who is here, as others are told: members, and lists of them. No I/O.
+//! Members as others see them, and lists of members. No I/O.
 
 use std::cmp::Ordering;
 use std::fmt::Write;
@@ -9,23 +9,23 @@ use sha2::{Digest, Sha256};
 
 use super::visitor_id::VisitorId;
 
-/// The longest name and info that are shown, in bytes. Tokens have shorter ones.
+/// The longest name and info that are shown, in bytes. Those in tokens are shorter.
 const MAX_NAME: usize = 1024;
 const MAX_INFO: usize = 4096;
 
 /// What a token says of a visitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// Who it is, for all to see; None for one whose handle is drawn.
+    /// The public name; None if a handle is drawn instead.
     pub name: Option<Box<str>>,
     /// One JSON value.
     pub info: Option<Box<str>>,
-    /// When the token was made; of several, the newest counts.
+    /// When the token was made; of several tokens, the newest counts.
     pub made: u64,
 }
 
 impl Profile {
-    /// What the store has of a visitor, behind the time at which it came.
+    /// What the store has of a visitor, without the time of arrival that comes first.
     pub(super) fn entry(profile: Option<&Self>) -> String {
         let Some(Self { name, info, made }) = profile else { return String::from("0") };
         let (name, info) = (name.as_deref().unwrap_or_default(), info.as_deref().unwrap_or_default());
@@ -37,14 +37,14 @@ impl Profile {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Member {
     arrived: u64,
-    /// Its public handle as a JSON string, and the whole of it as a JSON object.
+    /// The public handle as a JSON string, and the whole member as a JSON object.
     id: String,
     json: String,
 }
 
 impl Member {
-    /// What the store has of a visitor. Whoever has no token gets a handle that is drawn with the channel's
-    /// secret, so that all nodes agree and nobody can tell whose it is. What cannot be read has no info.
+    /// Reads the store's entry for a visitor. A visitor without a name gets a handle that is drawn with the channel's
+    /// secret, so that all nodes agree on it and nobody can tell whose it is. Unreadable info is left out.
     pub fn read(visitor: VisitorId, entry: &[u8], secret: &str) -> Self {
         let entry = String::from_utf8_lossy(entry);
         let mut words = entry.splitn(4, ' ');
@@ -61,13 +61,13 @@ impl Member {
         Self { arrived, json: format!(r#"{{"id":{id}{info}}}"#), id }
     }
 
-    /// What it adds to a list's length.
+    /// How many bytes the member adds to a list.
     pub fn bytes(&self) -> usize {
         self.json.len() + 1
     }
 }
 
-/// Sixteen hexadecimal digits that say nothing of whose they are.
+/// Sixteen hexadecimal digits that do not reveal whose they are.
 fn handle(visitor: VisitorId, secret: &str) -> String {
     let hash = Sha256::new().chain_update(secret).chain_update([0]).chain_update(visitor.0).finalize();
     hash[..8].iter().fold(String::new(), |mut text, byte| {
@@ -76,24 +76,24 @@ fn handle(visitor: VisitorId, secret: &str) -> String {
     })
 }
 
-/// Those who are here, at one time.
+/// The members who are here at one time.
 #[derive(Debug, Default)]
 pub struct MemberList {
-    /// In the order of their visitors.
+    /// Sorted by visitor.
     all: Vec<(VisitorId, Arc<Member>)>,
     bytes: usize,
     json: OnceLock<String>,
 }
 
 impl MemberList {
-    /// A list of these, who come in the order of their visitors.
+    /// Makes a list of these members, which must be sorted by visitor.
     pub fn of(all: impl Iterator<Item = (VisitorId, Arc<Member>)>) -> Self {
         let all: Vec<_> = all.collect();
         let bytes = all.iter().map(|(_, member)| member.bytes()).sum::<usize>() + 2;
         Self { all, bytes, json: OnceLock::new() }
     }
 
-    /// All of them as a JSON array, in the order in which they came.
+    /// All members as a JSON array, in the order in which they came.
     pub fn json(&self) -> &str {
         self.json.get_or_init(|| {
             let mut all: Vec<&Member> = self.all.iter().map(|(_, member)| &**member).collect();
@@ -102,12 +102,12 @@ impl MemberList {
         })
     }
 
-    /// What it takes as JSON.
+    /// The most bytes that the list takes as JSON.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What changed since an earlier list, as the members of a JSON object; None if nothing has.
+    /// What changed since an earlier list, as the fields of a JSON object; None if nothing did.
     pub fn changes(&self, before: &Self) -> Option<String> {
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         let (mut old, mut new) = (before.all.iter().peekable(), self.all.iter().peekable());
@@ -147,15 +147,15 @@ fn array<'a>(items: impl Iterator<Item = &'a str>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(","))
 }
 
-/// What there is to show of who is here.
+/// What can be shown of who is here.
 #[derive(Debug, Clone, Default)]
 pub enum Listing {
     /// Nobody knows yet.
     #[default]
     Unknown,
-    /// Nothing: there are too many.
+    /// Nothing: there are too many, or the list cannot be read.
     Hidden,
-    /// These.
+    /// These members.
     Shown(Arc<MemberList>),
 }
 

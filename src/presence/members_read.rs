@@ -1,4 +1,4 @@
-//! What the presence asks of the store about the list of members.
+//! The presence's requests to the store about the list of members.
 
 use redis::Value;
 
@@ -10,7 +10,7 @@ use super::visitor_id::VisitorId;
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
 
-/// Who is on the list, unless it is too long.
+/// Reads who is on the list, unless it is too long.
 pub async fn members_of<S: Store>(
     scripts: &Scripts<S>,
     channel: &str,
@@ -19,7 +19,7 @@ pub async fn members_of<S: Store>(
     members_at(scripts, &scripts.keys.members(channel), rule.map_or(0, |rule| rule.most)).await
 }
 
-/// Who is on the list at a key, unless it has more than `most`.
+/// Reads who is on the list at a key, unless it has more than `most` members.
 pub async fn members_at<S: Store>(scripts: &Scripts<S>, key: &str, most: u32) -> Result<Roll, Error> {
     let most = Digits::of(most);
     let reply: Vec<Value> = read(scripts.run(&scripts.sources.members, &[key.as_bytes()], &[&most]).await?)?;
@@ -33,7 +33,7 @@ pub async fn members_at<S: Store>(scripts: &Scripts<S>, key: &str, most: u32) ->
     }
 }
 
-/// The list that a hash is. One that does not say how it stands is none: whoever states the next makes it anew.
+/// Reads the list from a hash. A hash without a valid head is no list: the next statement creates it anew.
 fn roll(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Roll {
     let head = fields.iter().find(|(field, _)| field.is_empty()).and_then(|(_, head)| {
         let mut words = std::str::from_utf8(head).ok()?.split(' ');

@@ -1,23 +1,23 @@
-//! Whose a number is among the visitors of a channel, as the store has it: `<count> <stamp> <node>`, or, when it is
-//! dying, `!<count> <stamp> <node> <since>`.
+//! The node that a number belongs to among a channel's visitors, as the store has it: `<count> <stamp> <node>`, or,
+//! for a dying number, `!<count> <stamp> <node> <since>`.
 
 use super::digits::Digits;
 use super::lease::NodeId;
 use super::visitors::Confirmed;
 
-/// Whether an owner's entry is to be swept: it is marked so, or cannot be read.
+/// Whether an owner's entry should be swept: it is marked as dying, or cannot be read.
 pub fn is_dying(entry: &[u8]) -> bool {
     node_of(entry).is_none()
 }
 
-/// Whose a dying number was; None where the entry cannot be read.
+/// The node of a dying owner's entry; None if the entry is not dying or cannot be read.
 pub fn dying_of(entry: &[u8]) -> Option<NodeId> {
     let entry = entry.strip_prefix(b"!")?;
     let since = entry.iter().rposition(|byte| *byte == b' ')?;
     node_of(&entry[..since])
 }
 
-/// The node of a living owner's entry.
+/// The node of a living owner's entry; None if the entry is dying or cannot be read.
 pub fn node_of(entry: &[u8]) -> Option<NodeId> {
     let mut parts = entry.splitn(3, |byte| *byte == b' ');
     let number = |part: Option<&[u8]>| part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit));
@@ -25,7 +25,7 @@ pub fn node_of(entry: &[u8]) -> Option<NodeId> {
     parts.next().filter(|node| numbers && !node.is_empty()).map(NodeId::of)
 }
 
-/// How a script is told what the store last confirmed of the node's visitors.
+/// The arguments that tell a script what the store last confirmed of the node's visitors.
 pub fn confirmed(visitors: &Confirmed) -> (&[u8], Digits) {
     visitors.as_ref().map_or((b"", Digits::default()), |(number, stamp)| (number, Digits::of(stamp)))
 }

@@ -1,5 +1,4 @@
-//! Says in the log and in the metrics what the state has news of. One line a change, however many
-//! channels it concerns.
+//! Writes the state's news to the log and the metrics: one line per change, however many channels it concerns.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +6,7 @@ use super::effect::News;
 use crate::log::Throttle;
 use crate::metrics::Metrics;
 
-/// News of the same kind within this time after a line becomes one more line.
+/// How long further news of the same kind is collected after a line; one more line then sums it up.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -19,7 +18,7 @@ pub struct Report {
     denied: Throttle,
 }
 
-/// When a line was written, and how much news of the kind has come since.
+/// When a line was written, and how many more of its kind have come since.
 #[derive(Default)]
 struct Burst {
     since: Option<Instant>,
@@ -57,7 +56,7 @@ impl Report {
         }
     }
 
-    /// Says what is left to say of the last second.
+    /// Logs what was collected, once a window is over.
     pub fn sum_up(&mut self, now: Instant) {
         if let Some(channels) = self.repaired.over(now) {
             tracing::warn!(channels, "repaired more totals");
@@ -70,7 +69,7 @@ impl Report {
         }
     }
 
-    /// Says it.
+    /// Reports one piece of news.
     pub fn tell(&mut self, news: News, now: Instant) {
         match news {
             News::Stating => {

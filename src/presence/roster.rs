@@ -1,9 +1,9 @@
 //! The list of who is on one channel, as this node follows it. No I/O, no clock.
 //!
-//! The store publishes each change with the turn that it is and the mark of the one before, so what is
-//! missing is noticed, and then the list is read as a whole. After data were lost, those who are missing, or go
-//! meanwhile, stay on the list until every node has had time to state its visitors again: lost data must not
-//! tell of a thousand people who left, nor of one who is on a node that has not stated him yet.
+//! The store publishes each change with its turn and the mark of the turn before, so a gap is noticed, and then the
+//! whole list is read. After a loss of data, members who are missing or who leave meanwhile stay on the list until
+//! every node has had time to state its visitors again. A loss of data must not announce the departure of a thousand
+//! people, nor that of somebody whose node has not stated them yet.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -17,27 +17,27 @@ use super::roster_news::{Change, Head, News};
 use super::visitor_id::VisitorId;
 use crate::config::channels::MembersRule;
 
-/// Between two readings of the list.
+/// The pause between two readings of the list.
 const BETWEEN: Duration = Duration::from_millis(100);
-/// After one that failed.
+/// The pause after a reading that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How long a list that was too long is not shown, and how long it is until it is looked at again.
+/// How long a list that was too long stays hidden, and how often it is read again meanwhile.
 const REST: Duration = Duration::from_secs(10);
-/// What may arrive while the list is read.
+/// How many bytes of messages may wait while the list is read.
 const WAITING: usize = 1 << 20;
 
-/// What a reading brings.
+/// What a reading of the list returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roll {
     /// There is no list.
     None,
-    /// There are more than can be shown.
+    /// There are more members than can be shown.
     Long,
-    /// How it stands, the secret that handles are made with, and who is on it.
+    /// How the list stands, the secret from which handles are made, and who is on the list.
     All(Head, Box<str>, Vec<(VisitorId, Vec<u8>)>),
 }
 
-/// How far this node has followed.
+/// How far this node has followed the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Known {
     /// It has read nothing yet.
@@ -55,29 +55,29 @@ pub struct Roster {
     rule: MembersRule,
     known: Known,
     members: Members,
-    /// Those who were here before the data were lost, and have not been stated again by a node that has them.
+    /// Members from before a loss of data that no node has stated again yet.
     missing: Members,
-    /// After data were lost: until when they are waited for.
+    /// After a loss of data: until when to wait for missing members.
     hold: Option<Instant>,
-    /// It is too long; when it is looked at again.
+    /// Set while the list is too long: when it is read again.
     long: Option<Instant>,
-    /// Changes arrive.
+    /// Whether changes arrive.
     subscribed: bool,
-    /// They did not for a while, and the store may be another, with data of before.
+    /// Set when changes stopped arriving: the store may by now be another one, or have older data.
     torn: bool,
     due: bool,
     reading: bool,
     not_before: Instant,
-    /// What arrived while the list was read.
+    /// The messages that arrived while the list was read.
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
-    /// The first reading failed: nothing can be shown.
+    /// Whether the first reading failed, so that nothing can be shown.
     failed: bool,
     changed: bool,
 }
 
 impl Roster {
-    /// A list that is to be read.
+    /// Makes a list that has not been read yet.
     pub fn new(rule: MembersRule, now: Instant) -> Self {
         Self {
             rule,
@@ -98,32 +98,33 @@ impl Roster {
         }
     }
 
-    /// How much is shown from now on.
+    /// Applies new limits on what is shown.
     pub fn configure(&mut self, rule: MembersRule) {
         if mem::replace(&mut self.rule, rule) != rule {
             (self.due, self.long) = (true, None);
         }
     }
 
-    /// Every change arrives from now on, so the list is due.
+    /// Records that every change arrives from now on, so the list must be read.
     pub fn subscribed(&mut self) {
         (self.subscribed, self.due) = (true, true);
     }
 
-    /// Nothing arrives any more. What is missing is not given up before the list was read again.
+    /// Records that nothing arrives any more. Missing members are kept until the list has been read again.
     pub fn unsubscribed(&mut self) {
         (self.subscribed, self.hold) = (false, None);
         self.waiting.clear();
         self.tear();
     }
 
-    /// The store that is read next may be another one, or one that came back: that it has the same list says nothing of
-    /// whether it has all of it.
+    /// Records that the next reading may come from another store, or from one with older data: even if it has the
+    /// same list, it may not have all of it.
     pub fn tear(&mut self) {
         self.torn = true;
     }
 
-    /// The epoch of the list in the store, as far as this node has followed; None before it has.
+    /// The epoch of the list in the store, as far as this node has followed; empty without a list, None if it is
+    /// unknown.
     pub fn epoch(&self) -> Option<&str> {
         match &self.known {
             Known::Nothing => None,
@@ -132,19 +133,19 @@ impl Roster {
         }
     }
 
-    /// A repair found the list like this.
+    /// Makes the list due to be read if a repair found it different.
     pub fn found(&mut self, head: Option<Head>) {
         let found = head.map_or(Known::NoList, Known::At);
         self.due |= self.long.is_none() && found != self.known && !self.reading;
     }
 
-    /// How many may be on it to be shown: fewer, once there were too many.
+    /// How many members can be shown: fewer, once there were too many.
     pub fn most(&self) -> u32 {
-        // Nine tenths, of a few as of many.
+        // Nine tenths, and at least one fewer even if the limit is small.
         if self.long.is_some() { self.rule.most - self.rule.most.div_ceil(10) } else { self.rule.most }
     }
 
-    /// Whether it is to be read now.
+    /// Whether the list should be read now.
     pub fn is_due(&self, now: Instant) -> bool {
         self.due && self.subscribed && !self.reading && now >= self.not_before
     }
@@ -155,12 +156,12 @@ impl Roster {
         [read, self.hold, self.long].into_iter().flatten().min()
     }
 
-    /// It is being read.
+    /// Records that a reading has begun.
     pub fn begin(&mut self) {
         (self.due, self.reading) = (false, true);
     }
 
-    /// It could not be read. `refused`: by the store, which may go on so.
+    /// Records that a reading failed. `refused`: the store refused it, and may go on doing so.
     pub fn failed(&mut self, refused: bool, now: Instant) {
         (self.due, self.reading, self.not_before) = (true, false, now + AFTER_FAILURE);
         self.waiting.clear();
@@ -169,7 +170,8 @@ impl Roster {
         }
     }
 
-    /// Gives up those who are missing for long enough, and has a list looked at that was too long.
+    /// Gives up members who have been missing for long enough, and makes a list that was too long due to be read
+    /// again.
     pub fn tick(&mut self, now: Instant) {
         if self.hold.is_some_and(|until| until <= now) {
             self.hold = None;
@@ -180,14 +182,14 @@ impl Roster {
         }
     }
 
-    /// What was published.
+    /// Applies what was published, or keeps it until the reading that is under way has ended.
     pub fn heard(&mut self, message: Bytes, now: Instant, hold: Duration) {
         if !self.reading {
             return self.take_in(&message, now, hold);
         }
         self.waiting_bytes = if self.waiting.is_empty() { 0 } else { self.waiting_bytes } + message.len();
         if self.waiting_bytes > WAITING {
-            // With a gap, what follows is read.
+            // After the gap, the next message triggers another reading.
             self.waiting.clear();
         }
         self.waiting.push(message);
@@ -210,7 +212,7 @@ impl Roster {
                 }
                 self.fits(now);
             }
-            // The first change of a list is all of it.
+            // The first change of a list contains the whole list.
             (Known::NoList | Known::At(_), Some(changes)) if news.head.turn == 1 => {
                 let read = |change: Change<'_>| Some((change.visitor, change.entry?.to_vec()));
                 let all = changes.into_iter().filter_map(read).collect();
@@ -228,7 +230,7 @@ impl Roster {
                 self.missing.remove(&change.visitor);
                 self.members.insert(change.visitor, Arc::new(member));
             }
-            // Whoever went on one node may be on another, which is about to say so.
+            // A member who left one node may be on another, which is about to say so.
             None => {
                 let gone = self.members.remove(&change.visitor).filter(|_| self.hold.is_some());
                 self.missing.extend(gone.map(|member| (change.visitor, member)));
@@ -236,8 +238,8 @@ impl Roster {
         }
     }
 
-    /// Takes in a reading, and what arrived meanwhile. `hold`: how long those are waited for who are missing
-    /// because data were lost.
+    /// Applies a reading, and what arrived during it. `hold`: how long to wait for members who are missing because of
+    /// a loss of data.
     pub fn read(&mut self, roll: Roll, now: Instant, hold: Duration) {
         (self.reading, self.not_before, self.failed) = (false, now + BETWEEN, false);
         self.replace(roll, now, hold);
@@ -270,7 +272,7 @@ impl Roster {
         self.fits(now);
     }
 
-    /// Hides a list that is too long to be shown, and shows one that is short again.
+    /// Hides a list that is too long to be shown, and shows it again once it is short enough.
     fn fits(&mut self, now: Instant) {
         let bytes: usize = self.members.values().chain(self.missing.values()).map(|member| member.bytes()).sum();
         let most_bytes = if self.long.is_some() { self.rule.bytes / 10 * 9 } else { self.rule.bytes };
@@ -286,7 +288,7 @@ impl Roster {
         (self.members, self.missing, self.hold, self.known) = (Members::new(), Members::new(), None, Known::Nothing);
     }
 
-    /// What there is to show, if that is news.
+    /// Returns what there is to show, if it has changed.
     pub fn take_news(&mut self) -> Option<Listing> {
         if !mem::take(&mut self.changed) {
             return None;
@@ -304,7 +306,7 @@ impl Roster {
     }
 }
 
-/// Whether nothing was lost between the two.
+/// Whether nothing was lost between the two lists.
 fn same_list(before: &Known, after: &Known) -> bool {
     match (before, after) {
         (Known::At(before), Known::At(after)) => before.epoch == after.epoch && before.turn <= after.turn,
@@ -318,7 +320,7 @@ mod tests {
 
     const HOLD: Duration = Duration::from_secs(3);
 
-    /// The list at a turn: who is on it.
+    /// The list at a turn, with these members.
     fn roll(turn: u64, who: &[u8]) -> Roll {
         let head = Head { epoch: "ab".into(), turn, mark: "cd".into() };
         Roll::All(head, "ef".into(), who.iter().map(|number| (VisitorId([*number; 16]), b"17 0".to_vec())).collect())
@@ -339,7 +341,7 @@ mod tests {
         assert_eq!(shown(&mut roster), Some(3));
         roster.read(roll(6, &[1, 2]), now, HOLD);
         assert_eq!(shown(&mut roster), Some(2), "one has left");
-        // A replica that lacked the last changes went on from there, as far as this node had got.
+        // A replica without the last changes took over, and has since reached the turn that this node had reached.
         roster.unsubscribed();
         roster.read(roll(6, &[1]), now, HOLD);
         roster.tick(now);
@@ -351,7 +353,7 @@ mod tests {
         assert_eq!(shown(&mut roster), Some(0), "and from then on, whoever has left is told at once");
     }
 
-    /// What is published as a list changes, from one mark to the next.
+    /// The message for a change of a list, from one mark to the next.
     fn news(epoch: &str, turn: u64, marks: [&str; 2], body: &[u8]) -> Bytes {
         [format!("{epoch} {turn} {} {} ef\n", marks[0], marks[1]).as_bytes(), body].concat().into()
     }
@@ -364,7 +366,7 @@ mod tests {
         assert_eq!(shown(&mut roster), Some(2));
         let (ann, bob) =
             ([b"+".as_slice(), &[1; 16], b"4:17 0"].concat(), [b"+".as_slice(), &[2; 16], b"4:17 0"].concat());
-        // A new list begins with both, and Ann goes at once from the node that said so.
+        // A new list begins with both, but Ann immediately leaves the node that stated her.
         roster.heard(news("cd", 1, ["0", "11"], &[ann.clone(), bob].concat()), now, HOLD);
         roster.heard(news("cd", 2, ["11", "22"], &[b"-".as_slice(), &[1; 16]].concat()), now, HOLD);
         roster.tick(now);

@@ -1,8 +1,8 @@
-//! What the store publishes about a list of members; see members.lua.
+//! What the store publishes about a list of members; see `members.lua`.
 
 use super::visitor_id::VisitorId;
 
-/// How a list stands: each list has an epoch, each change of it a turn, and each turn a mark.
+/// How a list stands: the list has an epoch, each of its changes a turn, and each turn a mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Drawn when the list began.
@@ -14,25 +14,25 @@ pub struct Head {
 }
 
 impl Head {
-    /// From the store's words.
+    /// Parses a head from the store's words.
     pub fn of(epoch: &str, turn: &str, mark: &str) -> Option<Self> {
         let hex = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         let turn = turn.parse().ok()?;
         (hex(epoch) && hex(mark)).then(|| Self { epoch: epoch.into(), turn, mark: mark.into() })
     }
 
-    /// Whether nothing is missing between this and what follows, whose mark before was `mark`.
+    /// Whether nothing is missing between this and `next`, given the `mark` that `next` follows.
     pub fn is_before(&self, next: &Self, mark: &str) -> bool {
         self.epoch == next.epoch && self.turn.checked_add(1) == Some(next.turn) && *self.mark == *mark
     }
 }
 
-/// One visitor who came, with what the store has of it, or who went.
+/// A visitor who came, with the store's entry, or who left.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change<'a> {
-    /// Who.
+    /// The visitor.
     pub visitor: VisitorId,
-    /// What the store has of it; None once it has gone.
+    /// The store's entry for the visitor; None if the visitor left.
     pub entry: Option<&'a [u8]>,
 }
 
@@ -43,14 +43,14 @@ pub struct News<'a> {
     pub head: Head,
     /// The mark of the turn before.
     pub before: &'a str,
-    /// What handles are made with.
+    /// The secret from which handles are made.
     pub secret: &'a str,
-    /// What changed; None if that was too much to be sent.
+    /// What changed; None if that was too much to send.
     pub changes: Option<Vec<Change<'a>>>,
 }
 
 impl<'a> News<'a> {
-    /// From what was published; None if it only says that the list is to be read, or nothing that is known.
+    /// Parses what was published; None if it only says that the list must be read, or cannot be parsed.
     pub fn parse(message: &'a [u8]) -> Option<Self> {
         let end = message.iter().position(|byte| *byte == b'\n')?;
         let mut words = std::str::from_utf8(&message[..end]).ok()?.split(' ');

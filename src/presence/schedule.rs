@@ -1,4 +1,4 @@
-//! Which channels have something to be done now, and when to look at the others again.
+//! Which channels have something to do now, and when to look at the others again.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,7 +14,7 @@ use crate::memory;
 /// The channels of this node, in an order that a run with the same seed repeats.
 pub type Channels = IndexMap<Arc<str>, ChannelState>;
 
-/// Gives back the memory of channels that are gone.
+/// Frees the memory of channels that are gone.
 pub fn shrink(channels: &mut Channels) {
     let (taken, places) = (channels.len(), channels.capacity());
     if places > memory::SMALL && taken < places / 4 {
@@ -22,33 +22,33 @@ pub fn shrink(channels: &mut Channels) {
     }
 }
 
-/// When a repair is due. There is some jitter, so that channels and nodes do not repair in step.
+/// When the next repair is due. Jitter keeps channels and nodes from repairing in step.
 pub fn next_repair(every: Duration, random: &mut Rng, now: Instant) -> Instant {
     now + every.mul_f64(0.75 + random.f64() / 4.0)
 }
 
-/// Each total is looked at about once in this time, so many at once, in case somebody has deleted it.
+/// About how often each total is checked for deletion, and how many are checked at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_ONCE: usize = 512;
 
-/// The store can be told again. Where anybody lingers, those who come are stated before those who went: these channels
-/// are to be looked at.
+/// Extends lingering now that the store can be reached again, so that visitors who came are stated before those who
+/// left. Returns the channels where anybody lingers; they must be looked at.
 pub fn linger_on(channels: &mut Channels, now: Instant) -> Vec<Arc<str>> {
     let lingers = |(name, channel): (&Arc<str>, &mut ChannelState)| channel.linger_on(now).then(|| name.clone());
     channels.iter_mut().filter_map(lingers).collect()
 }
 
-/// See the module. A channel is in it at most once.
+/// See the module. A channel is in `ready` at most once.
 #[derive(Default)]
 pub struct Schedule {
     ready: VecDeque<Arc<str>>,
     wakes: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
-    /// Channels that a node that closes still has to withdraw.
+    /// How many channels must still be withdrawn before the node closes.
     remaining: usize,
 }
 
 impl Schedule {
-    /// Queues a channel that has something to do, or sets its wake-up. To be called whenever it has
+    /// Queues a channel that has something to do, or sets its wake-up. Must be called whenever the channel has
     /// changed.
     pub fn consider(&mut self, name: &Arc<str>, channel: &mut ChannelState, now: Now) {
         let remains = channel.remains();
@@ -74,14 +74,14 @@ impl Schedule {
         }
     }
 
-    /// The next channel that is ready.
+    /// Takes the next channel that is ready.
     pub fn ready(&mut self) -> Option<Arc<str>> {
         let next = self.ready.pop_front();
         memory::shrink_queue(&mut self.ready);
         next
     }
 
-    /// The next channel whose wake-up is due, and when that was set for.
+    /// Takes the next channel whose wake-up is due, and the time for which it was set.
     pub fn due(&mut self, now: Instant) -> Option<(Instant, Arc<str>)> {
         self.wakes.peek().filter(|Reverse((at, _))| *at <= now)?;
         let Reverse(due) = self.wakes.pop()?;
@@ -91,33 +91,33 @@ impl Schedule {
         Some(due)
     }
 
-    /// When the next wake-up is.
+    /// When the next wake-up is due.
     pub fn next(&self) -> Option<Instant> {
         self.wakes.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Whether nothing is left that a node that closes has to withdraw.
+    /// Whether nothing is left to withdraw before the node closes.
     pub fn is_withdrawn(&self) -> bool {
         self.remaining == 0
     }
 }
 
-/// The look at totals that somebody may have deleted, some at a time.
+/// The check for deleted totals, one group of channels at a time.
 pub struct Look {
-    /// One is under way.
+    /// Whether a check is under way.
     pub under_way: bool,
-    /// When the next is due.
+    /// When the next check is due.
     pub next: Instant,
     from: usize,
 }
 
 impl Look {
-    /// The first one is due now.
+    /// Makes the first check due now.
     pub fn new(now: Instant) -> Self {
         Self { under_way: false, next: now, from: 0 }
     }
 
-    /// The channels whose turn it is, of those that must have a total.
+    /// Returns the channels whose turn it is, except those that need no total.
     pub fn turn(&mut self, channels: &Channels, now: Instant) -> Vec<Arc<str>> {
         let turns = u32::try_from(channels.len().div_ceil(LOOK_AT_ONCE)).unwrap_or(u32::MAX);
         self.next = now + LOOK_EVERY / turns.max(1);

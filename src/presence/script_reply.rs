@@ -1,95 +1,95 @@
-//! What the store's scripts answer.
+//! What the store's scripts reply.
 
 use super::lease::NodeId;
 use super::roster::Roll;
 use super::roster_news::Head;
 use crate::backplane::Error;
 
-/// The answer of a script that works on a channel's count.
+/// The reply of a script that works on a channel's count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptReply {
-    /// Done; the total.
+    /// Done, with the total.
     Total {
         /// What the key holds now.
         total: i64,
         /// Whether the script had to change it.
         changed: bool,
-        /// What of our own keys was damaged and is mended; empty if nothing was.
+        /// Which of our own keys were damaged and have been repaired, in words; empty if none was.
         damage: String,
-        /// Whether numbers of dead nodes are to be swept out of the people.
+        /// Whether dead nodes' numbers must be swept out of the people.
         dying: bool,
         /// How the list of members stands, after a repair.
         list: Option<Head>,
     },
-    /// The share was stated, but the key holds no count, and why.
+    /// The share was stated, but the key cannot hold a count.
     Unusable {
         /// What is wrong with it.
         why: String,
-        /// As above.
+        /// As in [`ScriptReply::Total`].
         damage: String,
     },
     /// A batch of visitors was stated.
     Visited {
-        /// What became of the total: one of the two above.
+        /// The reply about the total: one of the two above.
         reply: Box<ScriptReply>,
         /// How many visitors the node has under its number.
         count: usize,
-        /// How many changes of the batch were made; the rest took too long.
+        /// How many changes of the batch were made before its time was up.
         done: usize,
-        /// The epoch of the list of members, and its secret; empty where there is none.
+        /// The epoch of the list of members; empty if there is none.
         epoch: String,
-        /// See above.
+        /// The secret of that list; empty if there is none.
         secret: String,
     },
     /// Who is on the list of members.
     Members(Roll),
-    /// The number is another node's; nothing was stated.
+    /// The number belongs to another node; nothing was stated.
     Taken,
     /// The lease had ended before the script ran.
     Late,
-    /// In a cluster: what this id had here was withdrawn for good.
+    /// In a cluster: everything that this id had here was withdrawn for good.
     Gone,
-    /// The store has another share of this node than was confirmed.
+    /// The store has a different share of this node than it confirmed.
     Lost,
-    /// The key is not the count's.
+    /// The key is not a count of ours.
     Foreign,
-    /// Somebody with a share is no node; nothing was done.
+    /// An id with a share is not a node; nothing was done.
     Strangers,
 }
 
-/// The answer to a heartbeat.
+/// The reply to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeartbeatReply {
-    /// The lease's new end, the nodes whose lease ended long enough ago, and why nothing may be added, if that is so.
+    /// The lease's new end, the nodes whose leases ended long enough ago, and why nothing may be added, if so.
     Held(i64, Vec<NodeId>, Option<String>),
     /// The lease has ended; this id is spent.
     Gone,
 }
 
-/// The answer of a script as it came.
+/// A script's reply as it came.
 pub struct Reply {
-    /// What became of it.
+    /// The outcome, in one word.
     pub word: String,
     /// What the key holds now, or why it cannot be used.
     pub total: String,
     /// Whether the script had to change it.
     pub changed: bool,
-    /// What of our own keys was damaged and is mended.
+    /// Which of our own keys were damaged and have been repaired, in words.
     pub damage: String,
-    /// What this script alone has to say.
+    /// What only this script returns.
     pub more: [String; 4],
 }
 
 impl Reply {
-    /// As [`Reply::known`].
+    /// Interprets the reply like [`Reply::known`].
     ///
     /// # Errors
-    /// The script answered something else.
+    /// The script replied with something else.
     pub fn answer(&self) -> Result<ScriptReply, Error> {
         self.known().ok_or_else(|| Error::Reply(format!("{} {}", self.word, self.total)))
     }
 
-    /// What all scripts may answer.
+    /// Interprets a reply that any script may give; None if it is another.
     pub fn known(&self) -> Option<ScriptReply> {
         Some(match (self.word.as_str(), self.total.parse()) {
             ("ok", Ok(total)) => {

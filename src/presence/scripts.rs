@@ -1,4 +1,4 @@
-//! What the presence asks of the store, in one place: a few scripts and a few commands.
+//! The presence's requests to the store: a few scripts and a few commands.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::backplane::topology::Away;
 use crate::backplane::{Client, Error, Keys, Tenure, in_its_own_words};
 use crate::config::channels::MembersRule;
 
-/// The way to the store: one command, one reply. A simulation has another than the product.
+/// The way to the store: one command, one reply. A simulation has its own.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Sends a command and waits for its reply.
     fn call(&self, command: Cmd) -> impl Future<Output = Result<Value, Error>> + Send;
@@ -36,12 +36,12 @@ impl Store for Client {
     }
 }
 
-/// What a repair does beside its work, on one server.
+/// What a repair on one server does besides its main work.
 #[derive(Debug, Clone, Copy)]
 pub struct Upkeep {
-    /// The end of the lease, where the channel is put into the node's list.
+    /// The end of the lease, if the channel must be put into the node's list.
     pub list: Option<i64>,
-    /// Whether it looks for others that are no nodes.
+    /// Whether it looks for other ids with a share that are not nodes.
     pub strangers: bool,
 }
 
@@ -55,13 +55,13 @@ pub struct Scripts<S> {
 }
 
 impl<S: Store> Scripts<S> {
-    /// The scripts over a store.
+    /// Makes the scripts for a store.
     pub fn new(store: S, keys: Keys) -> Self {
         let sharded = store.is_sharded();
         Self { store, keys, sources: Sources::all(), sharded }
     }
 
-    /// Renews the lease of `id`, or takes one.
+    /// Renews the lease of `id`, or takes a new one.
     pub async fn heartbeat(&self, id: &NodeId, length: u64, grace: u64, take: bool) -> Result<HeartbeatReply, Error> {
         let arguments = [id.as_bytes(), &Digits::of(length), &Digits::of(grace), flag(take)];
         let reply = self.run(&self.sources.heartbeat, &[self.keys.nodes().as_bytes()], &arguments).await?;
@@ -74,8 +74,8 @@ impl<S: Store> Scripts<S> {
         })
     }
 
-    /// Notes that `id` may have a share on `channel`. Acknowledged before the first statement; false if
-    /// the lease has ended.
+    /// Notes that `id` may have a share on `channel`. Must be acknowledged before the first statement. Returns false
+    /// if the lease has ended.
     pub async fn list(&self, id: &NodeId, channel: &str, end: i64) -> Result<bool, Error> {
         let arguments = [channel.as_bytes(), &Digits::of(end)];
         let reply = self.run(&self.sources.list, &[&self.keys.node(id.as_bytes())], &arguments).await?;
@@ -83,7 +83,7 @@ impl<S: Store> Scripts<S> {
         Ok(word != "late")
     }
 
-    /// Notes that `id` has no share on `channels` any more. A list that is damaged names none.
+    /// Notes that `id` no longer has a share on `channels`. A damaged list counts as empty.
     pub async fn unlist(&self, id: &NodeId, channels: &[Arc<str>]) -> Result<(), Error> {
         let list = self.keys.node(id.as_bytes());
         let names = channels.iter().map(|channel| channel.as_bytes());
@@ -94,8 +94,9 @@ impl<S: Store> Scripts<S> {
         }
     }
 
-    /// States what `id` has on `channel`, and takes out what its older ids had. `ours`: it has a share
-    /// there already, so the key is not somebody else's. `list`: as [`Self::list`] in the same step, on one server.
+    /// States what `id` has on `channel`, and takes out what its older ids had. `ours`: the node already has a share
+    /// there, so the key is not somebody else's. `list`: does the work of [`Self::list`] in the same step, on one
+    /// server.
     #[expect(clippy::too_many_arguments, reason = "one a script argument")]
     pub async fn state(
         &self,
@@ -114,8 +115,8 @@ impl<S: Store> Scripts<S> {
         self.listing(&self.sources.state, channel, list.then_some(id), &arguments).await?.answer()
     }
 
-    /// Withdraws the shares of `dead` on `channel`, and lifts a total that is missing or too low, unless
-    /// the store has something else of a node than it believes. With `upkeep`, also what that says, in the same step.
+    /// Withdraws the shares of `dead` on `channel`, and raises a total that is missing or too low, unless the store
+    /// has something other than `belief` says. `upkeep` adds work to the same step.
     pub async fn repair(
         &self,
         channel: &str,
@@ -137,7 +138,7 @@ impl<S: Store> Scripts<S> {
         self.listing(&self.sources.repair, channel, upkeep.map(|_| belief.id), &arguments).await?.answer()
     }
 
-    /// The total of `channel` as it stands; a missing key is 0.
+    /// Reads the total of `channel`; a missing key is 0.
     pub async fn read(&self, channel: &str, exact: bool, belief: Belief<'_>) -> Result<ScriptReply, Error> {
         let share = belief.share.map_or_else(Digits::default, Digits::of);
         let (number, stamp) = owner::confirmed(&belief.visitors);
@@ -145,22 +146,22 @@ impl<S: Store> Scripts<S> {
         self.on(&self.sources.read, channel, &arguments).await
     }
 
-    /// Takes back the 0 that `channel` was set up as, unless somebody is counted there.
+    /// Takes back the 0 that `channel` was set up with, unless somebody is counted there.
     pub async fn unset(&self, channel: &str) -> Result<(), Error> {
         self.on(&self.sources.unset, channel, &[]).await.map(drop)
     }
 
-    /// Sends a command whose reply is of this kind.
+    /// Sends a command, and converts its reply.
     pub(super) async fn ask_for<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Error> {
         self.store.call(command).await.and_then(read)
     }
 
-    /// The channels in which `id` may have a share. What is no channel's name is left out, and a list that was
-    /// damaged names none.
+    /// The channels on which `id` may have a share. Entries that cannot be channel names are left out, and a damaged
+    /// list counts as empty.
     pub async fn listed(&self, id: &NodeId) -> Result<Vec<String>, Error> {
         let key = self.keys.node(id.as_bytes());
         let names: Vec<Vec<u8>> = match self.ask_for(with(cmd("SMEMBERS"), &[&key])).await {
-            // Whoever strikes a node relies on this, so the error alone is not believed.
+            // A node may be removed because of this reply, so the error alone is not trusted.
             Err(error) if error.is_of_one_key() => match self.kind_of(&key).await?.as_str() {
                 "set" => return Err(error),
                 _ => Vec::new(),
@@ -170,8 +171,8 @@ impl<S: Store> Scripts<S> {
         Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
-    /// As [`Self::listed`], for this node's own list. One of another type was damaged, and is removed: a
-    /// repair of each channel that belongs in it makes it anew.
+    /// As [`Self::listed`], for this node's own list. A list of another type was damaged and is removed; repairs of
+    /// the channels that belong in it create it again.
     pub async fn audit(&self, id: &NodeId) -> Result<Vec<String>, Error> {
         let key = self.keys.node(id.as_bytes());
         match self.kind_of(&key).await?.as_str() {
@@ -184,8 +185,8 @@ impl<S: Store> Scripts<S> {
         self.ask_for(with(cmd("TYPE"), &[key])).await
     }
 
-    /// Strikes a node whose shares are withdrawn. Its entry among the nodes goes last, so that a reaper
-    /// that dies midway is followed by another.
+    /// Removes a node whose shares are withdrawn. Its entry among the nodes goes last, so that another reaper takes
+    /// over if this one dies midway.
     pub async fn strike(&self, id: &NodeId) -> Result<(), Error> {
         self.store.call(with(cmd("DEL"), &[&self.keys.node(id.as_bytes())])).await?;
         match self.store.call(with(cmd("ZREM"), &[self.keys.nodes().as_bytes(), id.as_bytes()])).await {
@@ -194,7 +195,7 @@ impl<S: Store> Scripts<S> {
         }
     }
 
-    /// The members of a key of ours; none if it is damaged.
+    /// The members of one of our keys; none if it is damaged.
     pub(super) async fn members(&self, command: &str, key: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         match self.store.call(with(cmd(command), &[key])).await.and_then(read) {
             Err(error) if error.is_of_one_key() => Ok(Vec::new()),
@@ -202,7 +203,7 @@ impl<S: Store> Scripts<S> {
         }
     }
 
-    /// The fields and values of a hash of ours; none if it is damaged.
+    /// The fields and values of one of our hashes; none if it is damaged.
     pub(super) async fn pairs(&self, key: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
         match self.store.call(with(cmd("HGETALL"), &[key])).await.and_then(read) {
             Err(error) if error.is_of_one_key() => Ok(Vec::new()),
@@ -219,7 +220,8 @@ impl<S: Store> Scripts<S> {
         self.listing(script, channel, None, arguments).await
     }
 
-    /// As [`Self::ask`], and also on the nodes and on the channels of this one, which are elsewhere in a cluster.
+    /// As [`Self::ask`]; with `node`, also on the keys of the nodes and of its channels. In a cluster, those are
+    /// elsewhere.
     pub(super) async fn listing(
         &self,
         script: &Script,
@@ -237,7 +239,7 @@ impl<S: Store> Scripts<S> {
             keys_of.members(channel),
             keys_of.dead(channel),
         ];
-        // On one server, an ended lease is as good as a tombstone.
+        // On one server, an ended lease serves as a tombstone.
         let mut keys: Vec<&[u8]> = Vec::with_capacity(8);
         keys.extend(all.iter().take(if self.sharded { 7 } else { 6 }).map(String::as_bytes));
         let (nodes, list) = (keys_of.nodes(), node.map(|id| keys_of.node(id.as_bytes())));
@@ -249,7 +251,7 @@ impl<S: Store> Scripts<S> {
         Ok(Reply { word, total, changed, damage, more: [next(), next(), next(), next()] })
     }
 
-    /// Runs a script by its hash, and sends the whole of it where the store does not know it yet.
+    /// Runs a script by its hash, and sends its source if the store does not know it yet.
     pub(super) async fn run(&self, script: &Script, keys: &[&[u8]], arguments: &[&[u8]]) -> Result<Value, Error> {
         let call = |name: &str, source: &str| {
             let bytes = keys.iter().chain(arguments).map(|part| part.len()).sum::<usize>();
@@ -267,12 +269,12 @@ impl<S: Store> Scripts<S> {
     }
 }
 
-/// How a script is told to put a channel into the node's list.
+/// The argument that tells a script whether to put a channel into the node's list.
 pub(super) fn entered(channel: &str, list: bool) -> &[u8] {
     if list { channel.as_bytes() } else { b"" }
 }
 
-/// What a script is told of how long a list may be that is published.
+/// The arguments that tell a script how long a list may be to be published.
 pub(super) fn bounds(members: Option<MembersRule>) -> (Digits, Digits) {
     members.map_or((Digits::of(0), Digits::of(0)), |rule| (Digits::of(rule.most), Digits::of(rule.bytes)))
 }
@@ -288,7 +290,7 @@ impl Scripts<Client> {
         self.store.is_away(self.keys.total(channel).as_bytes())
     }
 
-    /// With whom the leases are, and over which connection.
+    /// The server that has the leases, and the connection to it.
     pub fn tenure(&self) -> Tenure {
         self.store.tenure(self.keys.nodes().as_bytes())
     }

@@ -1,9 +1,8 @@
-//! The scrub: every server goes through this program's own keys in the store, page by page, for ever.
+//! The scrub: every server goes through headcount's own keys in the store, page by page, forever.
 //!
-//! What a dead node left is found by its entry among the nodes, by its list, and by whoever is on the same
-//! channel. Where one of these keys was lost or damaged as the node died, or came back with data of a while
-//! ago, nobody else is left who knows of the rest. The names of the keys themselves say what there is, so
-//! nothing of ours stays that a key names.
+//! What a dead node left is found by its entry among the nodes, by its list, and by any node on the same channel. If
+//! one of these keys was lost or damaged as the node died, or came back with older data, nobody else knows of the
+//! rest. The key names themselves show what there is, so nothing that has a key stays behind for good.
 
 use std::time::Instant;
 
@@ -19,31 +18,31 @@ use super::scripts::{Scripts, Store};
 use super::strangers::Sighting;
 use crate::backplane::{Error, Key};
 
-/// Keys of the store, ours and others', that one page covers.
+/// How many of the store's keys, ours and others', one page covers.
 const PAGE: &[u8] = b"500";
 
-/// Where this node's scrub is.
+/// How far this node's scrub has got.
 #[derive(Debug)]
 pub struct Scrub {
-    /// A page is being looked at.
+    /// Whether a page is being looked at.
     pub under_way: bool,
-    /// When the next is due.
+    /// When the next page is due.
     pub next: Instant,
-    /// Where it begins, in the words of the store.
+    /// Where the next page begins, as a cursor of the store.
     pub cursor: String,
 }
 
 impl Scrub {
-    /// The first page is due then.
+    /// Makes the first page due at `next`.
     pub fn new(next: Instant) -> Self {
         Self { under_way: false, next, cursor: FIRST.to_owned() }
     }
 }
 
-/// The cursor that a scan begins with.
+/// The cursor with which a scan begins.
 const FIRST: &str = "0";
 
-/// What a page named.
+/// What a page of keys named.
 #[derive(Default)]
 struct Page {
     next: String,
@@ -53,7 +52,7 @@ struct Page {
     channels: Vec<String>,
 }
 
-/// The keys of ours on one page.
+/// Reads our keys on one page.
 async fn page<S: Store>(scripts: &Scripts<S>, cursor: &str) -> Result<Page, Error> {
     let mut command = cmd("SCAN");
     command.arg(cursor).arg("MATCH").arg(scripts.keys.pattern()).arg("COUNT").arg(PAGE);
@@ -73,8 +72,7 @@ async fn page<S: Store>(scripts: &Scripts<S>, cursor: &str) -> Result<Page, Erro
 }
 
 impl<S: Store> Context<S> {
-    /// Looks at one page: withdraws what nodes have left that are none any more, and repairs every channel on
-    /// it.
+    /// Looks at one page: withdraws what ids that are no longer nodes have left, and repairs every channel on it.
     pub(super) async fn scrub(&self, cursor: &str, own: &NodeId) -> Result<Scrubbed, Error> {
         let Page { next, ids, channels } = page(&self.scripts, cursor).await?;
         for id in &looks::no_nodes(&self.scripts, ids, own).await? {
@@ -89,7 +87,7 @@ impl<S: Store> Context<S> {
         Ok(Scrubbed { next, shares })
     }
 
-    /// Returns whether this node has a share there.
+    /// Repairs a channel. Returns whether this node has a share there.
     async fn scrub_channel(&self, channel: &str, own: &NodeId) -> Result<bool, Error> {
         let exact = self.rules.stands(channel);
         let members = self.rules.members(channel);
@@ -106,8 +104,8 @@ impl<S: Store> Context<S> {
     }
 }
 
-/// What fails on one key, or is denied there, keeps nothing else from being looked at: whoever has that channel
-/// says so. Without a connection, the page is looked at again.
+/// Ignores an error or a denial on one key, so that the others are still looked at: a node on that channel reports
+/// it. Without a connection, the page is looked at again.
 fn go_on<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Err(error @ (Error::Down | Error::Lost(_))) => Err(error),

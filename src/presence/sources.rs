@@ -1,4 +1,4 @@
-//! The scripts, as they are sent to the store.
+//! The scripts as they are sent to the store.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ impl Script {
     }
 }
 
-/// All of them.
+/// All scripts.
 pub struct Sources {
     pub visit: Script,
     pub sweep: Script,
@@ -27,7 +27,8 @@ pub struct Sources {
     pub heartbeat: Script,
 }
 
-/// A script on a channel's count, behind what all of those begin with, and those on visitors too.
+/// Builds a script on a channel's count: the code that all of these begin with, then the file. `on_people` adds the
+/// code for visitors.
 macro_rules! on_count {
     ($file:literal) => {
         Script::new(concat!(include_str!("lua/enter.lua"), include_str!("lua/count.lua"), include_str!($file)))
@@ -46,7 +47,7 @@ macro_rules! on_people {
 }
 
 impl Sources {
-    /// With their hashes, which are made once.
+    /// Returns all scripts, with their hashes, which are computed once.
     pub fn all() -> &'static Self {
         static ALL: LazyLock<Sources> = LazyLock::new(Sources::new);
         &ALL

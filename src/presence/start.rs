@@ -1,4 +1,4 @@
-//! How a step begins: what the store is asked, with what this node knows.
+//! How a step begins: what the store is asked, given what this node knows.
 
 use super::channel_state::{ChannelState, Listed};
 use super::effect::StepJob;
@@ -6,23 +6,23 @@ use super::lease::NodeId;
 use super::step::Step;
 use super::strangers::Sighting;
 
-/// What a step begins with, beside what is known of its channel.
+/// What a step begins with, besides what is known of its channel.
 pub struct Terms {
     /// The node's id.
     pub id: NodeId,
     /// The end of its lease as last confirmed.
     pub end: i64,
-    /// Whether dead nodes' shares may be withdrawn, and in a cluster whose.
+    /// Whether dead nodes' shares may be withdrawn; in a cluster, `strangers` says whose.
     pub may_reap: bool,
     /// See [`StepJob::strangers`].
     pub strangers: Option<Vec<NodeId>>,
-    /// For a batch of visitors: a number, if the node has none on the channel, and the batch's stamp.
+    /// For a batch of visitors: a number to use if the node has none on the channel, and the batch's stamp.
     pub batch: Option<([u8; 2], u64)>,
 }
 
-/// The job of a step for a channel, on which none is under way.
+/// Makes the job of a step for a channel that has none under way.
 pub fn job(channel: &mut ChannelState, step: Step, terms: Terms) -> StepJob {
-    // Where it is not certain what the store has of the visitors, it is not asked.
+    // If it is uncertain which visitors the store has, the script gets no share and no visitors to compare.
     let (share, visitors) = match channel.confirmed_visitors() {
         Some(visitors) => (channel.stated, visitors),
         None => (None, None),
@@ -42,7 +42,7 @@ pub fn job(channel: &mut ChannelState, step: Step, terms: Terms) -> StepJob {
         heard: channel.heard,
         exact: channel.standing,
         ours: channel.ours,
-        // A repair puts it there again, in case the list was lost.
+        // A repair lists the channel again, in case the list was lost.
         list: match step {
             Step::State | Step::Visit => channel.is_anybody_here() && channel.listed != Listed::Yes,
             Step::Repair => channel.listed != Listed::No,

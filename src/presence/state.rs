@@ -1,7 +1,7 @@
-//! Everything that a node knows and decides about the count: its channels, its lease, what is due.
+//! Everything that a node knows and decides about the count: its channels, its lease, and what is due.
 //!
-//! In: what happened, and the time. Out: effects. There is no I/O here, no clock and no task, so a
-//! simulation runs the same code as the product. What becomes of a job's outcome is in `transitions`.
+//! This module turns events and the time into effects. There is no I/O here, no clock and no task, so a simulation
+//! runs the same code as the product. Outcomes of jobs are handled in `transitions`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,13 +21,13 @@ use super::step::Step;
 use super::strangers::Strangers;
 use crate::config::{self, Rules};
 
-/// Steps for channels that may be under way at once.
+/// How many channel steps may be under way at once.
 const JOBS: usize = 64;
-/// How much longer visitors linger who are sent to another node: the pause that most are asked to make.
+/// How much longer visitors linger if they are sent to another node: most are asked to pause no longer.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
-/// However short leases are, a node that the store refuses, or whose key is damaged, tries again only after a while.
+/// The shortest hold: even with short leases, a node that was refused or has a damaged key may be slow to retry.
 const LEAST_HOLD: Duration = Duration::from_secs(3);
-/// Channels that come off the list at once.
+/// How many channels are taken off the list at once.
 const UNLISTED: usize = 512;
 
 /// The state; see the module.
@@ -37,7 +37,7 @@ pub struct State {
     pub(super) random: Rng,
     pub(super) draw: Box<dyn FnMut() -> NodeId + Send>,
     pub(super) lease: Lease,
-    /// In a cluster: who has a share and no lease.
+    /// In a cluster: ids that have a share but no lease.
     pub(super) strangers: Strangers,
     pub(super) beat: Beat,
     up: bool,
@@ -47,7 +47,7 @@ pub struct State {
     leaving: bool,
     pub(super) channels: Channels,
     schedule: Schedule,
-    /// Steps under way.
+    /// How many steps are under way.
     pub(super) stepping: usize,
     pub(super) reapers: Reapers,
     pub(super) look: Look,
@@ -59,7 +59,7 @@ pub struct State {
 }
 
 impl State {
-    /// A node without a connection. `seed` spreads its repairs, `draw` draws its ids.
+    /// Makes a node without a connection. `seed` seeds its random numbers, `draw` draws its ids.
     pub fn new(
         config: config::Presence,
         rules: Arc<Rules>,
@@ -94,13 +94,13 @@ impl State {
         state
     }
 
-    /// The keys are spread over several servers.
+    /// Marks the keys as spread over several servers.
     pub fn over_shards(mut self) -> Self {
         self.lease.sharded = true;
         self
     }
 
-    /// Begins to keep the channels that exist without anybody here.
+    /// Sets up the channels that exist even when nobody is here.
     fn set_up(&mut self, now: Instant) {
         let names: Vec<Arc<str>> = self.rules.standing().map(Arc::from).collect();
         for name in names {
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// Other rules are in effect.
+    /// Applies new rules.
     pub fn configure(&mut self, rules: Arc<Rules>, now: Instant) {
         let hold = self.hold();
         for (name, channel) in &mut self.channels {
@@ -122,7 +122,7 @@ impl State {
         self.look_at_all(now);
     }
 
-    /// The connection for commands came up or went down.
+    /// Records that the connection for commands came up or went down.
     pub fn link(&mut self, up: bool, now: Instant) {
         self.up = up;
         (self.lease.held, self.lease.proven) = (up && self.lease.outlives_links(), false);
@@ -136,14 +136,14 @@ impl State {
         }
     }
 
-    /// In a cluster: the shard that has the leases is another, or has a new connection. It may have lost everything:
-    /// nobody is reaped for a lease, and that this node's own lease is gone would be no surprise.
+    /// In a cluster: records that the leases are on another shard, or reached over a new connection. The shard may
+    /// have lost everything, so nobody is reaped for now, and the loss of this node's own lease is expected.
     pub fn leases_moved(&mut self, now: Instant) {
         (self.lease.watching, self.lease.proven, self.beat.next) = (now, false, now);
         self.strangers.begin_anew();
     }
 
-    /// Messages arrive from now on, or no more.
+    /// Records whether messages arrive from now on.
     pub fn subscription(&mut self, up: bool, now: Instant) {
         if std::mem::replace(&mut self.subscribed, up) != up {
             if !up {
@@ -153,14 +153,14 @@ impl State {
         }
     }
 
-    /// This node sends its clients elsewhere: visitors linger until they are there. It leaves out a round of repairs.
+    /// Prepares to send clients elsewhere: visitors linger until they arrive. One round of repairs is skipped.
     pub fn stay(&mut self) {
         if !std::mem::replace(&mut self.staying, true) {
             self.channels.values_mut().for_each(|channel| channel.put_off_repair(self.config.repair));
         }
     }
 
-    /// This node leaves: nobody is here any more, and what it has stated is to be withdrawn.
+    /// Prepares to leave: nobody is here any more, and everything that was stated must be withdrawn.
     pub fn close(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.closing, true) {
             for (name, channel) in &mut self.channels {
@@ -170,10 +170,10 @@ impl State {
         }
     }
 
-    /// Takes in what happened to a handle.
+    /// Applies what happened to a handle.
     pub fn changed(&mut self, mut change: Change, now: Instant) {
         if self.closing {
-            // Sockets that did not say goodbye end with the process.
+            // Sockets that are still open end with the process, so nobody counts as here.
             change.here = 0;
             change.visitors.iter_mut().flatten().for_each(|(_, here, _)| *here = false);
         }
@@ -189,7 +189,7 @@ impl State {
         self.look_at(change.name, now);
     }
 
-    /// Begins whatever is due. To be called after everything that happened, and at [`State::wake`].
+    /// Begins whatever is due. Must be called after every event, and at [`State::wake`].
     pub fn advance(&mut self, now: Instant) {
         self.wake_up(now);
         self.beat_if_due(now);
@@ -200,12 +200,12 @@ impl State {
         self.leave_if_done();
     }
 
-    /// The id that this node states under.
+    /// The id under which this node makes its statements.
     pub fn id(&self) -> &NodeId {
         &self.lease.id
     }
 
-    /// When to advance at the latest.
+    /// When to call [`State::advance`] at the latest.
     pub fn wake(&self, now: Instant) -> Instant {
         let idle = now + self.config.heartbeat;
         let beat = if self.may_beat() { self.beat.next } else { idle };
@@ -213,7 +213,7 @@ impl State {
         self.schedule.next().map_or(beat, |at| beat.min(at)).min(look)
     }
 
-    /// Takes what is to be done.
+    /// Drains the pending effects.
     pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
         self.effects.drain(..)
     }
@@ -226,13 +226,13 @@ impl State {
         Now { at, subscribed: self.subscribed, closing: self.closing, held: self.may_step() }
     }
 
-    /// How long a visitor of the channel stays counted who leaves now.
+    /// How long a visitor who leaves the channel now stays counted.
     fn linger(&self, name: &str) -> Duration {
         let linger = self.rules.linger(name);
         if self.staying && !self.closing && !linger.is_zero() { linger + ON_THE_WAY } else { linger }
     }
 
-    /// How long those are waited for who are missing from a list after data were lost.
+    /// How long a list waits for members who are missing after a loss of data.
     fn hold(&self) -> Duration {
         LEAST_HOLD.max(self.config.lease + self.config.grace + self.config.heartbeat)
     }
@@ -241,7 +241,7 @@ impl State {
         schedule::next_repair(self.config.repair, &mut self.random, now)
     }
 
-    /// Sees to a channel that may have changed: queues it, has it woken later, or forgets it.
+    /// Looks at a channel that may have changed: queues it, sets its wake-up, or forgets it.
     pub(super) fn look_at(&mut self, name: Arc<str>, at: Instant) {
         let now = self.now(at);
         let Some(channel) = self.channels.get_mut(&name) else { return };
@@ -275,12 +275,12 @@ impl State {
         }
     }
 
-    /// Whether channels may be worked on. Without a lease nothing can be stated.
+    /// Whether channels may be worked on. Nothing can be stated without a lease.
     pub(super) fn may_step(&self) -> bool {
         self.up && self.lease.held
     }
 
-    /// Starts what is ready, as far as there are places. Channels that come off the list do so together.
+    /// Starts what is ready while there are free places. Channels are taken off the list together.
     fn start_ready(&mut self, at: Instant) {
         let now = self.now(at);
         let mut unlisted = Vec::new();
@@ -332,8 +332,8 @@ impl State {
         self.look_at(name, now);
     }
 
-    /// Compares its list in the store with what it knows: a store that came back with what it had a
-    /// while ago may have a share that this node took out since, and nobody else would.
+    /// Audits this node's list in the store: a store that went back to older data may again have a share that this
+    /// node has taken out since, and no other node would notice.
     fn audit_if_due(&mut self, now: Instant) {
         if self.may_step() && !self.closing && now >= self.audit {
             self.audit = self.next_repair(now);
@@ -341,7 +341,7 @@ impl State {
         }
     }
 
-    /// Looks at the next page of the store's keys. In a cluster, one look is not enough to tell who is dead.
+    /// Scrubs the next page of the store's keys. Not in a cluster, where one look cannot tell who is dead.
     fn scrub_if_due(&mut self, now: Instant) {
         let may = self.may_step() && !self.closing && !self.lease.sharded;
         let may = may && self.lease.may_reap(self.config.lease, now);
@@ -379,13 +379,13 @@ impl State {
         }
     }
 
-    /// When closing: once nothing is left to withdraw, gives the leases back.
+    /// When closing: gives the lease back once nothing is left to withdraw.
     fn leave_if_done(&mut self) {
         if !self.closing || self.leaving {
             return;
         }
         if !self.up {
-            // Nobody to withdraw it from; the other nodes will, when the lease has ended.
+            // The store is out of reach; the other nodes withdraw everything once the lease has ended.
             self.leaving = true;
             self.effects.push(Effect::End);
             return;

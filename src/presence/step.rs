@@ -1,9 +1,9 @@
-//! What is done for a channel, one thing at a time.
+//! What is done for a channel, one step at a time.
 
 /// One thing to do for a channel. A channel does one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// State the number that is here.
+    /// State how many are here.
     State,
     /// State who is here, where visitors are counted.
     Visit,
@@ -11,10 +11,10 @@ pub enum Step {
     Read,
     /// Read the list of members.
     Members,
-    /// Strike the channel from this node's list.
+    /// Take the channel off this node's list.
     Unlist,
     /// Repair the total.
     Repair,
-    /// Take back the 0 that it was set up as.
+    /// Take back the 0 that the channel was set up with.
     Unset,
 }

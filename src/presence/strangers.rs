@@ -1,8 +1,8 @@
-//! In a cluster: ids that have a share and are not among the nodes.
+//! In a cluster: ids that have a share but are not among the nodes.
 //!
-//! The shard that has the nodes may have lost them or come back with old ones, and then it is everybody who is
-//! missing. So one look proves nothing: an id is withdrawn only if it is missing in two, so far apart that
-//! whoever lives would have been told in between that its lease is gone.
+//! The shard that has the nodes may have lost them or gone back to older data, and then every node is missing. So one
+//! look proves nothing: an id is withdrawn only if it is missing in two looks, so far apart that a live node would
+//! have been told in between that its lease is gone.
 
 use std::time::{Duration, Instant};
 
@@ -10,35 +10,35 @@ use indexmap::IndexMap;
 
 use super::lease::NodeId;
 
-/// Ids that are remembered. Others wait until there is room.
+/// How many ids are remembered. Others wait until there is room.
 const MOST: usize = 1_000;
-/// An id that was not seen for so long is forgotten.
+/// How long an id is remembered after it was last seen.
 const FORGET: Duration = Duration::from_secs(3_600);
 
-/// What one look found of the ids that have a share on a channel.
+/// What one look found out about the ids with a share on a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sighting {
-    /// Those that are nodes.
+    /// Ids that are nodes.
     pub present: Vec<NodeId>,
-    /// Those that are not.
+    /// Ids that are not.
     pub missing: Vec<NodeId>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Strangers {
-    /// When each was missing first and last.
+    /// When each id was first and last found missing.
     seen: IndexMap<NodeId, (Instant, Instant)>,
 }
 
 impl Strangers {
-    /// Those that have been missing for at least `apart`: if they are so once more, they are dead.
+    /// The ids that have been missing for at least `apart`: if they are missing once more, they are dead.
     pub fn ripe(&self, apart: Duration, now: Instant) -> Vec<NodeId> {
         let ripe = |(first, _): (Instant, Instant)| now.saturating_duration_since(first) >= apart;
         self.seen.iter().filter(|(_, seen)| ripe(**seen)).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Takes in a look.
+    /// Records the result of a look.
     pub fn saw(&mut self, look: &Sighting, now: Instant) {
         for id in &look.present {
             self.seen.swap_remove(id);
@@ -53,7 +53,7 @@ impl Strangers {
         self.seen.retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGET);
     }
 
-    /// The shard that has the nodes was lost or is another: what was missing before says nothing any more.
+    /// Forgets all ids, as the shard that has the nodes was lost or replaced: earlier looks no longer prove anything.
     pub fn begin_anew(&mut self) {
         self.seen.clear();
     }

@@ -1,7 +1,7 @@
-//! The task that joins the state with the world: one loop, no locks, no waiting in it.
+//! The task that connects the state with the world: one loop, which waits only for the next event.
 //!
-//! What takes time runs as a job beside the loop, a bounded number at once and one a channel, and
-//! comes back as an outcome. The loop alone holds the state, which alone decides.
+//! Slow work runs as jobs alongside the loop, a bounded number at once and one per channel, and comes back as
+//! outcomes. Only the loop holds the state, and only the state decides.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Task {
     link: watch::Receiver<Link>,
     /// Which shards are out of reach; None where the store is one server.
     away: Option<watch::Receiver<Away>>,
-    /// With whom the leases are.
+    /// The server that has the leases, and the connection to it.
     tenure: Tenure,
     state: State,
     report: Report,
@@ -65,7 +65,7 @@ impl Task {
         }
     }
 
-    /// Runs until the presence was closed and what it had stated is withdrawn.
+    /// Runs until the presence is closed and everything that it stated is withdrawn.
     pub async fn run(mut self) {
         self.link.mark_changed();
         let presence = self.presence.clone();
@@ -74,7 +74,7 @@ impl Task {
             let mut outcome = None;
             tokio::select! {
                 () = presence.work() => {}
-                // A job that panicked has said so, and with it the process ends.
+                // A panic in a job has already been reported, and ends the process.
                 Some(done) = self.jobs.join_next() => outcome = done.ok(),
                 changed = self.link.changed() => match changed {
                     Ok(()) => {
@@ -96,7 +96,7 @@ impl Task {
                 self.state.leases_moved(now);
             }
             self.take_in_changes(now);
-            // All that have ended, before anything new is begun.
+            // All finished jobs are applied before anything new begins.
             while let Some(done) = outcome {
                 self.state.apply(done, now);
                 outcome = self.jobs.try_join_next().and_then(Result::ok);
@@ -109,7 +109,7 @@ impl Task {
         }
     }
 
-    /// Takes in what happened to the handles since the last look.
+    /// Applies what happened to the handles since the last look.
     fn take_in_changes(&mut self, now: Instant) {
         self.state.subscription(self.presence.subscribed(), now);
         if let Some(rules) = self.presence.new_rules() {
@@ -127,7 +127,7 @@ impl Task {
         }
     }
 
-    /// Does what the state asks. True ends the task.
+    /// Carries out what the state asks. Returns true to end the task.
     fn carry_out(&mut self, now: Instant) -> bool {
         for effect in self.state.effects() {
             match effect {
@@ -145,7 +145,7 @@ impl Task {
     }
 }
 
-/// Waits for a change, for ever where there is nothing that could.
+/// Waits for a change; forever if there is nothing to watch.
 async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
     let Some(receiver) = watched else { return pending().await };
     if receiver.changed().await.is_err() {

@@ -1,4 +1,4 @@
-//! What becomes of a job's outcome: the half of the state that learns from the store.
+//! How the outcomes of jobs are handled: the half of the state that learns from the store.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +14,13 @@ use super::step::Step;
 use super::{leftovers, schedule};
 use crate::backplane::Error;
 
-/// What an ACL's refusal says. For a command of a script, the code alone does not tell it from other errors.
+/// How an ACL's refusal reads. The error code alone does not identify the refusal of a command inside a script.
 const DENIED: [&str; 3] = ["NOPERM", "ACL failure", "The user executing the script can't"];
-/// Why a key of a pattern's channel is left alone.
+/// Why the key of a channel under a pattern is left alone.
 const FOREIGN: &str = "the key exists and is not a count of ours";
 
 impl State {
-    /// Takes in what a job came back with.
+    /// Applies the outcome of a job.
     pub fn apply(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Beat { id, taken, result } => self.beaten(&id, taken, result, now),
@@ -110,7 +110,7 @@ impl State {
                     self.tell(News::Held(id.clone()));
                     schedule::linger_on(&mut self.channels, now).into_iter().for_each(|name| self.look_at(name, now));
                 }
-                // In a cluster, it is one shard that is full, and its channels are told.
+                // In a cluster, only one shard is full, and its channels are told.
                 self.beat.accepted(full.filter(|_| !self.lease.sharded));
                 self.tell_standing();
                 if taken {
@@ -129,13 +129,13 @@ impl State {
                 self.rotate(now);
             }
             Err(Error::Refused(why) | Error::Key(why) | Error::Reply(why)) => {
-                // Until one is accepted, nothing is stated, and that the lease ends meanwhile is no news.
+                // Nothing is stated until a heartbeat is accepted, so it is no news if the lease ends meanwhile.
                 (self.lease.held, self.lease.proven) = (false, false);
                 self.beat.refused(why, self.config.heartbeat, self.random.f64(), now);
                 self.tell(News::Refused);
                 self.tell_standing();
             }
-            // Whether the store took it is not known; an id is taken once only.
+            // It is unknown whether the store took the id, and an id may be taken only once.
             Err(Error::Down | Error::Lost(_)) if taken => {
                 self.lease.id = (self.draw)();
             }
@@ -143,7 +143,7 @@ impl State {
         }
     }
 
-    /// Gives up the id: everything is stated anew under another, which takes the old one's shares out.
+    /// Gives up the id: everything is stated anew under another one, which takes the old one's shares out.
     fn rotate(&mut self, now: Instant) {
         let id = (self.draw)();
         let old = self.lease.change_id(id, now);
@@ -155,13 +155,12 @@ impl State {
         self.look_at_all(now);
     }
 
-    /// Tells whether the store lets this node count.
+    /// Reports whether the store lets this node count.
     fn tell_standing(&mut self) {
         self.effects.push(Effect::Heartbeat(self.beat.standing()));
     }
 
-    /// In a cluster: the shard of a channel is away, or refuses. The channel is left alone for a while, and its
-    /// clients are told.
+    /// In a cluster: leaves a channel alone for a while, because its shard is away or refuses, and tells its clients.
     fn shard_away(&mut self, name: &Arc<str>, now: Instant) {
         if !self.lease.sharded {
             return;
@@ -174,7 +173,7 @@ impl State {
         }
     }
 
-    /// In a cluster: other shards are out of reach than before. What is on them is read as soon as they are back.
+    /// In a cluster: records which shards are out of reach. Their channels are read as soon as they are back.
     pub fn shards_changed(&mut self, is_away: impl Fn(&str) -> bool, now: Instant) {
         let names: Vec<Arc<str>> = self.channels.keys().filter(|name| is_away(name)).cloned().collect();
         for name in names {
@@ -184,7 +183,7 @@ impl State {
         }
     }
 
-    /// The store has a share of this node on these channels, or says so.
+    /// Looks at the channels on which the store says that this node has a share.
     fn audited(&mut self, names: Vec<String>, now: Instant) {
         let (every, random) = (self.config.repair, &mut self.random);
         let repair = || schedule::next_repair(every, random, now);
@@ -193,7 +192,7 @@ impl State {
         }
     }
 
-    /// A page of the store's keys was looked at.
+    /// Applies the result of scrubbing a page of the store's keys.
     fn scrubbed(&mut self, result: Result<Scrubbed, Error>, now: Instant) {
         self.scrub.under_way = false;
         match result {
@@ -206,26 +205,26 @@ impl State {
         }
     }
 
-    /// Has dead nodes' visitors swept out of a channel.
+    /// Starts sweeping dead nodes' visitors out of a channel.
     fn sweep(&mut self, name: &Arc<str>) {
         let job = self.reapers.sweep(name, self.rules.stands(name), &self.lease.id);
         self.effects.extend(job.map(Effect::Run));
     }
 
-    /// The store refused a step: that is its matter, and no channel's. Nobody is sent away, and it is
-    /// tried again. What an ACL denies on some channel must not make the node unready, though: visitors
-    /// choose what they join.
+    /// Records that the store refused a step. That is the store's problem and not the channel's, so nobody is sent
+    /// away, and the step is tried again. If an ACL denies a single channel, the node must stay ready all the same:
+    /// visitors choose what they join.
     fn step_refused(&mut self, name: &Arc<str>, why: String, now: Instant) {
         let jitter = self.random.f64();
         let Some(channel) = self.channels.get_mut(name) else { return };
         let denied = DENIED.iter().any(|words| why.contains(words));
-        // In a cluster, it is one shard that refuses, and the others go on.
+        // In a cluster, only one shard refuses, and the others go on.
         let sharded = self.lease.sharded;
         if channel.refused(now, jitter, !denied && !sharded) {
             self.beat.refusing += 1;
         }
         if denied {
-            // Where it may not even subscribe, that is told already, of the node as a whole.
+            // Without a subscription, the denial has already been reported for the node as a whole.
             let told = if self.subscribed { News::Denied(name.clone(), why) } else { News::Refused };
             return self.tell(told);
         }
@@ -237,7 +236,7 @@ impl State {
         self.tell_standing();
     }
 
-    /// The store has answered a step.
+    /// Records that the store has answered a step.
     fn step_allowed(&mut self, name: &Arc<str>) {
         if self.channels.get_mut(name).is_some_and(ChannelState::answered) {
             self.beat.refusing -= 1;
@@ -255,7 +254,7 @@ impl State {
         let reply = match result {
             Err(Error::Down | Error::Lost(_)) => {
                 channel.in_doubt(job, false, now);
-                // The link's change says it once for all; what is not confirmed is stated again.
+                // The link's change is reported once for all channels; unconfirmed statements are repeated.
                 channel.unread |= job.step == Step::Read;
                 return self.shard_away(name, now);
             }
@@ -272,9 +271,9 @@ impl State {
         };
         self.step_allowed(name);
         match (job.step, reply) {
-            // A key that holds something else was not set up by us.
+            // A key that holds something else was not set up by headcount.
             (Step::Unset, _) => self.with(name, |channel| channel.unset = false),
-            // Those go together; see above.
+            // Channels are taken off the list together; see `unlisted`.
             (Step::Unlist, _) => {}
             (_, Ok(reply)) => self.answered(name, job, reply, current, now),
             (_, Err(why)) => {
@@ -334,7 +333,7 @@ impl State {
             }
             ScriptReply::Gone => {}
             ScriptReply::Late => {
-                // Nothing more can be stated before a heartbeat has said what became of the lease.
+                // Nothing more can be stated until a heartbeat has shown what became of the lease.
                 (self.lease.held, self.beat.next) = (false, now);
             }
             // See [`ChannelState::visited`].
@@ -349,8 +348,8 @@ impl State {
         }
     }
 
-    /// The key is somebody else's. Nobody is sent away from a channel that is named exactly, nor from one
-    /// on which this node has a share. A repair does not outrun the statement or the reading that says so.
+    /// Handles a key that is somebody else's. Nobody is sent away from a channel that is named exactly, nor from one
+    /// on which this node has a share. A repair leaves it to the next statement or reading to report this.
     fn foreign(&mut self, name: &Arc<str>, job: &StepJob, now: Instant) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let ours = channel.ours || channel.standing;
@@ -359,7 +358,7 @@ impl State {
         }
         channel.try_again(now);
         if matches!(job.step, Step::State | Step::Visit) {
-            // Nothing was stated, and there is no share. It is only listed, and comes off the list when it is left.
+            // Nothing was stated, and there is no share. At most the channel is listed, until it is left.
             channel.stated = Some(0);
             channel.olds.clear();
             channel.listed = if job.list { Listed::Yes } else { channel.listed };
@@ -367,7 +366,7 @@ impl State {
         self.unusable(name, FOREIGN.to_owned(), if ours { Reading::Unknown } else { Reading::Refused });
     }
 
-    /// A key that holds something else than our total: say so once, and go on with the rest.
+    /// Handles a key that does not hold our total: reports it once, and hands the reading on.
     fn unusable(&mut self, name: &Arc<str>, why: String, reading: Reading) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let heard = channel.heard;

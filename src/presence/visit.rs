@@ -1,4 +1,4 @@
-//! What the presence asks of the store about visitors.
+//! The presence's requests to the store about visitors.
 
 use super::digits::Digits;
 use super::effect::StepJob;
@@ -11,12 +11,12 @@ use super::visitors::{Batch, PAGE};
 use crate::backplane::Error;
 use crate::config::channels::MembersRule;
 
-/// The longest that one batch may keep the store busy, in milliseconds. What is left of it is another batch.
+/// The longest that one batch may keep the store busy, in milliseconds. The rest goes into another batch.
 const BUDGET: &[u8] = b"2";
 
 impl<S: Store> Scripts<S> {
-    /// States a batch of visitors, and takes over what the node's older ids had.
-    /// `list`: as [`Self::list`] in the same step, on one server.
+    /// States a batch of visitors, and takes over what the node's older ids had. `list`: does the work of
+    /// [`Self::list`] in the same step, on one server.
     pub async fn visit(&self, channel: &str, job: &StepJob, batch: &Batch, list: bool) -> Result<ScriptReply, Error> {
         let (from, to, end) = (Digits::of(batch.from), Digits::of(batch.to), Digits::of(job.end));
         let olds = Digits::of(job.olds.len());
@@ -26,7 +26,7 @@ impl<S: Store> Scripts<S> {
             .map(|change| match change.here {
                 false => [b"-", &change.visitor.0[..]].concat(),
                 true => {
-                    // Another node may list them, though this one does not.
+                    // Another node may list members even if this one does not.
                     let profile = change.profile.as_deref().filter(|_| job.members.is_some());
                     [b"+", &change.visitor.0[..], Profile::entry(profile).as_bytes()].concat()
                 }
@@ -51,8 +51,8 @@ impl<S: Store> Scripts<S> {
         }
     }
 
-    /// Takes dying numbers out of the people of a channel, page by page, and frees them: those of nodes whose visitors
-    /// are `settled` under other numbers or gone, and those that have been dying for long.
+    /// Takes dying numbers out of a channel's people, page by page, and frees them: numbers of the nodes in
+    /// `settled`, whose visitors are stated under other numbers or gone, and numbers that have been dying for long.
     pub async fn sweep(
         &self,
         channel: &str,

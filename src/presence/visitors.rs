@@ -1,8 +1,7 @@
 //! Which visitors a node has on one channel, and what the store knows of them. No I/O, no clock.
 //!
-//! A visitor is stated once, however many sockets it has. The rule: what is in doubt is stated again in
-//! words, and where the store turns out to have something else, everything is stated anew under
-//! another number.
+//! A visitor is stated once, however many sockets it has. The rule: what is in doubt is stated again explicitly, and
+//! if the store turns out to have something else, everything is stated anew under another number.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,9 +11,10 @@ use super::member::Profile;
 pub use super::visitor_id::VisitorId;
 use crate::memory;
 
-/// Visitors in one batch: few enough that no store is busy with it for long, even one whose scripts cannot tell the time.
+/// The most visitors in one batch: few enough that no store is busy with it for long, even where scripts have no
+/// clock.
 pub const BATCH: usize = 200;
-/// How much one step of a sweep looks at, as `HSCAN` takes it: Redis counts fields and values, so half as many visitors.
+/// The `COUNT` of each `HSCAN` in a sweep: Redis counts fields and values, so one step covers half as many visitors.
 pub const PAGE: usize = 400;
 
 /// What the store knows of a visitor under this node's number.
@@ -22,29 +22,30 @@ pub const PAGE: usize = 400;
 enum Stated {
     No,
     Yes,
-    /// A batch with it was sent, and its reply was lost.
+    /// Uncertain: its batch is unanswered or the reply was lost, or a newer token is not stated yet.
     Doubt,
 }
 
 #[derive(Debug, Clone)]
 struct Visitor {
     here: bool,
-    /// What its newest token says of it.
+    /// What its newest token says.
     profile: Option<Arc<Profile>>,
     stated: Stated,
-    /// Waits in `changed`.
+    /// Whether it waits in `changed`.
     queued: bool,
-    /// How often it stands in `lingering`.
+    /// How many times it is in `lingering`.
     lingers: u32,
 }
 
 impl Visitor {
-    /// Whether it is to be counted.
+    /// Whether it is counted.
     fn counts(&self) -> bool {
         self.here || self.lingers > 0
     }
 
-    /// Whether the store is to have it. Whoever only lingers stays there, and is not put there again where that was lost.
+    /// Whether the store should have it. A visitor that only lingers stays in the store, but is not put back if it
+    /// was lost.
     fn is_wanted(&self) -> bool {
         self.here || (self.lingers > 0 && self.stated != Stated::No)
     }
@@ -54,14 +55,14 @@ impl Visitor {
     }
 }
 
-/// One change of a batch.
+/// One change in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Who.
+    /// The visitor.
     pub visitor: VisitorId,
-    /// Came, or went.
+    /// Whether the visitor came; if not, it left.
     pub here: bool,
-    /// What others are told of it.
+    /// What others are told of the visitor.
     pub profile: Option<Arc<Profile>>,
     before: Stated,
 }
@@ -71,15 +72,15 @@ pub struct Change {
 pub struct Batch {
     /// The node's number on the channel.
     pub number: [u8; 2],
-    /// The stamp that was last confirmed under that number; 0 if none was.
+    /// The stamp that was last confirmed under that number; 0 if there is none.
     pub from: u64,
-    /// This batch's own.
+    /// This batch's own stamp.
     pub to: u64,
-    /// Those that went come first.
+    /// The changes; those of visitors who left come first.
     pub changes: Vec<Change>,
 }
 
-/// What the store has of this node, where that is certain: its number and stamp, if it has visitors.
+/// What the store has of this node's visitors: their number and stamp, or None if there are none.
 pub type Confirmed = Option<([u8; 2], u64)>;
 
 /// See the module.
@@ -87,21 +88,21 @@ pub type Confirmed = Option<([u8; 2], u64)>;
 pub struct Visitors {
     all: HashMap<VisitorId, Visitor>,
     changed: VecDeque<VisitorId>,
-    /// Those whose last socket went, in the order in which they stop being counted.
+    /// Visitors whose last socket left, in the order in which they stop being counted.
     lingering: VecDeque<(Instant, VisitorId)>,
     number: Option<[u8; 2]>,
     from: u64,
-    /// The list of members that those who are stated are on; empty where there is none.
+    /// The list of members that the stated visitors are on; empty if there is none.
     epoch: Box<str>,
     counted: usize,
     stated: usize,
     doubts: usize,
-    /// The store may have visitors of this node under another number.
+    /// Whether the store may have visitors of this node under another number.
     astray: bool,
 }
 
 impl Visitors {
-    /// The first socket of a visitor came, or its last one went.
+    /// Records that a visitor's first socket came, or its last one left.
     pub fn note(&mut self, id: VisitorId, here: bool, now: Instant, linger: Duration) {
         let fresh = Visitor { here: false, profile: None, stated: Stated::No, queued: false, lingers: 0 };
         let visitor = self.all.entry(id).or_insert(fresh);
@@ -115,7 +116,7 @@ impl Visitors {
         self.look_at(id);
     }
 
-    /// A token says this of a visitor who is here; it is stated again if that is news.
+    /// Applies what a token says of a visitor; if it is newer, the visitor is stated again.
     pub fn describe(&mut self, id: VisitorId, profile: Arc<Profile>) {
         let Some(visitor) = self.all.get_mut(&id) else { return };
         if visitor.profile.as_ref().is_some_and(|before| before.made >= profile.made) {
@@ -128,7 +129,7 @@ impl Visitors {
         }
     }
 
-    /// Everybody's last socket went. Those who linger already do so no longer than the others.
+    /// Records that everybody's last socket left. Nobody lingers longer than those who leave now.
     pub fn leave(&mut self, now: Instant, linger: Duration) {
         for (at, _) in &mut self.lingering {
             *at = (*at).min(now + linger);
@@ -140,15 +141,15 @@ impl Visitors {
         }
     }
 
-    /// The store can be told again, after a while in which it could not. Those who linger may have come to other nodes
-    /// meanwhile, which are about to say so.
+    /// Extends lingering after a time in which the store could not be told anything. Lingering visitors may have come
+    /// to other nodes meanwhile, which are about to say so.
     pub fn linger_on(&mut self, now: Instant, linger: Duration) {
         for (at, _) in &mut self.lingering {
             *at = (*at).max(now + linger);
         }
     }
 
-    /// Stops counting those who have lingered long enough.
+    /// Stops counting visitors who have lingered long enough.
     pub fn tick(&mut self, now: Instant) {
         while self.lingering.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = self.lingering.pop_front() else { return };
@@ -160,12 +161,12 @@ impl Visitors {
         }
     }
 
-    /// When the next one will have lingered long enough.
+    /// When the next visitor will have lingered long enough.
     pub fn next_tick(&self) -> Option<Instant> {
         self.lingering.front().map(|(at, _)| *at)
     }
 
-    /// Queues a visitor that is not as the store knows it, and forgets one that is gone.
+    /// Queues a visitor whose state in the store is outdated, and forgets one that is gone.
     fn look_at(&mut self, id: VisitorId) {
         let Some(visitor) = self.all.get_mut(&id) else { return };
         if visitor.queued {
@@ -180,7 +181,7 @@ impl Visitors {
         }
     }
 
-    /// Whether the store is to be told something.
+    /// Whether the store must be told something.
     pub fn unstated(&self) -> bool {
         self.astray || !self.changed.is_empty()
     }
@@ -195,7 +196,7 @@ impl Visitors {
         self.all.is_empty() && !self.astray
     }
 
-    /// How many are to be counted.
+    /// How many visitors are counted.
     pub fn counted(&self) -> usize {
         self.counted
     }
@@ -206,8 +207,8 @@ impl Visitors {
         certain.then(|| self.number.filter(|_| self.stated > 0).map(|number| (number, self.from)))
     }
 
-    /// The next batch, under a number that is `drawn` if there is none. `to` is a stamp that this node has
-    /// not used yet. Whatever becomes of the batch is told to one of the methods below.
+    /// Makes the next batch, under the number `drawn` if there is none yet. `to` is a stamp that this node has not
+    /// used before. One of the methods below must be told what became of the batch.
     pub fn batch(&mut self, drawn: [u8; 2], to: u64) -> Batch {
         let (mut came, mut went) = (Vec::new(), Vec::new());
         while came.len() + went.len() < BATCH {
@@ -245,12 +246,12 @@ impl Visitors {
         visitor.stated = stated;
     }
 
-    /// The first `done` changes were made, and the store has `count` visitors under the number. False if
-    /// that cannot be: then it is as with [`Visitors::lost`].
+    /// Records that the first `done` changes were made, and that the store has `count` visitors under the number.
+    /// Returns false if that is impossible; then everything is stated anew, as with [`Visitors::lost`].
     pub fn made(&mut self, batch: &Batch, done: usize, count: usize) -> bool {
         for (index, change) in batch.changes.iter().enumerate() {
             let stated = match change.here {
-                // A token that came meanwhile is still to be stated.
+                // A token that came meanwhile must still be stated.
                 true if self.is_outdated(change) => Stated::Doubt,
                 true => Stated::Yes,
                 false => Stated::No,
@@ -275,26 +276,26 @@ impl Visitors {
         self.all.get(&change.visitor).is_some_and(|visitor| made(&visitor.profile) > made(&change.profile))
     }
 
-    /// The list that those who are stated are on; empty where there is none.
+    /// The list of members that the stated visitors are on; empty if there is none.
     pub fn epoch(&self) -> &str {
         if self.number.is_some() { &self.epoch } else { "" }
     }
 
-    /// What was stated last is on this list.
+    /// Records the epoch of the list that the last batch was put on.
     pub fn listed(&mut self, epoch: &str) {
         if *self.epoch != *epoch {
             self.epoch = epoch.into();
         }
     }
 
-    /// Nobody knows what became of a batch.
+    /// Records that the outcome of a batch is unknown.
     pub fn in_doubt(&mut self, batch: &Batch) {
         for change in &batch.changes {
             self.look_at(change.visitor);
         }
     }
 
-    /// Nothing of a batch was carried out.
+    /// Records that nothing of a batch was carried out.
     pub fn not_made(&mut self, batch: &Batch) {
         for change in &batch.changes {
             self.mark(change.visitor, change.before);
@@ -302,14 +303,14 @@ impl Visitors {
         }
     }
 
-    /// Nothing of a batch was carried out, because another node has the number.
+    /// Records that nothing of a batch was carried out, because the number belongs to another node.
     pub fn taken(&mut self, batch: &Batch) {
         self.not_made(batch);
         (self.number, self.from) = (None, 0);
     }
 
-    /// The store has not what this node has stated: all of it is stated anew, under another number. With
-    /// that, the store gives up what it has under any other.
+    /// Resets everything to be stated anew under another number, as the store differs from what this node has stated.
+    /// The store then gives up what it has under any other number.
     pub fn lost(&mut self) {
         (self.number, self.from, self.stated, self.doubts, self.astray) = (None, 0, 0, 0, true);
         self.epoch = Box::default();
@@ -321,7 +322,7 @@ impl Visitors {
         }
     }
 
-    /// Everybody, in an order that a run with the same seed repeats.
+    /// All visitors, in an order that a run with the same seed repeats.
     fn sorted(&self) -> Vec<VisitorId> {
         let mut ids: Vec<VisitorId> = self.all.keys().copied().collect();
         ids.sort_unstable();

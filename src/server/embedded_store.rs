@@ -1,9 +1,9 @@
-//! Who serves the store: somebody else, or this process.
+//! Decides who serves the store: another process, or this one.
 //!
-//! A node serves its embedded store at the address of `redis.url` only when nobody listens there, the
+//! A node serves its embedded store at the address of `redis.url` only if nobody listens there, the
 //! address is this machine's own, and no store but ours was ever seen there: a real Redis that
-//! restarts must find its port free. Whoever fails to listen connects instead, so that of many that
-//! start at once one serves. The backplane does not know: it finds a Redis at the address.
+//! restarts must find its port free. A node that cannot listen connects instead, so that of many that
+//! start at once only one serves. The backplane does not know: it just finds a Redis at the address.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,32 +24,31 @@ use crate::net::listener::tcp;
 use crate::pulse::Pulse;
 use crate::store::{Credential, EvictionPolicy, Fsync, Options, Store, StoreError};
 
-/// The longest wait for somebody at the address to take a connection. One that takes longer is
-/// somebody.
+/// The longest wait for a connection to the address. If it takes longer, somebody is there.
 const PROBE: Duration = Duration::from_millis(500);
-/// Between two looks at an address where nobody serves, plus as much again at random, so that
-/// several nodes that lost their store do not all look at once.
+/// The time between two checks of an address where nobody serves, plus up to as much again at random, so that
+/// several nodes that lost their store do not all check at once.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two attempts to open a store that another process keeps.
+/// The pause after an attempt to open a store whose folder another process holds.
 const LOCKED: Duration = Duration::from_millis(500);
-/// Connections that the kernel holds for the store.
+/// The backlog of the store's listening socket.
 const BACKLOG: u32 = 1024;
-/// What is written in the state folder once another store was seen.
+/// The file in the state folder that records that another store was seen.
 const SEEN: &str = "other-store";
 
 /// Hosts the embedded store, if it is this node's turn.
 pub struct EmbeddedStore {
     embedded: Embedded,
     options: Options,
-    /// EmbeddedStore and port; None if the store is not reached by TCP.
+    /// Host and port; None if the store is not reached over TCP.
     address: Option<(String, u16)>,
-    /// The address is this machine's own, so that this node would serve there.
+    /// Whether the address is this machine's own, so that this node may serve there.
     local: bool,
-    /// Remembers that another store was seen at the address, over a restart if there is a folder.
+    /// Whether another store was seen at the address; remembered across restarts if there is a state folder.
     seen: bool,
     memory: Option<PathBuf>,
     stop: watch::Sender<bool>,
-    /// As whom this process connects to its own store, while it serves one.
+    /// The credentials for this process's own store, while it serves one.
     credentials: watch::Sender<Option<Credentials>>,
     metrics: Metrics,
 }
@@ -58,7 +57,7 @@ pub struct EmbeddedStore {
 pub type Serving = JoinHandle<Result<(), StoreError>>;
 
 impl EmbeddedStore {
-    /// For this configuration, with descriptors for this many clients of the store; nothing is served yet.
+    /// Creates the host for a store with at most `descriptors` clients; nothing is served yet.
     pub fn new(config: &Config, descriptors: usize, metrics: Metrics) -> Self {
         let info = config.redis.url.as_str().into_connection_info();
         let address = info.ok().and_then(|info| match info.addr() {
@@ -74,26 +73,26 @@ impl EmbeddedStore {
         Self { embedded, options, address, local, seen, memory, stop, credentials, metrics }
     }
 
-    /// As whom this node connects to the store: as itself while it serves the store, so that nobody can
-    /// lock it out of what it serves; else as the configuration says.
+    /// The credentials to connect to the store with: the node's own while it serves the store, so that nobody
+    /// can lock it out; otherwise None, which stands for those of the configuration.
     pub fn credentials(&self) -> watch::Receiver<Option<Credentials>> {
         self.credentials.subscribe()
     }
 
-    /// Ends the store when it is sent: its listener and connections close last and in one step.
+    /// Returns the sender that stops the store: sending true closes its listener and connections in one step.
     pub fn stopper(&self) -> watch::Sender<bool> {
         self.stop.clone()
     }
 
-    /// The pulse of the thread that serves the store, when it does.
+    /// The pulse of the thread that serves the store, if there is one.
     pub fn pulse(&self) -> Pulse {
         self.options.pulse.clone()
     }
 
-    /// Serves the store now if that is to be done at once; so the first line can say so.
+    /// Serves the store now if it should do so at once, so that the startup message can say so.
     ///
     /// # Errors
-    /// `always`, and the address cannot be listened on; or the store's folder cannot be used.
+    /// With `always`, the address cannot be listened on; or the store's folder cannot be used.
     pub async fn start(&mut self) -> Result<Option<Serving>, StoreError> {
         match self.embedded {
             Embedded::Never => Ok(None),
@@ -106,7 +105,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// Watches the store, and serves it when it is this node's turn. Ends when the store was stopped.
+    /// Watches the store, and serves it when it is this node's turn. Ends when the store is stopped.
     ///
     /// # Errors
     /// The store's folder cannot be used, or its log is damaged.
@@ -153,7 +152,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// Another process may hold the folder for a moment longer than the address.
+    /// Like `try_serve`, but waits if the folder is locked: another process may hold it longer than the address.
     async fn try_serve_or_wait(&self) -> Result<Option<Serving>, StoreError> {
         match self.try_serve().await {
             Err(StoreError::Locked { .. }) => {
@@ -164,12 +163,12 @@ impl EmbeddedStore {
         }
     }
 
-    /// Where it is remembered that another store was seen.
+    /// Says where it is recorded that another store was seen.
     fn remembered(&self) -> String {
         self.memory.as_ref().map_or("until this process ends".to_owned(), |file| file.display().to_string())
     }
 
-    /// Another store was seen: from now on this node waits for it.
+    /// Notes what kind of store was seen. If it is not ours, this node waits for it from now on.
     fn note(&mut self, ours: Option<bool>, shown: &str) {
         if ours != Some(false) || std::mem::replace(&mut self.seen, true) {
             return;
@@ -188,7 +187,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// Serves the store if nobody else does, and nobody else is to.
+    /// Serves the store if nobody else does, the address is local, and no other store was ever seen there.
     async fn try_serve(&self) -> Result<Option<Serving>, StoreError> {
         if self.seen {
             return Ok(None);
@@ -214,7 +213,7 @@ impl EmbeddedStore {
         let options = self.options.clone();
         let own = options.own_credential.clone();
         self.credentials.send_replace(own.map(|own| Credentials { user: own.user, password: own.password }));
-        // A long log takes its time; the sockets of this node do not wait for it.
+        // Opening a long log takes time, but the sockets of this node do not wait for it.
         let opening = tokio::task::spawn_blocking(|| Store::open(options));
         let store = opening.await.unwrap_or(Err(StoreError::Ended)).inspect_err(|_| {
             self.credentials.send_replace(None);
@@ -227,7 +226,7 @@ impl EmbeddedStore {
         Ok(tokio::spawn(async move { store.serve(listener, stop).await }))
     }
 
-    /// What the name resolves to; IPv4 first, so that all nodes of a machine agree on the first.
+    /// Resolves the host name; IPv4 first, so that all nodes of a machine agree on the first address.
     async fn addresses(&self) -> Vec<SocketAddr> {
         let Some((host, port)) = &self.address else { return Vec::new() };
         let mut addresses: Vec<SocketAddr> = match timeout(PROBE, lookup_host((host.as_str(), *port))).await {
@@ -240,7 +239,7 @@ impl EmbeddedStore {
     }
 }
 
-/// How the store is opened, with descriptors for this many clients of it.
+/// Returns the options to open the store with, for at most `descriptors` clients.
 fn options(config: &Config, descriptors: usize) -> Options {
     let store = config.store.clone();
     Options {
@@ -250,7 +249,7 @@ fn options(config: &Config, descriptors: usize) -> Options {
             config::Fsync::EverySecond => Fsync::EverySecond,
             config::Fsync::No => Fsync::No,
         },
-        // One password for what is one store.
+        // The URL names the same store, so its password is the default.
         password: store.password.or_else(|| config.redis.password()),
         users: store.users.iter().map(user).collect(),
         own_credential: Credential::draw()
@@ -271,11 +270,11 @@ fn options(config: &Config, descriptors: usize) -> Options {
     }
 }
 
-/// Whether nobody listens there. Whoever takes a connection, or takes long, is somebody.
+/// Whether nobody listens there. If a connection succeeds or takes long, somebody does.
 async fn refused(address: SocketAddr) -> bool {
     match timeout(PROBE, TcpStream::connect(address)).await {
         Ok(Err(error)) => [io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrNotAvailable].contains(&error.kind()),
-        // A connection to a free port of the machine's own range may meet itself.
+        // A connection to a free ephemeral port may connect to itself.
         Ok(Ok(stream)) => stream.local_addr().is_ok_and(|local| local == address),
         Err(_) => false,
     }

@@ -1,10 +1,10 @@
-//! Why a server does not start, or does not go on.
+//! Why a server fails to start or to keep running.
 
 use std::io;
 
 use crate::store::StoreError;
 
-/// Why a server did not start, or did not go on.
+/// Why a server failed to start or to keep running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
@@ -23,7 +23,7 @@ pub enum Error {
         /// What is wrong with it.
         error: io::Error,
     },
-    /// TLS was asked for, and the service manager holds no socket for it.
+    /// TLS is configured, but the service manager holds no socket for it.
     #[error(
         "server.listen has an address with tls:, and none of the service manager's sockets is for TLS: put \
          FileDescriptorName=tls into the [Socket] of its unit, or take that address out of server.listen"
@@ -32,18 +32,18 @@ pub enum Error {
     /// The store's URL cannot be used.
     #[error("redis.url cannot be used: {0}")]
     Store(#[from] redis::RedisError),
-    /// A worker ended, and with it the service of its clients.
+    /// A worker ended, so its clients are no longer served.
     #[error("a worker ended unexpectedly; the log says why")]
     Worker,
     /// The embedded store cannot be served, or its folder cannot be used.
     #[error("{0}")]
     Embedded(#[from] StoreError),
-    /// The kernel gave no thread, epoll or signal handler.
+    /// The system did not provide a thread, an epoll or a signal handler.
     #[error("the system did not give this process what it needs to run: {0}")]
     System(#[from] io::Error),
 }
 
-/// What helps when an address cannot be listened on.
+/// Suggests what to do when an address cannot be listened on.
 fn way_out(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -1,21 +1,21 @@
-//! Who gets how many of the process' descriptors: clients, the embedded store, the server itself.
+//! How the process's file descriptors are shared among clients, the embedded store, and the server itself.
 //!
-//! The rule: the shares are in all no more than the system allows, and each has its bound, so that the
-//! kernel never has to refuse one.
+//! The rule: the shares add up to no more than the system allows, and each share is bounded, so the
+//! kernel never has to refuse a descriptor.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Embedded};
 use crate::http::{ANSWERED, Descriptors};
 
-/// What the server needs beside its clients, with some to spare: listeners, the store's connections,
-/// files while they are read or written.
+/// Descriptors that the server needs besides its clients', with some to spare: listeners, the store's
+/// connections, files while they are read or written.
 const OWN: usize = 64;
-/// What each worker needs of those: its runtime, and its own epoll.
+/// Descriptors that each worker needs: for its runtime and its own epoll.
 const A_WORKER: usize = 6;
-/// The embedded store's part of all is at most one in this many.
+/// The embedded store gets at most one in this many of all descriptors.
 const STORE_PART: usize = 8;
-/// Connections that are refused are held for a moment: at most so many, and at most one in so many of all.
+/// Refused connections are held for a moment: at most this many, and at most one in `REFUSED_PART` of all.
 const REFUSED: usize = 1024;
 const REFUSED_PART: usize = 16;
 
@@ -24,12 +24,12 @@ const REFUSED_PART: usize = 16;
 pub struct FdBudget {
     /// For connections of the server's clients.
     pub web: Descriptors,
-    /// For clients of the embedded store, should this node serve it.
+    /// For clients of the embedded store, if this node serves it.
     pub store: usize,
 }
 
 impl FdBudget {
-    /// Raises the limit as far as the system allows, and shares out what there is.
+    /// Raises the limit as far as the system allows, and divides up the descriptors.
     pub fn raise(config: &Config) -> Self {
         let limit = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

@@ -1,8 +1,8 @@
-//! Fetches the keys of `auth.jwks`, where that is an address, and keeps them fresh.
+//! Fetches the keys of `auth.jwks`, if that is a URL, and keeps them fresh.
 //!
-//! The rule: whatever becomes of the address, the server serves on, and the keys that were fetched last
-//! count. A token with an unknown key may be news of a new one, but whoever sends such tokens sets off no
-//! more than a fetch in half a minute.
+//! The rule: whatever happens to that URL, the server keeps serving, and the keys that were fetched last stay
+//! valid. A token with an unknown key may hint at a new key, but such tokens trigger at most one fetch every
+//! half minute.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use crate::net::https::get;
 
 /// How long one fetch may take.
 const WITHIN: Duration = Duration::from_secs(10);
-/// The shortest and the longest that an answer holds, and how long it does if it does not say.
+/// The shortest and the longest time that an answer is valid, and the time if it does not say.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const USUAL: Duration = Duration::from_secs(3600);
-/// After a fetch that failed, and between two that tokens set off.
+/// The pause after a failed fetch, and between two fetches that tokens trigger.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Between two looks whether the configuration names another address.
+/// The time between two checks whether the configuration names another URL.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Fetches a set of keys, and returns it with how long it holds.
+/// Fetches a set of keys, and returns it with how long it is valid.
 ///
 /// # Errors
-/// Why there is none.
+/// Says why there is none.
 pub async fn fetch(address: &Uri) -> Result<(Keys, Duration), String> {
     let fetched = get(address, JWKS_BYTES, WITHIN).await?;
     let keys = Keys::from_jwks(&fetched.body, false).map_err(|why| format!("the answer {why}"))?;
     Ok((keys, fetched.max_age.unwrap_or(USUAL).clamp(SHORTEST, LONGEST)))
 }
 
-/// Runs until it is dropped.
+/// Keeps the keys fresh. Runs until it is dropped.
 pub async fn keep_fresh(app: Arc<App>) {
     let mut address: Option<Uri> = None;
     let (mut due, mut last): (Option<Instant>, Option<Instant>) = (None, None);
@@ -44,7 +44,7 @@ pub async fn keep_fresh(app: Arc<App>) {
     loop {
         let wanted = app.config().auth.jwks.clone();
         if wanted != address {
-            // The keys of an address that is not trusted any more do not count.
+            // The keys of a URL that is no longer trusted are not valid any more.
             app.tokens.fetched(Keys::default());
             (due, last, failing) = (wanted.as_ref().map(|_| Instant::now()), None, false);
             address = wanted;

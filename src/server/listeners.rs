@@ -7,10 +7,10 @@ use super::error::Error;
 use crate::config::{Config, Listen, MetricsAt};
 use crate::net::listener::Listener;
 
-/// The name of those of the service manager's sockets whose connections are encrypted.
+/// The name of the service manager's sockets whose connections are encrypted.
 const TLS: &str = "tls";
 
-/// The sockets that the service manager holds for us, or else those of the configuration.
+/// Returns the sockets that the service manager holds for us, or else opens those of the configuration.
 pub fn for_clients(config: &Config, held: Vec<(OwnedFd, String)>) -> Result<Vec<Listener>, Error> {
     if !held.is_empty() {
         let take = |(socket, name): (_, String)| {
@@ -19,7 +19,7 @@ pub fn for_clients(config: &Config, held: Vec<(OwnedFd, String)>) -> Result<Vec<
                 if tls && config.tls.is_none() { Err(io::Error::other("it needs tls.certificate")) } else { Ok(()) };
             usable.and_then(|()| Listener::inherit(socket, tls)).map_err(|error| Error::Inherit { name, error })
         };
-        // Whoever asks for TLS must not be served without it.
+        // A configuration that asks for TLS must not be served without it.
         if config.server.listen.iter().any(|one| one.tls) && held.iter().all(|(_, name)| name != TLS) {
             return Err(Error::NoTls);
         }
@@ -39,10 +39,10 @@ pub fn for_clients(config: &Config, held: Vec<(OwnedFd, String)>) -> Result<Vec<
     all.iter().map(open).collect()
 }
 
-/// The socket for metrics and health checks, if they have one of their own.
+/// Opens the socket for metrics and health checks, if they have one of their own.
 ///
 /// # Errors
-/// Its address is taken, and is not the default.
+/// Its address cannot be listened on, and is not the default.
 pub fn for_metrics(config: &Config) -> Result<Option<Listener>, Error> {
     let MetricsAt::Own { at, may_fail } = &config.server.metrics else { return Ok(None) };
     match Listener::open(at, std::slice::from_ref(at), config.server.backlog) {

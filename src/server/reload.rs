@@ -1,4 +1,4 @@
-//! SIGHUP: loads the configuration again as a start does, and takes over what may change.
+//! SIGHUP: reloads the configuration as at startup, and applies what may change.
 //!
 //! The rule: a configuration with any mistake changes nothing, and every mistake is logged.
 
@@ -13,7 +13,7 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Loads again. Returns whether there is something to put into effect.
+    /// Reloads the configuration. Returns whether there is something to put into effect.
     pub fn again(&mut self) -> bool {
         let new = match config::load(&self.overrides) {
             Ok(new) => new,

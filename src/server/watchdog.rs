@@ -1,5 +1,5 @@
-//! Keeps the service manager told: how the node is, that every worker and the embedded store still work,
-//! and that a stop is on its way however long it takes.
+//! Tells the service manager about the node's state, that every worker and the embedded store still work,
+//! and that a stop is in progress, however long it takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::metrics::Metrics;
 use crate::pulse::Pulse;
 use crate::systemd::Manager;
 
-/// Between two looks; shorter where the manager's patience is.
+/// The time between two checks; shorter if the manager's watchdog timeout requires it.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long the manager is to wait for another word of a node that stops, beyond its own limit.
+/// How long the manager should wait for the next message of a node that is stopping, beyond its own limit.
 const EXTENSION: Duration = Duration::from_secs(20);
-/// Looks within the manager's patience: two signs of life, each of which may need two looks.
+/// Checks per watchdog timeout: enough for two signs of life, each of which may need two checks.
 const LOOKS: u32 = 4;
 
-/// What is looked at.
+/// What the watchdog checks and reports.
 pub struct Watchdog {
     pub manager: Manager,
     pub watchdog: Option<Duration>,
-    /// Of every worker, and of the embedded store.
+    /// The pulses of every worker and of the embedded store.
     pub pulses: Vec<Pulse>,
     pub metrics: Metrics,
     pub registry: Arc<Registry>,
@@ -45,7 +45,7 @@ impl Watchdog {
                 self.manager.status(&now);
                 status = now;
             }
-            // One loop that is stuck is enough to be started anew.
+            // One stuck loop is reason enough to withhold the sign of life, so that the manager restarts the node.
             if self.watchdog.is_some() && self.pulses.iter().zip(&beats).all(|(pulse, at)| pulse.is_alive_since(*at)) {
                 self.manager.alive();
                 beats = self.pulses.iter().map(Pulse::beats).collect();
@@ -64,8 +64,8 @@ impl Watchdog {
     }
 }
 
-/// Tells the manager that a stop goes on, so that one that takes longer than its limit is not cut
-/// short, and one that hangs is. Runs until it is dropped.
+/// Tells the manager that a stop is in progress, so that a stop that outlasts its limit is not cut short,
+/// but a stop that hangs is. Runs until it is dropped.
 pub async fn see_out<T>(manager: Manager, metrics: Metrics) -> T {
     manager.stopping();
     let mut looks = interval(LOOK);

@@ -1,4 +1,4 @@
-//! The workers: one thread each, the first on the server's own.
+//! The workers: each has its own thread, except that the first runs on the server's.
 
 use std::io;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::metrics::Metrics;
 use crate::pulse::Pulse;
 use crate::session::{ATTACHES, ORDERS, Order, Outbound, Worker, run};
 
-/// Workers that one node may have: a bit each in the registry.
+/// How many workers one node may have: each has one bit in the registry.
 const MAX_WORKERS: usize = 64;
 
-/// The ways to the workers, and what they run in.
+/// The handles to the workers, and the tasks that run them.
 #[derive(Default)]
 pub struct Workers {
     pub lanes: Vec<WorkerHandle>,
@@ -31,10 +31,10 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts as many as the configuration says.
+    /// Starts as many workers as the configuration says.
     ///
     /// # Errors
-    /// The kernel gives no thread.
+    /// The system cannot provide a thread or a runtime.
     pub fn start(
         config: &Config,
         registry: &Arc<Registry>,

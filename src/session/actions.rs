@@ -1,4 +1,4 @@
-//! What a worker does for a client: carries out what its session says, and what the hub found.
+//! What a worker does for a client: it carries out what the session decides and what the hub found.
 
 use std::net::Shutdown;
 
@@ -15,14 +15,14 @@ use crate::hub::{CloseReason, JoinError, SocketId};
 use crate::metrics::{Limit, Reason};
 use crate::net::address_limits::PIECES;
 
-/// Whatever a client asked for in one message and did not get: one frame, however much it is.
+/// Everything in one message that was refused; the client is told in one frame.
 #[derive(Default)]
 struct Refusals<'a> {
-    /// The code, the channel and the message of the first.
+    /// The code, the channel and the message of the first refusal.
     first: Option<(&'static str, &'a str, String)>,
-    /// Codes and channels of the others.
+    /// The codes and channels of the others.
     also: Vec<(&'static str, &'a str)>,
-    /// One of them is that the client asks too often.
+    /// Whether one reason is that the client asks too often.
     too_often: bool,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Refusals<'a> {
 }
 
 impl Worker {
-    /// Takes a client in, with what it asked for as it came.
+    /// Takes a client in, and handles the request that it came with.
     pub(super) fn take_in(&mut self, mut new: NewClient) {
         let grant = new.known.as_ref().and_then(|known| known.grant()).cloned();
         let (request, mut early) = (std::mem::take(&mut new.request), new.early.to_vec());
@@ -70,7 +70,7 @@ impl Worker {
         }
     }
 
-    /// Takes in bytes of a client, and does what they ask for.
+    /// Takes in bytes from a client, and does what they ask for.
     pub(super) fn hear(&mut self, id: SocketId, bytes: &mut [u8]) {
         let mut actions = std::mem::take(&mut self.actions);
         let (now, limits) = (self.now, &self.limits);
@@ -103,7 +103,7 @@ impl Worker {
             Action::Close(close) => self.send_close(id, close, close.frame()),
             Action::EndOurSide => {
                 if let Some(io) = self.shard.io(id) {
-                    // A connection that is gone already is told by its events.
+                    // If the connection is already gone, its events report that.
                     let _ = io.shutdown(Shutdown::Write);
                 }
             }
@@ -111,7 +111,8 @@ impl Worker {
         }
     }
 
-    /// Leaves, publishes and joins. What is refused is told in one frame, and disturbs nothing else.
+    /// Leaves, publishes and joins. Refused joins and leaves are told in one frame, and disturb nothing
+    /// else.
     pub(super) fn request(&mut self, id: SocketId, request: &Request) {
         let mut refusals = Refusals::default();
         for name in &request.unsubscribe {
@@ -124,7 +125,7 @@ impl Worker {
         if let Some(publish) = &request.publish {
             publishing::publish(self, id, publish);
         }
-        // The slot stays where it is, but the shard must not borrow it: its permit is lent for this.
+        // The slot cannot stay borrowed while the shard is used, so its permit is taken out meanwhile.
         let permit = self.slot(id).and_then(|slot| slot.seat.permit.take());
         let allows = |limit: Limit, n| match &permit {
             Some(permit) if !permit.allows(limit, n) => Err(JoinError::TooOften(limit.key())),
@@ -159,7 +160,8 @@ impl Worker {
         }
     }
 
-    /// Sends what waits for a client, as far as it goes, and does what was to follow it.
+    /// Sends as much as it can of what waits for a client. Once all is sent, carries out the session's next
+    /// action.
     pub(super) fn write(&mut self, id: SocketId) {
         if self.shard.flush(id)
             && let Some(action) = self.slot(id).and_then(|slot| slot.session.sent())
@@ -168,15 +170,15 @@ impl Worker {
         }
     }
 
-    /// Starts to close a client, unless that has begun: out of every channel and of the count at once,
-    /// then the close frame.
+    /// Starts to close a client, unless that has begun: the client leaves every channel at once, then gets
+    /// the close frame.
     pub(super) fn close(&mut self, id: SocketId, close: &'static Close) {
         if let Some(action) = self.slot(id).and_then(|slot| slot.session.close(close)) {
             self.carry_out(id, action);
         }
     }
 
-    /// [`Worker::close`] for a client that is to connect again after a pause of its own.
+    /// Like [`Worker::close`], for a client that should connect again after a pause of its own.
     pub(super) fn send_elsewhere(&mut self, id: SocketId) {
         let pause = self.drain.as_ref().map(|(drain, _)| drain.pause(fastrand::f64())).unwrap_or_default();
         if self.slot(id).and_then(|slot| slot.session.close(&close_code::RESTART)).is_some() {
@@ -184,7 +186,7 @@ impl Worker {
         }
     }
 
-    /// However slow the client, its connection ends in time.
+    /// Sends the close frame. However slow the client is, its connection ends in time.
     fn send_close(&mut self, id: SocketId, close: &'static Close, frame: Bytes) {
         let Some(key) = self.key(id) else { return };
         self.count_close(close);
@@ -208,7 +210,7 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) {
             self.expiries.forget((id, slot.generation), slot.expiry);
         }
-        // Closing the descriptor takes it out of the epoll.
+        // Closing the file descriptor removes it from the epoll set.
         self.shard.detach(id);
     }
 
@@ -222,7 +224,7 @@ impl Worker {
         }
     }
 
-    /// Ends the connections of clients that did not say goodbye in time.
+    /// Ends the connections of clients that did not close them in time.
     pub(super) fn say_goodbye(&mut self) {
         while self.goodbyes.front().is_some_and(|(by, _)| *by <= self.now) {
             if let Some((_, key)) = self.goodbyes.pop_front()

@@ -1,7 +1,7 @@
-//! Tokens that clients of a worker have shown and that are being checked, and what these clients asked for since.
+//! Client tokens that are being checked, and what their clients have asked for since.
 //!
-//! The rule: whatever comes behind a token is done after it, and a client is not read meanwhile. So no more waits
-//! here than one reading of each client brings.
+//! The rule: whatever follows a token is done after the check, and the client is not read until then. So no
+//! more waits here than what one read of each client brings.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use super::keepalive::Key;
 use super::request::Request;
 use crate::auth::{Verdict, Verification};
 
-/// Verdicts that may wait for a worker; further ones wait where they come from.
+/// How many verdicts may wait for a worker; further checks wait to hand over theirs.
 const VERDICTS: usize = 64;
 
-/// What became of a client's token.
+/// The verdict on a client's token.
 pub struct Checked {
     pub key: Key,
     pub verdict: Verdict,
 }
 
-/// See the module.
+/// The checks of one worker's clients.
 pub struct Checks {
     pub verification: Arc<Verification>,
     held: HashMap<Key, Vec<Request>>,
@@ -30,19 +30,19 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// None under way.
+    /// Creates it with no check under way.
     pub fn new(verification: Arc<Verification>) -> Self {
         let (verdicts, checked) = channel(VERDICTS);
         Self { verification, held: HashMap::new(), verdicts, checked }
     }
 
-    /// Has a client's token checked; `request` is what it came with.
+    /// Starts to check a client's token; `request` is what came with it.
     pub fn begin(&mut self, key: Key, token: String, request: Request) {
         self.held.insert(key, vec![request]);
         let (verification, verdicts) = (self.verification.clone(), self.verdicts.clone());
         tokio::spawn(async move {
             let verdict = verification.verify(token).await;
-            // A worker that has ended has no clients.
+            // If the worker has ended, it has no clients left.
             let _ = verdicts.send(Checked { key, verdict }).await;
         });
     }
@@ -52,7 +52,7 @@ impl Checks {
         self.held.entry(key).or_default().push(request);
     }
 
-    /// What a client has asked for since it has shown its token, which is checked now.
+    /// Returns what a client has asked for since it showed its token, which has been checked now.
     pub fn release(&mut self, key: Key) -> Vec<Request> {
         let held = self.held.remove(&key).unwrap_or_default();
         if self.held.is_empty() {
@@ -61,12 +61,12 @@ impl Checks {
         held
     }
 
-    /// The next token that is checked.
+    /// Waits for the next verdict.
     pub async fn done(&mut self) -> Option<Checked> {
         self.checked.recv().await
     }
 
-    /// As [`Checks::done`], if there is one.
+    /// Like [`Checks::done`], without waiting.
     pub fn take(&mut self) -> Option<Checked> {
         self.checked.try_recv().ok()
     }

@@ -1,6 +1,6 @@
-//! The one table of close codes: the code, its name, what it says, and whether to come back.
+//! The table of close codes: each code with its name, its reason, and whether to reconnect.
 //!
-//! 1000 to 1013 are those of RFC 6455 section 7.4 and the IANA registry; 4001 and up are ours.
+//! 1000 to 1013 are defined in RFC 6455 section 7.4 and the IANA registry; 4001 and up are our own.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::hub::ws_frame::{frame, opcode};
 
-/// One row.
+/// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Close {
     /// The code in the close frame.
@@ -25,7 +25,7 @@ const fn row(code: u16, name: &'static str, reason: &'static str, reconnect: boo
     Close { code, name, reason, reconnect }
 }
 
-/// The client closed, and we say the same.
+/// The client sent a close frame, and we answer with ours.
 pub const NORMAL: Close = row(1000, "normal", "", false);
 /// A frame that RFC 6455 does not allow.
 pub const PROTOCOL: Close = row(1002, "protocol_error", "a frame that RFC 6455 does not allow", false);
@@ -35,17 +35,17 @@ pub const BINARY: Close = row(1003, "binary", "only text messages are understood
 pub const NOT_UTF8: Close = row(1007, "not_utf8", "a text message must be UTF-8", false);
 /// A message over `limits.message`.
 pub const TOO_BIG: Close = row(1009, "too_big", "the message is longer than limits.message", false);
-/// The server stops.
+/// The server is stopping.
 pub const RESTART: Close = row(1012, "restart", "the server is stopping; connect again", true);
-/// More waits for the client than `limits.client_buffer`.
+/// More waits for the client than `limits.client_buffer` allows.
 pub const SLOW: Close = row(4001, "slow", "too much waits for this client; connect again", true);
 /// A ping was not answered.
 pub const NO_PONG: Close = row(4002, "no_pong", "a ping was not answered in time; connect again", true);
-/// More messages than `limits.messages_per_second`.
+/// The client sent more messages than `limits.messages_per_second` allows.
 pub const TOO_MANY: Close = row(4003, "too_many", "more messages than limits.messages_per_second", false);
-/// The token ended, and no other was shown.
+/// The token expired, and the client showed no other.
 pub const TOKEN_EXPIRED: Close = row(4004, "token_expired", "the token has expired; reconnect with a new token", true);
-/// The token was taken back.
+/// The token was revoked.
 pub const REVOKED: Close = row(4005, "revoked", "the token was revoked", false);
 /// The connection broke; no code is sent.
 pub const GONE: Close = row(1006, "gone", "", true);
@@ -74,13 +74,13 @@ pub const TABLE: &[&Close] = &[
 ];
 
 impl Close {
-    /// The close frame.
+    /// Builds the close frame.
     pub fn frame(&self) -> Bytes {
         self.frame_with(self.reason)
     }
 
-    /// The close frame of a client that is to make this pause before it connects again. Its reason ends
-    /// in `in 1234 ms`, which [`pause`] reads.
+    /// Builds the close frame for a client that should wait this long before it connects again. Its reason
+    /// ends in `in 1234 ms`, which [`pause`] reads.
     pub fn frame_after(&self, pause: Duration) -> Bytes {
         self.frame_with(&format!("{} in {} ms", self.reason, pause.as_millis()))
     }
@@ -92,7 +92,7 @@ impl Close {
     }
 }
 
-/// The pause that a close frame's reason asks for.
+/// Returns the pause that a close frame's reason asks for, if any.
 pub fn pause(reason: &str) -> Option<Duration> {
     let (_, number) = reason.strip_suffix(" ms")?.rsplit_once(" in ")?;
     number.parse().ok().map(Duration::from_millis)

@@ -1,14 +1,15 @@
-//! How many sockets to close now, so that all are closed over a given time, and when their clients are
-//! to come back. Pure.
+//! How many sockets to close now, so that all are closed over a given time, and when their clients should
+//! come back. Pure.
 
 use std::time::{Duration, Instant};
 
-/// The longest pause that a client is asked for where the drain itself spreads them enough. So short
-/// that a server that is alone, and started again at once, has its clients back at once.
+/// The longest pause for a client when the drain itself spreads the clients enough. It is short, so that a
+/// lone server that restarts at once gets its clients back at once.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause that a client is ever asked for.
+/// The longest pause that any client is asked for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Clients that one worker may send to the other servers in a second: what those can take in over TLS.
+/// How many clients one worker may send to the other servers per second: as many as those can accept over
+/// TLS.
 const SENT_A_SECOND: f64 = 5_000.0;
 
 /// A drain that is under way on one worker.
@@ -20,24 +21,25 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Closes `total` sockets over `over`, evenly.
+    /// Starts a drain that closes `total` sockets over `over`, evenly.
     pub fn new(start: Instant, over: Duration, total: usize) -> Self {
         Self { start, over, total }
     }
 
-    /// How many of the sockets may still be open at `now`.
+    /// Returns how many of the sockets may still be open at `now`.
     pub fn may_be_open(&self, now: Instant) -> usize {
         let passed = now.saturating_duration_since(self.start);
         if passed >= self.over {
             return 0;
         }
         let left = 1.0 - passed.as_secs_f64() / self.over.as_secs_f64();
-        // The first goes at once.
+        // The first one is closed at once.
         ((self.total as f64 * left) as usize).min(self.total.saturating_sub(1))
     }
 
-    /// The pause that a client is to make before it connects again, for a random number below 1: more
-    /// than none, and longer where so many are closed in so short a time that they would come at once.
+    /// Returns how long a client should wait before it connects again, for a random number below 1. It is
+    /// never zero, and longer where so many are closed in so short a time that they would all come back at
+    /// once.
     pub fn pause(&self, random: f64) -> Duration {
         let needed = Duration::from_secs_f64(self.total as f64 / SENT_A_SECOND);
         let longest = needed.saturating_sub(self.over).clamp(PAUSE, LONGEST_PAUSE);

@@ -1,4 +1,4 @@
-//! The loop of one worker: its sockets, its deliveries, its deadlines, on one thread.
+//! The event loop of one worker: its sockets, its deliveries and its deadlines, on one thread.
 //!
 //! Sockets are read before deadlines are judged.
 
@@ -16,19 +16,19 @@ use super::{NewClient, orders, publishing, rest, tokens};
 use crate::hub::queue::Receiver;
 use crate::pulse::Pulse;
 
-/// Events taken from the kernel at once.
+/// The most events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Deliveries carried out as one batch.
+/// The most deliveries carried out as one batch.
 const BATCH: usize = 256;
-/// Connections taken in before the sockets get their turn again.
+/// The most connections taken in before the sockets get their turn again.
 const TAKE_IN: usize = 64;
-/// The one buffer that all sockets of a worker are read into.
+/// The size of the one buffer that all sockets of a worker are read into.
 const BUFFER: usize = 64 << 10;
-/// How long a turn reads and answers before it delivers and accepts again. What is left has the next one.
-/// A message passes through three tasks of this thread, and may have to wait for a turn before each.
+/// How long a turn reads and answers before it delivers and accepts again; the rest waits for the next
+/// turn. A message passes through three tasks of this thread, and may have to wait for a turn before each.
 const TURN: Duration = Duration::from_micros(500);
 
-/// Runs a worker until it was told to drain and its last socket is gone.
+/// Runs a worker until it is told to drain and its last socket is gone.
 pub async fn run(
     mut worker: Worker,
     mut clients: mpsc::Receiver<NewClient>,
@@ -57,7 +57,7 @@ pub async fn run(
         }
         let now = Instant::now();
         worker.now = worker.clock.look(now);
-        // Ahead of what clients say, which may fill the turn.
+        // Deliveries go before what clients say, which may fill the turn.
         while batch.len() < BATCH {
             let Ok(queued) = deliveries.try_recv() else { break };
             batch.push(queued.delivery);
@@ -69,7 +69,7 @@ pub async fn run(
         rest::end_due(&mut worker);
         worker.handle(&events, &mut buffer);
         if worker.deadlines.any_due(worker.now) {
-            // Whoever has answered by now is read before anybody is judged.
+            // Clients that have answered by now are read before any of them is judged.
             worker.poller.take(&mut events)?;
             worker.handle(&events, &mut buffer);
             worker.judge_deadlines();

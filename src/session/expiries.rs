@@ -1,37 +1,37 @@
-//! When the tokens of a worker's clients end. Pure: the time comes in.
+//! When the tokens of a worker's clients expire. Pure: the time comes in as an argument.
 
 use std::collections::BTreeSet;
 
 use super::keepalive::Key;
 
-/// When which client's token ends, in milliseconds since 1970. A client is here once.
+/// When each client's token needs attention, in milliseconds since 1970. A client is here at most once.
 #[derive(Debug, Default)]
 pub struct Expiries(BTreeSet<(u64, Key)>);
 
-/// What a client's place says of its token's end.
+/// What a client's slot records about the end of its token.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
-    /// When something is due; 0 where nothing is.
+    /// When something is due; 0 if nothing is.
     pub at: u64,
-    /// It was told that its token has ended.
+    /// Whether the client was told that its token has expired.
     pub told: bool,
 }
 
 impl Expiries {
-    /// From now on this is due for a client, and nothing else.
+    /// Sets when a client is due, in place of `before`.
     pub fn set(&mut self, key: Key, before: Expiry, at: u64) {
         self.forget(key, before);
         self.0.insert((at, key));
     }
 
-    /// Nothing is due for a client any more.
+    /// Forgets when a client is due.
     pub fn forget(&mut self, key: Key, before: Expiry) {
         if before.at != 0 {
             self.0.remove(&(before.at, key));
         }
     }
 
-    /// The client that something is due for.
+    /// Takes the next client that is due at `now`, if there is one.
     pub fn due(&mut self, now: u64) -> Option<Key> {
         let (at, key) = *self.0.first()?;
         (at <= now).then(|| {

@@ -1,7 +1,8 @@
 //! From bytes to messages: RFC 6455 section 5, as a server reads it.
 //!
-//! Headers are tungstenite's; the buffers are ours, so that a socket with nothing to read has none.
-//! Pure: bytes in, messages out. What is left of a frame stays in [`Partial`] until more comes.
+//! Headers are parsed by tungstenite; the buffers are our own, so that a socket with nothing to read has
+//! none. Pure: bytes in, messages out. The rest of an incomplete frame stays in [`Partial`] until more
+//! comes.
 
 use std::io::Cursor;
 
@@ -15,18 +16,18 @@ use super::close_code::{self, Close};
 pub enum Said {
     /// A whole text message.
     Text(String),
-    /// A ping, with what the pong must carry.
+    /// A ping, with the payload for the pong.
     Ping(Vec<u8>),
     /// A pong.
     Pong,
-    /// A fragment without content: no part of a message is smaller, and each is one of those that a
-    /// client may send a second, or one message could go on for ever.
+    /// A fragment without content. It counts as one of the messages that a client may send per second;
+    /// otherwise one message could go on forever.
     Nothing,
     /// A close frame.
     Close,
 }
 
-/// What is left of a message or a frame that is not complete.
+/// The rest of a message or frame that is not complete.
 #[derive(Debug, Default)]
 pub struct Partial {
     /// Bytes of an incomplete frame, from its first byte.
@@ -36,35 +37,35 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Puts the bytes that were read behind those that were left.
+    /// Appends bytes that were read to those that were left.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Puts back what was taken and is no whole frame yet.
+    /// Puts back bytes that are not a whole frame yet.
     pub fn put_back(&mut self, bytes: Vec<u8>) {
         self.bytes = bytes;
     }
 
-    /// Takes what is left of a frame, to go on with it.
+    /// Takes the bytes of the incomplete frame, to go on with it.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
 
-    /// How much more the frame takes that has begun; 0 where its header does not say so yet.
+    /// Returns how many bytes the incomplete frame still needs; 0 while its header does not say.
     pub fn missing(&self) -> usize {
         let Ok(Some((_, start, length))) = parse(&self.bytes) else { return 0 };
         start.saturating_add(length).saturating_sub(self.bytes.len())
     }
 
-    /// Whether nothing is left.
+    /// Returns whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.text.is_none()
     }
 }
 
-/// Reads the next message out of `bytes`, and returns it with the number of bytes that it took.
-/// None: what is there is no whole message; what was taken of it is in `partial`.
+/// Reads the next message from `bytes`, and returns it with the number of bytes that it took. None means
+/// that there is no whole message; what was taken of it is in `partial`.
 ///
 /// # Errors
 /// The close code that says what is wrong.
@@ -90,7 +91,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, &'static C
     let mut cursor = Cursor::new(bytes);
     match FrameHeader::parse(&mut cursor) {
         Ok(Some((header, length))) => {
-            // One length, one form: the shortest, and no sign.
+            // A length must have its shortest form, and its highest bit must be 0.
             let shortest = match bytes.get(1).map(|byte| byte & 0x7f) {
                 Some(126) => length >= 126,
                 Some(127) => length > 0xffff && length >> 63 == 0,
@@ -107,7 +108,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, &'static C
     }
 }
 
-/// What a header alone can be wrong about, so that nothing is buffered for a frame that is refused.
+/// Checks what can be wrong with a header alone, so that nothing is buffered for a refused frame.
 fn check(header: &FrameHeader, length: usize, partial: &Partial, max: usize) -> Result<(), &'static Close> {
     if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_none() {
         return Err(&close_code::PROTOCOL);
@@ -116,7 +117,7 @@ fn check(header: &FrameHeader, length: usize, partial: &Partial, max: usize) -> 
         OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => Err(&close_code::PROTOCOL),
         OpCode::Control(_) if !header.is_final || length > 125 => Err(&close_code::PROTOCOL),
         OpCode::Control(_) => Ok(()),
-        // A continuation needs a beginning, and a beginning an end before the next one.
+        // A continuation needs a message that has begun, and that message must end before the next one.
         OpCode::Data(Data::Continue) if partial.text.is_none() => Err(&close_code::PROTOCOL),
         OpCode::Data(Data::Text | Data::Binary) if partial.text.is_some() => Err(&close_code::PROTOCOL),
         OpCode::Data(Data::Binary) => Err(&close_code::BINARY),
@@ -175,7 +176,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 mod tests {
     use super::*;
 
-    /// A frame as a client sends it; `first` is the byte with FIN, RSV and opcode.
+    /// Builds a frame as a client sends it; `first` is the byte with FIN, RSV and opcode.
     fn sent(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut out = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
         out.extend(payload.iter().zip([1u8, 2, 3, 4].into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
@@ -227,7 +228,7 @@ mod tests {
             (sent(0x88, &1005u16.to_be_bytes()), 1002),
             (sent(0x82, b"x"), 1003),
             (sent(0x81, &[0xff]), 1007),
-            // The length is refused as soon as the header is there, before any of the payload.
+            // The length is refused as soon as the header is complete, before any of the payload.
             (vec![0x81, 0xfe, 0x10, 0, 1, 2, 3, 4], 1009),
             (vec![0x81, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
             (vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002),

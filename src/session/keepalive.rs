@@ -1,15 +1,15 @@
-//! Which sockets are to be pinged, and which did not answer: a queue, since all wait equally long.
+//! Which sockets to ping, and which did not answer: plain queues, since all sockets wait equally long.
 //!
-//! Time here is the worker's own: a process that was stopped does not let it pass, so that waking
-//! up closes nobody. Pure: the time comes in.
+//! Time here is the worker's own: it stands still while the process is stopped, so that waking up closes
+//! nobody. Pure: the time comes in as an argument.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::hub::SocketId;
 
-/// The longest pause between two looks at the clock that counts as time passing. A longer one means
-/// that this process did not run, and so could not read what its clients had answered.
+/// The longest time that may pass between two looks at the clock. A longer gap means that this process did
+/// not run, and so could not read its clients' answers.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 
 /// A clock that stands still while the process does.
@@ -25,7 +25,8 @@ impl Clock {
         Self { looked: now, passed: Duration::ZERO }
     }
 
-    /// Lets the time since the last look pass, if this process ran in it.
+    /// Advances by the time since the last look, as far as this process ran in it. Returns the clock's
+    /// time.
     pub fn look(&mut self, now: Instant) -> Duration {
         self.passed += now.saturating_duration_since(self.looked).min(LONGEST_STEP);
         self.looked = now;
@@ -38,14 +39,14 @@ impl Clock {
 pub enum Due {
     /// Ping it.
     Ping,
-    /// It had until now to answer.
+    /// Check that it has answered.
     Pong,
 }
 
-/// A socket and which of the sockets with its number it is.
+/// A socket's number and its generation, since numbers are reused.
 pub type Key = (SocketId, u32);
 
-/// When, in whole milliseconds, and for whom: every idle socket has one.
+/// A time in whole milliseconds, and whom it is for. It is small, since every idle socket has one.
 type Deadline = (u64, Key);
 
 /// The deadlines of all sockets of a worker.
@@ -60,28 +61,28 @@ fn millis(at: Duration) -> u64 {
 }
 
 impl Deadlines {
-    /// To be pinged at `at`; calls come in the order of their times.
+    /// Schedules a ping at `at`; calls must come in the order of their times.
     pub fn ping_at(&mut self, at: Duration, key: Key) {
         self.pings.push_back((millis(at), key));
     }
 
-    /// Forgets who is to be pinged.
+    /// Forgets all scheduled pings.
     pub fn forget_pings(&mut self) {
         self.pings.clear();
     }
 
-    /// To have answered by `at`.
+    /// Expects an answer by `at`.
     pub fn pong_by(&mut self, at: Duration, key: Key) {
         self.pongs.push_back((millis(at), key));
     }
 
-    /// Whether anything is due at `now`.
+    /// Returns whether anything is due at `now`.
     pub fn any_due(&self, now: Duration) -> bool {
         let now = millis(now);
         [&self.pings, &self.pongs].iter().any(|queue| queue.front().is_some_and(|(at, _)| *at <= now))
     }
 
-    /// The next that is due at `now`.
+    /// Takes the next deadline that is due at `now`.
     pub fn due(&mut self, now: Duration) -> Option<(Due, Key)> {
         let now = millis(now);
         let due = |queue: &mut VecDeque<Deadline>| {

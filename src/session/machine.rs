@@ -1,7 +1,7 @@
 //! One client as a state machine: bytes and times go in, actions come out. No socket, no clock.
 //!
-//! The worker reads a socket, hands the bytes to [`Session::hear`], and carries out what comes back.
-//! The rule: what a client may have done in one turn, and in one second, is bounded here.
+//! The worker reads a socket, hands the bytes to [`Session::hear`], and carries out what comes back. The
+//! rule: how much is done for a client in one turn, and in one second, is bounded here.
 
 use std::mem;
 use std::time::Duration;
@@ -17,24 +17,25 @@ use crate::config::Limits;
 use crate::hub::wire;
 use crate::hub::ws_frame::{frame, opcode};
 
-/// Bytes that are read, and thrown away, of a client that broke the protocol, so that no reset overtakes
-/// the close frame. After them nothing is read: the kernel's window fills up, and the client waits.
+/// How many bytes are read and discarded from a client that broke the protocol, so that no reset overtakes
+/// the close frame. After that nothing is read: the kernel's window fills up, and the client waits.
 const DISCARD: u32 = 1 << 20;
-/// What one read of those counts for at least: to send them byte by byte must not be worth it.
+/// The least that one such read counts for, so that sending byte by byte gains nothing.
 const DISCARD_STEP: u32 = 4 << 10;
-/// Bytes that are read of a client at once, unless the message that has begun takes more. What is read and not
-/// yet done waits in memory, for each of those that say more than they may; unread, it waits with the client.
+/// How many bytes are read from a client at once, unless the message that has begun needs more. Bytes that
+/// were read but not handled take up our memory, for every client that sends too much; unread, they stay
+/// with the client.
 const READ: usize = 4 << 10;
-/// What one read costs a client, in messages: to send a message byte by byte must not be worth it either.
+/// What one read costs a client, in messages, so that sending a message byte by byte gains nothing.
 const READ_COST: f32 = 0.125;
-/// Names that a client gets for the price of one message.
+/// How many names a client gets for the price of one message.
 const NAMES_A_MESSAGE: f32 = 16.0;
-/// What a token costs, in messages: its signature is to be checked.
+/// What a token costs, in messages: its signature must be verified.
 const TOKEN_COST: f32 = 5.0;
-/// A message may name twice the channels that a client may have, to leave all and join as many, or twice
+/// A message may name twice as many channels as a client may have, to leave all and join as many, or twice
 /// this many if that is more.
 const NAMES: usize = 8;
-/// What a client gets done in one turn, in messages. The others have theirs before it goes on.
+/// How much one client gets done per turn, measured in messages; then the others have their turn.
 const TURN: f32 = 4.0;
 
 /// Where a session is between open and close.
@@ -42,29 +43,31 @@ const TURN: f32 = 4.0;
 enum State {
     /// Open.
     Open,
-    /// Our close frame is on its way; the client's is awaited.
+    /// Our close frame is on its way; the client's has not come yet.
     Closing,
-    /// As [`State::Closing`], but the client broke the protocol, and its goodbye would not be understood.
+    /// Like [`State::Closing`], but the client broke the protocol, and its close frame would not be
+    /// understood.
     Deaf {
-        /// Bytes of it that are still read and thrown away.
+        /// How many more of its bytes are read and discarded.
         discard: u32,
-        /// Our side of the connection has ended. Ending it again would wake the worker, for ever.
+        /// Whether our side was shut down. Doing that again would wake the worker over and over.
         ended: bool,
     },
-    /// Both have said goodbye; the connection ends when ours is sent.
+    /// The client's close frame has come; the connection ends once ours is sent.
     Answered,
 }
 
-/// What the worker is to do for a client.
+/// What the worker should do for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Send this frame.
     Send(Bytes),
-    /// Leave and join channels, and say which of them cannot be joined.
+    /// Carry out this request, and tell the client what was refused.
     Request(Request),
-    /// Leave every channel, and send the close frame. The connection ends in time, however slow the client.
+    /// Leave every channel, and send the close frame. The connection ends in time, however slow the client
+    /// is.
     Close(&'static Close),
-    /// End our side of the connection; the client may end its own.
+    /// Shut down our side of the connection; the client may close its own.
     EndOurSide,
     /// End the connection.
     Drop,
@@ -74,48 +77,48 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Session {
     state: State,
-    /// A ping was sent and nothing heard since.
+    /// Whether a ping was sent, and nothing was heard since.
     pinged: bool,
-    /// There may be whole messages in `partial`.
+    /// Whether there may be whole messages in `partial`.
     behind: bool,
-    /// What is left of a message that is not complete, or that waits for the next turn.
+    /// The rest of a message that is not complete, or that waits for the next turn.
     partial: Option<Box<Partial>>,
     allowance: TokenBucket,
 }
 
 impl Session {
-    /// A client that has just come.
+    /// Creates the session of a new client.
     pub fn new(limits: &Limits, now: Duration) -> Self {
         let allowance = TokenBucket::new(limits.messages_per_second, now);
         Self { state: State::Open, pinged: false, behind: false, partial: None, allowance }
     }
 
-    /// Whether nobody has said goodbye.
+    /// Returns whether the session is open: neither side has begun to close it.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
     }
 
-    /// Whether it has said more than it got done in its turn. Nothing is read before it had another.
+    /// Returns whether it sent more than its turn could handle. Nothing more is read before its next turn.
     pub fn is_behind(&self) -> bool {
         self.behind
     }
 
-    /// Whether what it sends is worth reading.
+    /// Returns whether what it sends is still read.
     pub fn listens(&self) -> bool {
         !matches!(self.state, State::Deaf { discard: 0, .. })
     }
 
-    /// How many bytes are worth reading at once.
+    /// Returns how many bytes to read at once.
     pub fn appetite(&self) -> usize {
         match self.state {
-            // Nothing of it is kept.
+            // All of it is discarded.
             State::Deaf { .. } => usize::MAX,
             _ => self.partial.as_ref().map_or(0, |partial| partial.missing()).max(READ),
         }
     }
 
-    /// Takes in bytes from the client, behind what was left of an earlier frame; or none, where it is behind.
-    /// Returns what that has cost, in messages.
+    /// Takes in bytes from the client, after what was left of an earlier frame; or none, to go on with a
+    /// client that is behind. Returns what that cost, in messages.
     pub fn hear(&mut self, bytes: &mut [u8], limits: &Limits, now: Duration, actions: &mut Vec<Action>) -> f32 {
         self.pinged &= bytes.is_empty();
         if let State::Deaf { discard, .. } = &mut self.state {
@@ -138,7 +141,7 @@ impl Session {
             joined.extend_from_slice(bytes);
             let heard = self.messages(&mut joined, &mut partial, limits, now, actions, &mut cost);
             heard.map(|taken| match taken {
-                // However small the pieces that a frame comes in, none of it is copied again.
+                // So a frame that comes in small pieces is not copied again with each of them.
                 0 => partial.put_back(joined),
                 _ => partial.extend(&joined[taken..]),
             })
@@ -151,7 +154,7 @@ impl Session {
         cost
     }
 
-    /// Does what whole messages say, as far as this turn goes. Returns how many bytes they were.
+    /// Handles whole messages, as far as this turn goes. Returns how many bytes they had.
     fn messages(
         &mut self,
         bytes: &mut [u8],
@@ -180,7 +183,7 @@ impl Session {
         }
     }
 
-    /// What one message costs and sets off. A goodbye is free.
+    /// Handles one message. Returns what it costs and which action it causes. A close frame is free.
     fn answer(&mut self, said: Said, limits: &Limits) -> (f32, Option<Action>) {
         let action = match (said, self.state) {
             (Said::Close, State::Open) => {
@@ -205,7 +208,7 @@ impl Session {
         (1.0, action)
     }
 
-    /// Closes a client whose bytes have no meaning any more.
+    /// Closes a client whose further bytes are ignored.
     fn break_off(&mut self, close: &'static Close, actions: &mut Vec<Action>) {
         self.behind = false;
         let before = mem::replace(&mut self.state, State::Deaf { discard: DISCARD, ended: false });
@@ -214,7 +217,7 @@ impl Session {
         }
     }
 
-    /// Closes the client for a reason of the worker's; None if it is being closed already.
+    /// Closes the client for a reason of the worker's; None if it is already being closed.
     pub fn close(&mut self, close: &'static Close) -> Option<Action> {
         if !self.is_open() {
             return None;
@@ -223,7 +226,7 @@ impl Session {
         Some(Action::Close(close))
     }
 
-    /// Everything that waited for the client is sent.
+    /// Returns what to do once everything that waited for the client is sent.
     pub fn sent(&mut self) -> Option<Action> {
         match &mut self.state {
             State::Answered => Some(Action::Drop),
@@ -232,7 +235,7 @@ impl Session {
         }
     }
 
-    /// A deadline has come.
+    /// Handles a deadline that has come.
     pub fn timeout(&mut self, due: Due) -> Option<Action> {
         match due {
             Due::Ping if self.is_open() => {
@@ -274,7 +277,7 @@ mod tests {
         masked(0x81, text.as_bytes())
     }
 
-    /// Hears bytes in pieces, with as many turns as it takes.
+    /// Feeds bytes in pieces, with as many turns as it takes.
     fn hear(session: &mut Session, bytes: &[u8], piece: usize) -> Vec<Action> {
         let (limits, mut actions) = (limits(), Vec::new());
         for piece in bytes.chunks(piece) {
@@ -350,7 +353,7 @@ mod tests {
         assert_eq!((session.appetite(), actions.len()), (rest.len(), 0));
         session.hear(&mut rest, &limits, Duration::ZERO, &mut actions);
         assert_eq!((session.appetite(), actions.len()), (READ, 1));
-        // A header that promises too much is the end, not an appetite.
+        // A header that announces too much ends the session instead of raising the appetite.
         let mut endless = [0x81, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
         session.hear(&mut endless, &limits, Duration::ZERO, &mut actions);
         assert!(!session.is_open());

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// What a worker is told to do, beside delivering messages.
+/// What a worker is told to do, besides delivering messages.
 #[derive(Debug)]
 pub enum Order {
-    /// Put this into effect, for the sockets that are open too.
+    /// Apply this configuration, to open sockets too.
     Config(Arc<Config>),
     /// Close every socket, spread over this time.
     Drain(Duration),

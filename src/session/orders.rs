@@ -1,4 +1,4 @@
-//! What a worker is told from outside: another configuration, and to close its sockets.
+//! Carries out orders to a worker: to apply another configuration, and to close its sockets.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::worker::{Slot, Worker};
 use crate::config::Config;
 use crate::hub::{self, SocketId};
 
-/// Does what it is told.
+/// Carries out an order.
 pub fn obey(worker: &mut Worker, order: Order) {
     match order {
         Order::Config(config) => configure(worker, &config),
@@ -27,7 +27,7 @@ fn configure(worker: &mut Worker, config: &Config) {
     worker.limits = config.limits.clone();
     let timing = std::mem::replace(&mut worker.timing, config.session.clone());
     if timing.ping != worker.timing.ping {
-        // The queue is in the order of its times; all begin anew, spread over the new period.
+        // The queue must be in the order of its times, so all pings start anew, spread over the new period.
         worker.deadlines.forget_pings();
         let keys = keys(worker);
         let step = worker.timing.ping / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX);
@@ -42,7 +42,7 @@ fn start_drain(worker: &mut Worker, over: Duration) {
     worker.drain = Some((Drain::new(Instant::now(), over, keys.len()), keys));
 }
 
-/// Closes as many sockets as the drain wants closed by now.
+/// Closes as many sockets as the drain requires by now.
 pub fn drain_some(worker: &mut Worker) {
     let Some((drain, keys)) = &mut worker.drain else { return };
     let open = drain.may_be_open(Instant::now()).min(keys.len());

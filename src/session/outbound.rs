@@ -1,33 +1,33 @@
-//! A worker's way to publish, and the way back.
+//! How a worker publishes, and how it gets the answers.
 
 use tokio::sync::mpsc;
 
 use super::keepalive::Key;
 use crate::hub::{PublishError, Publisher};
 
-/// Answers that may wait for a worker: more than there are messages on their way.
+/// How many answers may wait for a worker: more than there can be messages on their way.
 const ANSWERS: usize = 2048;
 
-/// What became of a message that a client has published.
+/// The outcome of a message that a client published.
 pub struct Published {
-    /// Who has published it.
+    /// The client.
     pub(super) key: Key,
-    /// Where.
+    /// The channel.
     pub(super) channel: String,
-    /// Whether the store has it.
+    /// Whether the store accepted it.
     pub(super) outcome: Result<(), PublishError>,
 }
 
-/// A worker's way to publish.
+/// A worker's publisher, and the queue of answers.
 pub struct Outbound {
     pub(super) publisher: Publisher,
     pub(super) answers: mpsc::Sender<Published>,
-    /// What became of what was published.
+    /// The receiving end of the queue of answers.
     pub(super) answered: mpsc::Receiver<Published>,
 }
 
 impl Outbound {
-    /// Over this publisher.
+    /// Creates it over this publisher.
     pub fn new(publisher: Publisher) -> Self {
         let (answers, answered) = mpsc::channel(ANSWERS);
         Self { publisher, answers, answered }

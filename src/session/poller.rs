@@ -1,7 +1,7 @@
-//! A worker's own epoll, as one descriptor in the runtime's.
+//! A worker's own epoll, registered with the runtime's as one file descriptor.
 //!
-//! The runtime would keep a record of its own, and a waker, for each socket that is registered with
-//! it. Nested, it keeps one for all of them.
+//! The runtime would keep a record and a waker for each socket that is registered with it. With a nested
+//! epoll, it keeps one for all of them.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -19,11 +19,11 @@ impl AsRawFd for Epoll {
     }
 }
 
-/// The sockets of a worker. Each is told once when it becomes readable or writable.
+/// The sockets of a worker. Each is reported once when it becomes readable or writable.
 pub struct Poller(AsyncFd<Epoll>);
 
 impl Poller {
-    /// An empty set. Needs a runtime.
+    /// Creates an empty set. Needs a runtime.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll(Poll::new()?);
         // SAFETY: `Epoll` owns its descriptor and never replaces it, and `AsyncFd` owns the `Epoll`:
@@ -33,35 +33,35 @@ impl Poller {
         Ok(Self(watched?))
     }
 
-    /// Adds a socket. It leaves when its descriptor is closed.
+    /// Adds a socket. It is removed when its file descriptor is closed.
     pub fn add(&self, io: &mut TcpStream, token: Token) -> io::Result<()> {
         self.0.get_ref().0.registry().register(io, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Tells of a socket from now on only that it becomes writable, or has failed: what comes meanwhile wakes
-    /// nobody.
+    /// Reports from now on only that a socket becomes writable or has failed, so that bytes that arrive
+    /// wake nobody.
     pub fn mute(&self, io: &mut TcpStream, token: Token) -> io::Result<()> {
         self.0.get_ref().0.registry().reregister(io, token, Interest::WRITABLE)
     }
 
-    /// Tells everything again, and what has come meanwhile.
+    /// Reports everything again, including what has arrived meanwhile.
     pub fn unmute(&self, io: &mut TcpStream, token: Token) -> io::Result<()> {
         self.0.get_ref().0.registry().reregister(io, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Waits for events and takes them. Cancel safe.
+    /// Waits for events and takes them. Cancel-safe.
     pub async fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let mut ready = self.0.readable_mut().await?;
         match ready.get_inner_mut().0.poll(events, Some(Duration::ZERO)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            // What did not fit is still ready.
+            // Events that did not fit are still ready.
             _ if events.iter().count() == events.capacity() => ready.retain_ready(),
             _ => ready.clear_ready(),
         }
         Ok(())
     }
 
-    /// Takes the events that are there.
+    /// Takes the events that are there, without waiting.
     pub fn take(&mut self, events: &mut Events) -> io::Result<()> {
         self.0.get_mut().0.poll(events, Some(Duration::ZERO))
     }

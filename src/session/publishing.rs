@@ -1,4 +1,4 @@
-//! What clients publish by frame, and the answers to that.
+//! Messages that clients publish over their WebSocket, and the answers.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,7 +9,7 @@ use super::rest;
 use super::worker::Worker;
 use crate::hub::{PublishError, SocketId, rights, wire};
 
-/// Publishes a client's message. It is answered when the store has it.
+/// Publishes a client's message. The answer comes once the store has it.
 pub(super) fn publish(worker: &mut Worker, id: SocketId, publish: &Publish) {
     let Some(slot) = worker.slot(id) else { return };
     let (key, channel) = ((id, slot.generation), publish.channel.clone());
@@ -26,7 +26,7 @@ pub(super) fn publish(worker: &mut Worker, id: SocketId, publish: &Publish) {
     }
 }
 
-/// Tells a client what became of its message.
+/// Tells a client what happened to its message.
 pub(super) fn answer(worker: &mut Worker, published: Published) {
     let Published { key, channel, outcome } = published;
     if worker.alive(key).is_some() {
@@ -39,7 +39,7 @@ fn refusal(channel: &str, why: &PublishError) -> bytes::Bytes {
     wire::not_published(why.code(), short(channel), &why.to_string())
 }
 
-/// However the publisher ends, its answer comes, or none ever will.
+/// Passes an outcome on to the worker. If the publisher ends first, no outcome comes.
 async fn pass_on(
     key: Key,
     channel: String,

@@ -1,4 +1,4 @@
-//! What a client asks, in one JSON object: `{"subscribe":[…],"watch":[…],"unsubscribe":[…]}`.
+//! What a client asks for, in one JSON object: `{"subscribe":[…],"watch":[…],"unsubscribe":[…]}`.
 
 use std::collections::HashMap;
 
@@ -7,31 +7,31 @@ use serde_json::{Map, Value};
 
 use crate::config::channels::MAX_NAME;
 
-/// A request whose shape is right.
+/// A well-formed request.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Channels to leave; done first.
+    /// Channels to leave; this is done first.
     pub unsubscribe: Vec<String>,
     /// Channels to join.
     pub subscribe: Vec<String>,
     /// Channels to receive without being counted.
     pub watch: Vec<String>,
-    /// The client was on them before, and may have missed something.
+    /// Whether the client was on these channels before, and may have missed something.
     pub reconnect: bool,
     /// A message to publish.
     pub publish: Option<Publish>,
-    /// A token that is to count from now on.
+    /// A token to use from now on.
     pub token: Option<Box<str>>,
-    /// The member of the boards among them that it follows.
+    /// The member to follow on the boards among these channels.
     pub member: Option<String>,
 }
 
 /// A message that a client publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
-    /// Where.
+    /// The channel.
     pub channel: String,
-    /// What, as the JSON text that it was sent as.
+    /// The JSON text, exactly as it was sent.
     pub data: Box<str>,
 }
 
@@ -39,13 +39,13 @@ const PUBLISH: &str = r#""publish" must be an object such as {"channel":"room:1"
 const SHAPE: &str = r#"send one JSON object such as {"subscribe":["users:count"]}, with subscribe, watch or unsubscribe, each a list of channel names"#;
 
 impl Request {
-    /// How many channels it names.
+    /// Returns how many channels it names.
     pub fn names(&self) -> usize {
         self.unsubscribe.len() + self.subscribe.len() + self.watch.len()
     }
 }
 
-/// A name as it may be repeated to whoever sent it: never at full length.
+/// Shortens a name, so that it may be repeated to the client that sent it.
 pub fn short(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_NAME)]
 }
@@ -53,7 +53,7 @@ pub fn short(name: &str) -> &str {
 /// Reads a request that names at most this many channels.
 ///
 /// # Errors
-/// What was wrong and what is allowed, for the client.
+/// A text for the client: what is wrong and what is allowed.
 pub fn parse(text: &str, most: usize) -> Result<Request, String> {
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| format!("not understood ({error}); {SHAPE}"))?;
@@ -92,7 +92,7 @@ pub fn parse(text: &str, most: usize) -> Result<Request, String> {
     }
 }
 
-/// What an object says to publish, to the letter: a number or the order of names may matter to somebody.
+/// Reads what to publish, verbatim: the form of a number or the order of keys may matter to somebody.
 fn publish(text: &str) -> Option<Publish> {
     let members = |text| serde_json::from_str::<HashMap<String, &RawValue>>(text).ok();
     let inner = members(members(text)?.get("publish")?.get())?;

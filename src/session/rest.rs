@@ -1,9 +1,9 @@
 //! Clients that asked more often than they may: they are not read for a while.
 //!
-//! An answer to each of their messages would cost more than it is worth, and would be what a flood is after.
-//! Unread, what they send stays with them, and the kernel does not tell of it: a worker that wakes up for each
-//! message that it does not read is what a flood is after, too. The rule: all rest equally long, so the queue
-//! is in order.
+//! Answering each of their messages would cost more than it is worth, and cost is what a flood aims for.
+//! Unread, their messages stay with them, and the kernel does not report them: a worker that wakes up for
+//! messages that it does not read is what a flood aims for, too. The rule: all rest equally long, so the
+//! queue is in order.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use mio::Token;
 use super::worker::Worker;
 use crate::hub::SocketId;
 
-/// How long a client is not read after it was told that it asks too often.
+/// How long a client is not read after it asked too often.
 const REST: Duration = Duration::from_secs(1);
 
-/// Reads nothing more of a client for a while.
+/// Stops reading a client for a while.
 pub(super) fn begin(worker: &mut Worker, id: SocketId) {
     let until = worker.now + REST;
     let Some(slot) = worker.slot(id).filter(|slot| !slot.rests) else { return };
@@ -23,12 +23,12 @@ pub(super) fn begin(worker: &mut Worker, id: SocketId) {
     let key = (id, slot.generation);
     worker.resting.push_back((until, key));
     if let Some(io) = worker.shard.io(id) {
-        // If it cannot be done, it is woken for nothing.
+        // If this fails, the worker is only woken for nothing.
         let _ = worker.poller.mute(io, Token(id as usize));
     }
 }
 
-/// Reads those again whose rest is over.
+/// Resumes reading the clients whose rest is over.
 pub(super) fn end_due(worker: &mut Worker) {
     while let Some((_, key)) = worker.resting.front().copied().filter(|(until, _)| *until <= worker.now) {
         worker.resting.pop_front();
@@ -39,7 +39,7 @@ pub(super) fn end_due(worker: &mut Worker) {
                 worker.drop_gone(key.0);
                 continue;
             }
-            // What came before the rest was told then, and is told no more.
+            // What arrived before the rest was reported then, and may not be reported again.
             worker.read_on(key.0);
         }
     }

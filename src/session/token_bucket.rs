@@ -1,11 +1,11 @@
-//! How many messages a client may send at once: a bucket that fills again with time.
+//! How many messages a client may send at once: a bucket that refills over time.
 
 use std::time::Duration;
 
 /// Seconds over which a client's messages are averaged.
 const AVERAGED: u32 = 5;
 
-/// One client's bucket. Small, since every idle socket has one.
+/// One client's bucket. It is small, since every idle socket has one.
 #[derive(Debug)]
 pub struct TokenBucket {
     left: f32,
@@ -13,12 +13,12 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Creates a full bucket.
     pub fn new(per_second: u32, now: Duration) -> Self {
         Self { left: full(per_second), at: now }
     }
 
-    /// Takes `cost` messages out; false if it has not as many.
+    /// Takes `cost` messages out; returns false if there were fewer left.
     pub fn take(&mut self, cost: f32, per_second: u32, now: Duration) -> bool {
         let filled = now.saturating_sub(self.at).as_secs_f32() * per_second as f32;
         self.left = (self.left + filled).min(full(per_second)) - cost;
@@ -42,7 +42,7 @@ mod tests {
         let taken = |bucket: &mut TokenBucket, now| (0..100).take_while(|_| bucket.take(1.0, 2, now)).count();
         assert_eq!(taken(&mut bucket, at(1)), 10);
         assert_eq!(taken(&mut bucket, at(1)), 0);
-        // What was refused was asked for, and counts.
+        // A refused message was asked for all the same, and counts.
         assert_eq!(taken(&mut bucket, at(3)), 2);
         assert_eq!(taken(&mut bucket, at(1_000_000)), 10);
     }

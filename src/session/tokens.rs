@@ -1,7 +1,7 @@
-//! Tokens of clients that are here: another one by frame, the end of one, and one that was revoked.
+//! Tokens of connected clients: renewal by frame, expiry, and revocation.
 //!
-//! A token that ends is told, and after a grace the client is closed. The time is the system's, as the
-//! token's is: a process that was stopped comes back to what has ended meanwhile.
+//! A client is told when its token expires, and is closed after a grace period. The time is the system's,
+//! as in the token itself: a process that was stopped finds out which tokens have expired meanwhile.
 
 use super::checks::Checked;
 use super::close_code;
@@ -14,17 +14,17 @@ use crate::auth::{Denied, Grant, Verdict, now_ms};
 use crate::hub::{SocketId, rights, wire};
 use crate::metrics::Limit;
 
-/// How long a client whose token has ended may take to show another, in milliseconds.
+/// How long a client may take to show another token after its own has expired, in milliseconds.
 const GRACE: u64 = 10_000;
 
-/// Notes when the token of a client ends.
+/// Notes when a client's token expires.
 pub(super) fn expires_at(worker: &mut Worker, id: SocketId, at: u64) {
     let Some(slot) = worker.slots.get_mut(id as usize).and_then(Option::as_mut) else { return };
     worker.expiries.set((id, slot.generation), slot.expiry, at);
     slot.expiry = Expiry { at, told: false };
 }
 
-/// Closes a client that came with a token which was revoked while it came. Returns whether it was.
+/// Closes a client whose token was revoked while it was connecting. Returns whether it was.
 pub(super) fn is_revoked(worker: &mut Worker, id: SocketId, grant: Option<&Grant>) -> bool {
     let revoked = grant.is_some_and(|grant| worker.checks.verification.tokens.revoked.holds(grant, now_ms()));
     if revoked {
@@ -33,7 +33,7 @@ pub(super) fn is_revoked(worker: &mut Worker, id: SocketId, grant: Option<&Grant
     revoked
 }
 
-/// Does what a client asks for. A token that it shows counts before everything else in the request.
+/// Does what a client asks for. A token in a request takes effect before everything else in it.
 pub(super) fn request(worker: &mut Worker, id: SocketId, mut request: Request) {
     let Some(slot) = worker.slot(id) else { return };
     let (key, held) = ((id, slot.generation), slot.held);
@@ -58,7 +58,7 @@ pub(super) fn request(worker: &mut Worker, id: SocketId, mut request: Request) {
     worker.request(id, &request);
 }
 
-/// Goes on with a client whose token is checked.
+/// Goes on with a client whose token has been checked.
 pub(super) fn checked(worker: &mut Worker, checked: Checked) {
     let Checked { key, verdict } = checked;
     let held = worker.checks.release(key);
@@ -77,7 +77,7 @@ pub(super) fn checked(worker: &mut Worker, checked: Checked) {
     worker.read_on(id);
 }
 
-/// As [`checked`], for all that there are.
+/// Calls [`checked`] for every verdict that has arrived.
 pub(super) fn take_checked(worker: &mut Worker) {
     while let Some(done) = worker.checks.take() {
         checked(worker, done);
@@ -92,7 +92,7 @@ fn is_open(worker: &mut Worker, key: Key) -> bool {
 fn judge(worker: &mut Worker, id: SocketId, verdict: Verdict) {
     let refused = |code, why: &str| wire::error(code, None, why);
     let frame = match verdict {
-        // It may have been revoked while it waited.
+        // It may have been revoked while it was being checked.
         Verdict::Granted(grant) if worker.checks.verification.tokens.revoked.holds(&grant, now_ms()) => {
             refused("bad_token", &Denied::Revoked.to_string())
         }
@@ -111,7 +111,7 @@ fn judge(worker: &mut Worker, id: SocketId, verdict: Verdict) {
     worker.shard.send(id, frame);
 }
 
-/// Tells those whose tokens have ended, and closes those who were told and did nothing.
+/// Tells clients whose tokens have expired, and closes those that were told and showed no other in time.
 pub(super) fn judge_ends(worker: &mut Worker) {
     let now = now_ms();
     while let Some(key) = worker.expiries.due(now) {

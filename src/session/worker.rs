@@ -1,7 +1,7 @@
-//! What one worker has: its sockets, what waits to be read of them, their deadlines.
+//! The state of one worker: its sockets, what waits to be read from them, their deadlines.
 //!
-//! An idle socket costs its record here, and nothing in the runtime. What a worker does for a client is
-//! in `actions`, what it is told from outside in `orders`, and the loop around them in `event_loop`.
+//! An idle socket costs its record here, and nothing in the runtime. What a worker does for a client is in
+//! `actions`, its orders from outside are in `orders`, and the loop around both is in `event_loop`.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -25,39 +25,39 @@ use crate::memory;
 use crate::metrics::Metrics;
 use crate::net::seats::Seat;
 
-/// The longest sleep: the worker's clock wants to be looked at.
+/// The longest sleep: the worker's clock must be looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
-/// From the time when many have gone until their memory is given back: what they set off in the store is
-/// done by then.
+/// How long after many clients have left their memory is given back: the work that they caused in the store
+/// is done by then.
 const SHRINK: Duration = Duration::from_secs(5);
-/// The sleep while sockets are being closed one after another.
+/// How long the worker sleeps between the steps of a drain.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
-/// A client's place in a worker.
+/// A client's slot in a worker.
 pub(super) struct Slot {
     pub session: Session,
-    /// Which of the sockets with this number it is.
+    /// Tells this socket apart from earlier ones with the same number.
     pub generation: u32,
-    /// When its token ends, if it has one.
+    /// When its token expires, if it has one.
     pub expiry: Expiry,
-    /// Waits in [`Worker::unread`].
+    /// It is queued in [`Worker::unread`].
     unread: bool,
-    /// Is not read for a while; waits in [`Worker::resting`].
+    /// It is not read for a while, and is queued in [`Worker::resting`].
     pub rests: bool,
-    /// Is not read until the token that it has shown is checked; see [`Checks`].
+    /// It is not read until its new token is checked; see [`Checks`].
     pub held: bool,
-    /// Given up with the client.
+    /// Its place among all clients, which is given up when this is dropped.
     pub seat: Seat,
 }
 
-/// See the module.
+/// One worker.
 pub struct Worker {
     pub(super) shard: Shard,
     pub(super) slots: Vec<Option<Slot>>,
     pub(super) limits: Limits,
     pub(super) timing: Timing,
     pub(super) metrics: Metrics,
-    /// The worker's own time, at the last look.
+    /// The worker's own time, as of the last look at its clock.
     pub(super) now: Duration,
     pub(super) deadlines: Deadlines,
     pub(super) checks: Checks,
@@ -65,27 +65,27 @@ pub struct Worker {
     pub(super) outbound: Outbound,
     pub(super) goodbyes: VecDeque<(Duration, Key)>,
     pub(super) drain: Option<(Drain, Vec<Key>)>,
-    /// Kept between turns for its memory.
+    /// Kept between turns to reuse its memory.
     pub(super) actions: Vec<Action>,
     pub(super) registry: Arc<Registry>,
     pub(super) poller: Poller,
     pub(super) clock: Clock,
-    /// Sockets that may have more to read, once everybody else had their turn.
+    /// Sockets that may have more to read, once all others have had their turn.
     pub(super) unread: VecDeque<Key>,
     /// Clients that are not read for a while, and until when.
     pub(super) resting: VecDeque<(Duration, Key)>,
-    /// When this turn has read enough.
+    /// When this turn stops reading.
     pub(super) turn_ends: Instant,
     generation: u32,
-    /// When memory is given back.
+    /// When to give back memory, if that is planned.
     shrink_at: Option<Duration>,
 }
 
 impl Worker {
-    /// A worker without sockets. Needs a runtime.
+    /// Creates a worker without sockets. Needs a runtime.
     ///
     /// # Errors
-    /// The kernel gives no epoll.
+    /// The kernel provides no epoll.
     pub fn new(
         shard: Shard,
         registry: Arc<Registry>,
@@ -124,12 +124,12 @@ impl Worker {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// The client of a key, if it is still the same one.
+    /// Returns the client of a key, if it is still the same one.
     pub(super) fn alive(&mut self, (id, generation): Key) -> Option<&mut Slot> {
         self.slot(id).filter(|slot| slot.generation == generation)
     }
 
-    /// Gives a client a place. Returns whether the kernel watches its socket.
+    /// Gives a client a slot. Returns its number, and whether the kernel watches its socket.
     pub(super) fn attach(&mut self, new: NewClient) -> (SocketId, bool) {
         let id = self.shard.attach(mio::net::TcpStream::from_std(new.io), new.head, new.known, new.household);
         let mut seat = new.seat;
@@ -147,15 +147,15 @@ impl Worker {
         (id, matches!(watched, Some(Ok(()))))
     }
 
-    /// Reads a socket once: whoever sends faster than it is read keeps nobody else waiting. What is
-    /// left is for the next turn. `ended`: up to the end, which is told only once.
+    /// Reads a socket once, so that a client that sends faster than it is read keeps nobody waiting. The
+    /// rest is for the next turn. `ended`: read up to the end, which is reported only once.
     fn read(&mut self, id: SocketId, ended: bool, buffer: &mut [u8]) {
         let Some(slot) = self.slot(id).filter(|slot| slot.session.listens() && !slot.rests && !slot.held) else {
             return;
         };
         if slot.session.is_behind() {
             self.hear(id, &mut []);
-            // Its end may be in the socket already, and was told.
+            // Its end may be in the socket already, and is not reported again.
             return self.read_on(id);
         }
         let most = slot.session.appetite().min(buffer.len());
@@ -166,7 +166,7 @@ impl Worker {
                 Ok(0) => return self.drop_gone(id),
                 Ok(n) => {
                     self.hear(id, &mut buffer[..n]);
-                    // A short read emptied it; only an end is still to be read.
+                    // A short read emptied the socket; only its end may be left to read.
                     if n == buffer.len() || ended {
                         self.read_on(id);
                     }
@@ -187,7 +187,7 @@ impl Worker {
         }
     }
 
-    /// Gives back the memory of a crowd that has gone, once what it set off is done.
+    /// Gives back memory after many clients have left, once the work that they caused is done.
     pub(super) fn shrink(&mut self) {
         match self.shrink_at {
             None if self.shard.many_gone() => self.shrink_at = Some(self.now + SHRINK),
@@ -201,7 +201,7 @@ impl Worker {
         }
     }
 
-    /// Whether this turn has read enough.
+    /// Returns whether this turn must stop reading.
     fn turn_is_over(&self) -> bool {
         Instant::now() >= self.turn_ends
     }
@@ -214,7 +214,7 @@ impl Worker {
             let Some(key) = self.unread.pop_front() else { break };
             if let Some(slot) = self.alive(key) {
                 slot.unread = false;
-                // If it has ended meanwhile, nobody tells again.
+                // If it has ended meanwhile, that is not reported again.
                 self.read(key.0, true, buffer);
             }
         }
@@ -235,7 +235,7 @@ impl Worker {
             let (ping_at, pong_by) = (self.now + self.timing.ping, self.now + self.timing.pong);
             let Some(slot) = self.alive(key) else { continue };
             if due == Due::Pong && (slot.unread || slot.rests || slot.held) {
-                // What it has said waits for its turn; it may be the answer.
+                // What it has sent waits for its turn, and may be the answer.
                 self.deadlines.pong_by(pong_by, key);
                 continue;
             }

@@ -1,7 +1,7 @@
-//! What users of the store may do, as Redis's access lists say it.
+//! Access control: what each user of the store may do, as defined by Redis's access lists.
 //!
-//! Without users there is nothing of this: a client that may do everything has no [`Access`] at all, so that it
-//! costs nothing to ask. The rules are read once, at the start.
+//! A client that may do everything has no [`Access`] at all, so without users the checks cost nothing.
+//! The rules are read once, at startup.
 
 mod known;
 mod rights;

@@ -1,11 +1,11 @@
 //! The log on disk: every change in the order in which it was made, as commands in RESP.
 //!
-//! One file in a folder that one process at a time may use. What a round of the loop changed is
-//! appended before its replies leave; how soon it is forced onto the disk, [`Fsync`] says. When the
-//! file has doubled since it was last rewritten it is rewritten. Being plain RESP, `redis-cli --pipe < headcount.aof` loads it into any Redis.
+//! It is one file in a folder that only one process may use at a time. The changes of a round are appended before its
+//! replies are sent; [`Fsync`] says how soon they are forced to disk. When the file has doubled in size since its last
+//! rewrite, it is rewritten. It is plain RESP, so `redis-cli --pipe < headcount.aof` loads it into any Redis.
 //!
-//! A write that fails is told: commands that write are refused with `MISCONF` until it succeeds, and
-//! under [`Fsync::Always`] those whose changes are not on disk lose their connection, not get an OK.
+//! A failed write is reported to clients: commands that write are refused with `MISCONF` until a write succeeds, and
+//! under [`Fsync::Always`] a client whose changes are not on disk loses its connection instead of getting an OK.
 
 mod files;
 mod log;

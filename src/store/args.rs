@@ -1,25 +1,25 @@
-//! Reading a command's arguments: numbers, option words, ranges of positions, cursors.
+//! Parsing of command arguments: numbers, option words, ranges of positions and cursors.
 
 use super::error::{BAD_CURSOR, CommandError, NOT_A_FLOAT, NOT_AN_INTEGER, NOT_POSITIVE, SYNTAX};
 use super::number::{parse_float, parse_int};
 use super::resp::Args;
 
-/// An argument as an integer.
+/// Parses an argument as an integer.
 pub fn int(arg: &[u8]) -> Result<i64, CommandError> {
     parse_int(arg).ok_or(NOT_AN_INTEGER)
 }
 
-/// An argument as a double.
+/// Parses an argument as a double.
 pub fn float(arg: &[u8]) -> Result<f64, CommandError> {
     parse_float(arg).ok_or(NOT_A_FLOAT)
 }
 
-/// An argument as a count that must not be negative.
+/// Parses an argument as a count, which must not be negative.
 pub fn count(arg: &[u8]) -> Result<usize, CommandError> {
     parse_int(arg).and_then(|value| usize::try_from(value).ok()).ok_or(NOT_POSITIVE)
 }
 
-/// An argument as an integer of at least `low`, or the error given.
+/// Parses an argument as an integer of at least `low`; otherwise returns `error`.
 pub fn at_least(low: i64, arg: &[u8], error: CommandError) -> Result<usize, CommandError> {
     match parse_int(arg) {
         Some(value) if value >= low => Ok(value as usize),
@@ -27,12 +27,12 @@ pub fn at_least(low: i64, arg: &[u8], error: CommandError) -> Result<usize, Comm
     }
 }
 
-/// Whether an argument is this word, in any case.
+/// Whether an argument is this word, ignoring case.
 pub fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
 }
 
-/// The arguments of a command one after the other, for options that come in any order.
+/// Iterates over a command's arguments, for options that may come in any order.
 pub struct Cursor<'a, 'b> {
     args: &'b Args<'a>,
     at: usize,
@@ -44,14 +44,14 @@ impl<'a, 'b> Cursor<'a, 'b> {
         Self { args, at }
     }
 
-    /// The next argument, if there is one.
+    /// Returns the next argument, if there is one.
     pub fn next(&mut self) -> Option<&'a [u8]> {
         let arg = self.args.get(self.at).copied();
         self.at += 1;
         arg
     }
 
-    /// The value of the option that was just read.
+    /// Returns the value of the option that was just read.
     pub fn value(&mut self) -> Result<&'a [u8], CommandError> {
         self.next().ok_or(SYNTAX)
     }
@@ -62,7 +62,7 @@ impl<'a, 'b> Cursor<'a, 'b> {
     }
 }
 
-/// Resolves Redis's inclusive positions, negative ones from the end, to a range within `len`.
+/// Resolves Redis's inclusive positions to a range within `len`; negative ones count from the end.
 pub fn positions(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
     let len = len as i64;
     let absolute = |position: i64| {
@@ -73,20 +73,20 @@ pub fn positions(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
     if start > stop || start >= len { 0..0 } else { start as usize..stop as usize + 1 }
 }
 
-/// The options that the `SCAN` commands share.
+/// The options shared by the `SCAN` commands.
 pub struct Scan<'a> {
-    /// Where to go on; 0 is the start.
+    /// Where to continue; 0 is the start.
     pub cursor: u64,
     /// How many entries to look at.
     pub count: usize,
-    /// What entries must match.
+    /// The pattern that names must match.
     pub pattern: Option<&'a [u8]>,
     /// The type that keys must have.
     pub kind: Option<&'a [u8]>,
 }
 
 impl<'a> Scan<'a> {
-    /// Reads a cursor, as C reads it: nothing is the start, and what is negative is counted from the end.
+    /// Parses a cursor as C does: an empty one is 0, and a negative one wraps around.
     pub fn at(cursor: &[u8]) -> Result<Self, CommandError> {
         let (negative, digits) = match cursor {
             [b'-', digits @ ..] => (true, digits),
@@ -102,7 +102,7 @@ impl<'a> Scan<'a> {
         Ok(Self { cursor, count: 10, pattern: None, kind: None })
     }
 
-    /// Reads the options from argument `at` on; `TYPE` is for keys alone.
+    /// Reads the options from argument `at` on; `TYPE` is allowed for keys only.
     pub fn options(mut self, args: &Args<'a>, at: usize, of_keys: bool) -> Result<Self, CommandError> {
         let mut cursor = Cursor::new(args, at);
         while let Some(option) = cursor.next() {
@@ -122,15 +122,15 @@ impl<'a> Scan<'a> {
         Ok(self)
     }
 
-    /// Whether an entry's name is asked for.
+    /// Whether an entry's name matches the pattern, if there is one.
     pub fn matches(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| crate::glob::matches(pattern, name))
     }
 
-    /// The positions to visit next in a table of `len`, and the cursor to go on with.
+    /// Returns the positions to visit next in a table of `len` entries, and the cursor to continue with.
     ///
-    /// It goes downwards: removing an entry moves the last one into the gap, so whatever has not been
-    /// visited stays below the cursor, and nothing that is there all the time is missed.
+    /// The scan runs downwards: removing an entry moves the last one into the gap, so entries not yet
+    /// visited stay below the cursor, and an entry that is present throughout is never missed.
     pub fn window(&self, len: usize) -> (std::ops::Range<usize>, u64) {
         let end = if self.cursor == 0 { len } else { len.min(self.cursor as usize) };
         let start = end.saturating_sub(self.count);

@@ -1,13 +1,13 @@
-//! Bits within a string: counting them, finding them, and integers of any width among them.
+//! Bits within a string: counting and finding them, and accessing integers of any width.
 //!
-//! The first bit is the highest of the first byte.
+//! Bit 0 is the highest bit of the first byte.
 
-/// How many bits are set in a range of bits, both ends included.
+/// Counts the bits that are set in a range; both ends are included.
 pub fn count(bytes: &[u8], first: usize, last: usize) -> usize {
     let (from, to) = (first / 8, last / 8);
     let Some(within) = bytes.get(from..=to) else { return 0 };
     let all: usize = within.chunks(8).map(ones).sum();
-    // What stands in the first and the last byte beside the range.
+    // The bits of the first and the last byte that lie outside the range.
     let before = !(0xffu8 >> (first % 8));
     let after = (0xffu16 >> (last % 8 + 1)) as u8;
     all - (bytes[from] & before).count_ones() as usize - (bytes[to] & after).count_ones() as usize
@@ -20,7 +20,7 @@ fn ones(chunk: &[u8]) -> usize {
     }
 }
 
-/// The first bit that is `wanted` within a range of bits, both ends included.
+/// Finds the first bit equal to `wanted` in a range; both ends are included.
 pub fn find(bytes: &[u8], wanted: bool, first: usize, last: usize) -> Option<usize> {
     let (from, to) = (first / 8, last / 8);
     let flip = if wanted { 0 } else { 0xff };
@@ -37,7 +37,7 @@ pub fn find(bytes: &[u8], wanted: bool, first: usize, last: usize) -> Option<usi
     hit(from).or_else(|| hit(from + 1 + between()?)).or_else(|| hit(to))
 }
 
-/// An integer of this many bits at a bit; what lies behind the end is 0.
+/// Reads an integer of `width` bits at bit `at`; bits beyond the end are 0.
 pub fn get(bytes: &[u8], at: usize, width: u32, signed: bool) -> i64 {
     let mut value = 0u64;
     for bit in at..at + width as usize {
@@ -48,7 +48,7 @@ pub fn get(bytes: &[u8], at: usize, width: u32, signed: bool) -> i64 {
     if signed { (value << unused) as i64 >> unused } else { value as i64 }
 }
 
-/// Writes the lowest bits of a value at a bit, which must be within the bytes.
+/// Writes the lowest `width` bits of a value at bit `at`; they must lie within the bytes.
 pub fn set(bytes: &mut [u8], at: usize, width: u32, value: u64) {
     for (index, bit) in (at..at + width as usize).enumerate() {
         let mask = 0x80 >> (bit % 8);
@@ -59,19 +59,19 @@ pub fn set(bytes: &mut [u8], at: usize, width: u32, value: u64) {
     }
 }
 
-/// What becomes of a number that is too large or too small for its width.
+/// What happens to a number that does not fit its width.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
-    /// It goes round.
+    /// It wraps around.
     #[default]
     Wrap,
-    /// It stops at the end.
+    /// It is clamped to the nearest limit.
     Saturate,
     /// It is not written.
     Fail,
 }
 
-/// A number added to a number, as it fits into this many bits; `None` if it does not and must not be bent.
+/// Adds `more` to `value` and fits the sum into `width` bits; `None` if it does not fit and `overflow` is `Fail`.
 pub fn fit(value: i64, more: i64, width: u32, signed: bool, overflow: Overflow) -> Option<i64> {
     let (value, low, high) = if signed {
         (i128::from(value), -(1i128 << (width - 1)), (1i128 << (width - 1)) - 1)

@@ -1,33 +1,33 @@
-//! What became of commands, and how long they took, for `INFO` and `LATENCY`.
+//! Statistics of commands, their outcomes and durations, for `INFO` and `LATENCY`.
 //!
-//! Commands are known here by numbers, which the tables of commands give out.
+//! Commands are identified by the numbers that the command tables assign.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::histogram::Histogram;
 
-/// A script can make up error codes; no more than this many are told apart.
+/// Scripts can make up error codes, so only this many different ones are counted.
 const MAX_ERROR_CODES: usize = 128;
-/// Of the calls of scripts, one in so many is timed, and stands for those after the last that was.
+/// One in this many calls from scripts is timed; its duration also stands for the calls since the last timed one.
 const TIMED: u64 = 8;
 
-/// What became of one command.
+/// The statistics of one command.
 #[derive(Debug, Default)]
 pub struct Calls {
     /// How often it ran.
     pub calls: u64,
-    /// How long that took, in nanoseconds.
+    /// The total time it ran, in nanoseconds.
     pub nanoseconds: u64,
     /// How often it was refused before it ran.
     pub rejected: u64,
     /// How often it ran and failed.
     pub failed: u64,
-    /// How long it took how often.
+    /// The distribution of its durations.
     pub durations: Histogram,
 }
 
-/// See the module's text.
+/// The statistics of all commands; see the module's text.
 #[derive(Debug, Default)]
 pub struct CallStats {
     commands: Vec<Calls>,
@@ -36,7 +36,7 @@ pub struct CallStats {
 }
 
 impl CallStats {
-    /// What became of the command of a number.
+    /// Returns the statistics of the command with this number.
     pub fn of(&mut self, number: usize) -> &mut Calls {
         if self.commands.len() <= number {
             self.commands.resize_with(number + 1, Calls::default);
@@ -44,7 +44,7 @@ impl CallStats {
         &mut self.commands[number]
     }
 
-    /// Notes that a command ran.
+    /// Records that a command ran.
     pub fn ran(&mut self, number: usize, took: Duration, failed: bool) {
         let calls = self.of(number);
         calls.calls += 1;
@@ -52,12 +52,12 @@ impl CallStats {
         calls.took(took, 1);
     }
 
-    /// Whether the next call of a script is to be timed.
+    /// Whether the next call of this command by a script should be timed.
     pub fn is_timed(&mut self, number: usize) -> bool {
         self.of(number).calls.is_multiple_of(TIMED)
     }
 
-    /// Notes that a command ran in a script, and how long it took, if it was timed.
+    /// Records that a script ran a command, and how long it took, if it was timed.
     pub fn ran_in_script(&mut self, number: usize, took: Option<Duration>, failed: bool) {
         let calls = self.of(number);
         calls.calls += 1;
@@ -77,17 +77,17 @@ impl CallStats {
         }
     }
 
-    /// How many commands ran.
+    /// How many calls there were in total.
     pub fn total(&self) -> u64 {
         self.commands.iter().map(|calls| calls.calls).sum()
     }
 
-    /// All commands that were called, by their numbers.
+    /// All commands that were called or rejected, with their numbers.
     pub fn called(&self) -> impl Iterator<Item = (usize, &Calls)> {
         self.commands.iter().enumerate().filter(|(_, calls)| calls.calls + calls.rejected > 0)
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds the counts of another instance.
     pub fn add(&mut self, other: Self) {
         for (number, calls) in other.commands.into_iter().enumerate() {
             self.of(number).add(&calls);

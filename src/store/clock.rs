@@ -1,7 +1,7 @@
-//! Time as the store sees it: a number that somebody passes in.
+//! Time as the store sees it: a value that is passed in.
 //!
-//! Nothing in the store's core reads a clock. The event loop reads it once a round and hands it down,
-//! so that a test or a simulation can hand down any time it likes.
+//! The store's core never reads the time of day. The event loop reads it once a round and passes it
+//! down, so that a test or a simulation can pass down any time it likes.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ pub struct Time {
 }
 
 impl Time {
-    /// This many microseconds after the beginning of 1970.
+    /// The time this many microseconds after the start of 1970.
     pub const fn from_micros(micros: u64) -> Self {
         Self { micros }
     }
 
-    /// This many milliseconds after the beginning of 1970.
+    /// The time this many milliseconds after the start of 1970.
     pub const fn from_millis(millis: u64) -> Self {
         Self { micros: millis.saturating_mul(1000) }
     }
@@ -27,12 +27,12 @@ impl Time {
         self.micros / 1000
     }
 
-    /// The time since an earlier point, or none if the clock was set back between the two.
+    /// The time since an earlier point, or zero if the clock was set back between the two.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.micros.saturating_sub(earlier.micros))
     }
 
-    /// What [`Self::millis`] leaves out, in microseconds.
+    /// The microseconds that [`Self::millis`] leaves out.
     pub const fn micros_within(self) -> u64 {
         self.micros % 1000
     }

@@ -1,7 +1,7 @@
-//! Commands that need only data: the table, and how a name is found in it.
+//! Commands that need only data: their table, and the lookup by name.
 //!
-//! The bodies stand by data type in modules of their own. A body gets what it may touch, the
-//! arguments and the reply, and either replies or fails; it does no I/O.
+//! The command bodies are in separate modules, by data type. A body gets the data that it may touch,
+//! the arguments and the reply; it either replies or fails, and it does no I/O.
 
 mod bitmaps;
 mod categories;
@@ -49,7 +49,7 @@ pub use subcommand::other_subcommand;
 pub use table::COMMANDS;
 pub use told_flags::told_flags;
 
-/// The command of this name, in any case.
+/// Finds the command with this name, ignoring case.
 pub fn find(name: &[u8]) -> Option<&'static Command> {
     COMMANDS.find(name)
 }

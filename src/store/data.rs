@@ -1,6 +1,6 @@
-//! What a command can reach that needs no connection: the keys and the subscriptions.
+//! The data that commands can reach without a connection: the keys and the subscriptions.
 //!
-//! `Data` is handed as a whole to the script that runs.
+//! While a script runs, the engine holds the whole `Data`.
 
 use super::call_stats::CallStats;
 use super::keyspace::{Keyspace, begin_script, keep_changes, undo_changes};
@@ -9,28 +9,28 @@ use super::pubsub::{Kind, PubSub};
 use super::resp::Args;
 use super::small_bytes::SmallBytes;
 
-/// The store's contents and who listens.
+/// The store's contents and subscriptions.
 #[derive(Debug, Default)]
 pub struct Data {
     /// All keys.
     pub keys: Keyspace,
     /// All subscriptions.
     pub pubsub: PubSub,
-    /// What became of commands.
+    /// The statistics of commands.
     pub calls: CallStats,
-    /// What a script runs, database and arguments, if somebody looks on.
+    /// The commands that a script has run, each with its database, if a client monitors the store.
     pub seen: Option<Vec<(usize, Vec<SmallBytes>)>>,
-    /// How many messages there were to be delivered before the running script, and their bytes.
+    /// How many messages were waiting for delivery when the running script began, and their size in bytes.
     published: (usize, usize),
 }
 
 impl Data {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self { keys: Keyspace::new(), ..Self::default() }
     }
 
-    /// Begins to note what a script does.
+    /// Starts recording what a script does, so that it can be undone.
     pub fn begin_script(&mut self) {
         self.published = (self.pubsub.outbox.len(), self.pubsub.outgoing);
         begin_script(&mut self.keys);
@@ -41,14 +41,14 @@ impl Data {
         keep_changes(&mut self.keys);
     }
 
-    /// Takes back what the script has done: what it has changed is as before, and nobody will be told of it.
+    /// Undoes what the script has done: restores the data and discards all notifications of the changes.
     pub fn undo_changes(&mut self) {
         undo_changes(&mut self.keys);
         self.pubsub.outbox.truncate(self.published.0);
         self.pubsub.outgoing = self.published.1;
     }
 
-    /// Publishes what has happened to keys.
+    /// Publishes the pending keyspace events.
     pub fn publish_events(&mut self) {
         for event in self.keys.events.take() {
             let wanted = self.keys.events.wanted;
@@ -61,7 +61,7 @@ impl Data {
             let by_key = wanted.has(Classes::BY_KEY).then_some((&key[..], event.name.as_bytes()));
             let by_event = wanted.has(Classes::BY_EVENT).then_some((name.as_bytes(), &event.key[..]));
             for (channel, payload) in by_key.into_iter().chain(by_event) {
-                // The command has done its work: what is more than it may publish is lost to those who listen.
+                // The command has already run, so events beyond the limit on publishing are lost.
                 if self.pubsub.publish(channel, payload, Kind::Channel).is_err() {
                     return;
                 }
@@ -69,7 +69,7 @@ impl Data {
         }
     }
 
-    /// Notes a command that a script has run for those who look on.
+    /// Records a command that a script has run, for the clients that monitor the store.
     pub fn note_scripted(&mut self, db: usize, args: &Args) {
         if let Some(seen) = &mut self.seen {
             seen.push((db, args.iter().map(|arg| SmallBytes::new(arg)).collect()));

@@ -1,4 +1,4 @@
-//! Whatever commands a script has run, undoing them leaves everything as it was.
+//! Undoing a script leaves everything as it was, whatever commands it has run.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ const KEYS: &[&str] =
 const VALUES: &[&str] =
     &["1", "2", "17", "-3", "x", "y", "", "longer than the twenty-two bytes that fit inline", "1.5", "field"];
 
-/// `k` is a key, `v` a value, `n` a small number, and everything else stands for itself.
+/// `k` stands for a key, `v` for a value and `n` for a small number; everything else is literal.
 #[rustfmt::skip]
 const TEMPLATES: &[&str] = &[
     "SET k v", "SET k v PX 50", "SET k v KEEPTTL", "GETSET k v", "SETNX k v", "MSET k v k v", "APPEND k v",
@@ -38,7 +38,7 @@ const TEMPLATES: &[&str] = &[
     "XCLAIM k g v 0 1000-n", "XCLAIM k g v 0 1000-n FORCE JUSTID", "XAUTOCLAIM k g v 0 0 COUNT n", "PUBLISH v v",
 ];
 
-/// Values large enough for every form in which one is kept.
+/// Keys whose values are large enough to take every internal form.
 const LARGE: &[&str] = &["list", "hash", "set", "zset", "x"];
 
 fn call(data: &mut Data, words: &[String]) {
@@ -65,7 +65,7 @@ fn fill(data: &mut Data) {
     data.keys.journal.commit();
 }
 
-/// Everything that there is, in its order.
+/// Returns everything in the store, in order.
 fn picture(data: &mut Data) -> (Vec<u8>, Vec<String>) {
     let mut shown = Vec::new();
     let selected = data.keys.selected;
@@ -152,7 +152,7 @@ fn the_templates_are_commands() {
     assert!(LARGE.iter().all(|key| KEYS.contains(key)));
 }
 
-/// Commands whose bodies change keys as others do that are tried.
+/// Commands that are not tried because their bodies change keys in the same way as others do.
 #[rustfmt::skip]
 const ALIKE: &[&str] = &[
     "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin", "decrby", "expireat", "georadius",

@@ -1,15 +1,15 @@
-//! Sums of decimal texts, as `INCRBYFLOAT` makes them.
+//! Sums of decimal texts, as `INCRBYFLOAT` needs them.
 //!
-//! Redis adds in the 80-bit floats of x86 and prints seventeen decimals. This adds the decimals
-//! themselves, exactly, and rounds once to seventeen: the same digits wherever Redis's are right.
-//! Numbers too large for that are added as doubles.
+//! Redis adds 80-bit x86 floats and prints seventeen decimals. This code adds the decimals exactly,
+//! which gives the same digits wherever Redis's are right. Numbers that are too large for this, or have
+//! more than seventeen decimals, are added as doubles.
 
 use super::number::{parse_float, trim_zeros};
 
-/// Why there is no sum.
+/// Why two texts have no sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// One of the texts is no number.
+    /// One of the texts is not a number.
     NotANumber,
     /// The sum is infinite.
     Infinite,
@@ -17,7 +17,7 @@ pub enum Problem {
 
 const DECIMALS: i32 = 17;
 
-/// The sum of two decimal texts.
+/// Adds two decimal texts.
 pub fn sum(one: &[u8], other: &[u8]) -> Result<String, Problem> {
     let (a, b) = (parse_float(one).ok_or(Problem::NotANumber)?, parse_float(other).ok_or(Problem::NotANumber)?);
     if !(a + b).is_finite() {
@@ -27,7 +27,7 @@ pub fn sum(one: &[u8], other: &[u8]) -> Result<String, Problem> {
     Ok(exact.map_or_else(|| trim_zeros(&format!("{:.17}", a + b)).to_owned(), print))
 }
 
-/// The number times 10^17, if that is a whole number in range.
+/// Returns the number times 10^17, if that is an integer in range.
 fn scaled(text: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(text).ok()?;
     let (negative, text) = match text.strip_prefix('-') {

@@ -1,18 +1,18 @@
-//! Why a command did not do what it was asked: Redis's error texts, and waiting.
+//! Why a command did not reply: Redis's error texts, and blocking.
 
 use std::borrow::Cow;
 
 use super::small_bytes::SmallBytes;
 
-/// What a command body returns: it has replied, or it fails.
+/// What a command body returns: `Ok` if it has replied, otherwise why it has not.
 pub type Outcome = Result<(), CommandError>;
 
-/// What keeps a command from replying.
+/// Why a command has not replied.
 #[derive(Debug, Clone)]
 pub enum CommandError {
-    /// An error reply, its code first.
+    /// An error reply, which starts with its code.
     Error(Cow<'static, str>),
-    /// There is nothing yet at these keys; run the command again when one of them changes.
+    /// The keys hold nothing yet; run the command again when one of them changes.
     Block(Box<Block>),
 }
 
@@ -21,20 +21,20 @@ pub enum CommandError {
 pub struct Block {
     /// The keys, any of which may end the wait.
     pub keys: Vec<SmallBytes>,
-    /// The type that a key must have to end it, as `TYPE` tells it.
+    /// The type that a key must have to end the wait, as `TYPE` reports it.
     pub type_name: &'static str,
     /// When to give up, in milliseconds since 1970.
     pub until: Option<u64>,
-    /// Whether giving up is told by a null array rather than a null.
+    /// Whether a timeout is answered with a null array rather than a null.
     pub null_array: bool,
-    /// The command to run then, if it is not the one that was given.
+    /// The command to run after the wait, if it differs from the original one.
     pub instead: Option<Vec<SmallBytes>>,
-    /// Whether the wait ends with an error when a key is gone or of another type.
+    /// Whether the wait ends with an error when a key is gone or has another type.
     pub needs_key: bool,
 }
 
 impl CommandError {
-    /// An error with a text made for the occasion.
+    /// Creates an error with a custom text.
     pub fn new(text: impl Into<String>) -> Self {
         Self::Error(Cow::Owned(text.into()))
     }

@@ -1,10 +1,10 @@
-//! The loop: wait for sockets and times, run what has arrived, write it down, answer.
+//! The event loop: wait for sockets and deadlines, run what has arrived, write the log, reply.
 //!
-//! One thread, one round after the other, as in Redis. In a round all requests that have arrived are
-//! run, then what they changed goes to the log, and only then do their replies leave, in one write
-//! a client. Nothing in a round waits: what takes long is cut into steps with the next round between.
+//! A single thread runs one round after another, as in Redis. A round first runs all requests that have
+//! arrived, then writes their changes to the log, and only then sends the replies, in one write per
+//! client. Nothing in a round blocks: long work is cut into steps, with other rounds in between.
 //!
-//! This is the only file of the store that knows sockets and reads the clock.
+//! This is the only file of the store that uses sockets and reads the time of day.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -29,54 +29,54 @@ use crate::pulse::Pulse;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-/// What is read from one client at a time.
+/// The number of bytes to read from a client at a time.
 const READ: usize = 64 * 1024;
-/// This many reads in a row, then it is the others' turn.
+/// The number of reads from one client before the others get a turn.
 const READS: usize = 16;
-/// Clients that are sent something in a row, then it is the turn of those who ask.
+/// The number of clients to send to before new requests may get a turn.
 const FEW: usize = 32;
-/// Whoever has more than this waiting is sent it before others may ask for more.
+/// A client with at least this many bytes pending is sent them before new requests get a turn.
 const LITTLE: usize = 16 * 1024;
-/// Connections taken in a row, then it is the others' turn.
+/// The number of connections to accept before the other clients get a turn.
 const ACCEPTS: usize = 256;
-/// The longest wait, so that whoever watches the loop sees that it is alive.
+/// The longest wait, so that a monitor of the loop can see that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
-/// How soon to try again to take a connection, when the system would not let us.
+/// How soon to retry after the system could not accept a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 scoped_thread_local!(
-    /// The loop, while the core runs what has arrived: a script that takes long lets others be served.
+    /// The running loop, through which the core lets other clients be served during a long script.
     static mut LOOP: for<'a> &'a mut EventLoop
 );
 
 /// A client's connection.
 struct Connection {
     socket: TcpStream,
-    /// Whether bytes may be waiting in the socket that were not read.
+    /// Whether the socket may hold bytes that have not been read yet.
     unread: bool,
 }
 
-/// The sockets that the loop waits for.
+/// The event loop, with the sockets that it polls.
 pub struct EventLoop {
     poll: Poll,
     listener: TcpListener,
-    /// Connections by their client's slot in the core.
+    /// The connections, indexed by the client's slot in the core.
     connections: Vec<Option<Connection>>,
-    /// Those that may have more to be read, to be continued in the next round.
+    /// Clients that may have more to read, to be continued in the next round.
     unread: VecDeque<Slot>,
-    /// Events that are told and not yet looked at.
+    /// Events that were polled but not handled yet.
     arrived: VecDeque<Event>,
     scratch: Vec<u8>,
     accept_at: Option<Time>,
     now: Time,
-    /// Whether the loop is to end, also while a script runs.
+    /// Whether the loop should end, even while a script runs.
     stop: Arc<AtomicBool>,
     pulse: Pulse,
-    /// Kept open here too: a waker that is closed right after its call wakes nobody.
+    /// Kept alive here too: a waker that is dropped right after its call wakes nobody.
     _waker: Arc<Waker>,
 }
 
-/// What became of an attempt to send.
+/// The outcome of an attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     All,
@@ -87,7 +87,7 @@ enum Sent {
 }
 
 impl EventLoop {
-    /// Takes over a listener. The [`Waker`] ends the loop's wait.
+    /// Takes over a listener. The returned [`Waker`] ends the loop's wait.
     pub fn new(listener: std::net::TcpListener, stop: Arc<AtomicBool>, pulse: Pulse) -> io::Result<(Self, Arc<Waker>)> {
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
@@ -110,7 +110,7 @@ impl EventLoop {
         Ok((event_loop, waker))
     }
 
-    /// Serves until it is told to stop and woken. Dropping it closes the listener.
+    /// Serves until `stop` is set and the loop is woken. Dropping the loop closes the listener.
     pub fn run(&mut self, core: &mut Core) -> io::Result<()> {
         core.set_address(self.listener.local_addr().ok());
         core.serve_meanwhile(|core| LOOP.with(|event_loop| event_loop.serve_meanwhile(core)));
@@ -133,8 +133,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Takes what has arrived. Each event is told once, so those that are left when a script takes long
-    /// are where the turns meanwhile find them.
+    /// Handles the events that have arrived. Each event is reported only once, so events still
+    /// unhandled when a long script runs stay in `arrived`, where `serve_meanwhile` finds them.
     fn take(&mut self, core: &mut Core, events: &Events) {
         self.arrived.extend(events.iter().cloned());
         while let Some(event) = self.arrived.pop_front() {
@@ -149,7 +149,7 @@ impl EventLoop {
                         self.read(core, slot, event.is_read_closed() || event.is_error());
                     }
                     if event.is_write_closed() && !core.is_reading(slot) {
-                        // It has gone, and nobody is going to read up to the end.
+                        // The peer is gone, and nobody is going to read up to the end of the stream.
                         self.close(core, slot);
                     }
                 }
@@ -157,7 +157,7 @@ impl EventLoop {
         }
     }
 
-    /// Reads more of those that have more to be read, each once.
+    /// Continues to read from the clients that have more to read, once each.
     fn read_on(&mut self, core: &mut Core) {
         for _ in 0..self.unread.len() {
             if let Some(slot) = self.unread.pop_front() {
@@ -166,9 +166,9 @@ impl EventLoop {
         }
     }
 
-    /// Answers those who have asked, then sends to the others, a few at a time: between these, whoever asks next is
-    /// answered, and of many messages to the same listeners more leave in one write. Others have at least as long as
-    /// it took to read and run what has arrived, so that nobody who asks can hold them up.
+    /// Replies to the clients that sent requests, then sends to the others, a few at a time. In between, new requests
+    /// can be served, and further messages for the same subscribers can share one write. The others get at least as
+    /// much time as it took to read and run the requests, so that requests cannot starve them.
     fn serve_scheduled(&mut self, core: &mut Core) {
         let asked = core.take_asked();
         self.serve_next(core, asked);
@@ -194,7 +194,7 @@ impl EventLoop {
         }
     }
 
-    /// One turn for all others while a script runs, without a wait. Called from within the core.
+    /// Gives all other clients one turn while a script runs, without waiting. Called from within the core.
     fn serve_meanwhile(&mut self, core: &mut Core) {
         if self.stop.load(Ordering::Acquire) {
             core.end_script();
@@ -216,12 +216,12 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let wake = [core.next_time(), self.accept_at].into_iter().flatten().min();
-        // Whole milliseconds upwards: to wake too early is to wake twice.
+        // In whole milliseconds, rounded up: waking too early means waking twice.
         let pause = wake.map_or(BEAT, |wake| Duration::from_millis(wake.millis().saturating_sub(self.now.millis())));
         Some(pause.min(BEAT))
     }
 
-    /// Takes more connections, if some may be waiting and it is time.
+    /// Accepts more connections, if some may be waiting and it is time.
     fn accept_on(&mut self, core: &mut Core) {
         if self.accept_at.is_some_and(|at| at <= self.now) {
             self.accept(core);
@@ -246,7 +246,7 @@ impl EventLoop {
                 }
             }
         }
-        // Those who are here have their turn before more are taken, which are not told of again.
+        // Connected clients get a turn before more are accepted; poll does not report the waiting ones again.
         self.accept_at = Some(self.now);
     }
 
@@ -270,13 +270,13 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Reads what a client has sent and has it run.
+    /// Reads what a client has sent and runs it.
     fn read(&mut self, core: &mut Core, slot: Slot, to_the_end: bool) {
         for _ in 0..READS {
             let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
             connection.unread = true;
             if !core.is_reading(slot) {
-                // It goes on when the client has fetched its replies.
+                // Reading continues when the core is ready for more from this client.
                 return;
             }
             self.scratch.resize(READ, 0);
@@ -303,7 +303,7 @@ impl EventLoop {
         self.unread.push_back(slot);
     }
 
-    /// Sends what waits for a client, and closes it if it is finished.
+    /// Sends a client its pending output, and closes it if it is finished.
     fn serve(&mut self, core: &mut Core, slot: Slot) {
         let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
         let (sent, bytes) = flush(&connection.socket, core.output(slot));
@@ -327,7 +327,7 @@ impl EventLoop {
     }
 }
 
-/// Sends what it can without waiting; in place, as the fan-out does, for many subscribers.
+/// Sends what it can without blocking. The system call is direct, as in the fan-out: there may be many subscribers.
 fn flush(socket: &TcpStream, bytes: &[u8]) -> (Sent, usize) {
     let mut done = 0;
     while done < bytes.len() {
@@ -342,7 +342,7 @@ fn flush(socket: &TcpStream, bytes: &[u8]) -> (Sent, usize) {
     (Sent::All, done)
 }
 
-/// The system's clock.
+/// Returns the time of the system's clock.
 pub fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time::from_micros(since.as_micros() as u64)

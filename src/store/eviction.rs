@@ -1,32 +1,32 @@
-//! Which keys go when memory is short: Redis's policies, and what they have to know of a key's use.
+//! Which keys are evicted when memory is short: Redis's policies, and the key usage that they depend on.
 
-/// What `maxmemory-policy` can be.
+/// The values of `maxmemory-policy`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// None; what needs memory is refused.
+    /// No keys are evicted; commands that need memory are refused.
     #[default]
     NoEviction,
-    /// Any key.
+    /// Any key may be evicted.
     AllKeys(Choice),
-    /// Keys that expire.
+    /// Only keys that expire may be evicted.
     Volatile(Choice),
 }
 
-/// Which of them goes first.
+/// Which of the candidates is evicted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// The one that was not used for longest.
+    /// The one that has been unused for longest.
     Lru,
     /// The one that is used least often.
     Lfu,
-    /// Any.
+    /// A random one.
     Random,
     /// The one that expires first.
     Ttl,
 }
 
 impl Policy {
-    /// Each with its name, in the order in which `CONFIG SET` tells them.
+    /// All policies with their names, in the order in which `CONFIG SET` lists them.
     const NAMES: [(Self, &'static str); 8] = [
         (Self::Volatile(Choice::Lru), "volatile-lru"),
         (Self::Volatile(Choice::Lfu), "volatile-lfu"),
@@ -38,49 +38,49 @@ impl Policy {
         (Self::NoEviction, "noeviction"),
     ];
 
-    /// Its name.
+    /// The policy's name.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(policy, _)| *policy == self).map_or("", |(_, name)| name)
     }
 
-    /// The policy of this name, in any case.
+    /// Finds the policy with this name, ignoring case.
     pub fn parse(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(policy, _)| *policy)
     }
 
-    /// Whether it goes by how often keys are used.
+    /// Whether the policy depends on how often keys are used.
     pub fn counts_uses(self) -> bool {
         matches!(self, Self::AllKeys(Choice::Lfu) | Self::Volatile(Choice::Lfu))
     }
 }
 
-/// When a key was last used, in seconds; or, where uses are counted, in minutes with the count in the lowest
-/// byte. The count grows ever more slowly and falls by one a minute.
+/// When a key was last used, in seconds. If the policy counts uses, the time is in minutes, with the
+/// count in the lowest byte. The count grows ever more slowly and falls by one a minute.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Usage(u32);
 
-/// The count of a new key, which would otherwise be the first to go.
+/// The initial count of a key; at 0, new keys would be the first to be evicted.
 const NEW: u32 = 5;
-/// How much more slowly a higher count grows.
+/// How strongly a high count slows further growth.
 const SLOWNESS: f64 = 10.0;
 
 impl Usage {
-    /// That of a key that is used for the first time.
+    /// The usage of a new key.
     pub fn new(policy: Policy, now: u64) -> Self {
         if policy.counts_uses() { Self(minutes(now) << 8 | NEW) } else { Self(seconds(now)) }
     }
 
-    /// That of a key that was not used for so many seconds, under a policy that goes by them.
+    /// The usage of a key that has been idle for `idle` seconds, under a policy that does not count uses.
     pub fn idle_for(now: u64, idle: u64) -> Self {
         Self(u64::from(seconds(now)).saturating_sub(idle) as u32)
     }
 
-    /// That of a key with this count, under a policy that goes by counts.
+    /// The usage of a key with this count, under a policy that counts uses.
     pub fn counted(now: u64, count: u8) -> Self {
         Self(minutes(now) << 8 | u32::from(count))
     }
 
-    /// Notes a use.
+    /// Records a use.
     pub fn touch(&mut self, policy: Policy, now: u64) {
         if !policy.counts_uses() {
             self.0 = seconds(now);
@@ -92,12 +92,12 @@ impl Usage {
         self.0 = (minutes(now) << 8) | (count + u32::from(grows));
     }
 
-    /// For how many seconds the key was not used.
+    /// How many seconds the key has been idle.
     pub fn idle(self, now: u64) -> u32 {
         seconds(now).saturating_sub(self.0)
     }
 
-    /// How often it is used, on a scale up to 255.
+    /// How often the key is used, on a scale up to 255.
     pub fn count(self, now: u64) -> u32 {
         let since = (minutes(now).wrapping_sub(self.0 >> 8)) & 0x00ff_ffff;
         (self.0 & 0xff).saturating_sub(since)

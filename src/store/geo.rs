@@ -1,8 +1,8 @@
-//! Places on the earth as numbers that sort by nearness, in the way of Redis, and what lies around a place.
+//! Places on the earth as numbers that sort by nearness, as in Redis, and searches around a place.
 //!
-//! Longitude and latitude are each cut in half 26 times; the halves that a place is in, in turns, are the bits
-//! of its number, which a sorted set keeps as a score. Places of one square so stand next to each other, and a
-//! search looks through the square around its middle and the eight around that.
+//! Longitude and latitude are each halved 26 times. The halves that a place falls into, interleaved, are the bits of
+//! its number, which a sorted set keeps as a score. So places in the same square are next to each other, and a search
+//! looks through the square around its centre and that square's eight neighbours.
 
 mod area;
 mod hash;

@@ -1,18 +1,17 @@
-//! How often something took how long: counts by duration, to two digits, from a nanosecond to a second.
+//! A histogram of durations from a nanosecond to a second, precise to two digits.
 //!
-//! As in Redis, durations share a count when they differ by less than a part in 128, so that percentiles
-//! are as exact as anybody needs.
+//! As in Redis, durations share a count when they differ by less than 1/128, which is exact enough for percentiles.
 
-/// Durations in nanoseconds below this each have a count of their own.
+/// Durations below this, in nanoseconds, each have their own count.
 const EXACT: u64 = 256;
-/// Counts of each further power of two.
+/// The number of counts for each further power of two.
 const HALF: u64 = EXACT / 2;
-/// What takes longer counts as this long.
+/// Longer durations are counted as this one, in nanoseconds.
 const LONGEST: u64 = 1_000_000_000;
-/// Where the first step of the shown form ends, in nanoseconds; each further one is twice as long.
+/// The end of the first step that is shown, in nanoseconds; each further step is twice as long.
 const FIRST_STEP: u64 = 1024;
 
-/// See the module's text.
+/// Counts of durations; see the module's text.
 #[derive(Debug, Default)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -31,7 +30,7 @@ fn longest(nanoseconds: u64) -> u64 {
     nanoseconds | ((1 << shift) - 1)
 }
 
-/// The longest duration of a count.
+/// The longest duration that is counted at `index`.
 fn longest_of(index: u64) -> u64 {
     if index < EXACT {
         return index;
@@ -41,7 +40,7 @@ fn longest_of(index: u64) -> u64 {
 }
 
 impl Histogram {
-    /// Counts something that took this long, so many times.
+    /// Counts a duration, `times` times.
     pub fn add(&mut self, nanoseconds: u64, times: u64) {
         let index = index(nanoseconds);
         if self.counts.len() <= index {
@@ -51,19 +50,19 @@ impl Histogram {
         self.total += times;
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (index, count) in other.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             self.add(longest_of(index as u64), *count);
         }
     }
 
-    /// How many were counted.
+    /// How many durations were counted.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// How long that part of them took at most, from 0 to 100 percent, in nanoseconds.
+    /// Returns the duration, in nanoseconds, that the given percentage of all durations do not exceed.
     pub fn percentile(&self, percent: f64) -> u64 {
         let wanted = ((percent / 100.0 * self.total as f64 + 0.5) as u64).clamp(1, self.total.max(1));
         let mut sum = 0;
@@ -74,7 +73,8 @@ impl Histogram {
         reached.map_or(0, |index| longest_of(index as u64))
     }
 
-    /// How many took no longer than a power of two of microseconds, for each power at which there are more.
+    /// Returns pairs of a bound, in microseconds, and the number of durations up to it. The bounds
+    /// double from step to step; those that add no durations are left out.
     pub fn steps(&self) -> Vec<(u64, u64)> {
         let (mut steps, mut sum, mut before, mut at) = (Vec::new(), 0, 0, 0);
         let mut end = FIRST_STEP;

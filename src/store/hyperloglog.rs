@@ -1,8 +1,8 @@
-//! HyperLogLog: how many different elements there were, in 12 KiB and to about one per cent.
+//! HyperLogLog: estimates the number of distinct elements to within about one per cent, in 12 KiB.
 //!
-//! A string in Redis's own form, so that the same elements give the same bytes and the same estimate: a
-//! head of sixteen bytes, which holds the last estimate, and 16,384 registers. While most of those are 0
-//! they are kept as runs (`sparse`), later with six bits each (`dense`).
+//! It is a string in Redis's own format, so the same elements give the same bytes and the same
+//! estimate: a header of sixteen bytes, which holds the last estimate, and 16,384 registers. While most
+//! of the registers are 0, they are stored as runs (`sparse`); later each takes six bits (`dense`).
 
 mod estimate;
 mod hash;
@@ -18,10 +18,10 @@ use layout::{CHOICE, DENSE, HEAD, REST};
 const MAGIC: &[u8] = b"HYLL";
 const IS_DENSE: u8 = 0;
 const IS_SPARSE: u8 = 1;
-/// The bit that says that the estimate in the head is out of date.
+/// The bit that marks the estimate in the header as out of date.
 const STALE: u8 = 0x80;
 
-/// An empty one.
+/// Creates an empty HyperLogLog.
 pub fn empty() -> Vec<u8> {
     let mut bytes = vec![0; HEAD];
     bytes[..4].copy_from_slice(MAGIC);
@@ -30,7 +30,7 @@ pub fn empty() -> Vec<u8> {
     bytes
 }
 
-/// Whether a string is one, by its head.
+/// Checks by its header whether a string is a HyperLogLog.
 pub fn check(bytes: &[u8]) -> Result<(), Problem> {
     let fits = match bytes.get(4) {
         Some(&IS_DENSE) => bytes.len() == DENSE,
@@ -40,25 +40,25 @@ pub fn check(bytes: &[u8]) -> Result<(), Problem> {
     if fits && bytes.starts_with(MAGIC) { Ok(()) } else { Err(Problem::NotOne) }
 }
 
-/// Whether its registers are dense.
+/// Whether the registers are dense.
 pub fn is_dense(bytes: &[u8]) -> bool {
     bytes[4] == IS_DENSE
 }
 
-/// The register of an element, and what it must hold at least.
+/// Returns the register of an element, and the minimum value that the register must hold.
 fn place(element: &[u8]) -> (usize, u8) {
     let hash = murmur(element);
     let rest = (hash >> CHOICE) | 1 << REST;
     (hash as usize & (REGISTERS - 1), rest.trailing_zeros() as u8 + 1)
 }
 
-/// Adds an element to a string that was checked; returns whether that has changed it.
+/// Adds an element to a string that was checked; returns whether this changed the string.
 pub fn add(bytes: &mut Vec<u8>, element: &[u8]) -> Result<bool, Problem> {
     let (register, count) = place(element);
     set(bytes, register, count)
 }
 
-/// Raises a register; returns whether that has changed it.
+/// Raises a register to at least `count`; returns whether this changed it.
 pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<bool, Problem> {
     if is_dense(bytes) {
         return Ok(set_dense(bytes, register, count));
@@ -78,7 +78,7 @@ pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<bool, Prob
     }
 }
 
-/// Keeps the registers with six bits each from now on.
+/// Converts the registers to the dense form, with six bits each.
 pub fn make_dense(bytes: &mut Vec<u8>) -> Result<(), Problem> {
     if is_dense(bytes) {
         return Ok(());
@@ -104,7 +104,7 @@ fn set_dense(bytes: &mut [u8], register: usize, count: u8) -> bool {
     higher
 }
 
-/// Where a register's six bits begin: the byte, and the bit from its lowest.
+/// The byte where a register's six bits begin, and the bit within that byte, counted from the lowest.
 fn position(register: usize) -> (usize, usize) {
     (HEAD + register * 6 / 8, register * 6 % 8)
 }
@@ -124,7 +124,7 @@ fn put_dense(bytes: &mut [u8], register: usize, count: u8) {
     }
 }
 
-/// Raises each register to what it is in a string that was checked.
+/// Raises each register to its value in a string that was checked.
 pub fn merge(bytes: &[u8], into: &mut Registers) -> Result<(), Problem> {
     if !is_dense(bytes) {
         return sparse::merge(&bytes[HEAD..], into);
@@ -135,23 +135,23 @@ pub fn merge(bytes: &[u8], into: &mut Registers) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The estimate of some registers.
+/// Estimates the number of distinct elements from the registers.
 pub fn estimate(registers: &Registers) -> u64 {
     estimate::estimate(registers)
 }
 
-/// The estimate that a string's head holds, if it is up to date.
+/// The estimate in a string's header, if it is up to date.
 pub fn known(bytes: &[u8]) -> Option<u64> {
     let told = bytes[8..HEAD].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     (bytes[HEAD - 1] & STALE == 0).then_some(told)
 }
 
-/// Notes the estimate in the head.
+/// Stores the estimate in the header.
 pub fn note(bytes: &mut [u8], estimate: u64) {
     bytes[8..HEAD].copy_from_slice(&estimate.to_le_bytes());
 }
 
-/// Says in the head that the estimate is out of date.
+/// Marks the estimate in the header as out of date.
 pub fn make_stale(bytes: &mut [u8]) {
     bytes[HEAD - 1] |= STALE;
 }

@@ -1,8 +1,8 @@
-//! What commands leave behind for the log: each change once, as a command in RESP.
+//! Collects the changes that commands make, for the log: each change once, as a command in RESP.
 //!
-//! A command is noted as it was given, unless its body says what it came to (`SPOP` is noted as
-//! `SREM`, a relative expiry as an absolute one). What one transaction or script does stays together
-//! between `MULTI` and `EXEC`. Nothing is kept while there is no log.
+//! A command is recorded as it was given, unless its body records the effect instead (`SPOP` is
+//! recorded as `SREM`, a relative expiry as an absolute one). The changes of one transaction or script
+//! stay together between `MULTI` and `EXEC`. Nothing is recorded if there is no log.
 
 use std::ops::Range;
 
@@ -15,13 +15,13 @@ mod streams;
 
 pub use position::Position;
 
-/// Elements that one command of a snapshot carries.
+/// How many elements one command of a snapshot carries.
 const BATCH: usize = 64;
-/// Bytes of a string that one command of a snapshot carries.
+/// How many bytes of a string one command of a snapshot carries.
 const CHUNK: usize = 1 << 20;
-/// Beyond this a round's changes are written down before more is run.
+/// When more bytes than this are pending, they are written to the log before more commands run.
 const LARGE: usize = 4 << 20;
-/// Beyond this a script or transaction may change no more.
+/// A script or transaction that has recorded more bytes than this may make no more changes.
 const FULL: usize = 256 << 20;
 
 /// Changes that are not yet in the log; see the module's text.
@@ -31,19 +31,19 @@ pub struct Journal {
     pub enabled: bool,
     /// Complete units, ready to be written.
     pub ready: Vec<u8>,
-    /// The state of keys, for a rewrite that is running.
+    /// The state of keys, for a running rewrite.
     pub saved: Vec<u8>,
     unit: Vec<u8>,
     commands: usize,
     unit_db: Option<usize>,
     log_db: Option<usize>,
     saved_db: Option<usize>,
-    /// The database that was in force before what is ready.
+    /// The database that is selected in the log just before `ready`.
     ready_db: Option<usize>,
     overridden: bool,
 }
 
-/// What a script or transaction had noted by some point.
+/// What a script or transaction had recorded by some point.
 #[derive(Debug, Default)]
 pub struct Mark {
     unit: usize,
@@ -52,26 +52,26 @@ pub struct Mark {
 }
 
 impl Journal {
-    /// What belongs together and is not yet ready, by now.
+    /// Returns a mark of what the current unit has recorded so far.
     pub fn mark(&self) -> Mark {
         Mark { unit: self.unit.len(), commands: self.commands, db: self.unit_db }
     }
 
-    /// Forgets what was noted since.
+    /// Discards what was recorded since the mark.
     pub fn undo(&mut self, mark: &Mark) {
         self.unit.truncate(mark.unit);
         (self.commands, self.unit_db) = (mark.commands, mark.db);
         self.overridden = false;
     }
 
-    /// Notes a command that has changed something, unless its body has already said what.
+    /// Records a command that has changed something, unless its body has already recorded the effect.
     pub fn record(&mut self, db: usize, args: &Args) {
         if self.enabled && !std::mem::take(&mut self.overridden) {
             self.append(db, args);
         }
     }
 
-    /// Notes what a command came to, in place of the command itself. May be called several times.
+    /// Records the effect of a command in place of the command itself. May be called several times.
     pub fn instead(&mut self, db: usize, args: &Args) {
         if self.enabled {
             self.overridden = true;
@@ -79,19 +79,19 @@ impl Journal {
         }
     }
 
-    /// Forgets that the running command has spoken for itself; it has ended.
+    /// Forgets that the last command recorded its own effect, because that command has ended.
     pub fn next_command(&mut self) {
         self.overridden = false;
     }
 
-    /// Notes that a key is gone because its time was up.
+    /// Records that a key has expired.
     pub fn record_expiry(&mut self, db: usize, key: &[u8]) {
         if self.enabled {
             self.append(db, &[b"DEL", key]);
         }
     }
 
-    /// Ends what belongs together and makes it ready to be written.
+    /// Ends the current unit and makes it ready to be written.
     pub fn commit(&mut self) {
         if self.commands == 0 {
             return;
@@ -111,7 +111,7 @@ impl Journal {
         self.commands = 0;
     }
 
-    /// Makes the next unit name its database, for a log that has just been begun.
+    /// Makes the next unit select its database, because a new log has been started.
     pub fn new_log(&mut self) {
         self.log_db = None;
     }
@@ -135,8 +135,8 @@ impl Journal {
         self.commands += 1;
     }
 
-    /// Notes the state of a key, from a position in its value until about `limit` bytes wait to be
-    /// written. Returns the position to go on from, if the value is not through.
+    /// Records the state of a key, from a position in its value on, until about `limit` bytes are
+    /// pending. Returns the position to continue from, if the value is not finished.
     pub fn snapshot(
         &mut self,
         db: usize,
@@ -180,7 +180,7 @@ impl Journal {
         None
     }
 
-    /// Takes what a rewritten log is to get: states of keys, then the changes, which came after.
+    /// Takes the contents for a rewritten log: the states of keys, followed by the changes made since.
     pub fn for_new_log(&mut self) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.saved);
         if !self.ready.is_empty() {
@@ -193,7 +193,7 @@ impl Journal {
         out
     }
 
-    /// Whether so much waits that it should be written before more is run.
+    /// Whether so much is pending that it should be written before more commands run.
     pub fn is_large(&self) -> bool {
         self.ready.len() + self.saved.len() > LARGE
     }
@@ -204,7 +204,7 @@ impl Journal {
     }
 }
 
-/// A command that adds some of a collection's elements.
+/// Encodes a command that adds a range of a collection's elements.
 fn elements(key: &[u8], value: &Value, range: Range<usize>, out: &mut Vec<u8>) {
     let command: &[u8] = match value {
         Value::List(_) => b"RPUSH",

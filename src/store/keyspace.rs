@@ -1,11 +1,11 @@
-//! The data: sixteen databases of keys with values and times of expiry.
+//! The data: sixteen databases of keys with values and expiry times.
 //!
-//! Pure: commands and `now` go in, nothing is read from a clock, a socket or a disk. A key that has
-//! expired is gone for every reader from that millisecond on; [`Keyspace::expire_due`] removes what
-//! nobody asks for. All changes to values pass through [`Keyspace::edit`], [`Keyspace::insert`] and
-//! [`Keyspace::remove`], which keep the count of memory, hand big values to [`LazyFree`], and preserve
-//! what a running rewrite of the log has yet to save. A command that has changed a key says so with
-//! [`Keyspace::changed`], which wakes watchers and blocked clients.
+//! The module is pure: commands and `now` go in, and no clock, socket or disk is used. From the
+//! millisecond it expires, a key is gone for every reader; [`Keyspace::expire_due`] removes expired
+//! keys that nobody asks for. Values are changed only through methods such as [`Keyspace::edit`],
+//! [`Keyspace::insert`] and [`Keyspace::remove`], which keep the memory count, hand big values to
+//! [`LazyFree`], and preserve what a running log rewrite has not saved yet. A command that has changed
+//! a key calls [`Keyspace::changed`], which notifies watchers and blocked clients.
 
 use std::ops::Range;
 
@@ -38,47 +38,47 @@ use db::{Db, Item, SLOT};
 use snapshot::Snapshot;
 use undo::{Step, Undo};
 
-/// How many databases there are to `SELECT`.
+/// The number of databases.
 pub const DATABASES: usize = 16;
 
-/// All databases and what goes with them; see the module's text.
+/// All databases and their shared state; see the module's text.
 #[derive(Debug, Default)]
 pub struct Keyspace {
     dbs: Vec<Db>,
-    /// The database that commands work on.
+    /// The database that commands operate on.
     pub selected: usize,
-    /// The time that commands go by, in milliseconds since 1970.
+    /// The current time for commands, in milliseconds since 1970.
     pub now: u64,
-    /// What `now` leaves out: microseconds within the millisecond.
+    /// The microseconds that `now` leaves out.
     pub micros: u64,
-    /// How many changes there were; a command that leaves it as it is changed nothing.
+    /// The number of changes so far. A command that does not raise it has changed nothing.
     pub changes: u64,
-    /// Keys that expired, for `INFO`.
+    /// The number of keys that expired, for `INFO`.
     pub expired: u64,
-    /// Keys that went because memory was short, for `INFO`.
+    /// The number of keys that were evicted because memory was short, for `INFO`.
     pub evicted: u64,
-    /// Which those are.
+    /// Which keys are evicted.
     pub policy: Policy,
-    /// Lookups that found a key and that did not, for `INFO`.
+    /// The number of lookups that found their key, for `INFO`.
     pub hits: u64,
-    /// See `hits`.
+    /// The number of lookups that did not, for `INFO`.
     pub misses: u64,
-    /// What is to be written to the log.
+    /// Changes that must be written to the log.
     pub journal: Journal,
     /// Where big values go to be freed.
     pub trash: LazyFree,
-    /// Who is to be told of changes: clients that cache what they read.
+    /// The clients that cache what they read and must be told of changes.
     pub tracking: Tracking,
-    /// What has happened to keys and is to be published.
+    /// Keyspace events that are not published yet.
     pub events: Events,
-    /// Awaited keys that have changed, each with its database.
+    /// Keys that changed while clients were waiting for them, each with its database.
     pub ready: Vec<(usize, SmallBytes)>,
-    /// Counts what watchers are told of, which is more than `changes`: keys also expire.
+    /// Counts the changes that watchers are told of, which, unlike `changes`, include expiries.
     version: u64,
     used: usize,
-    /// What a running rewrite of the log has yet to save.
+    /// What a running log rewrite has not saved yet.
     snapshot: Snapshot,
-    /// How far values may grow.
+    /// How large values may grow.
     pub limits: Limits,
     /// Whether the running command may change keys.
     pub writing: bool,
@@ -87,17 +87,17 @@ pub struct Keyspace {
 }
 
 impl Keyspace {
-    /// Sixteen empty databases.
+    /// Creates sixteen empty databases.
     pub fn new() -> Self {
         Self { dbs: (0..DATABASES).map(|_| Db::default()).collect(), ..Self::default() }
     }
 
-    /// Sets the time that the commands after it go by.
+    /// Sets the current time for the commands that follow.
     pub fn set_time(&mut self, now: Time) {
         (self.now, self.micros) = (now.millis(), now.micros_within());
     }
 
-    /// The time that commands go by.
+    /// The current time for commands.
     pub fn time(&self) -> Time {
         Time::from_micros(self.now * 1000 + self.micros)
     }
@@ -107,12 +107,12 @@ impl Keyspace {
         self.used
     }
 
-    /// Refuses a string of `len` bytes for which `more` bytes are needed, if it may not grow so far.
+    /// Refuses to let a string grow to `len` bytes, which takes `more` bytes of memory, if that is over a limit.
     pub fn check_growth(&self, len: usize, more: usize) -> Result<(), CommandError> {
         self.limits.check_growth(self.used, len, more)
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&mut self, key: &[u8]) -> Option<&Value> {
         let Some(index) = self.find(key) else {
             self.missed(key);
@@ -123,7 +123,7 @@ impl Keyspace {
         self.db().items.get_index(index).map(|(_, item)| &item.value)
     }
 
-    /// The value of a key and how it was used, which is no use of it.
+    /// Returns the value of a key and its usage, without counting as a use itself.
     pub fn peek(&mut self, key: &[u8]) -> Option<(&Value, Usage)> {
         let index = self.find(key)?;
         self.db().items.get_index(index).map(|(_, item)| (&item.value, item.usage))
@@ -135,12 +135,12 @@ impl Keyspace {
         }
     }
 
-    /// Whether the key is there.
+    /// Whether the key exists.
     pub fn contains(&mut self, key: &[u8]) -> bool {
         self.find(key).is_some()
     }
 
-    /// The value of a key as a collection of one type.
+    /// Returns the value of a key as a collection of type `T`.
     pub fn read<T: Collection>(&mut self, key: &[u8]) -> Result<Option<&T>, CommandError> {
         match self.get(key) {
             None => Ok(None),
@@ -148,7 +148,7 @@ impl Keyspace {
         }
     }
 
-    /// Replaces the value of a key by what is made of it; it ends when it did. Says whether the key is there.
+    /// Replaces the value of a key by one made from it; the expiry stays. Returns whether the key exists.
     pub fn update(
         &mut self,
         key: &[u8],
@@ -166,7 +166,7 @@ impl Keyspace {
         Ok(true)
     }
 
-    /// The string at a key, to be changed in these ranges of its bytes or made longer.
+    /// Returns the string at a key for editing: these ranges of its bytes may be changed, and it may grow.
     pub fn edit(&mut self, key: &[u8], ranges: &[Range<usize>]) -> Option<Edit<'_, Value>> {
         let index = self.find(key)?;
         self.touch_usage(index);
@@ -178,12 +178,12 @@ impl Keyspace {
         Some(Edit::string(&mut self.used, &mut item.value))
     }
 
-    /// Whether a script has changed so much that it must change no more.
+    /// Whether a script has changed so much that it may change no more.
     pub fn is_script_full(&self) -> bool {
         self.undo.is_full(self.used)
     }
 
-    /// The value of a key as a collection of one type, to be changed.
+    /// Returns the value of a key as a collection of type `T`, for editing.
     pub fn write<T: Collection>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, CommandError> {
         let Some(index) = self.find(key) else {
             return Ok(None);
@@ -198,7 +198,7 @@ impl Keyspace {
         Ok(Some(Edit::collection(&mut self.used, value, undo, (self.selected, index))))
     }
 
-    /// As [`Self::write`], with an empty collection put there if the key is missing.
+    /// Like [`Self::write`], but puts an empty collection there if the key is missing.
     pub fn write_or_create<T: Collection>(&mut self, key: &[u8]) -> Result<Edit<'_, T>, CommandError> {
         if self.find(key).is_none() {
             self.insert(key, T::default().into_value());
@@ -206,7 +206,7 @@ impl Keyspace {
         self.write(key)?.ok_or(WRONGTYPE)
     }
 
-    /// Puts a value under a key in place of whatever was there; it does not expire.
+    /// Sets the value of a key, replacing any old one; the key then has no expiry.
     pub fn insert(&mut self, key: &[u8], value: Value) {
         self.used += value.footprint();
         match self.find(key) {
@@ -239,7 +239,7 @@ impl Keyspace {
         }
     }
 
-    /// Takes a key out without telling watchers.
+    /// Removes a key and returns its value, without telling watchers.
     pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
         let index = self.find(key)?;
         Some(self.take(self.selected, index))
@@ -255,20 +255,20 @@ impl Keyspace {
         true
     }
 
-    /// Removes a key whose collection has become empty; returns whether it has.
+    /// Removes a key if its collection has become empty; returns whether it did.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = self.find(key).is_some_and(|index| self.db().items[index].value.elements() == 0);
         let removed = if empty { self.remove(key) } else { None };
         removed.map(|value| self.undo.discard(value, &mut self.trash)).is_some()
     }
 
-    /// Notes that a command has changed a key of the selected database.
+    /// Records that a command has changed a key of the selected database.
     pub fn changed(&mut self, key: &[u8]) {
         self.touch(self.selected, key);
         self.wake(key);
     }
 
-    /// Notes a change of which watchers are not told, and lets those look that wait for the key.
+    /// Records a change without telling watchers, and marks the key as ready for the clients waiting for it.
     pub fn wake(&mut self, key: &[u8]) {
         self.changes += 1;
         let selected = self.selected;
@@ -277,13 +277,13 @@ impl Keyspace {
         }
     }
 
-    /// As [`Self::changed`], and says by what.
+    /// Like [`Self::changed`], and notes the event.
     pub fn changed_by(&mut self, class: Classes, event: &'static str, key: &[u8]) {
         self.changed(key);
         self.tell(class, event, key);
     }
 
-    /// As [`Self::changed_by`], for a collection that may have become empty, which ends the key.
+    /// Like [`Self::changed_by`], for a collection that may have become empty; if it has, the key is removed.
     pub fn shrunk_by(&mut self, class: Classes, event: &'static str, key: &[u8]) {
         self.changed_by(class, event, key);
         if self.remove_if_empty(key) {
@@ -291,12 +291,12 @@ impl Keyspace {
         }
     }
 
-    /// Says what happened to a key of the selected database.
+    /// Notes an event of a key in the selected database.
     pub fn tell(&mut self, class: Classes, event: &'static str, key: &[u8]) {
         self.events.note(class, event, self.selected, key);
     }
 
-    /// Notes that a key was asked for that is not there.
+    /// Records a lookup of a key that does not exist.
     pub fn missed(&mut self, key: &[u8]) {
         self.misses += 1;
         if !self.writing {
@@ -304,7 +304,7 @@ impl Keyspace {
         }
     }
 
-    /// Starts to watch a key; the version to compare later.
+    /// Starts watching a key; returns the version to compare with later.
     pub fn watch(&mut self, key: &[u8]) -> u64 {
         self.find(key);
         self.dbs[self.selected].watchers.watch(key);
@@ -319,7 +319,7 @@ impl Keyspace {
         self.dbs[db].watchers.unwatch(key, version)
     }
 
-    /// Asks for (or no longer for) a key's changes to be listed in `ready`.
+    /// Adds or removes a request to list a key in `ready` when it changes.
     pub fn await_key(&mut self, db: usize, key: &[u8], wanted: bool) {
         self.dbs[db].watchers.await_key(key, wanted);
     }
@@ -332,7 +332,7 @@ impl Keyspace {
         item.expires != 0 && item.expires <= self.now
     }
 
-    /// The position of a key that has not expired.
+    /// Returns the position of a key that exists and has not expired.
     fn find(&mut self, key: &[u8]) -> Option<usize> {
         let index = self.db().items.get_index_of(key)?;
         if self.is_over(&self.db().items[index]) {
@@ -340,7 +340,7 @@ impl Keyspace {
             return None;
         }
         if self.writing {
-            // Also what the command only reads: whoever runs it again on the new log has to find it.
+            // Preserve keys that the command only reads, too: a replay of the new log must find them.
             self.preserve(self.selected, index);
         }
         Some(index)
@@ -359,12 +359,12 @@ impl Keyspace {
         self.journal.record_expiry(db, &key);
     }
 
-    /// Has a key's state saved before it is changed, or read by a command that writes.
+    /// Saves a key's state for a running rewrite before it is changed, or read by a command that writes.
     fn preserve(&mut self, db: usize, index: usize) {
         self.snapshot.preserve(&mut self.dbs, &mut self.journal, db, index);
     }
 
-    /// Tells those who watch a key, or have read it, that it has changed.
+    /// Tells the clients that watch a key, or have cached it, that it has changed.
     fn touch(&mut self, db: usize, key: &[u8]) {
         self.tracking.changed(key);
         self.touch_watchers(db, key);

@@ -1,20 +1,20 @@
-//! What happens to keys, as `notify-keyspace-events` has it published.
+//! Keyspace events: what happens to keys, published according to `notify-keyspace-events`.
 //!
-//! Commands say what they did to a key; what the setting asks for is noted here and published when the
-//! command is through: `__keyspace@<db>__:<key>` says the event, `__keyevent@<db>__:<event>` the key.
+//! Commands report what they did to a key. The events that the setting asks for are collected here and published when
+//! the command ends: `__keyspace@<db>__:<key>` carries the event, `__keyevent@<db>__:<event>` the key.
 
 use super::small_bytes::SmallBytes;
 
-/// Kinds of events, several together.
+/// A set of event classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Classes(u16);
 
 impl Classes {
-    /// `K`: published by the key's name.
+    /// `K`: published under the key's name.
     pub const BY_KEY: Self = Self(1);
-    /// `E`: published by the event's name.
+    /// `E`: published under the event's name.
     pub const BY_EVENT: Self = Self(1 << 1);
-    /// `g`: what can happen to a key of any type.
+    /// `g`: events that keys of any type can have.
     pub const GENERIC: Self = Self(1 << 2);
     /// `$`
     pub const STRING: Self = Self(1 << 3);
@@ -26,20 +26,20 @@ impl Classes {
     pub const HASH: Self = Self(1 << 6);
     /// `z`
     pub const ZSET: Self = Self(1 << 7);
-    /// `x`: a key is gone because its time was up.
+    /// `x`: a key has expired.
     pub const EXPIRED: Self = Self(1 << 8);
-    /// `e`: a key is gone because memory was short.
+    /// `e`: a key was evicted because memory was short.
     pub const EVICTED: Self = Self(1 << 9);
     /// `t`
     pub const STREAM: Self = Self(1 << 10);
-    /// `m`: a key was asked for that is not there.
+    /// `m`: a missing key was looked up.
     pub const MISSED: Self = Self(1 << 11);
-    /// `d`: types that modules bring, of which there are none here.
+    /// `d`: types defined by modules, which do not exist here.
     pub const MODULE: Self = Self(1 << 12);
-    /// `n`: a key is there that was not.
+    /// `n`: a new key was created.
     pub const NEW: Self = Self(1 << 13);
 
-    /// Each with its letter, in the order in which `CONFIG GET` tells them.
+    /// All classes with their letters, in the order in which `CONFIG GET` shows them.
     const LETTERS: [(Self, char); 14] = [
         (Self::GENERIC, 'g'),
         (Self::STRING, '$'),
@@ -56,14 +56,14 @@ impl Classes {
         (Self::BY_EVENT, 'E'),
         (Self::MISSED, 'm'),
     ];
-    /// This many of [`Self::LETTERS`] make up `A`.
+    /// How many of [`Self::LETTERS`], from the first on, make up `A`.
     const ALL: usize = 10;
 
     fn all() -> Self {
         Self(Self::LETTERS[..Self::ALL].iter().fold(0, |sum, (class, _)| sum | class.0))
     }
 
-    /// Reads the setting; None if a letter is none of these.
+    /// Parses the setting; `None` if a letter is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         text.chars().try_fold(Self::default(), |sum, letter| {
             let class = match letter {
@@ -74,14 +74,14 @@ impl Classes {
         })
     }
 
-    /// Whether all of these are among them.
+    /// Whether all classes of `other` are in this set.
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
 impl std::fmt::Display for Classes {
-    /// The letters, `A` for all that it stands for.
+    /// Writes the letters; `A` replaces the letters that it stands for.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let all = self.has(Self::all());
         if all {
@@ -99,14 +99,14 @@ pub struct Event {
     pub db: usize,
     /// What happened.
     pub name: &'static str,
-    /// To which key.
+    /// The key that it happened to.
     pub key: SmallBytes,
 }
 
-/// Events that are not yet published.
+/// Events that are not published yet.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// What is to be published.
+    /// The classes of events to publish.
     pub wanted: Classes,
     pending: Vec<Event>,
 }
@@ -119,12 +119,12 @@ impl Events {
         }
     }
 
-    /// Whether events wait to be published.
+    /// Whether no events are pending.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Takes what waits to be published.
+    /// Takes the pending events.
     pub fn take(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.pending)
     }

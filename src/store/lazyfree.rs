@@ -1,7 +1,7 @@
-//! Frees big values on a thread of its own, so that deleting one does not hold up the others.
+//! Frees big values on a separate thread, so that deleting one does not hold up other clients.
 //!
-//! The thread starts with the first big value and ends with the [`LazyFree`]. Its queue is bounded;
-//! when it is full the value is freed in place.
+//! The thread starts with the first big value and ends when the [`LazyFree`] is dropped. Its queue is
+//! bounded; when the queue is full, values are freed in place.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -18,7 +18,7 @@ enum Waste {
     Many(#[expect(dead_code, reason = "held to be dropped")] Vec<(SmallBytes, Value)>),
 }
 
-/// Where big values go; see the module's text.
+/// Takes big values to be freed; see the module's text.
 #[derive(Default)]
 pub struct LazyFree {
     queue: Option<SyncSender<Waste>>,
@@ -31,14 +31,14 @@ impl std::fmt::Debug for LazyFree {
 }
 
 impl LazyFree {
-    /// Drops a value, here or on the thread.
+    /// Drops a value: on the thread if it is big, otherwise here.
     pub fn throw(&mut self, value: Value) {
         if value.elements() > BIG {
             self.send(Waste::One(value));
         }
     }
 
-    /// Drops a whole database.
+    /// Drops the items of a whole database: on the thread if there are many, otherwise here.
     pub fn throw_all(&mut self, items: Vec<(SmallBytes, Value)>) {
         if items.len() > BIG {
             self.send(Waste::Many(items));

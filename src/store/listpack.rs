@@ -1,21 +1,21 @@
-//! Redis's listpack: a run of strings and integers in one block of bytes, read from either end.
+//! Redis's listpack: a sequence of strings and integers in one block of bytes, readable from either end.
 //!
-//! Streams are kept in it, and `DUMP` writes it. A block is six bytes of header (its length and the
-//! number of elements), the elements, and an end byte. Each element says how long it is at its front and,
-//! for whoever reads backwards, at its end. Integers take as few bytes as they need, and so do strings
-//! that are integers. Nothing here panics on bytes that are no listpack.
+//! Streams are stored in listpacks, and `DUMP` writes them. A block is a header of six bytes (its
+//! length and the number of elements), the elements, and an end byte. Each element states its length at
+//! its front and, for reading backwards, at its end. Integers, and strings that are integers, take as
+//! few bytes as they need. Reading never panics on bytes that are not a listpack.
 
 use super::number::parse_int;
 
-/// The header: length in four bytes, elements in two.
+/// The size of the header: four bytes for the length, two for the number of elements.
 pub const HEADER: usize = 6;
 const END: u8 = 0xff;
-/// This many elements or more are not counted in the header.
+/// From this many elements on, the header does not hold their number.
 const UNCOUNTED: u16 = u16::MAX;
-/// The longest text that may be an integer.
+/// The length of the longest text that may be an integer.
 const LONGEST_INTEGER: usize = 20;
 
-/// An element.
+/// An element of a listpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element<'a> {
     /// An integer, or a string that is one.
@@ -25,7 +25,7 @@ pub enum Element<'a> {
 }
 
 impl Element<'_> {
-    /// The integer, if it is one.
+    /// Returns the integer, if it is one.
     pub fn int(self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(number),
@@ -33,7 +33,7 @@ impl Element<'_> {
         }
     }
 
-    /// Lends the element as bytes.
+    /// Passes the element to `take` as bytes.
     pub fn with<T>(self, take: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Self::Int(number) => take(number.to_string().as_bytes()),
@@ -42,12 +42,12 @@ impl Element<'_> {
     }
 }
 
-/// An empty block.
+/// Creates an empty block.
 pub fn empty() -> Vec<u8> {
     vec![HEADER as u8 + 1, 0, 0, 0, 0, 0, END]
 }
 
-/// Adds a string at the end, as an integer if it is one.
+/// Appends a string, as an integer if it is one.
 pub fn push(block: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() <= LONGEST_INTEGER
         && let Some(number) = parse_int(bytes)
@@ -68,7 +68,7 @@ pub fn push(block: &mut Vec<u8>, bytes: &[u8]) {
     finish(block, start);
 }
 
-/// Adds an integer at the end.
+/// Appends an integer.
 pub fn push_int(block: &mut Vec<u8>, number: i64) {
     block.pop();
     let start = block.len();
@@ -76,7 +76,7 @@ pub fn push_int(block: &mut Vec<u8>, number: i64) {
     finish(block, start);
 }
 
-/// Puts an integer in the place of the element at `at`.
+/// Replaces the element at `at` by an integer.
 pub fn replace_int(block: &mut Vec<u8>, at: usize, number: i64) {
     let Some((_, next)) = read(block, at) else { return };
     let mut encoded = Vec::with_capacity(10);
@@ -124,7 +124,7 @@ fn encode_int(block: &mut Vec<u8>, number: i64) {
     }
 }
 
-/// Says at the end of an element, in groups of seven bits, how long it is.
+/// Appends the length of the element just written, in groups of seven bits.
 fn push_back_length(block: &mut Vec<u8>, length: usize) {
     let groups = back_length_size(length);
     for group in (0..groups).rev() {
@@ -143,14 +143,14 @@ fn back_length_size(length: usize) -> usize {
     }
 }
 
-/// The element at `at` and where the next one is; `None` at the end, and where there is no element.
+/// Returns the element at `at` and the position of the next; `None` at the end or where there is no element.
 pub fn read(block: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     let (element, length) = parse(block, at)?;
     let next = at + length + back_length_size(length);
     (next < block.len()).then_some((element, next))
 }
 
-/// The element at `at` and how long it is, without what its end says.
+/// Returns the element at `at` and its length, not counting the length stored at its end.
 fn parse(block: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     let rest = block.get(at..)?;
     let first = *rest.first()?;
@@ -183,7 +183,7 @@ fn parse(block: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     })
 }
 
-/// All elements from the first.
+/// Iterates over all elements, starting at the first.
 pub fn iter(block: &[u8]) -> impl Iterator<Item = Element<'_>> {
     let mut at = HEADER;
     std::iter::from_fn(move || {
@@ -203,7 +203,7 @@ pub fn count(block: &[u8]) -> usize {
     }
 }
 
-/// Whether bytes that came from elsewhere are a listpack through and through.
+/// Whether bytes of unknown origin are a valid listpack throughout.
 pub fn is_valid(block: &[u8]) -> bool {
     if block.len() < HEADER + 1 || block[block.len() - 1] != END {
         return false;

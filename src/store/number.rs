@@ -1,11 +1,11 @@
-//! Numbers as Redis reads and writes them.
+//! Parsing and printing of numbers, as Redis does it.
 //!
-//! Bytes in, numbers out, and back. The rules are stricter than Rust's own: no leading `+`, zeros or
-//! spaces in an integer, no NaN in a score, seventeen significant digits in a printed double.
+//! The rules are stricter than Rust's own: integers have no leading `+`, zeros or spaces, scores are
+//! never NaN, and doubles are printed with seventeen significant digits.
 
 pub use crate::text::{hex, parse_int};
 
-/// Reads a double as C's `strtod` does when it has to use up the whole text; NaN is refused.
+/// Parses a double as C's `strtod` does if it must use up the whole text; NaN is refused.
 pub fn parse_float(bytes: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -50,7 +50,7 @@ pub fn format_general(value: f64, precision: usize) -> String {
     trim_zeros(&format!("{value:.decimals$}")).to_owned()
 }
 
-/// Cuts the zeros after the last digit that counts, and a bare point.
+/// Removes the zeros at the end of a fraction, and the point if nothing follows it.
 pub fn trim_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }

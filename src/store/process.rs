@@ -1,16 +1,16 @@
-//! What the system says of this process, for `INFO`.
+//! What the operating system reports about this process, for `INFO`.
 
 use std::fs;
 
-/// Ticks of the system's clock for processes in a second, on every Linux.
+/// Clock ticks per second in the system's process statistics, the same on every Linux.
 const TICKS: f64 = 100.0;
 
-/// How much memory of the machine the process takes, in bytes; 0 if that cannot be told.
+/// The resident memory of this process, in bytes; 0 if unknown.
 pub fn resident() -> usize {
     kilobytes("/proc/self/status", "VmRSS:") << 10
 }
 
-/// How much memory the machine has, in bytes; 0 if that cannot be told.
+/// The total memory of the machine, in bytes; 0 if unknown.
 pub fn machine_memory() -> usize {
     kilobytes("/proc/meminfo", "MemTotal:") << 10
 }
@@ -21,11 +21,11 @@ fn kilobytes(file: &str, name: &str) -> usize {
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Processor time in seconds: in the system and for itself, of the process or of this thread.
+/// System and user CPU time in seconds, of the process or of this thread.
 pub fn processor(of_thread: bool) -> [f64; 2] {
     let file = if of_thread { "/proc/thread-self/stat" } else { "/proc/self/stat" };
     let text = fs::read_to_string(file).unwrap_or_default();
-    // The name stands in parentheses and may hold anything.
+    // The process name before these fields is in parentheses and may contain anything.
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let seconds = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / TICKS;
     [seconds(12), seconds(11)]

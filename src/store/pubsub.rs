@@ -1,8 +1,8 @@
-//! Who listens to what.
+//! Subscriptions: which clients listen to which names.
 //!
-//! Three registries (channels, patterns, shard channels), each from a name to the clients that asked
-//! for it, in the order in which they did. A publication is only counted and noted here; the server
-//! delivers it when the command that published is through.
+//! There are three registries (channels, patterns and shard channels), each of which maps a name to its
+//! subscribers. A published message is only counted and queued here; the server delivers it when the
+//! command that published it has ended.
 
 use indexmap::{IndexMap, IndexSet};
 
@@ -20,12 +20,12 @@ pub enum Kind {
     Channel,
     /// All channels that match a pattern.
     Pattern,
-    /// One shard channel; on a single server merely a space of names of its own.
+    /// One shard channel; on a single server this is just a separate namespace.
     Shard,
 }
 
 impl Kind {
-    /// The word in front of a delivered message.
+    /// The first word of a delivered message.
     pub fn message(self) -> &'static [u8] {
         match self {
             Self::Channel => b"message",
@@ -35,12 +35,12 @@ impl Kind {
     }
 }
 
-/// A message that is to be delivered.
+/// A message that waits for delivery.
 #[derive(Debug)]
 pub struct Message {
-    /// Where it was published.
+    /// The channel to which it was published.
     pub channel: SmallBytes,
-    /// What was published.
+    /// The content that was published.
     pub payload: SmallBytes,
     /// [`Kind::Channel`] or [`Kind::Shard`].
     pub kind: Kind,
@@ -56,11 +56,11 @@ pub struct PubSub {
     shards: Names,
     /// Messages that the running command has published.
     pub outbox: Vec<Message>,
-    /// How many bytes they are.
+    /// The size of these messages, in bytes.
     pub outgoing: usize,
 }
 
-/// What one script or transaction may publish, in bytes.
+/// The number of bytes that one script or transaction may publish.
 const OUTGOING: usize = 256 << 20;
 
 impl PubSub {
@@ -80,7 +80,7 @@ impl PubSub {
         }
     }
 
-    /// Notes a message; says how many will get it. What nobody listens to is not noted.
+    /// Queues a message; returns how many subscriptions it matches. A message without subscribers is not queued.
     pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: Kind) -> Result<usize, CommandError> {
         let direct = self.names(kind).get(channel).map_or(0, IndexSet::len);
         let receivers = direct + self.matching(channel, kind).map(|(_, slots)| slots.len()).sum::<usize>();
@@ -95,7 +95,7 @@ impl PubSub {
         Ok(receivers)
     }
 
-    /// The clients that get a message for its channel's own sake.
+    /// The clients that are subscribed to a message's channel by its name.
     pub fn direct(&self, message: &Message) -> impl Iterator<Item = Slot> + '_ {
         self.names(message.kind).get(&message.channel).into_iter().flatten().copied()
     }
@@ -110,17 +110,17 @@ impl PubSub {
         !(self.channels.is_empty() && self.patterns.is_empty())
     }
 
-    /// The channels or shard channels that somebody listens to.
+    /// The channels or shard channels that have subscribers.
     pub fn active(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
         self.names(kind).keys().map(|name| &**name)
     }
 
-    /// How many listen to a name.
+    /// The number of subscribers to a name.
     pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
         self.names(kind).get(name).map_or(0, IndexSet::len)
     }
 
-    /// How many names of a kind somebody listens to.
+    /// The number of names of a kind that have subscribers.
     pub fn count(&self, kind: Kind) -> usize {
         self.names(kind).len()
     }

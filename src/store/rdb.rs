@@ -1,8 +1,8 @@
-//! Redis's own format for a value, which `DUMP` gives and `RESTORE` takes.
+//! Redis's own format for a value, written by `DUMP` and read by `RESTORE`.
 //!
-//! A payload is a type, the value, the version of the format in two bytes, and a checksum of all that in
-//! eight. What is written here any Redis from 7.0 on reads. What is read here is whatever Redis 7 writes,
-//! and nothing in it is believed: not a length, not a count, not that a block is what it should be.
+//! A payload is a type, the value, the version of the format in two bytes, and a checksum of all that
+//! in eight bytes. Any Redis from 7.0 on can read what is written here. Whatever Redis 7 writes can be
+//! read here, and nothing in it is trusted: no length, no count, and no claim that a block is valid.
 
 mod checksum;
 mod compressed;
@@ -22,13 +22,13 @@ use super::small_bytes::SmallBytes;
 use super::value::{Collection, Hash, List, Set, Value};
 use super::zset::Zset;
 
-/// The version that is written, that of Redis 7.0.
+/// The version that is written, which is that of Redis 7.0.
 const VERSION: u16 = 10;
-/// The highest version that is read, if its types are known.
+/// The highest version that is accepted, provided that its types are known.
 const NEWEST: u16 = 12;
-/// Bytes of the version and the checksum.
+/// The size of the version and the checksum, in bytes.
 const FOOT: usize = 10;
-/// Types of values, as they are numbered in the format.
+/// The numbers of the value types in the format.
 mod kind {
     pub const STRING: u8 = 0;
     pub const LIST: u8 = 1;
@@ -45,7 +45,7 @@ mod kind {
     pub const STREAM_3: u8 = 21;
 }
 
-/// A value as a payload.
+/// Serializes a value as a payload.
 pub fn dump(value: &Value) -> Vec<u8> {
     let mut writer = Writer::default();
     match value {
@@ -90,7 +90,7 @@ pub fn dump(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// The value that a payload holds, which may take up to this many bytes.
+/// Restores the value in a payload, which may take up to `memory` bytes.
 pub fn restore(payload: &[u8], memory: usize) -> Result<Value, CommandError> {
     let body = payload.len().checked_sub(FOOT).ok_or(BAD_CHECKSUM)?;
     let (body, foot) = payload.split_at(body);
@@ -127,7 +127,7 @@ fn read(reader: &mut Reader) -> Result<Value, CommandError> {
     }
 }
 
-/// A collection of this many strings an element; adding one says whether that was right.
+/// Reads a collection with `strings` strings per element; `add` returns whether the element is valid.
 fn collect<T: Collection>(
     reader: &mut Reader,
     strings: usize,

@@ -1,19 +1,19 @@
-//! Replies onto the wire, in RESP2 or RESP3.
+//! Encodes replies in RESP2 or RESP3.
 //!
-//! A [`Reply`] is a client's output buffer together with the protocol that it speaks. Command bodies
-//! say what they mean (a map, a null, a double) and the buffer gets what that client understands.
+//! A [`Reply`] is a client's output buffer together with the client's protocol version. Command bodies say what they
+//! mean (a map, a null, a double), and the buffer gets the encoding that the client understands.
 
 use super::number::format_double;
 use super::resp::header;
 
-/// The largest reply, in bytes. A client whose command would get a larger one is dropped, since
+/// The largest reply, in bytes. A client whose command would get a larger one is disconnected, since
 /// neither it nor this process may have the memory for it.
 pub const LIMIT: usize = 1 << 30;
 
 /// A buffer of replies in one protocol version.
 #[derive(Debug, Default)]
 pub struct Reply {
-    /// What is to be sent.
+    /// The bytes to send.
     pub buf: Vec<u8>,
     /// Whether the client has asked for RESP3.
     pub resp3: bool,
@@ -55,12 +55,12 @@ impl Reply {
         self.int(value as i64);
     }
 
-    /// `:1` or `:0`, the truth of most commands in both protocols.
+    /// `:1` or `:0`, which most commands use for true and false in both protocols.
     pub fn flag(&mut self, value: bool) {
         self.buf.extend_from_slice(if value { b":1\r\n" } else { b":0\r\n" });
     }
 
-    /// Whether it has become so large that what is added is left out of it.
+    /// Whether the buffer has exceeded [`LIMIT`], so that most of what is added is dropped.
     pub fn is_too_large(&self) -> bool {
         self.buf.len() > LIMIT
     }
@@ -88,7 +88,7 @@ impl Reply {
         self.verbatim_of(b"txt", text.as_bytes());
     }
 
-    /// A text of which RESP3 tells the format, in three bytes.
+    /// A text whose format RESP3 states, in three bytes.
     pub fn verbatim_of(&mut self, format: &[u8], text: &[u8]) {
         if self.resp3 && !self.is_too_large() {
             let byte = |at: usize| format.get(at).copied().unwrap_or(b' ');
@@ -125,7 +125,7 @@ impl Reply {
         }
     }
 
-    /// A double that is given in digits; in RESP2 a bulk string.
+    /// A double given as digits; in RESP2 a bulk string.
     pub fn exact_double(&mut self, digits: &str) {
         if self.resp3 {
             self.buf.push(b',');
@@ -136,7 +136,7 @@ impl Reply {
         }
     }
 
-    /// An integer of any length, given in digits; in RESP2 a bulk string.
+    /// An integer of any length, given as digits; in RESP2 a bulk string.
     pub fn big_number(&mut self, digits: &str) {
         if self.resp3 {
             self.buf.push(b'(');
@@ -147,17 +147,17 @@ impl Reply {
         }
     }
 
-    /// Nothing, where a bulk string could have been.
+    /// A null in place of a bulk string.
     pub fn null(&mut self) {
         self.buf.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
     }
 
-    /// Nothing, where an array could have been.
+    /// A null in place of an array.
     pub fn null_array(&mut self) {
         self.buf.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"*-1\r\n" });
     }
 
-    /// The head of an array of `len` replies.
+    /// The header of an array of `len` replies.
     pub fn array(&mut self, len: usize) {
         if self.is_too_large() {
             return;
@@ -165,7 +165,7 @@ impl Reply {
         header(&mut self.buf, b'*', len as i64);
     }
 
-    /// Puts the head of an array of `len` replies in front of what was added since `mark`.
+    /// Inserts the header of an array of `len` replies before what was added since `mark`.
     pub fn array_from(&mut self, mark: usize, len: usize) {
         if self.is_too_large() {
             return;
@@ -175,7 +175,7 @@ impl Reply {
         self.buf.splice(mark..mark, head);
     }
 
-    /// The head of `len` pairs; in RESP2 a flat array.
+    /// The header of a map with `len` pairs; in RESP2 a flat array.
     pub fn map(&mut self, len: usize) {
         if self.resp3 {
             header(&mut self.buf, b'%', len as i64);
@@ -184,12 +184,12 @@ impl Reply {
         }
     }
 
-    /// The head of a set; in RESP2 an array.
+    /// The header of a set; in RESP2 an array.
     pub fn set(&mut self, len: usize) {
         header(&mut self.buf, if self.resp3 { b'~' } else { b'*' }, len as i64);
     }
 
-    /// The head of a push message; in RESP2 an array.
+    /// The header of a push message; in RESP2 an array.
     pub fn push(&mut self, len: usize) {
         header(&mut self.buf, if self.resp3 { b'>' } else { b'*' }, len as i64);
     }

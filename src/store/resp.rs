@@ -1,9 +1,9 @@
-//! Requests off the wire: bytes in, argument lists out.
+//! Decodes requests: bytes in, argument lists out.
 //!
-//! A [`Decoder`] is fed a buffer that starts at a request and says where that request ends. It keeps
-//! its place between calls, so that a request which arrives in a thousand pieces is still read once.
-//! It allocates only for what has arrived, never for what a length announces. It does no I/O and
-//! knows no command. Errors carry Redis's own wording; after one the connection is of no use.
+//! A [`Decoder`] is given a buffer that starts at a request, and reports where that request ends. It
+//! keeps its position between calls, so a request that arrives in a thousand pieces is still parsed
+//! only once. It allocates only for what has arrived, never for what a length announces. It does no I/O
+//! and knows no commands. Errors use Redis's own wording; after an error the connection is unusable.
 
 use std::ops::Range;
 
@@ -12,40 +12,40 @@ use smallvec::SmallVec;
 /// The arguments of one request, the command's name first.
 pub type Args<'a> = [&'a [u8]];
 
-/// An argument list that needs no allocation as long as it is short.
+/// An argument list that needs no allocation while it is short.
 pub type ArgList<'a> = SmallVec<[&'a [u8]; 8]>;
 
-/// The longest line that is looked through for its end.
+/// The longest line that is searched for its end, in bytes.
 const MAX_LINE: usize = 64 * 1024;
 
-/// What a request may cost.
+/// Limits on the size of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The longest argument, in bytes.
     pub bulk: usize,
-    /// Whether the client has yet to say who it is; such a client gets ten arguments of 16 KiB.
+    /// Whether the client has not authenticated yet; it is then limited to ten arguments of 16 KiB each.
     pub unauthenticated: bool,
 }
 
-/// Why the bytes are no request; the text follows `Protocol error: ` in the reply.
+/// Why the bytes are not a request; the text follows `Protocol error: ` in the reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A fixed complaint.
+    /// A fixed error text.
     #[error("{0}")]
     Malformed(&'static str),
-    /// Something else stood where an argument's length should be.
+    /// The byte found instead of the `$` that announces an argument's length.
     #[error("expected '$', got '{}'", char::from(*.0))]
     ExpectedDollar(u8),
 }
 
 use ProtocolError::Malformed;
 
-/// Reads one request after the other; see the module's text.
+/// Decodes one request after another; see the module's text.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Arguments that are still to come; `None` between requests.
+    /// How many arguments are still missing; `None` between requests.
     missing: Option<i64>,
-    /// The announced length of the argument that is being read.
+    /// The announced length of the current argument.
     bulk: Option<usize>,
     position: usize,
     spans: Vec<Range<usize>>,
@@ -54,10 +54,10 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Looks for the end of the request that starts at the head of `input`.
+    /// Looks for the end of the request at the start of `input`.
     ///
-    /// `Some(n)`: its `n` bytes are complete and [`Self::args`] gives its arguments, of which there
-    /// may be none. `None`: more has to arrive; call again with the same bytes and more behind them.
+    /// `Some(n)`: the request is complete and takes `n` bytes; [`Self::args`] returns its arguments, of which there may
+    /// be none. `None`: more bytes are needed; call again with the same bytes followed by more.
     pub fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         if self.missing.is_none() {
             match input.first() {
@@ -78,8 +78,8 @@ impl Decoder {
         Ok(Some(self.position))
     }
 
-    /// Whether every argument of the request that [`Self::decode`] has just completed ends in CR LF, which
-    /// is not looked at on the wire, as in Redis.
+    /// Whether every argument of the request that [`Self::decode`] has just completed ends in CR LF. As
+    /// in Redis, `decode` itself does not check this.
     pub fn is_terminated(&self, input: &[u8]) -> bool {
         self.inline.is_some() || self.spans.iter().all(|span| input[span.end..].starts_with(b"\r\n"))
     }
@@ -90,7 +90,7 @@ impl Decoder {
         self.spans.iter().map(|span| &source[span.clone()]).collect()
     }
 
-    /// What it takes in memory beside the input, in bytes.
+    /// The memory that it takes besides the input, in bytes.
     pub fn memory(&self) -> usize {
         self.spans.capacity() * size_of::<Range<usize>>() + self.inline.as_ref().map_or(0, Vec::capacity)
     }
@@ -167,7 +167,7 @@ impl Decoder {
         };
         let line = &input[..end];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // To Redis such a line is a C string, which ends at its first zero.
+        // Redis treats such a line as a C string, which ends at the first zero byte.
         let line = line.split(|&byte| byte == 0).next().unwrap_or(line);
         let mut words = Vec::with_capacity(line.len());
         self.spans.clear();
@@ -177,14 +177,14 @@ impl Decoder {
     }
 }
 
-/// The words of a line, as [`split_words`] reads it.
+/// Splits a line into words, as [`split_words`] does.
 pub fn split_line(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let (mut words, mut spans) = (Vec::with_capacity(line.len()), Vec::new());
     split_words(line, &mut words, &mut spans)?;
     Some(spans.into_iter().map(|span| words[span].to_vec()).collect())
 }
 
-/// Splits a line at its spaces; `"` takes escapes, `'` takes `\'`. `None`: a quote is not closed.
+/// Splits a line at whitespace; `"` allows escapes, `'` only `\'`. Returns `None` if quotes are unbalanced.
 fn split_words(line: &[u8], words: &mut Vec<u8>, spans: &mut Vec<Range<usize>>) -> Option<()> {
     let mut rest = line;
     loop {
@@ -213,7 +213,7 @@ fn split_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     }
 }
 
-/// After a closing quote comes a space or nothing.
+/// Requires whitespace or the end of the line after a closing quote.
 fn closed(rest: &[u8]) -> Option<&[u8]> {
     match rest {
         [] => Some(rest),
@@ -268,7 +268,7 @@ fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]>
     }
 }
 
-/// Appends `args` as a request, the form in which the log keeps them.
+/// Appends `args` as a request, which is also the form in which the log stores them.
 pub fn encode(args: &Args, out: &mut Vec<u8>) {
     header(out, b'*', args.len() as i64);
     for arg in args {

@@ -13,7 +13,7 @@ fn all(input: &[u8]) -> Result<Vec<Vec<Vec<u8>>>, ProtocolError> {
     Ok(requests)
 }
 
-/// Feeds the input one byte more at a time, as a slow network would.
+/// Feeds the input to the decoder with one more byte at each call, as a slow network would.
 fn bytewise(input: &[u8]) -> Result<Vec<Vec<Vec<u8>>>, ProtocolError> {
     let mut decoder = Decoder::default();
     let (mut start, mut requests) = (0, Vec::new());

@@ -1,9 +1,9 @@
-//! The order of a sorted set: who stands at which rank.
+//! The order of a sorted set: which member has which rank.
 //!
-//! Chunks of up to [`CHUNK`] entries in order, and a Fenwick tree over their lengths, so that a rank
-//! is found from an entry, and an entry from a rank, in O(log n); an insertion moves one chunk's
-//! tail. An entry is a score and the position of its member in the set's table, twelve bytes in all;
-//! members are looked at only where scores tie, so every call takes the table along.
+//! Entries are kept in order, in chunks of up to [`CHUNK`], with a Fenwick tree over the chunks' lengths. So the rank
+//! of an entry, or the entry at a rank, is found in O(log n), and an insertion moves only the tail of one chunk. An
+//! entry is a score and its member's position in the set's table, twelve bytes in all. Members are compared only where
+//! scores tie, so every call takes the table as an argument.
 
 use std::cmp::Ordering;
 
@@ -23,7 +23,7 @@ struct Chunk {
     positions: Vec<u32>,
 }
 
-/// An order-statistic sequence of (score, member position), see the module's text.
+/// A sequence of (score, member position) entries that can be searched by rank; see the module's text.
 #[derive(Debug, Default, Clone)]
 pub struct ScoreIndex {
     chunks: Vec<Chunk>,
@@ -46,18 +46,18 @@ impl ScoreIndex {
         self.len
     }
 
-    /// The number of leading entries for which `before` holds; it must not hold again after failing.
+    /// The number of leading entries for which `before` holds; once it fails, it must fail for all that follow.
     pub fn partition_point(&self, members: &Members, mut before: impl FnMut(f64, &[u8]) -> bool) -> usize {
         let (chunk, offset) = self.locate(members, &mut before);
         self.prefix(chunk) + offset
     }
 
-    /// Adds an entry that is not there yet; its member must be in the table at `position`.
+    /// Adds an entry that is not there yet; its member must be at `position` in the table.
     pub fn insert(&mut self, members: &Members, score: f64, position: u32) {
         let name = member(members, position);
         let (chunk, offset) = self.locate(members, &mut |s, m| order((s, m), (score, name)) == Ordering::Less);
         let (chunk, offset) = match chunk.checked_sub(1) {
-            // Before the first of a chunk is behind the last of the one before, where there is room.
+            // The place before a chunk's first entry is also the end of the previous chunk, which may have room.
             Some(before) if offset == 0 && self.chunks[before].scores.len() < CHUNK => {
                 (before, self.chunks[before].scores.len())
             }
@@ -78,7 +78,7 @@ impl ScoreIndex {
         }
     }
 
-    /// Takes out the entry of `name`, which must be in the table and in the order with `score`.
+    /// Removes the entry of `name`, which must be in the table and be indexed under `score`.
     pub fn remove(&mut self, members: &Members, score: f64, name: &[u8]) {
         let (chunk, offset) = self.locate(members, &mut |s, m| order((s, m), (score, name)) == Ordering::Less);
         let target = &mut self.chunks[chunk];
@@ -94,15 +94,15 @@ impl ScoreIndex {
         }
     }
 
-    /// Notes that `name` now stands at another position of the table.
+    /// Records that `name` is now at another position in the table.
     pub fn moved(&mut self, members: &Members, score: f64, name: &[u8], position: u32) {
         let (chunk, offset) = self.find(members, score, name);
         self.chunks[chunk].positions[offset] = position;
     }
 
-    /// Notes that two members are about to change their places in the table.
+    /// Records that two members are about to swap their positions in the table.
     pub fn exchange(&mut self, members: &Members, one: u32, other: u32) {
-        // Both are looked for before either is changed, while the table and the order agree.
+        // Look up both before changing either, while the table and the order agree.
         let [(chunk, offset), (other_chunk, other_offset)] = [one, other].map(|position| {
             let score = members.get_index(position as usize).map_or(0.0, |(_, score)| *score);
             self.find(members, score, member(members, position))
@@ -115,7 +115,7 @@ impl ScoreIndex {
         self.locate(members, &mut |s, m| order((s, m), (score, name)) == Ordering::Less)
     }
 
-    /// Member positions from `rank` on, in order.
+    /// Member positions from `rank` on, in ascending order.
     pub fn forward(&self, rank: usize) -> impl Iterator<Item = u32> + '_ {
         let (chunk, offset) = self.seek(rank).unwrap_or((self.chunks.len(), 0));
         let tail = self.chunks.get(chunk).map_or(&[][..], |chunk| &chunk.positions[offset..]);
@@ -155,7 +155,7 @@ impl ScoreIndex {
         (chunk, low)
     }
 
-    /// Halves a full chunk, or, if it grows at its end as a queue does, leaves it full.
+    /// Halves an overfull chunk. The last chunk stays full instead, as it may grow at its end like a queue.
     fn split(&mut self, chunk: usize) {
         let last = chunk + 1 == self.chunks.len();
         let full = &mut self.chunks[chunk];
@@ -167,7 +167,7 @@ impl ScoreIndex {
         self.recount();
     }
 
-    /// Pours a sparse chunk into its neighbour if both fit in one half.
+    /// Merges a sparse chunk with its neighbour if both fit into half a chunk; returns whether it did.
     fn merge(&mut self, chunk: usize) -> bool {
         let neighbour = if chunk > 0 { chunk - 1 } else { chunk + 1 };
         let (low, high) = (chunk.min(neighbour), chunk.max(neighbour));

@@ -1,14 +1,14 @@
 //! Lua scripts: their sources by SHA-1, and the engine that runs them.
 //!
-//! A script sees Lua 5.1 without files, processes, bytecode or the means to change what it shares
-//! with other scripts. It reaches the data through `redis.call`: while it runs, the
-//! [`Data`](super::data::Data) is handed over to the engine as a whole and given back at its end, so
-//! that nobody else can see a script's work half done.
+//! A script sees Lua 5.1 without files, processes, bytecode or any means to change what it shares with
+//! other scripts. It reaches the data through `redis.call`: while it runs, the engine holds the whole
+//! [`Data`](super::data::Data) and returns it at the end, so that nobody else can see a script's
+//! unfinished work.
 //!
-//! Whoever may send a command may send a script, so a script is as hostile as any input. Its memory is
-//! bounded by the engine, its time by `ticks`, which interrupts every loop, those of the libraries
-//! included; what it may nest and return is bounded where it is read. `vendor/lua-src/PATCHES.md` lists
-//! what was changed in the interpreter for that, and `sandbox.lua` what is safe to be seen, and why.
+//! Any client that may send commands may send scripts, so a script is as hostile as any input. The engine bounds its
+//! memory; `ticks` bounds its time by interrupting every loop, including those in the libraries. Nesting and return
+//! values are bounded where they are read. `vendor/lua-src/PATCHES.md` lists what was changed in the interpreter for
+//! this, and `sandbox.lua` what scripts may safely see, and why.
 
 mod bit;
 mod bridge;

@@ -1,7 +1,7 @@
-//! The server: what it knows, and the way of a request through it.
+//! The server: its state, and the path of a request through it.
 //!
-//! `core` is what the loop drives; `input`, `dispatch` and `call` are the way from bytes to a command;
-//! `commands` are the server's own, found in `table`. All of them work on the [`Server`] in `state`.
+//! The loop drives `core`. `input`, `dispatch` and `call` lead from bytes to a command; `commands` holds the server's
+//! own commands, which are listed in `table`. All of them work on the [`Server`] in `state`.
 
 mod auth_guard;
 mod blocking;

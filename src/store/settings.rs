@@ -1,4 +1,4 @@
-//! What can be set: the options to open a store with, and what `CONFIG` shows of them.
+//! Settings: the options to open a store with, and how `CONFIG` shows and changes them.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -8,19 +8,18 @@ use super::keyspace_events::Classes;
 use super::number::{hex, parse_int};
 use crate::pulse::Pulse;
 
-/// The Redis whose commands, replies and error texts this store keeps to.
+/// The version of Redis whose commands, replies and error texts this store follows.
 pub const REDIS_VERSION: &str = "7.0.15";
 
-/// When the log is forced onto the disk.
+/// When the log is forced to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fsync {
-    /// Before a change is acknowledged. Nothing acknowledged is ever lost; each change waits for the
-    /// disk.
+    /// Before a change is acknowledged. No acknowledged change is ever lost, but each change waits for the disk.
     Always,
-    /// Once a second. A power cut may take the last second, a crash of the process nothing.
+    /// Once a second. A power failure may lose the last second of changes; a crash of the process loses none.
     #[default]
     EverySecond,
-    /// When the operating system likes to.
+    /// Whenever the operating system decides to.
     No,
 }
 
@@ -33,23 +32,23 @@ impl Fsync {
         Self::ALL.iter().find(|(fsync, _)| *fsync == self).map_or("", |(_, name)| name)
     }
 
-    /// The value of this name.
+    /// Finds the value with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == name).map(|(fsync, _)| *fsync)
     }
 }
 
-/// The name of this process's own user.
+/// The name of the user that this process's own clients have.
 pub const NODE: &str = "headcount-node";
 
-/// A user beside the default one.
+/// A user other than the default one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The name.
     pub name: String,
     /// The password, if it has one.
     pub password: Option<String>,
-    /// What it may do, in the words of Redis's `ACL SETUSER`.
+    /// What the user may do, as rules of Redis's `ACL SETUSER`.
     pub rules: Vec<String>,
 }
 
@@ -59,7 +58,7 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// A user's name and password, drawn at random, that is good in this process only.
+/// A user name and a random password, valid only in this process.
 #[derive(Clone)]
 pub struct Credential {
     /// The name.
@@ -69,10 +68,10 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Draws one.
+    /// Creates a credential with a random password.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// Fails if the system cannot supply random numbers.
     pub fn draw() -> Result<Self, getrandom::Error> {
         let mut bits = [0; 32];
         getrandom::fill(&mut bits)?;
@@ -89,25 +88,25 @@ impl std::fmt::Debug for Credential {
 /// How to open a store. Every field has a default; see [`Options::default`].
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What clients must say before anything else. Default: none.
+    /// The password that clients must give before anything else. Default: none.
     pub password: Option<String>,
-    /// Users beside the default one, who may do everything. Default: none.
+    /// Users in addition to the default user, whose rights are unrestricted. Default: none.
     pub users: Vec<User>,
-    /// User and password by which this process's own clients show themselves. Nothing locks them out:
-    /// they need no other password, find a place when there is none for others, and are never short of
-    /// memory. Default: none.
+    /// The credential that identifies this process's own clients. They are never locked out: they need
+    /// no other password, can connect when there is no room for others, and are exempt from the memory
+    /// limit. Default: none.
     pub own_credential: Option<Credential>,
-    /// What the keys begin with for which a script is never short of memory. Default: none.
+    /// The prefix of the keys for which scripts are exempt from the memory limit. Default: none.
     pub reserved_keys: Option<Vec<u8>>,
-    /// The folder in which the log is kept. Default: none, nothing is kept.
+    /// The folder in which the log is kept. Default: none, nothing is kept on disk.
     pub path: Option<PathBuf>,
-    /// When the log is forced onto the disk. Default: every second.
+    /// When the log is forced to disk. Default: every second.
     pub fsync: Fsync,
-    /// How much memory keys and values may take, in bytes; then keys go, or commands that need more are refused.
-    /// Default: 0, no limit.
+    /// How much memory keys and values may take, in bytes. Beyond that, keys are evicted, or commands
+    /// that need more memory are refused. Default: 0, no limit.
     pub max_memory: usize,
-    /// Which keys go when they take more than that. Those of `reserved_keys` never go, nor do the totals that
-    /// belong to them. Default: none.
+    /// Which keys are evicted beyond `max_memory`. Keys that begin with `reserved_keys` are never
+    /// evicted, nor are the totals that belong to them. Default: none.
     pub policy: Policy,
     /// How many clients may be connected. Default: 10,000.
     pub max_clients: usize,
@@ -115,32 +114,32 @@ pub struct Options {
     pub max_bulk: usize,
     /// The longest command as a whole, and the longest transaction, in bytes. Default: 128 MiB.
     pub max_query_buffer: usize,
-    /// How much may wait to be sent to a subscriber, in bytes; then it is dropped. Default: 32 MiB.
+    /// How many bytes may be pending for a subscriber before it is disconnected. Default: 32 MiB.
     pub max_pending_output: usize,
-    /// How much memory all clients together may take for what they sent and have not fetched, in bytes;
-    /// beyond, those that take most are dropped. Default: 1 GiB; 0 is no limit.
+    /// How much memory all clients together may take for requests and unfetched replies, in bytes.
+    /// Beyond that, the clients that take most are disconnected. Default: 1 GiB; 0 is no limit.
     pub max_client_memory: usize,
-    /// How many clients the process has descriptors for; no setting goes beyond. Default: no bound.
+    /// How many clients the process has file descriptors for; `maxclients` cannot be set higher. Default: no bound.
     pub client_ceiling: usize,
-    /// How long a script runs, in milliseconds, until others are told that the store is busy and may end
-    /// it. Default: 5,000.
+    /// How long a script may run, in milliseconds, before other clients are told that the store is busy
+    /// and may end the script. Default: 5,000.
     pub busy_after: u64,
     /// How long a script may run, in milliseconds. Default: 10,000.
     pub script_time: u64,
     /// How much memory all scripts together may take, in bytes. Default: 64 MiB.
     pub script_memory: usize,
-    /// What of what happens to keys is published. Default: nothing.
+    /// Which keyspace events are published. Default: none.
     pub keyspace_events: Classes,
-    /// How long a command may take, in microseconds, until `SLOWLOG` tells it. Default: 10,000; -1 is never.
+    /// How long a command may take, in microseconds, before `SLOWLOG` lists it. Default: 10,000; -1 is never.
     pub slower_than: i64,
-    /// How many commands `SLOWLOG` tells. Default: 128.
+    /// How many commands `SLOWLOG` keeps. Default: 128.
     pub slow_commands: usize,
-    /// How long a command may take, in milliseconds, until `LATENCY` tells it. Default: 0, it tells nothing.
+    /// How long a command may take, in milliseconds, before `LATENCY` lists it. Default: 0, which lists none.
     pub latency_threshold: u64,
-    /// How many keys are remembered for clients that cache them; beyond, some are told as changed. Default: a
-    /// million; 0 is no limit.
+    /// How many keys are remembered for clients that cache them; beyond that, some are reported as
+    /// changed. Default: a million; 0 is no limit.
     pub tracked_keys: usize,
-    /// Tells whether the thread that serves still goes round.
+    /// Shows whether the serving thread is still running its loop.
     pub pulse: Pulse,
 }
 
@@ -174,29 +173,29 @@ impl Default for Options {
     }
 }
 
-/// The longest that a script may be allowed to run, in milliseconds.
+/// The highest value of `script-time-limit`, in milliseconds.
 const LONGEST_SCRIPT: i64 = 3_600_000;
 
 const POLICIES: &str = "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, \
     volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction";
 const TOO_LARGE: &str = "argument must be a memory value";
-/// The least that both bounds of a request's size may be set to, as in Redis.
+/// The lowest value of both limits on a request's size, as in Redis.
 const LEAST: usize = 1 << 20;
-/// The most that `proto-max-bulk-len` may be set to: the longest string of Redis.
+/// The highest value of `proto-max-bulk-len`: the length of Redis's longest string.
 const MAX_BULK: usize = 512 << 20;
-/// The most that `client-query-buffer-limit` may be set to.
+/// The highest value of `client-query-buffer-limit`.
 const MAX_QUERY_BUFFER: usize = 4 << 30;
 const MOST_CLIENTS: i64 = 4_294_967_295;
 
 const NO_INTEGER: &str = "argument couldn't be parsed into an integer";
 
-/// A number of at least 0.
+/// Parses a number of at least 0.
 fn not_negative(value: &[u8]) -> Result<u64, Cow<'static, str>> {
     let number = parse_int(value).ok_or(NO_INTEGER)?;
     u64::try_from(number).map_err(|_| "argument must be between 0 and 9223372036854775807 inclusive".into())
 }
 
-/// A number of bytes that is neither too small nor too large for a request.
+/// Parses a number of bytes that is within the limits for a request.
 fn memory_within(value: &[u8], most: usize) -> Result<usize, Cow<'static, str>> {
     let bytes = memory(value).ok_or(TOO_LARGE)?;
     if !(LEAST..=most).contains(&bytes) {
@@ -206,7 +205,7 @@ fn memory_within(value: &[u8], most: usize) -> Result<usize, Cow<'static, str>> 
 }
 
 impl Options {
-    /// What `CONFIG GET` shows, under Redis's names.
+    /// The parameters that `CONFIG GET` shows, under Redis's names.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         let path = self.path.as_ref().map_or(String::new(), |path| path.display().to_string());
         let output = format!("normal 0 0 0 slave 0 0 0 pubsub {0} {0} 0", self.max_pending_output);
@@ -241,7 +240,7 @@ impl Options {
         ]
     }
 
-    /// Sets one parameter, as `CONFIG SET` does. The error is its reason, empty for an unknown name.
+    /// Sets one parameter, as `CONFIG SET` does. The error is the reason; it is empty for an unknown name.
     pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Cow<'static, str>> {
         match name {
             "maxmemory" => self.max_memory = memory(value).ok_or(TOO_LARGE)?,
@@ -315,7 +314,7 @@ impl Options {
     }
 }
 
-/// A number of bytes, with `kb`, `mb` or `gb` behind it if need be.
+/// Parses a number of bytes, with an optional unit such as `kb`, `mb` or `gb`.
 fn memory(value: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

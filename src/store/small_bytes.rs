@@ -1,8 +1,8 @@
-//! A short byte string that costs no allocation.
+//! A byte string that needs no allocation while it is short.
 //!
-//! Keys, members, fields and values are mostly a few bytes long. A `SmallBytes` keeps up to 22 of them in
-//! its own 24 bytes and puts longer ones on the heap, at their exact size. It is read as a slice and
-//! never grows in place.
+//! Keys, members, fields and values are mostly a few bytes long. A `SmallBytes` keeps up to 22 bytes
+//! within its own 24 and puts longer strings on the heap, at their exact size. It is read as a slice
+//! and never grows in place.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -13,10 +13,10 @@ use std::ops::Deref;
 /// The longest byte string that needs no allocation.
 pub const INLINE: usize = 22;
 
-/// An immutable byte string of 24 bytes plus, if longer than [`INLINE`], its heap copy.
+/// An immutable byte string that takes 24 bytes and, if longer than [`INLINE`], a copy on the heap.
 #[derive(Clone)]
 pub enum SmallBytes {
-    /// The bytes themselves and how many of them are used.
+    /// The number of bytes in use, and the bytes.
     Inline(u8, [u8; INLINE]),
     /// A longer string.
     Heap(Box<[u8]>),
@@ -34,7 +34,7 @@ impl SmallBytes {
         }
     }
 
-    /// The bytes that this value takes on the heap, the allocator's own share included.
+    /// How many bytes it takes on the heap, including the allocator's overhead.
     pub fn heap_size(&self) -> usize {
         match self {
             Self::Inline(..) => 0,

@@ -1,8 +1,8 @@
-//! Why a store could not be opened or could not go on.
+//! Why a store could not be opened or could not continue.
 
 use std::path::PathBuf;
 
-/// Why a store could not be opened or could not go on.
+/// Why a store could not be opened or could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The listener or the loop failed.
@@ -11,9 +11,9 @@ pub enum StoreError {
     /// The folder or the log in it cannot be used.
     #[error("the embedded store cannot use {}: {source}", path.display())]
     Folder {
-        /// What cannot be used.
+        /// The path that cannot be used.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// Another process keeps its store in the folder.
@@ -31,14 +31,14 @@ pub enum StoreError {
     Damaged {
         /// The log.
         path: PathBuf,
-        /// Where the command starts that cannot be read or run.
+        /// The start of the command that cannot be read or run.
         offset: u64,
-        /// Where the last whole change before it ends.
+        /// The end of the last complete change before it.
         good: u64,
         /// What is wrong with it.
         reason: String,
     },
-    /// The thread ended by itself, which is a bug.
+    /// The thread ended on its own, which is a bug.
     #[error("the embedded store's thread ended unexpectedly")]
     Ended,
 }

@@ -21,7 +21,7 @@ pub use group::{Consumer, Group, Pending};
 pub use id::{Given, Id};
 pub use node::Entry;
 
-/// What a group takes in its stream's table beside its name.
+/// The bytes that a group takes in its stream's table besides its name.
 const SLOT: usize = 64;
 
 /// A stream; see the module's text.
@@ -34,16 +34,16 @@ pub struct Stream {
     changes: Recorder<StreamChange>,
 }
 
-/// What takes a change of a stream back.
+/// How to undo a change of a stream.
 #[derive(Debug)]
 pub enum StreamChange {
-    /// Takes out a group.
+    /// Removes a group.
     TakeGroup(SmallBytes),
     /// Puts a group back.
     PutGroup(SmallBytes, Box<Group>),
-    /// Takes back what has changed in a group: how far it had read, and its own changes.
+    /// Undoes the changes in a group: resets how far it had read, then undoes the group's own changes.
     Group(SmallBytes, Id, Option<u64>, Box<Changes<GroupChange>>),
-    /// Takes back what has changed in the entries, which knows nothing of the groups.
+    /// Undoes the changes in the entries, which are independent of the groups.
     Entries(Box<Changes<EntriesChange>>),
 }
 
@@ -53,12 +53,12 @@ impl Stream {
         &self.groups
     }
 
-    /// A group.
+    /// Returns the group with this name, if there is one.
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
         self.groups.get(name)
     }
 
-    /// The first group, or the one after another.
+    /// Returns the first group, or the one after `name`.
     pub fn group_after(&self, name: Option<&SmallBytes>) -> Option<(&SmallBytes, &Group)> {
         match name {
             Some(name) => self.groups.range::<SmallBytes, _>((Excluded(name), Unbounded)).next(),
@@ -66,7 +66,7 @@ impl Stream {
         }
     }
 
-    /// Adds a group; returns whether there was none of this name.
+    /// Adds a group; returns whether the name was free.
     pub fn add_group(&mut self, name: &[u8], group: Group) -> bool {
         if self.groups.contains_key(name) {
             return false;
@@ -78,7 +78,7 @@ impl Stream {
         true
     }
 
-    /// Removes a group; returns whether it was there.
+    /// Removes a group; returns whether it existed.
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
         let Some((name, group)) = self.groups.remove_entry(name) else { return false };
         let freed = SLOT + name.heap_size() + group.footprint();
@@ -87,7 +87,7 @@ impl Stream {
         true
     }
 
-    /// Changes a group, beside which the entries can be read.
+    /// Changes a group; `change` can also read the entries.
     pub fn with_group<T>(&mut self, name: &[u8], change: impl FnOnce(&mut Group, &Entries) -> T) -> Option<T> {
         let group = self.groups.get_mut(name)?;
         self.heap -= group.footprint();
@@ -104,7 +104,7 @@ impl Stream {
         Some(outcome)
     }
 
-    /// Takes the last change back that there was.
+    /// Undoes a change, which must be the last one.
     pub fn undo(&mut self, change: StreamChange) {
         match change {
             StreamChange::TakeGroup(name) => drop(self.remove_group(&name)),
@@ -121,14 +121,14 @@ impl Stream {
         }
     }
 
-    /// Notes changes from here on, behind those that there are.
+    /// Starts recording changes, appending them to `changes`.
     pub fn start_noting(&mut self, changes: Box<Changes<StreamChange>>) {
         self.changes.start(changes);
         self.entries.changes.start(Box::default());
         self.entries.note_counters();
     }
 
-    /// Notes no more; the changes, if any were to be noted.
+    /// Stops recording; returns the changes, if any were being recorded.
     pub fn stop_noting(&mut self) -> Option<Box<Changes<StreamChange>>> {
         let entries = self.entries.changes.stop()?;
         let held = entries.size();
@@ -136,7 +136,7 @@ impl Stream {
         self.changes.stop()
     }
 
-    /// An estimate of the bytes that it takes.
+    /// An estimate of the memory that it takes, in bytes.
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + 16 + self.entries.footprint() + self.heap
     }

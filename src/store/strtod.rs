@@ -1,6 +1,6 @@
-//! Numbers as C reads them, with whatever follows them left over.
+//! Parsing of numbers as C does it, leaving whatever follows them.
 
-/// The number that a text begins with, and its length, as C's `strtod` reads it.
+/// Parses the number at the start of a text as C's `strtod` does; returns it and its length.
 pub fn c_number(text: &[u8]) -> Option<(f64, usize)> {
     let sign = usize::from(matches!(text.first(), Some(b'-' | b'+')));
     let negative = text.first() == Some(&b'-');
@@ -44,7 +44,7 @@ pub fn c_number(text: &[u8]) -> Option<(f64, usize)> {
     Some((signed(value), sign + end))
 }
 
-/// A hexadecimal number without its `0x`, with a fraction and a binary exponent if it has them.
+/// Parses a hexadecimal number without its `0x`, with an optional fraction and binary exponent.
 fn hexadecimal(text: &[u8]) -> Option<(f64, usize)> {
     let (mut value, mut scale, mut end, mut any, mut point) = (0.0_f64, 0_i32, 0, false, false);
     while let Some(&byte) = text.get(end) {

@@ -1,10 +1,10 @@
-//! Client-side caching: who is to be told of the next change of which key.
+//! Client-side caching: which clients must be told when a key changes.
 //!
-//! A client that tracks is remembered with each key that it reads, and is told once when that key changes
-//! or goes. One that broadcasts is told, once a round, of every key that changed under its prefixes. Pure:
-//! what is to be told is noted here, and the server tells it when the command is through. As in Redis, a
-//! key is a name, whatever its database. The rule: what would grow without end becomes "everything may
-//! have changed", which every such client must understand anyway.
+//! A client that tracks is remembered with each key that it reads, and is told once when that key
+//! changes or is gone. A client that broadcasts is told, once a round, of every key that changed under
+//! its prefixes. The module is pure: notices are collected here, and the server sends them when the
+//! command ends. As in Redis, a key is just a name, whatever its database. Whatever would grow without
+//! limit is replaced by "everything may have changed", which every such client must understand anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,34 +17,34 @@ mod undoing;
 
 use noted::Noted;
 
-/// The number by which clients know each other.
+/// The number that identifies a client.
 pub type ClientId = u64;
 
-/// What a remembered key takes beside its name, and what each client that is remembered with it takes.
+/// The bytes that a remembered key takes besides its name, and those for each client remembered with it.
 const KEY: usize = 128;
 const READER: usize = 16;
-/// What all remembered keys may take, in bytes; names are as long as clients make them.
+/// The bytes that all remembered keys may take; the limit is needed because clients choose the names.
 const MOST_BYTES: usize = 256 << 20;
-/// What one command or round may have to tell, in bytes, before it becomes "everything".
+/// The bytes of notices that one command or round may produce before they become "everything".
 const MOST_TOLD: usize = 64 << 20;
 
-/// What is to be told to clients that track.
+/// A notice to clients that track.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A key changed that these clients have read, and by which client; by none if its time or its room was over.
+    /// Invalidates a key for the clients that have read it. The last field is the client that changed it, if any.
     Key(SmallBytes, BTreeSet<ClientId>, Option<ClientId>),
-    /// Any key may have changed; told to these clients alone.
+    /// Any key may have changed; sent to these clients only.
     Lost(BTreeSet<ClientId>),
-    /// Any key may have changed; told to every client that tracks.
+    /// Any key may have changed; sent to every client that tracks.
     Flushed,
 }
 
-/// What changed under a prefix, and who is to be told of it.
+/// The changes under a prefix, and the clients that must be told.
 #[derive(Debug, Default)]
 pub struct Broadcast {
     /// The clients that asked for the prefix.
     pub clients: BTreeSet<ClientId>,
-    /// The keys that changed, each with the client that changed it last. None: too many.
+    /// The keys that changed, each with the client that changed it last. `None` if there are too many.
     pub keys: Option<BTreeMap<SmallBytes, Option<ClientId>>>,
 }
 
@@ -55,27 +55,27 @@ struct Prefix {
     bytes: usize,
 }
 
-/// All that is remembered; see the module's text.
+/// Everything that is remembered; see the module's text.
 #[derive(Debug, Default)]
 pub struct Tracking {
-    /// The client that is remembered with what the running command reads.
+    /// The client to remember with the keys that the running command reads.
     pub reader: Option<ClientId>,
-    /// The client whose command runs.
+    /// The client whose command is running.
     pub writer: Option<ClientId>,
-    /// The keys that the running script was called with, and whether they are remembered since the last change of
-    /// one that was.
+    /// The keys that were passed to the running script, and whether they have been remembered since a
+    /// remembered key last changed.
     script: Option<(Vec<SmallBytes>, bool)>,
     /// How many clients track.
     pub clients: usize,
-    /// How many keys may be remembered; 0 is no limit.
+    /// How many keys may be remembered; 0 means no limit.
     max_keys: usize,
     readers: IndexMap<SmallBytes, BTreeSet<ClientId>>,
     items: usize,
     bytes: usize,
     prefixes: BTreeMap<SmallBytes, Prefix>,
-    /// How many prefixes there are of each length.
+    /// The number of prefixes of each length.
     lengths: BTreeMap<usize, usize>,
-    /// The prefixes under which something has changed.
+    /// The prefixes under which a key has changed.
     stirred: BTreeSet<SmallBytes>,
     notices: Vec<Notice>,
     told: usize,
@@ -84,20 +84,20 @@ pub struct Tracking {
 }
 
 impl Tracking {
-    /// A script runs from now on. Whatever it reads, its caller is remembered with the keys that it was called
-    /// with, and with no others.
+    /// Begins a script. Whatever the script reads, its caller is remembered with exactly the keys that
+    /// were passed to it.
     pub fn begin_script(&mut self, keys: &[&[u8]]) {
         if self.reader.is_some() {
             self.script = Some((keys.iter().map(|key| SmallBytes::new(key)).collect(), false));
         }
     }
 
-    /// The script has ended.
+    /// Ends the script.
     pub fn end_script(&mut self) {
         self.script = None;
     }
 
-    /// Remembers the running command's client with the keys that it reads.
+    /// Remembers the running command's client with the keys that the command reads.
     pub fn read(&mut self, keys: &[&[u8]]) {
         let Some(reader) = self.reader else { return };
         match self.script.take() {
@@ -125,7 +125,7 @@ impl Tracking {
         self.make_room();
     }
 
-    /// Sets how many keys may be remembered; 0 is no limit.
+    /// Sets how many keys may be remembered; 0 means no limit.
     pub fn limit(&mut self, max_keys: usize) {
         self.max_keys = max_keys;
         self.make_room();
@@ -133,7 +133,7 @@ impl Tracking {
 
     fn make_room(&mut self) {
         while self.is_crowded() {
-            // Whoever has it must not go on trusting it.
+            // Clients that have cached this key must no longer rely on it.
             let at = fastrand::usize(..self.readers.len());
             self.invalidate(at, None);
         }
@@ -144,7 +144,7 @@ impl Tracking {
         !self.readers.is_empty() && (too_many || self.bytes > MOST_BYTES)
     }
 
-    /// Notes that a key has changed or is gone.
+    /// Records that a key has changed or is gone.
     pub fn changed(&mut self, key: &[u8]) {
         if self.clients == 0 {
             return;
@@ -155,14 +155,14 @@ impl Tracking {
         }
     }
 
-    /// Notes that a key's time is over, which is nobody's doing.
+    /// Records that a key has expired, which no client caused.
     pub fn ended(&mut self, key: &[u8]) {
         let writer = self.writer.take();
         self.changed(key);
         self.writer = writer;
     }
 
-    /// Notes that all keys of a database are gone.
+    /// Records that all keys of a database are gone.
     pub fn flushed(&mut self) {
         if self.clients == 0 {
             return;
@@ -173,7 +173,7 @@ impl Tracking {
         self.forget_keys();
     }
 
-    /// Notes that a client has begun or ceased to track.
+    /// Records that a client has started or stopped tracking.
     pub fn count(&mut self, begun: bool) {
         if begun {
             self.clients += 1;
@@ -185,7 +185,7 @@ impl Tracking {
         }
     }
 
-    /// Tells a client of all changes under a prefix from now on.
+    /// Subscribes a client to all changes under a prefix.
     pub fn subscribe(&mut self, prefix: &[u8], client: ClientId) {
         if !self.prefixes.contains_key(prefix) {
             *self.lengths.entry(prefix.len()).or_default() += 1;
@@ -193,7 +193,7 @@ impl Tracking {
         self.prefixes.entry(SmallBytes::new(prefix)).or_default().clients.insert(client);
     }
 
-    /// Tells a client of them no longer.
+    /// Ends a client's subscription to a prefix.
     pub fn unsubscribe(&mut self, prefix: &[u8], client: ClientId) {
         let Some(found) = self.prefixes.get_mut(prefix) else { return };
         found.clients.remove(&client);
@@ -210,18 +210,18 @@ impl Tracking {
         }
     }
 
-    /// What the last command has to tell.
+    /// Takes the notices of the last command.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         self.told = 0;
         std::mem::take(&mut self.notices)
     }
 
-    /// Whether there is something to tell.
+    /// Whether there are notices to send.
     pub fn has_notices(&self) -> bool {
         !self.notices.is_empty()
     }
 
-    /// What has changed in this round under prefixes that somebody asked for, in their order.
+    /// Takes the changes of this round under prefixes that clients asked for, in the order of the prefixes.
     pub fn take_broadcasts(&mut self) -> Vec<Broadcast> {
         let take = |name: SmallBytes| {
             let prefix = self.prefixes.get_mut(&*name)?;
@@ -231,12 +231,12 @@ impl Tracking {
         std::mem::take(&mut self.stirred).into_iter().filter_map(take).collect()
     }
 
-    /// For `INFO`: keys, clients remembered with them, prefixes.
+    /// The numbers of keys, of clients remembered with them, and of prefixes, for `INFO`.
     pub fn sizes(&self) -> [usize; 3] {
         [self.readers.len(), self.items, self.prefixes.len()]
     }
 
-    /// Notes a key under every prefix that it has: one look for each length that a prefix has.
+    /// Records a key under every prefix that matches, with one lookup for each distinct prefix length.
     fn stir(&mut self, key: &[u8]) {
         for &length in self.lengths.keys() {
             let Some(head) = key.get(..length) else { break };

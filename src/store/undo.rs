@@ -1,20 +1,20 @@
-//! What a value notes of its own changes, so that they can be undone.
+//! How a value records its own changes, so that they can be undone.
 //!
-//! Each change is noted as what takes it back: an element that was added by a word, one that was removed
-//! by the element itself, which moves here instead of being dropped. So a change costs the same whether it
-//! is noted or not, however large the value is. They are undone from the last to the first, each on the
-//! value as the change has left it.
+//! Each change is recorded as its inverse: an added element as a mere marker, a removed one as the
+//! element itself, which is moved here instead of being dropped. So a change costs the same whether or
+//! not it is recorded, however large the value is. Changes are undone from the last to the first, each
+//! on the value as that change left it.
 
-/// The changes of one value or several, the last at the end; none are noted unless somebody has asked.
+/// The changes of one or more values, oldest first; none are recorded until recording is started.
 #[derive(Debug)]
 pub struct Recorder<C>(Option<Box<Changes<C>>>);
 
-/// Changes, and about how many bytes they hold.
+/// Recorded changes, and roughly how many bytes they hold.
 #[derive(Debug)]
 pub struct Changes<C> {
-    /// The changes, the last at the end.
+    /// The changes, oldest first.
     pub list: Vec<C>,
-    /// What they hold beside their own size.
+    /// The bytes that they hold besides their own size.
     pub bytes: usize,
 }
 
@@ -25,7 +25,7 @@ impl<C> Default for Changes<C> {
 }
 
 impl<C> Changes<C> {
-    /// About how many bytes they take.
+    /// Roughly how many bytes they take.
     pub fn size(&self) -> usize {
         self.list.len() * size_of::<C>() + self.bytes
     }
@@ -38,29 +38,29 @@ impl<C> Default for Recorder<C> {
 }
 
 impl<C> Clone for Recorder<C> {
-    /// A copy of a value is another value.
+    /// A copy is a separate value, so it does not record anything.
     fn clone(&self) -> Self {
         Self(None)
     }
 }
 
 impl<C> Recorder<C> {
-    /// Notes changes from here on, behind those that there are.
+    /// Starts recording changes, appending them to `changes`.
     pub fn start(&mut self, changes: Box<Changes<C>>) {
         self.0 = Some(changes);
     }
 
-    /// Notes no more; the changes, if any were to be noted.
+    /// Stops recording; returns the changes, if any were being recorded.
     pub fn stop(&mut self) -> Option<Box<Changes<C>>> {
         self.0.take()
     }
 
-    /// Whether changes are noted.
+    /// Whether changes are being recorded.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Notes what takes a change back and about how many bytes that holds.
+    /// Records the inverse of a change, and roughly how many bytes it holds.
     pub fn note(&mut self, change: impl FnOnce() -> (C, usize)) {
         if let Some(changes) = &mut self.0 {
             let (change, bytes) = change();

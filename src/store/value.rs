@@ -1,7 +1,7 @@
-//! What a key holds: one of six types.
+//! The value of a key: one of six types.
 //!
-//! Each type knows its name, the name of the representation that Redis would have chosen for it
-//! (`OBJECT ENCODING`), and about how many bytes it takes.
+//! Each type knows its name, the encoding that Redis would have chosen for it (`OBJECT ENCODING`), and
+//! roughly how many bytes it takes.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub enum Value {
     Int(i64),
     /// Any other string.
     Text(SmallBytes),
-    /// A string that is written to in place.
+    /// A string that is edited in place.
     #[expect(clippy::box_collection, reason = "a vector beside the box would make every value larger")]
     Growing(Box<Vec<u8>>),
     /// A list.
@@ -44,7 +44,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// A string value, kept as an integer if it is one.
+    /// Creates a string value, kept as an integer if it is one.
     pub fn string(bytes: &[u8]) -> Self {
         match parse_int(bytes) {
             Some(number) => Self::Int(number),
@@ -62,7 +62,7 @@ impl Value {
         }
     }
 
-    /// The name of the type, as `TYPE` tells it.
+    /// The name of the type, as `TYPE` reports it.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Int(_) | Self::Text(_) | Self::Growing(_) => "string",
@@ -74,7 +74,7 @@ impl Value {
         }
     }
 
-    /// The name of Redis's representation of this value.
+    /// The name of the encoding that Redis would use for this value.
     pub fn encoding(&self) -> &'static str {
         match self {
             Self::Int(_) => "int",
@@ -102,7 +102,7 @@ impl Value {
         }
     }
 
-    /// An estimate of the bytes that the value takes beside its slot in the table.
+    /// An estimate of the bytes that the value takes besides its slot in the table.
     pub fn footprint(&self) -> usize {
         match self {
             Self::Int(_) => 0,
@@ -119,21 +119,21 @@ impl Value {
 
 /// A collection type, so that lookups can be written once for all of them.
 pub trait Collection: Default {
-    /// Which one it is.
+    /// The kind of the collection.
     const KIND: Kind;
     /// Wraps the collection as a value.
     fn into_value(self) -> Value;
-    /// The collection, if the value is of this type.
+    /// Returns the collection, if the value is of this type.
     fn of(value: &Value) -> Option<&Self>;
-    /// The collection to be changed, if the value is of this type.
+    /// Returns the collection for editing, if the value is of this type.
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     /// See [`Value::footprint`].
     fn footprint(&self) -> usize;
-    /// Has it note its changes behind those that there are; says how many these are.
+    /// Starts recording its changes, appending them to `logs`; returns how many `logs` holds so far.
     fn start_noting(&mut self, logs: &mut Logs) -> usize;
-    /// Has it note no more; says how many changes there are now.
+    /// Stops recording its changes; returns how many `logs` holds now.
     fn stop_noting(&mut self, logs: &mut Logs) -> usize;
-    /// Takes back the last changes.
+    /// Undoes the last `count` changes.
     fn undo(&mut self, logs: &mut Logs, count: usize);
 }
 

@@ -1,7 +1,7 @@
 //! A sorted set: members with scores, found by name in O(1) and by rank or range in O(log n).
 //!
-//! The table of members is the truth; [`ScoreIndex`] keeps their order by position in it. Both change
-//! together here and nowhere else.
+//! The table of members is authoritative; [`ScoreIndex`] keeps their order, by their positions in the
+//! table. The two change together, and only in this file.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::score_index::{Members, ScoreIndex};
 use super::small_bytes::SmallBytes;
 use super::undo::Recorder;
 
-/// Up to this many members Redis would use its compact form, which `OBJECT ENCODING` tells.
+/// Up to this many members, Redis would use its compact form, which `OBJECT ENCODING` reports.
 const COMPACT_LEN: usize = 128;
 const COMPACT_MEMBER: usize = 64;
 
@@ -20,18 +20,18 @@ pub struct Zset {
     ranks: ScoreIndex,
     heap: usize,
     outgrown: bool,
-    /// What takes its changes back.
+    /// The recorded changes, which can be undone.
     pub changes: Recorder<ZsetChange>,
 }
 
-/// What takes a change of a sorted set back.
+/// How to undo a change of a sorted set.
 #[derive(Debug)]
 pub enum ZsetChange {
-    /// Takes out the member at the last position. Whether the set had outgrown its compact form.
+    /// Removes the last member; the flag says whether the set had outgrown its compact form before.
     Pop(bool),
-    /// Gives the member at a position its score.
+    /// Resets the score of the member at a position.
     Score(usize, f64),
-    /// Puts a member back at a position; what is there now goes to the last.
+    /// Puts a member back at a position; the member that is there now moves to the end.
     PutBack(usize, SmallBytes, f64),
     /// Gives the set its compact form back.
     Compact,
@@ -48,12 +48,12 @@ impl Zset {
         self.members.get(member).copied()
     }
 
-    /// The member at a position that stays as long as nothing is removed.
+    /// Returns the member at a position; positions stay the same as long as no member is removed.
     pub fn at_position(&self, position: usize) -> Option<(&[u8], f64)> {
         self.members.get_index(position).map(|(member, score)| (&**member, *score))
     }
 
-    /// Sets the score of a member; returns the score that it had.
+    /// Sets the score of a member; returns its old score.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
         // Negative zero sorts and prints as zero.
         let score = score + 0.0;
@@ -77,7 +77,7 @@ impl Zset {
         None
     }
 
-    /// Takes a member out; returns its score.
+    /// Removes a member; returns its score.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let position = self.members.get_index_of(member)?;
         let score = self.members[position];
@@ -96,7 +96,7 @@ impl Zset {
         Some(score)
     }
 
-    /// Takes the last change back that there was.
+    /// Undoes a change, which must be the last one.
     pub fn undo(&mut self, change: ZsetChange) {
         match change {
             ZsetChange::Pop(outgrown) => {
@@ -136,7 +136,7 @@ impl Zset {
         self.ranks.partition_point(&self.members, before)
     }
 
-    /// The members of a range of ranks, in order or from its last to its first.
+    /// The members in a range of ranks, in order or in reverse.
     pub fn range(&self, ranks: Range<usize>, reverse: bool) -> RangeIter<'_> {
         let count = ranks.end.min(self.len()).saturating_sub(ranks.start);
         let positions: Box<dyn Iterator<Item = u32> + '_> = if count == 0 {
@@ -154,14 +154,14 @@ impl Zset {
         self.range(0..self.len(), false)
     }
 
-    /// Gives the set the form of one that has outgrown its compact form.
+    /// Marks the set as having outgrown its compact form.
     pub fn outgrow(&mut self) {
         if !std::mem::replace(&mut self.outgrown, true) {
             self.changes.note(|| (ZsetChange::Compact, 0));
         }
     }
 
-    /// The name of Redis's representation of such a set.
+    /// The name of the encoding that Redis would use for this set.
     pub fn encoding(&self) -> &'static str {
         if self.outgrown { "skiplist" } else { "listpack" }
     }
@@ -198,7 +198,7 @@ impl ExactSizeIterator for RangeIter<'_> {}
 mod tests {
     use super::*;
 
-    /// Every operation against a plain sorted list, with enough members for many chunks.
+    /// Compares every operation with a plain sorted list, with enough members for many chunks.
     #[test]
     fn ranks_and_ranges_agree_with_a_sorted_list() {
         let mut random = fastrand::Rng::with_seed(7);

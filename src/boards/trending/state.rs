@@ -1,9 +1,9 @@
-//! Which channels are to be restated on which board, and when. Pure: the time comes in, no I/O here.
+//! Which channels to restate on which board, and when. No I/O: the time is passed in.
 //!
-//! A board is derived: everything on it can be said again from the totals. So a channel is restated a
-//! moment after its total changed here, and once in a while without a reason; and whatever is on a board is
-//! looked at as often, which takes out what nobody has any more. What one node misses another says, or the
-//! same node later.
+//! A board is derived: everything on it can be restated from the totals. So a channel is restated shortly
+//! after its total changes here, and now and then without a reason. Everything that is on a board is checked
+//! just as often, which removes the channels that nobody is on any more. What one node misses is restated by
+//! another, or by the same node later.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use crate::memory;
 
 /// A channel with fewer people is not shown: what one visitor typed is no other visitor's business.
 pub const LEAST: i64 = 2;
-/// So many channels are kept on a board.
+/// The maximum number of channels on a board.
 pub const MOST: usize = 1000;
-/// So many channels are restated in one step of the store.
+/// The maximum number of channels restated in one call of the script.
 const BATCH: usize = 200;
-/// Between a channel's change and its restatement, so that many changes become one.
+/// The delay between a channel's change and its restatement, so that many changes become one.
 const PACE: Duration = Duration::from_millis(100);
-/// After a channel was left here: what its last visitors leave behind is said by then.
+/// The delay before a channel that everybody here has left is restated, so that its total is current by then.
 const LEFT: Duration = Duration::from_secs(2);
 
-/// What is to be said in one step.
+/// What one step restates.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step {
     /// The board.
     pub board: Arc<str>,
-    /// The pattern of the channels that it is of.
+    /// The pattern of the channels that the board ranks.
     pub of: Arc<str>,
-    /// Whether all that is on the board is to be looked at.
+    /// Whether to check everything that is on the board.
     pub all: bool,
-    /// The channels to be restated.
+    /// The channels to restate.
     pub channels: Vec<Arc<str>>,
 }
 
@@ -42,11 +42,11 @@ pub struct Step {
 struct Kept {
     board: Arc<str>,
     of: Arc<str>,
-    /// Whether channels may be on it that not everybody may join.
+    /// Whether the board may show channels that not everybody may join.
     closed: bool,
-    /// When all of it is looked at next.
+    /// When everything on the board is checked next.
     sweep: Instant,
-    /// The channels that are to be restated, by when.
+    /// The channels to restate, ordered by when they are due.
     agenda: BTreeSet<(Instant, Arc<str>)>,
     due: HashMap<Arc<str>, Instant>,
 }
@@ -56,20 +56,20 @@ struct Kept {
 pub struct State {
     kept: Vec<Kept>,
     rules: Arc<Rules>,
-    /// The totals of channels on this node that are of a board, as last heard.
+    /// The last known totals of this node's channels that some board ranks.
     totals: HashMap<Arc<str>, i64>,
     repair: Duration,
 }
 
 impl State {
-    /// Nothing is known yet; each board is looked at once in `repair`.
+    /// Starts without any totals; each board is checked once per `repair`.
     pub fn new(rules: Arc<Rules>, repair: Duration, now: Instant) -> Self {
         let mut state = Self { kept: Vec::new(), rules: Arc::default(), totals: HashMap::new(), repair };
         state.configure(rules, now);
         state
     }
 
-    /// Puts other rules into effect.
+    /// Puts new rules into effect.
     pub fn configure(&mut self, rules: Arc<Rules>, now: Instant) {
         let kept = rules.kept().map(|(rule, of)| Kept {
             board: rule.pattern.as_str().into(),
@@ -86,12 +86,12 @@ impl State {
         }
     }
 
-    /// Whether there is a board to keep.
+    /// Whether there is no board to keep.
     pub fn is_idle(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// Notes a total that was heard of a channel on this node.
+    /// Notes the current total of a channel on this node.
     pub fn note(&mut self, channel: &Arc<str>, total: i64, now: Instant) {
         if !self.concerns(channel) {
             return;
@@ -102,7 +102,7 @@ impl State {
         }
     }
 
-    /// Notes that nobody on this node has a channel any more.
+    /// Notes that nobody on this node is on a channel any more.
     pub fn left(&mut self, channel: &Arc<str>, now: Instant) {
         if self.totals.remove(channel).is_some_and(|total| total >= LEAST) {
             self.restate(channel, now + LEFT);
@@ -110,18 +110,18 @@ impl State {
         }
     }
 
-    /// Everything may be otherwise than it was said: the store is another, or has lost something.
+    /// Makes all boards due for a check: the store may be another one, or may have lost something.
     pub fn look_at_all(&mut self, now: Instant) {
         self.kept.iter_mut().for_each(|kept| kept.sweep = now);
     }
 
-    /// When the next step is due.
+    /// Returns when the next step is due.
     pub fn next_due(&self) -> Option<Instant> {
         let due = |kept: &Kept| kept.agenda.first().map_or(kept.sweep, |(at, _)| kept.sweep.min(*at));
         self.kept.iter().map(due).min()
     }
 
-    /// The next step, if one is due.
+    /// Returns the next step, if one is due.
     pub fn next(&mut self, now: Instant) -> Option<Step> {
         for at in 0..self.kept.len() {
             if self.kept[at].sweep <= now {
@@ -135,7 +135,7 @@ impl State {
         None
     }
 
-    /// A step was not carried out, or perhaps not: it is said again a little later.
+    /// Reschedules a step that failed or may have failed.
     pub fn failed(&mut self, step: Step, later: Instant) {
         let Some(at) = self.kept.iter().position(|kept| kept.board == step.board && kept.of == step.of) else { return };
         if step.all {
@@ -144,7 +144,7 @@ impl State {
         step.channels.iter().for_each(|channel| self.kept[at].restate(channel, later));
     }
 
-    /// Has the channels restated that are the most visited, as far as this node knows.
+    /// Schedules the most visited channels that this node knows of to be restated.
     fn say_again(&mut self, at: usize, now: Instant) {
         self.kept[at].sweep = now + self.repair;
         let of = self.kept[at].of.clone();
@@ -199,7 +199,7 @@ impl Kept {
     }
 }
 
-/// Whether a channel is one that a board is of.
+/// Whether a board with this pattern ranks a channel.
 fn matches(of: &str, channel: &str) -> bool {
     matches_stars(of.as_bytes(), channel.as_bytes())
 }

@@ -1,24 +1,25 @@
-//! What rules can name: commands and subcommands, each with its number and its categories.
+//! The commands and subcommands that rules can name, each with its number and its categories.
 
 /// A command, or a subcommand such as `client|id`.
 #[derive(Debug)]
 pub struct Known {
     /// Its full name, in lower case.
     pub name: String,
-    /// The number under which it is counted.
+    /// The number under which its calls are counted.
     pub number: usize,
     /// Its categories.
     pub categories: Vec<&'static str>,
 }
 
 impl Known {
-    /// Whether it is this command, or one of its subcommands.
+    /// Whether this is the named command or one of its subcommands.
     pub fn is_of(&self, name: &str) -> bool {
         self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))
     }
 }
 
-/// The categories of subcommands, by command: those that all have, and those that all have but `HELP`.
+/// The categories of subcommands, by command: first those that all of them have, then those that all but `HELP`
+/// have.
 const OF_ALL: &[(&str, &[&str], &[&str])] = &[
     ("client", &["connection"], &[]),
     ("command", &["connection"], &[]),
@@ -32,7 +33,7 @@ const OF_ALL: &[(&str, &[&str], &[&str])] = &[
     ("xinfo", &["stream"], &["read"]),
 ];
 
-/// Subcommands that are for administrators, of commands that are not as a whole.
+/// Subcommands that are for administrators, although their command as a whole is not.
 const ADMIN: &[&str] = &[
     "acl|dryrun",
     "acl|getuser",
@@ -46,7 +47,7 @@ const ADMIN: &[&str] = &[
     "client|unpause",
 ];
 
-/// The categories of a subcommand by its full name.
+/// The categories of a subcommand, given its full name.
 pub fn categories_of_subcommand(full: &str) -> Vec<&'static str> {
     let (command, name) = full.split_once('|').unwrap_or((full, ""));
     let mut categories = vec!["slow"];

@@ -1,4 +1,4 @@
-//! A user's rights, and whether a command is within them.
+//! A user's rights, and checking commands against them.
 
 use std::collections::HashMap;
 
@@ -11,62 +11,62 @@ use crate::store::error::CommandError;
 use crate::store::number::parse_int;
 use crate::store::resp::Args;
 
-/// A pattern of keys, and what may be done with those that match.
+/// A key pattern, and what may be done with the keys that match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPattern {
     /// The pattern.
     pub text: String,
-    /// Whether their values may be read.
+    /// Whether matching keys may be read.
     pub read: bool,
-    /// Whether they may be changed.
+    /// Whether matching keys may be changed.
     pub write: bool,
 }
 
-/// A user: how one becomes it, and what it may do.
+/// A user: how to log in, and what the user may do.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// The user's name.
     pub name: String,
     /// Whether it may log in.
     pub enabled: bool,
-    /// Whether any password will do.
+    /// Whether any password is accepted.
     pub open: bool,
     /// The digest of its password.
     pub digest: Option<[u8; 32]>,
     /// Whether each command may be run, by its number.
     pub commands: Vec<bool>,
-    /// First arguments with which a command may be run that may not be run otherwise.
+    /// By command number: the first arguments with which an otherwise forbidden command may be run.
     pub first_args: HashMap<usize, Vec<String>>,
-    /// Whether it reaches all keys.
+    /// Whether it may access all keys.
     pub all_keys: bool,
-    /// The keys that it reaches otherwise.
+    /// The keys that it may access, unless it may access all.
     pub keys: Vec<KeyPattern>,
-    /// Whether it reaches all channels.
+    /// Whether it may access all channels.
     pub all_channels: bool,
-    /// The channels that it reaches otherwise.
+    /// The channels that it may access, unless it may access all.
     pub channels: Vec<String>,
     /// The rules about commands that are in effect, in order.
     pub rules: Vec<String>,
 }
 
-/// What a command is refused for.
+/// Why a command is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied<'a> {
-    /// The command itself.
+    /// The user may not run the command.
     Command,
-    /// A key in it.
+    /// The user may not access this key.
     Key(&'a [u8]),
-    /// A channel in it.
+    /// The user may not access this channel.
     Channel(&'a [u8]),
 }
 
-/// The digest of a password, as it is kept and shown.
+/// The digest of a password, which is kept and shown in its place.
 pub fn digest(password: &[u8]) -> [u8; 32] {
     Sha256::digest(password).into()
 }
 
 impl Access {
-    /// The user that may do everything; without a password, any will do.
+    /// Creates a user that may do everything. If `password` is `None`, any password is accepted.
     pub fn of_everything(name: &str, password: Option<&[u8]>) -> Self {
         Self {
             name: name.to_owned(),
@@ -83,20 +83,20 @@ impl Access {
     /// Whether a client with this password becomes this user.
     pub fn admits(&self, password: &[u8]) -> bool {
         let given = digest(password);
-        // The comparison does not tell by its time where the difference is.
+        // The comparison takes equally long wherever the difference is.
         let same =
             |known: &[u8; 32]| std::hint::black_box(known.iter().zip(&given).fold(0, |sum, (a, b)| sum | (a ^ b))) == 0;
         self.enabled && (self.open || self.digest.as_ref().is_some_and(same))
     }
 
-    /// Whether the command with a number may be run with these arguments, keys and channels aside.
+    /// Whether the command with this number may be run with these arguments, leaving keys and channels aside.
     pub fn may_run(&self, number: Option<usize>, args: &Args) -> bool {
         let Some(number) = number else { return false };
         let with_first = |known: &Vec<String>| args.get(1).is_some_and(|arg| known.iter().any(|word| is(arg, word)));
         self.commands.get(number).is_some_and(|may| *may) || self.first_args.get(&number).is_some_and(with_first)
     }
 
-    /// Looks at a command, then at its keys, then at its channels.
+    /// Checks a command, then its keys, then its channels.
     pub fn check<'a>(&self, spec: &Spec, number: Option<usize>, args: &Args<'a>) -> Result<(), Denied<'a>> {
         if !spec.flags.has(Flags::NO_AUTH) && !self.may_run(number, args) {
             return Err(Denied::Command);
@@ -122,7 +122,8 @@ impl Access {
                 return Err(Denied::Key(key));
             }
         }
-        // Where specifications look for a word they may find a name; the command itself knows better.
+        // A key specification that searches for a keyword may find a key of that name instead, so the command's own
+        // rules are applied too.
         if matches!(spec.name, "xread" | "xreadgroup" | "georadius" | "georadiusbymember") {
             for key in spec.keys_of(args).unwrap_or_default() {
                 if !told.iter().any(|(known, _)| *known == key) && !self.reaches(key, true, true) {
@@ -144,7 +145,7 @@ impl Access {
             "subscribe" | "ssubscribe" | "psubscribe" => args.get(1..).unwrap_or_default(),
             _ => return Ok(()),
         };
-        // A pattern is good for as much as it says, so it must be one of the user's own.
+        // A pattern subscribes to everything that it matches, so it must equal one of the user's own patterns.
         let exact = spec.name == "psubscribe";
         let within = |name: &[u8]| {
             let mut known = self.channels.iter().map(String::as_bytes);
@@ -153,13 +154,13 @@ impl Access {
         names.iter().find(|name| !within(name)).map_or(Ok(()), |name| Err(Denied::Channel(name)))
     }
 
-    /// Whether it reads every key, whatever its name.
+    /// Whether the user may read every key.
     fn reads_all(&self) -> bool {
         self.all_keys || self.keys.iter().any(|pattern| pattern.read && pattern.text == "*")
     }
 }
 
-/// Whether a name matches a pattern. Most patterns are a prefix and a star, which takes no search.
+/// Whether a name matches a pattern. Most patterns are a prefix and a star, which need no glob search.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match pattern.split_last() {
         Some((b'*', prefix)) if !prefix.iter().any(|byte| b"*?[\\".contains(byte)) => name.starts_with(prefix),
@@ -167,7 +168,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Why a `SORT` is refused that reads keys which it does not name, if it is.
+/// The error for a `SORT` that would read keys that it does not name, if the user may not read all keys.
 pub fn sort_denied(access: &Access, spec: &Spec, args: &Args) -> Option<CommandError> {
     if !matches!(spec.name, "sort" | "sort_ro") || access.reads_all() {
         return None;
@@ -191,7 +192,7 @@ pub fn sort_denied(access: &Access, spec: &Spec, args: &Args) -> Option<CommandE
                 at += 1;
                 continue;
             }
-            // The command itself says what is wrong with it.
+            // The command itself reports what is wrong with it.
             () => return None,
         };
         return Some(CommandError::new(format!(
@@ -202,7 +203,7 @@ pub fn sort_denied(access: &Access, spec: &Spec, args: &Args) -> Option<CommandE
 }
 
 impl Denied<'_> {
-    /// What a client is told.
+    /// The error that a client gets.
     pub fn error(self, name: &str) -> CommandError {
         CommandError::new(match self {
             Self::Command => format!("NOPERM this user has no permissions to run the '{name}' command"),
@@ -215,7 +216,7 @@ impl Denied<'_> {
         })
     }
 
-    /// What a script is told.
+    /// The error that a script gets.
     pub fn in_script(self) -> CommandError {
         CommandError::new(match self {
             Self::Command => "ERR The user executing the script can't run this command or subcommand",
@@ -228,7 +229,7 @@ impl Denied<'_> {
         })
     }
 
-    /// What takes the place of a reply in a transaction that another user has begun.
+    /// The error that `EXEC` returns in place of a reply, for a queued command that is not allowed any more.
     pub fn at_exec(self) -> CommandError {
         let reason = match self {
             Self::Command => "no permission to execute the command or subcommand",
@@ -241,7 +242,7 @@ impl Denied<'_> {
         ))
     }
 
-    /// What `ACL DRYRUN` answers.
+    /// The reply of `ACL DRYRUN`.
     pub fn told(self, name: &str) -> Vec<u8> {
         const SO: &[u8] = b"This user has no permissions to ";
         match self {

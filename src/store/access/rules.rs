@@ -1,4 +1,4 @@
-//! Reads the rules of a user, in Redis's own words.
+//! Parses the rules of a user, in the syntax of Redis.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ const LONGEST_RULE: usize = 16 << 10;
 /// The most rules of a user.
 const MOST_RULES: usize = 4096;
 
-/// Why a user cannot be.
+/// Why a user is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRule {
-    /// The rule, if it is one; without what may be a password.
+    /// The rule at fault, if there is one; anything that may be a password is left out.
     pub rule: Option<String>,
-    /// What is wrong.
+    /// What is wrong with the rule or the user.
     pub message: &'static str,
 }
 
@@ -41,11 +41,12 @@ const AFTER_ALL_CHANNELS: &str = "adds a pattern to all channels: put resetchann
 const TOO_LONG: &str = "is too long";
 const NO_DEEPER: &str = "goes deeper than a subcommand";
 
-/// Subcommands of Redis that this store does not have. To allow or forbid them changes nothing.
+/// Subcommands of Redis that this store does not have. Allowing or forbidding them has no effect.
 pub const MISSING: [&str; 7] =
     ["acl|deluser", "acl|load", "acl|log", "acl|save", "acl|setuser", "latency|graph", "memory|malloc-stats"];
 
-/// Reads a user. `known` is what rules can name; `absent` tells of commands that this store leaves out on purpose.
+/// Parses a user. `known` lists what rules can name; `absent` says whether the store leaves a command out on
+/// purpose.
 pub fn read(user: &User, known: &[Known], absent: fn(&[u8]) -> bool) -> Result<Access, BadRule> {
     let whole = |message| Err(BadRule { rule: None, message });
     match user.name.as_str() {
@@ -77,7 +78,7 @@ pub fn read(user: &User, known: &[Known], absent: fn(&[u8]) -> bool) -> Result<A
     }
 }
 
-/// A rule as it may be shown. One that does not look like a rule may be a password in the wrong place.
+/// A rule in a form that is safe to show. Text that does not look like a rule may be a misplaced password.
 fn shown(rule: &str) -> String {
     let sign = rule.chars().next().filter(|sign| "+-~%&(".contains(*sign));
     match sign {
@@ -145,7 +146,7 @@ impl Reading<'_> {
         }
     }
 
-    /// `%R~pattern`, `%W~pattern`, `%RW~pattern`. As in Redis, nothing behind the letters is the empty pattern.
+    /// `%R~pattern`, `%W~pattern`, `%RW~pattern`. As in Redis, the pattern may be empty.
     fn with_permission(&mut self, rest: &str) -> Result<(), &'static str> {
         let (letters, pattern) = rest.split_once('~').ok_or(NO_RULE)?;
         let (mut read, mut write) = (false, false);
@@ -203,7 +204,7 @@ impl Reading<'_> {
             if !CATEGORIES.contains(&category) {
                 return Err(NO_SUCH);
             }
-            // As in Redis, a category with a command in it has all of its subcommands.
+            // As in Redis, a category that contains a command also contains all of its subcommands.
             let with = |one: &Known| one.categories.contains(&category);
             let heads: Vec<&str> =
                 known.iter().filter(|one| with(one) && !one.name.contains('|')).map(|one| one.name.as_str()).collect();
@@ -215,7 +216,7 @@ impl Reading<'_> {
         if MISSING.contains(&name) || (self.absent)(name.split('|').next().unwrap_or_default().as_bytes()) {
             return Ok(());
         }
-        // With a command that has no subcommands, what is behind the bar is its first argument.
+        // For a command without subcommands, the word after the bar is its first argument.
         let (command, first) = name.rsplit_once('|').filter(|(_, first)| may && !first.is_empty()).ok_or(NO_SUCH)?;
         let found = known.iter().find(|one| one.name == command).ok_or(NO_SUCH)?;
         if command.contains('|') {
@@ -232,7 +233,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Allows or forbids some commands. A rule that changes nothing is not kept.
+    /// Allows or forbids the commands that `of` selects. A rule that changes nothing is not kept.
     fn set(&mut self, may: bool, name: &str, of: impl Fn(&Known) -> bool) -> Result<(), &'static str> {
         let mut changed = false;
         for one in self.known.iter().filter(|one| of(one)) {

@@ -1,4 +1,4 @@
-//! The log while it is open: appending, syncing, and when to rewrite it.
+//! An open log: appending, syncing, and deciding when to rewrite it.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -16,29 +16,29 @@ use crate::store::journal::Journal;
 use crate::store::keyspace::Keyspace;
 use crate::store::settings::Fsync;
 
-/// Smaller logs are not worth a rewrite.
+/// A log of up to this many bytes is not rewritten when it doubles.
 const SMALL: u64 = 1 << 20;
-/// Milliseconds between two syncs, and until a failed write is tried again.
+/// Milliseconds between two syncs, and before a failed write is retried.
 const SECOND: u64 = 1000;
 
-/// A log that is open; see the text of `aof`.
+/// An open log; see the documentation of `aof`.
 #[derive(Debug)]
 pub struct Aof {
     folder: PathBuf,
     file: Arc<File>,
-    /// Held for its lock.
+    /// Kept open for its lock.
     _lock: File,
     size: u64,
-    /// How large it was when it was last rewritten.
+    /// The size against which the growth of the log is measured.
     base: u64,
     fsync: Fsync,
     pending: Vec<u8>,
     problem: Option<String>,
-    /// Why the file cannot be trusted to hold what was written to it. Only a new file mends that.
+    /// Why the file cannot be trusted to hold what was written to it. Only a new file fixes that.
     broken: Option<String>,
     /// Why the last rewrite failed, if it did.
     rewrite_problem: Option<String>,
-    /// Whether the new file's name is yet to be forced onto the disk, and why it could not be so far.
+    /// Whether the new file's name must still be synced to disk, and why that failed, if it did.
     folder_pending: bool,
     folder_problem: Option<String>,
     retry_at: Option<u64>,
@@ -48,12 +48,12 @@ pub struct Aof {
     wanted: Wanted,
 }
 
-/// What became of a round in the log.
+/// The outcome of a round for the log.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
-    /// Whether changes of the round are not as safe as the settings demand.
+    /// Whether changes of the round are less safe than the settings demand.
     pub unsafe_changes: bool,
-    /// Whether a rewrite has come to its end.
+    /// Whether a rewrite has finished.
     pub rewritten: bool,
 }
 
@@ -65,7 +65,7 @@ enum Wanted {
 }
 
 impl Aof {
-    /// Locks the folder, runs the log in it into `data`, and makes it ready to be appended to.
+    /// Locks the folder, replays its log into `data`, and prepares the log for appending.
     pub fn open(folder: &Path, fsync: Fsync, data: &mut Data) -> Result<Self, StoreError> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -110,12 +110,12 @@ impl Aof {
         })
     }
 
-    /// Changes when the log is forced onto the disk.
+    /// Changes when the log is synced to disk.
     pub fn set_fsync(&mut self, fsync: Fsync) {
         self.fsync = fsync;
     }
 
-    /// Why changes cannot be written down, if they cannot.
+    /// Why changes cannot be logged, if they cannot.
     pub fn problem(&self) -> Option<&str> {
         self.broken.as_deref().or(self.folder_problem.as_deref()).or(self.problem.as_deref())
     }
@@ -135,12 +135,12 @@ impl Aof {
         self.size
     }
 
-    /// Has the log rewritten, in steps after this round or whole before the round's replies leave.
+    /// Requests a rewrite of the log: in steps after this round, or completely before the round's replies are sent.
     pub fn request_rewrite(&mut self, at_once: bool) {
         self.wanted = if at_once { Wanted::RewriteAtOnce } else { Wanted::Rewrite };
     }
 
-    /// Writes down what the keys have left to be written, and does the log's other business.
+    /// Writes the changes of a round to the log, and continues its syncs and rewrites.
     pub fn write_round(&mut self, keys: &mut Keyspace) -> Round {
         let now = keys.now;
         let wrote = !keys.journal.ready.is_empty();
@@ -165,7 +165,7 @@ impl Aof {
         Round { unsafe_changes: wrote && !safe, rewritten }
     }
 
-    /// Forces the log onto the disk at the end.
+    /// Syncs the log to disk at shutdown.
     pub fn close(&mut self, keys: &mut Keyspace) {
         self.drop_rewrite(keys);
         if let Err(error) = self.file.sync_data() {
@@ -185,7 +185,7 @@ impl Aof {
         [rewrite, sync, self.retry_at, wanted].into_iter().flatten().min()
     }
 
-    /// Writes what is ready. Returns whether it is as safe as the settings demand.
+    /// Writes what is ready; returns whether nothing is left to be written.
     fn append(&mut self, ready: &mut Vec<u8>, now: u64) -> bool {
         self.pending.append(ready);
         let retry = self.retry_at.is_some_and(|at| at <= now);
@@ -219,7 +219,7 @@ impl Aof {
     fn write(&mut self) -> io::Result<()> {
         let mut file = &*self.file;
         if let Err(error) = file.write_all(&self.pending) {
-            // Whatever part was written would look like damage to the next start.
+            // A partial write would look like damage at the next start.
             file.set_len(self.size)?;
             file.seek(SeekFrom::Start(self.size))?;
             return Err(error);
@@ -234,9 +234,9 @@ impl Aof {
         Ok(())
     }
 
-    /// After a failed sync the kernel may have dropped what it could not write, and another sync would
-    /// succeed without it. So the file is never trusted again: all keys go to a new one, and changes are
-    /// refused until it is in place.
+    /// After a failed sync the kernel may have dropped what it could not write, and another sync would succeed
+    /// without it. So the file is never trusted again: all keys are written to a new one, and changes are refused
+    /// until that one is in place.
     fn distrust(&mut self, error: &io::Error) {
         if self.broken.is_none() {
             tracing::error!(%error, "the store's log could not be synced to disk; writes are refused until \
@@ -245,7 +245,7 @@ impl Aof {
         self.broken = Some(error.to_string());
     }
 
-    /// Forces the name of a rewritten log onto the disk, once it is due.
+    /// Syncs the name of a rewritten log to disk, once that is due.
     fn sync_folder(&mut self, now: u64) {
         if !self.folder_pending || self.retry_at.is_some_and(|at| at > now) {
             return;
@@ -293,7 +293,7 @@ impl Aof {
                     self.syncer.running = Some(outcome);
                     self.unsynced_since = None;
                 }
-                // It is with a rewritten file; this one has its turn next.
+                // The thread is busy with other files; this one is tried again later.
                 Started::Busy => {}
                 Started::NoThread(error) => {
                     tracing::warn!(%error, "cannot start a thread that syncs the log; the store waits for the disk \
@@ -317,7 +317,7 @@ impl Aof {
         }
     }
 
-    /// Continues a rewrite, if one is under way; returns whether it is finished.
+    /// Continues a rewrite, if one is under way; returns whether it has finished.
     fn continue_rewrite(&mut self, keys: &mut Keyspace, at_once: bool) -> bool {
         let Some(rewrite) = &mut self.rewrite else { return false };
         match rewrite.advance(keys, &mut self.syncer, at_once) {
@@ -339,22 +339,21 @@ impl Aof {
         self.size = rewrite.size;
         self.base = self.size;
         self.file = rewrite.file;
-        // It holds what the old file may have lacked, and which database it ends in is anyone's guess.
+        // The new file holds whatever the old one may have lacked, and its last selected database is unknown.
         self.pending.clear();
         self.problem = None;
         self.broken = None;
         self.rewrite_problem = None;
         self.retry_at = None;
-        // What was begun was for the old file.
+        // Any sync still running is for the old file.
         self.syncer.running = None;
         journal.new_log();
         tracing::info!(size = self.size, "rewrote the store's log");
-        // Until the folder is on the disk a power cut may bring back the old file, which lacks what
-        // comes from here on.
+        // Until the folder is synced, a power cut may bring back the old file, which lacks all changes from now on.
         self.folder_pending = true;
     }
 
-    /// Ends a rewrite that cannot be finished; it is tried again when the log has doubled again.
+    /// Gives up a rewrite that has failed; it is retried when the log has doubled again.
     fn give_up_rewrite(&mut self, keys: &mut Keyspace, error: &io::Error) {
         if self.rewrite_problem.is_none() {
             tracing::error!(%error, "the store's log could not be rewritten; the old one stays in use");
@@ -364,7 +363,7 @@ impl Aof {
         self.drop_rewrite(keys);
     }
 
-    /// Leaves a rewrite where it is.
+    /// Abandons a rewrite, and removes its file.
     fn drop_rewrite(&mut self, keys: &mut Keyspace) {
         keys.abandon_rewrite();
         if self.rewrite.take().is_some() {

@@ -20,7 +20,7 @@ impl Drop for Folder {
     }
 }
 
-/// Runs a command and ends a round at a time.
+/// Runs a command, if there is one, and ends a round at this time.
 fn round(aof: &mut Aof, data: &mut Data, now: u64, args: &[&[u8]]) -> Round {
     data.keys.set_time(Time::from_millis(now));
     if let Some(name) = args.first() {
@@ -37,7 +37,7 @@ fn after_a_failed_sync_changes_are_refused_until_a_new_log_has_them_all() {
         let mut data = Data::new();
         let mut aof = Aof::open(&folder.0, fsync, &mut data).unwrap();
         assert!(!round(&mut aof, &mut data, 1_000, &[b"SET", b"before", b"1"]).unsafe_changes);
-        // A pipe takes what is written to it and cannot be forced onto a disk.
+        // A pipe accepts writes, but cannot be synced to disk.
         let (reader, writer) = std::io::pipe().unwrap();
         aof.file = Arc::new(File::from(std::os::fd::OwnedFd::from(writer)));
         round(&mut aof, &mut data, 3_000, &[b"SET", b"lost", b"1"]);
@@ -48,7 +48,7 @@ fn after_a_failed_sync_changes_are_refused_until_a_new_log_has_them_all() {
             std::thread::sleep(std::time::Duration::from_millis(5));
             round(&mut aof, &mut data, now, &[]);
         }
-        // While that is so, whatever is written all the same is not acknowledged.
+        // Until a new log is in place, changes that are made all the same are reported as unsafe.
         assert!(round(&mut aof, &mut data, now, &[b"SET", b"refused", b"1"]).unsafe_changes);
         while aof.problem().is_some() || aof.is_rewriting() {
             now += 1_000;

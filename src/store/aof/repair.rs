@@ -1,4 +1,4 @@
-//! Looks at a log that no store has open, and cuts it where it is damaged.
+//! Checking a log that no store has open, and truncating it where it is damaged.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,17 +16,17 @@ pub struct Report {
     pub path: PathBuf,
     /// How large it is, in bytes.
     pub size: u64,
-    /// How many of them are whole changes.
+    /// How many of these bytes belong to complete changes.
     pub good: u64,
-    /// How many changes they are, if the log is not damaged.
+    /// The number of changes, if the log is not damaged.
     pub changes: Option<u64>,
-    /// What is wrong with it, if it is damaged: at which byte, and why.
+    /// Where the log is damaged, if it is: the offset in bytes, and the reason.
     pub damage: Option<(u64, String)>,
-    /// Where [`repair`] has put a copy of the log as it was.
+    /// Where [`repair`] has put a copy of the original log.
     pub copy: Option<PathBuf>,
 }
 
-/// Reads the log of a folder from its first change to its last.
+/// Checks the log in a folder from the first change to the last.
 ///
 /// # Errors
 /// The folder cannot be used, or a store has it open.
@@ -35,8 +35,8 @@ pub fn check(folder: &Path) -> Result<Report, StoreError> {
     Ok(report)
 }
 
-/// Cuts the log of a folder behind its last whole change, and keeps a copy of it as it was. A log that is
-/// whole is left alone.
+/// Truncates the log in a folder after its last complete change, and keeps a copy of the original. An undamaged log
+/// is left alone.
 ///
 /// # Errors
 /// The folder cannot be used, or a store has it open.
@@ -72,7 +72,7 @@ fn look(folder: &Path) -> Result<(Report, File), StoreError> {
     Ok((Report { path, size, good, changes, damage, copy: None }, lock))
 }
 
-/// A name beside the log that nothing has yet.
+/// An unused file name next to the log.
 fn free_name(path: &Path) -> PathBuf {
     let mut number = 1;
     loop {

@@ -1,4 +1,4 @@
-//! Reading a log: its commands are run again, from the first to the last that is whole.
+//! Replaying a log: its commands are run again, up to the last complete one.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,22 +12,22 @@ use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args, Decoder, Limits};
 use crate::store::small_bytes::SmallBytes;
 
-/// What is read from the file at a time.
+/// How many bytes are read from the file at a time.
 const READ: usize = 1 << 20;
-/// No argument that was ever taken is longer.
+/// No argument longer than this was ever accepted.
 const LIMITS: Limits = Limits { bulk: 1 << 31, unauthenticated: false };
 
-/// What a log holds.
+/// The contents of a log.
 #[derive(Debug, Clone, Copy)]
 pub struct Contents {
-    /// The offset behind the last whole change.
+    /// The offset after the last complete change.
     pub good: u64,
     /// How many changes there are.
     pub changes: u64,
 }
 
-/// Runs a log up to its last whole change. What a power cut leaves at its end, half a change or zeros,
-/// is no damage.
+/// Replays a log up to its last complete change. What a power cut may leave at its end, a partial change or zeros,
+/// does not count as damage.
 pub fn replay(file: &mut File, path: &Path, data: &mut Data) -> Result<Contents, StoreError> {
     let folder = |source| StoreError::Folder { path: path.to_owned(), source };
     let end = without_trailing_zeros(file).map_err(folder)?;
@@ -35,7 +35,7 @@ pub fn replay(file: &mut File, path: &Path, data: &mut Data) -> Result<Contents,
     let mut file = file.take(end);
     let mut replay = Replay { data, together: None, good: 0, changes: 0 };
     let (mut decoder, mut buffer, mut offset) = (Decoder::default(), Vec::new(), 0);
-    // Nothing expires while a log is read: what did is in it as a deletion.
+    // Nothing expires while a log is replayed: keys that expired are in it as deletions.
     replay.data.keys.now = 0;
     loop {
         let mut used = 0;
@@ -62,7 +62,7 @@ pub fn replay(file: &mut File, path: &Path, data: &mut Data) -> Result<Contents,
     Ok(Contents { good: replay.good, changes: replay.changes })
 }
 
-/// Reads and runs the command at the head of `rest`; its length, if it is whole.
+/// Runs the command at the start of `rest`; returns its length, or `None` if it is incomplete.
 fn step(replay: &mut Replay, decoder: &mut Decoder, rest: &[u8], offset: u64) -> Result<Option<usize>, String> {
     if rest[0] != b'*' {
         return Err(format!("expected '*', got byte {}", rest[0]));
@@ -77,7 +77,7 @@ fn step(replay: &mut Replay, decoder: &mut Decoder, rest: &[u8], offset: u64) ->
     Ok(Some(length))
 }
 
-/// Where the zeros at the end of a file begin, if there are any.
+/// The length of a file without the zeros at its end.
 fn without_trailing_zeros(file: &mut File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     let mut block = vec![0; READ];
@@ -96,7 +96,7 @@ fn without_trailing_zeros(file: &mut File) -> io::Result<u64> {
 
 struct Replay<'a> {
     data: &'a mut Data,
-    /// The commands since a `MULTI`; they count only with their `EXEC`.
+    /// The commands since a `MULTI`; they take effect only at their `EXEC`.
     together: Option<Vec<Vec<SmallBytes>>>,
     good: u64,
     changes: u64,

@@ -1,7 +1,7 @@
-//! Rewriting the log: the state of every key goes to a new file, step by step between rounds, and in
-//! between, as they come, the changes. When all keys are in it the new file takes the old one's name.
+//! Rewriting the log: the state of every key is written to a new file, step by step between rounds, along with the
+//! changes made in the meantime. When all keys are in it, the new file replaces the old one.
 //!
-//! The old log stays in use until then, so a rewrite that fails, or is cut short, costs nothing.
+//! The old log stays in use until then, so a rewrite that fails or is cut short does no harm.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,9 +14,9 @@ use super::syncer::{Started, Syncer};
 use crate::store::journal::Journal;
 use crate::store::keyspace::Keyspace;
 
-/// Bytes that a rewrite saves in one round.
+/// About how many bytes of keys a rewrite saves in one round.
 const STEP: usize = 256 << 10;
-/// How soon to look whether the disk is done with a rewritten file.
+/// Milliseconds until the next check whether the new file is on disk.
 const SOON: u64 = 10;
 
 /// A rewrite that is under way.
@@ -32,7 +32,7 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// Starts a rewrite with the keys as they are now.
+    /// Starts a rewrite of the current keys.
     pub fn begin(folder: &Path, keys: &mut Keyspace) -> io::Result<Self> {
         let file = private().create(true).truncate(true).write(true).open(folder.join(NEW_FILE))?;
         keys.journal.begin_snapshot();
@@ -40,12 +40,12 @@ impl Rewrite {
         Ok(Self { folder: folder.to_owned(), file: Arc::new(file), size: 0, saved: false, syncing: None })
     }
 
-    /// When to continue it.
+    /// When to continue the rewrite.
     pub fn next_time(&self, now: u64) -> u64 {
         if self.saved { now + SOON } else { now }
     }
 
-    /// Writes to the new file what is ready for it.
+    /// Writes to the new file whatever is ready for it.
     pub fn write(&mut self, journal: &mut Journal) -> io::Result<()> {
         let bytes = journal.for_new_log();
         (&*self.file).write_all(&bytes)?;
@@ -53,7 +53,7 @@ impl Rewrite {
         Ok(())
     }
 
-    /// Makes a step, or all of them; returns whether the new file has become the log.
+    /// Takes one step, or all of them at once; returns whether the new file has become the log.
     pub fn advance(&mut self, keys: &mut Keyspace, syncer: &mut Syncer, at_once: bool) -> io::Result<bool> {
         while !self.saved {
             self.saved = !keys.continue_rewrite(STEP);
@@ -70,7 +70,7 @@ impl Rewrite {
         Ok(true)
     }
 
-    /// Whether the disk has what was saved, or has to be waited for at the end of the rewrite.
+    /// Whether the new file is on disk, or must be synced by the caller because no thread can do it.
     fn is_synced(&mut self, syncer: &mut Syncer) -> io::Result<bool> {
         let Some(syncing) = &self.syncing else {
             return Ok(match syncer.start(&self.file) {

@@ -1,4 +1,4 @@
-//! Forcing files onto the disk without making the loop wait.
+//! Syncing files to disk without making the event loop wait.
 
 use std::fs::File;
 use std::io;
@@ -6,29 +6,29 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-/// A file to be forced onto the disk, and where to say how that went.
+/// A file to be synced to disk, and where to send the outcome.
 type SyncRequest = (Arc<File>, SyncSender<io::Result<()>>);
 
-/// A thread that waits for the disk, so that the loop need not.
+/// A thread that waits for the disk, so that the event loop need not.
 #[derive(Debug, Default)]
 pub struct Syncer {
     queue: Option<SyncSender<SyncRequest>>,
-    /// How the log's own sync goes that was started last.
+    /// The outcome of the last sync that was started for the log itself.
     pub running: Option<Receiver<io::Result<()>>>,
 }
 
 /// Whether a sync could be started.
 pub enum Started {
-    /// It has been; here comes its outcome.
+    /// It was started; the receiver gets its outcome.
     Running(Receiver<io::Result<()>>),
-    /// The thread has enough to do; try again.
+    /// The thread is busy; try again later.
     Busy,
-    /// The system gives no thread.
+    /// No thread is available.
     NoThread(io::Error),
 }
 
 impl Syncer {
-    /// Starts to force a file onto the disk.
+    /// Starts to sync a file to disk.
     pub fn start(&mut self, file: &Arc<File>) -> Started {
         if self.queue.is_none() {
             let (sender, receiver) = sync_channel::<SyncRequest>(2);

@@ -1,4 +1,4 @@
-//! Strings as rows of bits.
+//! Commands that treat strings as arrays of bits.
 
 use std::ops::Range;
 use std::slice::from_ref;
@@ -18,7 +18,7 @@ use super::strings::grow;
 
 const BAD_OFFSET: &str = "ERR bit offset is not an integer or out of range";
 
-/// The position of a bit; `#` in front counts in integers of this many bits.
+/// Parses a bit offset; with a `width`, a leading `#` makes it a multiple of that width.
 fn offset(keys: &Keyspace, arg: &[u8], width: Option<u32>) -> Result<usize, CommandError> {
     let error = || CommandError::new(BAD_OFFSET);
     let number = match (arg.strip_prefix(b"#"), width) {
@@ -37,7 +37,7 @@ fn length(keys: &mut Keyspace, key: &[u8]) -> Result<usize, CommandError> {
     }
 }
 
-/// Changes a string in place that has at least this many bytes.
+/// Grows a string to cover `ranges`, if necessary, and changes it in place.
 fn change(keys: &mut Keyspace, key: &[u8], ranges: &[Range<usize>], change: impl FnOnce(&mut [u8])) -> Outcome {
     let least = ranges.iter().map(|range| range.end).max().unwrap_or(0);
     let before = length(keys, key)?;
@@ -93,7 +93,7 @@ pub fn getbit(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// The bits from one to another, both included, that positions of bytes or bits stand for.
+/// Converts a range of bytes or bits to an inclusive range of bits; `None` if it is empty.
 fn range(start: i64, end: i64, len: usize, of_bits: bool) -> Option<(usize, usize)> {
     let scale = if of_bits { 1 } else { 8 };
     let units = (len * 8 / scale) as i64;
@@ -122,7 +122,7 @@ pub fn bitcount(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         [_, _, start, end, rest @ ..] if rest.len() < 2 => (int(start)?, int(end)?),
         _ => return Err(SYNTAX),
     };
-    // Only here a range that is the wrong way round is empty before its ends are moved into the string.
+    // Unlike `BITPOS`, this treats a reversed range of negative positions as empty before clamping it.
     let reversed = start < 0 && end < 0 && start > end;
     let range = range(start, end, bytes.len(), is_of_bits(args.get(4))?).filter(|_| !reversed);
     out.len(range.map_or(0, |(first, last)| bits::count(&bytes, first, last)));
@@ -148,7 +148,7 @@ pub fn bitpos(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     };
     let range = range(start, end.unwrap_or(-1), bytes.len(), is_of_bits(args.get(5))?);
     let found = range.and_then(|(first, last)| bits::find(&bytes, wanted, first, last));
-    // What lies behind the end is 0, unless the end was named.
+    // Bits past the end of the string count as 0, unless the command gave an end.
     let behind = (range.is_some() && !wanted && end.is_none()).then_some(bytes.len() * 8);
     out.int(found.or(behind).map_or(-1, |at| at as i64));
     Ok(())
@@ -201,7 +201,7 @@ pub fn bitop(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// One step of a `BITFIELD`.
+/// One operation of a `BITFIELD`.
 struct Step {
     what: What,
     at: usize,

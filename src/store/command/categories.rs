@@ -1,8 +1,8 @@
-//! The categories in which `ACL` and `COMMAND` sort commands.
+//! The categories into which `ACL` and `COMMAND` sort commands.
 
 use super::spec::{Flags, Spec};
 
-/// All categories, in the order in which they are told.
+/// All categories, in the order in which they are listed.
 pub const CATEGORIES: [&str; 21] = [
     "keyspace",
     "read",
@@ -27,7 +27,7 @@ pub const CATEGORIES: [&str; 21] = [
     "scripting",
 ];
 
-/// Commands that take no longer the more there is.
+/// Commands whose running time hardly grows with the amount of data.
 #[rustfmt::skip]
 const FAST: &[&str] = &[
     "append", "auth", "bitfield_ro", "bzpopmax", "bzpopmin", "dbsize", "decr", "decrby", "discard", "echo", "exists",
@@ -41,11 +41,11 @@ const FAST: &[&str] = &[
     "zmscore", "zpopmax", "zpopmin", "zrank", "zrem", "zrevrank", "zscore",
 ];
 
-/// Commands that can do harm or take everybody's time, beside those for administrators.
+/// Commands, besides those for administrators, that can do harm or block everyone for long.
 const DANGEROUS: &[&str] =
     &["flushall", "flushdb", "info", "keys", "lastsave", "restore", "role", "sort", "sort_ro", "swapdb"];
 
-/// Whether a command takes no longer the more there is.
+/// Whether a command is in the category `fast`.
 pub fn is_fast(name: &str) -> bool {
     FAST.contains(&name)
 }

@@ -1,4 +1,4 @@
-//! What any client may ask for, whatever the store holds: an echo, the time.
+//! Commands that do not touch any keys, such as `ECHO` and `TIME`.
 
 use crate::store::error::{Outcome, wrong_arity};
 use crate::store::keyspace::Keyspace;
@@ -31,7 +31,7 @@ pub fn ping(_: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// `PING` as a subscriber that speaks RESP2 gets it answered: in the shape of a message.
+/// Answers `PING` from a RESP2 subscriber, in the form of a message.
 pub fn ping_subscriber(args: &Args, out: &mut Reply) {
     out.array(2);
     out.bulk(b"pong");

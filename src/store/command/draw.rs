@@ -1,16 +1,16 @@
-//! Drawing at random.
+//! Drawing random elements.
 
 use crate::store::args::int;
 use crate::store::error::{BAD_COUNT, CommandError};
 
-/// With repetition at most this many are drawn at once: each is a part of one reply.
+/// The most elements that may be drawn at once with repetition, since all of them go into one reply.
 const MOST_REPEATED: i64 = 10_000_000;
 
-/// Positions that were drawn, to be used one by one.
+/// An iterator over the positions drawn.
 pub enum Draw {
-    /// Different ones.
+    /// Distinct positions.
     Distinct(std::vec::IntoIter<usize>),
-    /// This many, each out of this many.
+    /// How many positions are left to draw, and how many there are to draw from.
     Repeated(usize, usize),
 }
 
@@ -37,7 +37,7 @@ impl Iterator for Draw {
 
 impl ExactSizeIterator for Draw {}
 
-/// How many are to be drawn, as an argument says it.
+/// Parses the number of elements to draw.
 pub fn draw_count(arg: &[u8]) -> Result<i64, CommandError> {
     match int(arg)? {
         i64::MIN => Err(BAD_COUNT),
@@ -45,8 +45,8 @@ pub fn draw_count(arg: &[u8]) -> Result<i64, CommandError> {
     }
 }
 
-/// Draws positions out of `len`, which is not 0: up to `count` different ones, or exactly `-count` with
-/// repetition.
+/// Draws positions below `len`, which must not be 0: up to `count` distinct ones, or exactly `-count` with
+/// repetition if `count` is negative.
 pub fn draw(count: i64, len: usize) -> Result<Draw, CommandError> {
     if count < -MOST_REPEATED {
         return Err(BAD_COUNT);
@@ -58,7 +58,7 @@ pub fn draw(count: i64, len: usize) -> Result<Draw, CommandError> {
     if count == len {
         return Ok(Draw::Distinct((0..len).collect::<Vec<_>>().into_iter()));
     }
-    // Floyd's way: every set of positions is equally likely, and nothing of size `len` is made.
+    // Floyd's algorithm: every set of positions is equally likely, and nothing of size `len` is allocated.
     let mut chosen = indexmap::IndexSet::with_capacity(count);
     for upper in len - count..len {
         let position = fastrand::usize(0..=upper);

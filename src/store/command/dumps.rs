@@ -1,4 +1,4 @@
-//! Values as payloads that any Redis reads.
+//! `DUMP` and `RESTORE`: values as payloads in Redis's format.
 
 use crate::store::args::{Cursor, int, is};
 use crate::store::error::{CommandError, Outcome, SYNTAX};
@@ -25,9 +25,9 @@ pub fn dump(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 struct Options {
     replace: bool,
     absolute: bool,
-    /// For how many seconds the key was not used.
+    /// How many seconds ago the key was last used.
     idle: Option<u64>,
-    /// How often it was used.
+    /// How often the key was used.
     frequency: Option<u8>,
 }
 
@@ -55,7 +55,7 @@ impl Options {
         Ok(options)
     }
 
-    /// How the key counts as used. What the policy does not go by is not kept.
+    /// The usage to record for the key. An option that the eviction policy does not use is ignored.
     fn usage(&self, policy: Policy, now: u64) -> Usage {
         match (self.idle, self.frequency) {
             (Some(idle), _) if !policy.counts_uses() => Usage::idle_for(now, idle),

@@ -1,4 +1,4 @@
-//! When keys end.
+//! Commands that set or return when keys expire.
 
 use crate::store::args::{int, is};
 use crate::store::error::{CommandError, Outcome};
@@ -7,7 +7,7 @@ use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
-/// What a time is given in.
+/// The unit of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Seconds.
@@ -16,7 +16,7 @@ pub enum Unit {
     Milliseconds,
 }
 
-/// The millisecond that a command's time stands for; refuses what does not fit.
+/// Converts a command's time to a Unix time in milliseconds; fails if it overflows.
 pub fn deadline(number: i64, unit: Unit, relative: bool, now: u64, command: &str) -> Result<i64, CommandError> {
     let invalid = || CommandError::new(format!("ERR invalid expire time in '{command}' command"));
     let scale = if unit == Unit::Seconds { 1000 } else { 1 };
@@ -75,7 +75,7 @@ impl Condition {
         Ok(condition)
     }
 
-    /// A key without an end ends later than any other.
+    /// A key without an expiry counts as expiring later than any other.
     fn allows(&self, old: u64, new: i64) -> bool {
         !(self.none && old != 0
             || self.some && old == 0
@@ -108,7 +108,7 @@ fn set_expiry(keys: &mut Keyspace, args: &Args, out: &mut Reply, unit: Unit, rel
     Ok(())
 }
 
-/// Replies with a time of expiry: -2 for a missing key, -1 for none.
+/// Replies with an expiry time: -2 if the key is missing, -1 if it never expires.
 fn reply_expiry(keys: &mut Keyspace, key: &[u8], out: &mut Reply, shape: impl Fn(u64, u64) -> u64) {
     match keys.expiry(key) {
         None => {

@@ -1,4 +1,4 @@
-//! Counting different elements without keeping them.
+//! Estimating how many distinct elements were added, without storing them.
 
 use std::ops::Range;
 use std::slice::from_ref;
@@ -14,7 +14,7 @@ use crate::store::value::Value;
 use super::in_place::edit;
 use super::strings::grow;
 
-/// All bytes of a HyperLogLog, and more than the longest has.
+/// A range that covers all bytes of even the longest HyperLogLog.
 const WHOLE: Range<usize> = 0..16 << 10;
 
 fn error(problem: Problem) -> CommandError {
@@ -24,7 +24,7 @@ fn error(problem: Problem) -> CommandError {
     })
 }
 
-/// Lends the HyperLogLog at a key, if there is one.
+/// Calls `take` with the HyperLogLog at a key, if there is one.
 fn with<T>(keys: &mut Keyspace, key: &[u8], take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, CommandError> {
     let Some(value) = keys.get(key) else { return Ok(None) };
     let bytes = value.as_string().ok_or(WRONGTYPE)?;
@@ -32,7 +32,7 @@ fn with<T>(keys: &mut Keyspace, key: &[u8], take: impl FnOnce(&[u8]) -> T) -> Re
     Ok(Some(take(&bytes)))
 }
 
-/// Adds one if there is none at the key; returns whether there was none. The caller tells of the change.
+/// Creates a HyperLogLog if the key has none; returns whether it did. The caller reports the change.
 fn create(keys: &mut Keyspace, key: &[u8]) -> Result<bool, CommandError> {
     if with(keys, key, |_| ())?.is_some() {
         return Ok(false);

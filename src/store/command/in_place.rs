@@ -1,12 +1,12 @@
-//! Strings that are changed in place.
+//! Changing strings in place.
 
 use std::ops::Range;
 
 use crate::store::keyspace::Keyspace;
 use crate::store::value::Value;
 
-/// Lends the string at a key, if there is one, to be changed in these ranges of its bytes or made longer; nobody
-/// is told of a change.
+/// Calls `change` with the string at a key, if there is one. It may write to `ranges` and lengthen the string. The
+/// change is not reported.
 pub fn edit<T>(
     keys: &mut Keyspace,
     key: &[u8],

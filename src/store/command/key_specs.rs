@@ -1,5 +1,5 @@
-//! Where the keys of commands stand and what becomes of them, as `COMMAND INFO` tells it: the key
-//! specifications of Redis 7, from which clients work out keys and slots.
+//! The key specifications of Redis 7, which `COMMAND INFO` reports: where a command's keys are and what it does with
+//! them. Clients derive keys and slots from them.
 
 use super::spec::{Flags, Spec, sort_target};
 use crate::store::args::is;
@@ -10,26 +10,26 @@ use crate::store::resp::Args;
 /// Where the search for keys begins.
 #[derive(Clone, Copy)]
 enum Begin {
-    /// At an argument.
+    /// At the argument with this index.
     At(i64),
-    /// Behind a word, which is looked for from an argument on; backwards if that is negative.
+    /// After a keyword, which is searched for from the argument with this index.
     Behind(&'static str, i64),
-    /// Nobody knows.
+    /// Not covered by the specification.
     Unknown,
 }
 
-/// Which arguments are keys from there on.
+/// Which arguments from there on are keys.
 #[derive(Clone, Copy)]
 enum Find {
-    /// Up to an argument (from the end if negative), each so many; a limit of 2 is half of them.
+    /// The last key (relative to the first, or to the end if negative), the step, and a limit: 2 halves the range.
     Range(i64, i64, i64),
-    /// As many as the first of them says.
+    /// The first argument says how many keys follow it.
     Counted,
-    /// Nobody knows.
+    /// Not covered by the specification.
     Unknown,
 }
 
-/// One specification.
+/// One key specification: its flags, where the search begins, and which arguments are keys.
 type Keys = (&'static str, Begin, Find);
 
 const ONE: Find = Find::Range(0, 1, 0);
@@ -42,7 +42,7 @@ const TAKE_ONE: Keys = ("RW access delete", FIRST, ONE);
 const STORE_ONE: Keys = ("OW update", FIRST, ONE);
 const UNKNOWN_READ: Keys = ("RO access", Begin::Unknown, Find::Unknown);
 
-/// Specifications, and the commands that have them.
+/// Key specifications, each with the commands that have them.
 #[rustfmt::skip]
 const SPECS: &[(&[Keys], &[&str])] = &[
     (&[READ_ONE], &[
@@ -112,7 +112,7 @@ const SPECS: &[(&[Keys], &[&str])] = &[
     (&[("not_key", FIRST, ALL)], &["ssubscribe", "sunsubscribe"]),
 ];
 
-/// The same for subcommands. `COMMAND INFO` tells of the command that they are of, which has no keys.
+/// The same for subcommands. `COMMAND INFO` describes the parent command instead, which has no keys.
 #[rustfmt::skip]
 const OF_SUBCOMMANDS: &[(&[Keys], &[&str])] = &[
     (&[("RO", SECOND, ONE)], &["memory|usage", "object|encoding", "object|freq", "object|idletime", "object|refcount"]),
@@ -122,7 +122,7 @@ const OF_SUBCOMMANDS: &[(&[Keys], &[&str])] = &[
     (&[("RW update", SECOND, ONE)], &["xgroup|setid"]),
 ];
 
-/// How many arguments those subcommands take, as commands' arities say it.
+/// The arities of those subcommands, in the same form as those of commands.
 #[rustfmt::skip]
 const ARITIES: &[(i32, &[&str])] = &[
     (3, &["object|encoding", "object|freq", "object|idletime", "object|refcount", "xinfo|groups"]),
@@ -136,7 +136,7 @@ fn specs_in(table: &'static [(&[Keys], &[&str])], name: &str) -> &'static [Keys]
     table.iter().find(|(_, names)| names.contains(&name)).map_or(&[], |(specs, _)| specs)
 }
 
-/// The specifications of a command's keys, or of its subcommand's if it has some, without names that are no keys.
+/// The key specifications of a command, or of the subcommand called, without those for arguments that are not keys.
 fn specs_of(spec: &Spec, args: &Args) -> impl Iterator<Item = &'static Keys> + use<> {
     let specs = match subcommand(spec, args) {
         Some(name) => specs_in(OF_SUBCOMMANDS, &name),
@@ -150,7 +150,7 @@ fn subcommand(spec: &Spec, args: &Args) -> Option<String> {
     Some(format!("{}|{}", spec.name, String::from_utf8_lossy(word).to_lowercase()))
 }
 
-/// Whether a command that has keys takes this many arguments.
+/// Whether a command with keys accepts this number of arguments.
 pub fn takes(spec: &Spec, args: &Args) -> bool {
     let name = subcommand(spec, args);
     let arity = name.and_then(|name| ARITIES.iter().find(|(_, names)| names.contains(&&*name)));
@@ -163,7 +163,7 @@ pub fn has_keys(spec: &Spec, args: &Args) -> bool {
     specs_of(spec, args).next().is_some()
 }
 
-/// The keys in a command, each with what becomes of it; `None` if there are not as many as the arguments say.
+/// The keys in a command, each with its flags; `None` if there are fewer than the arguments say.
 pub fn keys_with_flags<'a>(spec: &Spec, args: &Args<'a>) -> Option<Vec<(&'a [u8], &'static str)>> {
     if spec.name == "sort" {
         let target = sort_target(args).map(|key| (key, "OW update"));
@@ -190,7 +190,7 @@ impl Begin {
     fn find(self, args: &Args) -> Option<usize> {
         match self {
             Self::At(index) => usize::try_from(index).ok(),
-            // The word is followed by a key, so that it is not the last.
+            // The keyword is followed by a key, so it cannot be the last argument.
             Self::Behind(word, from) => {
                 let words = args.iter().enumerate().take(args.len().saturating_sub(1));
                 let mut words = words.skip(usize::try_from(from).ok()?);
@@ -223,7 +223,7 @@ impl Find {
     }
 }
 
-/// Whether `BITFIELD` only reads, as far as its arguments tell.
+/// Whether a `BITFIELD` only reads, judging by its arguments.
 fn only_reads(args: &Args) -> bool {
     let mut at = 2;
     while let Some(word) = args.get(at) {
@@ -237,13 +237,13 @@ fn only_reads(args: &Args) -> bool {
     true
 }
 
-/// Writes what becomes of a key.
+/// Writes the flags of a key.
 pub fn tell_flags(flags: &str, out: &mut Reply) {
     out.set(flags.split(' ').count());
     flags.split(' ').for_each(|flag| out.simple(flag));
 }
 
-/// Writes the specifications of a command's keys.
+/// Writes the key specifications of a command.
 pub fn describe_keys(name: &str, out: &mut Reply) {
     let specs = specs_in(SPECS, name);
     out.set(specs.len());

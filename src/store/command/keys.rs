@@ -1,4 +1,4 @@
-//! Keys whatever their type: existence, names, scanning, databases.
+//! Commands for keys of any type: existence, names, scanning, databases.
 
 use super::other_subcommand;
 use crate::glob;
@@ -60,7 +60,7 @@ pub fn scan(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn randomkey(keys: &mut Keyspace, _: &Args, out: &mut Reply) -> Outcome {
-    // Where nearly all keys have expired, a few draws may all fail; then the first live one serves.
+    // If nearly all keys have expired, every draw may fail; then the first live key is used.
     let len = keys.len();
     let drawn = (0..100.min(len)).map(|_| fastrand::usize(0..len)).chain(0..len);
     let live = drawn.filter_map(|position| keys.key_at(position)).find(|(.., expired)| !expired);
@@ -196,7 +196,7 @@ pub fn dbsize(keys: &mut Keyspace, _: &Args, out: &mut Reply) -> Outcome {
 }
 
 fn flush(keys: &mut Keyspace, args: &Args, out: &mut Reply, all: bool) -> Outcome {
-    // Both ways are the same here: what is big is always freed off the loop.
+    // `ASYNC` and `SYNC` do the same here: large values are always freed off the event loop.
     match args {
         [_] => {}
         [_, how] if is(how, "ASYNC") || is(how, "SYNC") => {}
@@ -222,7 +222,7 @@ pub fn object(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     if !["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"].iter().any(|known| is(what, known)) {
         return other_subcommand("OBJECT", args, out);
     }
-    // Who asks about a key neither misses nor uses it.
+    // `OBJECT` counts neither as a use of the key nor as a miss.
     let (policy, now) = (keys.policy, keys.now);
     let Some((value, usage)) = keys.peek(key) else {
         out.null();

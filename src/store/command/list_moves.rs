@@ -1,4 +1,4 @@
-//! Lists: moving elements between them, taking from several, and waiting for an element.
+//! Lists: moving elements between them, popping from several, and waiting for an element.
 
 use crate::store::args::{at_least, float, is};
 use crate::store::error::{
@@ -53,7 +53,7 @@ pub fn rpoplpush(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// When a wait of this many seconds ends; `None` is never.
+/// When a wait of this many seconds ends; `None` means never.
 pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, CommandError> {
     let seconds = float(seconds).map_err(|_| TIMEOUT_NOT_FLOAT)?;
     if seconds < 0.0 {
@@ -69,7 +69,7 @@ pub fn wait_until(seconds: &[u8], now: u64) -> Result<Option<u64>, CommandError>
     Ok((milliseconds > 0.0).then_some(now + milliseconds as u64))
 }
 
-/// Makes the client wait until one of `names` is of a type.
+/// Makes the client wait until one of `names` holds a value of this type.
 pub fn wait(names: &Args, type_name: &'static str, until: Option<u64>, null_array: bool) -> CommandError {
     let keys = names.iter().map(|name| SmallBytes::new(name)).collect();
     CommandError::Block(Box::new(Block { keys, type_name, until, null_array, instead: None, needs_key: false }))
@@ -115,7 +115,7 @@ fn blocking_move(keys: &mut Keyspace, args: &Args, out: &mut Reply, ends: (bool,
     Ok(())
 }
 
-/// The keys, the end and the count of an `LMPOP` or `ZMPOP`, whose `numkeys` stands at `at`.
+/// Parses the keys, the end and the count of an `LMPOP` or `ZMPOP` whose `numkeys` is at index `at`.
 pub fn parse_multi_pop<'a, 'b, T>(
     args: &'b Args<'a>,
     at: usize,

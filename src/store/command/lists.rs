@@ -1,4 +1,4 @@
-//! Lists: their ends, their elements by position and by value.
+//! Lists: access at the ends, by position and by value.
 
 use crate::store::args::{at_least, count as parse_count, int, is, positions};
 use crate::store::error::wrong_arity;
@@ -45,7 +45,7 @@ pub fn rpushx(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     push_if_present(keys, args, out, false)
 }
 
-/// Takes up to `count` elements from one end, if there is such a list.
+/// Pops up to `count` elements from one end of a list, if it exists.
 pub fn take(
     keys: &mut Keyspace,
     key: &[u8],
@@ -113,7 +113,7 @@ pub fn lrange(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// The place that an index, negative from the end, stands for.
+/// Converts an index, which counts from the end if negative, to a position.
 fn place(index: i64, len: usize) -> Option<usize> {
     let index = if index < 0 { index + len as i64 } else { index };
     usize::try_from(index).ok().filter(|index| *index < len)

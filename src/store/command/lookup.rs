@@ -1,32 +1,32 @@
-//! A table of commands, and how a name is found in it: in any case and in constant time.
+//! A table of commands in which a name is found in constant time, ignoring case.
 
 use std::sync::OnceLock;
 
 use super::spec::Command;
 
-/// Twice as many slots as names and more, a power of two.
+/// A power of two, at least twice the number of names.
 const SLOTS: usize = 1024;
 
-/// Rows by name, with an index that is built when it is first used.
+/// Commands by name, with an index that is built on first use.
 pub struct Table<R: 'static> {
-    /// One row a command.
+    /// One row per command.
     pub rows: &'static [Command<R>],
     index: OnceLock<Vec<(u16, &'static str)>>,
 }
 
 impl<R> Table<R> {
-    /// A table of these rows.
+    /// Creates a table of these rows.
     pub const fn new(rows: &'static [Command<R>]) -> Self {
         Self { rows, index: OnceLock::new() }
     }
 
-    /// The place of a row, which must be one of these.
+    /// The position of a row, which must belong to this table.
     pub fn place(&self, row: &'static Command<R>) -> usize {
         let distance = std::ptr::from_ref(row).addr() - self.rows.as_ptr().addr();
         distance / size_of::<Command<R>>()
     }
 
-    /// The row of this name, in any case.
+    /// Finds the row with this name, ignoring case.
     pub fn find(&self, name: &[u8]) -> Option<&'static Command<R>> {
         let index = self.index.get_or_init(|| build(self.rows.iter().map(|row| row.spec.name)));
         let mut slot = hash(name);

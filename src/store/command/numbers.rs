@@ -1,5 +1,5 @@
-//! The numbers under which commands are counted: those of the table of commands, then all subcommands, then
-//! the server's own.
+//! The numbers under which calls of commands are counted: first the table of commands, then all subcommands, then
+//! the server's own commands.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ pub fn subcommands() -> &'static [String] {
     NAMES.get_or_init(|| subcommand_names().collect())
 }
 
-/// The number of a command that needs only data; none if it has no such subcommand.
+/// The number of a command that needs only data; `None` if it does not have the subcommand that is called.
 pub fn number(command: &'static Command, args: &Args) -> Option<usize> {
     if command.spec.flags.has(Flags::PARENT) && args.len() > 1 {
         return subcommand_number(command.spec.name, args[1]);
@@ -27,7 +27,7 @@ pub fn subcommand_number(command: &str, name: &[u8]) -> Option<usize> {
     subcommand_place(command, name).map(|place| COMMANDS.rows.len() + place)
 }
 
-/// Whether a command has the subcommand that it is called with, if it has any. To call it without is to call itself.
+/// Whether a call names a subcommand that the command has; also true if it names none.
 pub fn is_known(spec: &Spec, call: &Args) -> bool {
     let word = call.get(1).filter(|_| spec.flags.has(Flags::PARENT));
     word.is_none_or(|word| subcommand_number(spec.name, word).is_some())

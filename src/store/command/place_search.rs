@@ -1,4 +1,4 @@
-//! Places in sorted sets: what lies around a place.
+//! Geo commands: finding the members around a place.
 
 use crate::store::args::{int, is};
 use crate::store::error::{CommandError, Outcome, SYNTAX};
@@ -14,13 +14,13 @@ use crate::store::zset::Zset;
 
 use super::places::{parse_place, parse_unit, place_of, reply_distance, reply_place};
 
-/// Members that one command of the log names.
+/// The most members in one command of the log.
 const BATCH: usize = 256;
 
-/// Which command it is.
+/// The command that is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// `GEORADIUS`: a place, a radius.
+    /// `GEORADIUS`
     Radius,
     /// `GEORADIUSBYMEMBER`
     ByMember,
@@ -30,25 +30,25 @@ enum Form {
     SearchStore,
 }
 
-/// What is asked for.
+/// A parsed search.
 #[derive(Default)]
 struct Request<'a> {
     middle: Option<Place>,
-    /// Whether a member in the middle is named. Where it lies nobody knows if there is no set.
+    /// Whether the middle is given as a member. If the set is missing, its position is unknown.
     from_member: bool,
     shape: Option<Shape>,
     unit: f64,
     with_distance: bool,
     with_number: bool,
     with_place: bool,
-    /// Whether the nearest come first, or the farthest.
+    /// `true` puts the nearest first, `false` the farthest.
     sorted: Option<bool>,
-    /// How many; 0 is all.
+    /// The most members to return; 0 means all.
     count: usize,
     any: bool,
     store: Option<&'a [u8]>,
     store_distance: bool,
-    /// Whether it is one of the newer commands.
+    /// Whether the command is `GEOSEARCH` or `GEOSEARCHSTORE`.
     searching: bool,
 }
 
@@ -70,13 +70,13 @@ fn circle(radius: &[u8], unit: &[u8]) -> Result<(Shape, f64), CommandError> {
     Ok((Shape::Circle(radius * unit), unit))
 }
 
-/// Where a member lies.
+/// The place of a member.
 fn member(zset: &Zset, name: &[u8]) -> Result<Place, CommandError> {
     place_of(zset, name).ok_or(CommandError::new("ERR could not decode requested zset member"))
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request about a set, if it is there.
+    /// Parses a search. `zset` is the set to be searched, if it exists.
     fn parse(args: &Args<'a>, form: Form, read_only: bool, zset: Option<&Zset>) -> Result<Self, CommandError> {
         let mut request = Self { unit: 1.0, ..Self::default() };
         let mut at = match form {
@@ -132,7 +132,7 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Reads where to search and how far; says how many arguments that took.
+    /// Parses a middle or a shape; returns the number of arguments used.
     fn around(&mut self, word: &[u8], rest: &Args<'a>, zset: Option<&Zset>) -> Result<usize, CommandError> {
         match rest {
             [name, ..] if is(word, "FROMMEMBER") && !self.has_middle() => {
@@ -188,13 +188,13 @@ impl<'a> Request<'a> {
             return Err(CommandError::new("ERR the ANY argument requires COUNT argument"));
         }
         if self.count > 0 && !self.any && self.sorted.is_none() {
-            // The first that are asked for are the nearest.
+            // A count without `ANY` selects the nearest members.
             self.sorted = Some(true);
         }
         Ok(())
     }
 
-    /// What is found in a set.
+    /// Finds the members of a set that match.
     fn find(&self, zset: &Zset) -> Vec<Found> {
         let Some((middle, shape)) = self.middle.zip(self.shape) else { return Vec::new() };
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Places in sorted sets: adding them, where they are, how far they are apart.
+//! Geo commands: adding places, and returning their positions and distances.
 
 use crate::store::args::is;
 use crate::store::error::{CommandError, NOT_A_FLOAT, Outcome, SYNTAX};
@@ -11,7 +11,7 @@ use crate::store::zset::Zset;
 
 use super::zsets::zadd;
 
-/// A place that is given as longitude and latitude.
+/// Parses a place given as longitude and latitude.
 pub fn parse_place(longitude: &[u8], latitude: &[u8]) -> Result<Place, CommandError> {
     let place = Place {
         longitude: parse_float(longitude).ok_or(NOT_A_FLOAT)?,
@@ -24,7 +24,7 @@ pub fn parse_place(longitude: &[u8], latitude: &[u8]) -> Result<Place, CommandEr
     Err(CommandError::new(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}")))
 }
 
-/// The metres of a unit.
+/// The length of a unit in metres.
 pub fn parse_unit(word: &[u8]) -> Result<f64, CommandError> {
     match () {
         () if is(word, "M") => Ok(1.0),
@@ -35,12 +35,12 @@ pub fn parse_unit(word: &[u8]) -> Result<f64, CommandError> {
     }
 }
 
-/// Where a member is; a score that is no place stands for one all the same, as in Redis.
+/// The place of a member. As in Redis, every score is decoded to a place, even one that does not encode a place.
 pub fn place_of(zset: &Zset, member: &[u8]) -> Option<Place> {
     zset.score(member).map(|score| geo::place(score as u64))
 }
 
-/// Replies with a distance, to a tenth of a millimetre where it is in metres.
+/// Replies with a distance, to four decimal places.
 pub fn reply_distance(distance: f64, out: &mut Reply) {
     out.bulk(format!("{distance:.4}").as_bytes());
 }

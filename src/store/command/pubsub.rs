@@ -1,4 +1,4 @@
-//! Messages, and who listens.
+//! Publishing messages, and listing channels and their subscribers.
 
 use super::other_subcommand;
 use crate::glob;

@@ -78,7 +78,7 @@ pub fn smove(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
             set.remove(member);
         }
         keys.shrunk_by(Classes::SET, "srem", from);
-        // A destination that has the member already is not changed, so those who watch it see nothing.
+        // A destination that already has the member does not change, so its watchers are not notified.
         if keys.write_or_create::<Set>(to)?.insert(member) {
             keys.changed_by(Classes::SET, "sadd", to);
         }
@@ -158,7 +158,7 @@ pub fn sscan(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// How several sets become one.
+/// How sets are combined.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Join {
     Union,

@@ -13,10 +13,10 @@ use crate::store::small_bytes::SmallBytes;
 use crate::store::value::{Collection, List, Value};
 use crate::store::zset::Zset;
 
-/// Elements that one command of the log names.
+/// The most elements in one command of the log.
 const BATCH: usize = 512;
 
-/// What is asked for.
+/// The parsed options.
 #[derive(Default)]
 struct Request<'a> {
     descending: bool,
@@ -48,12 +48,12 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Whether the elements stay in their order.
+    /// Whether the elements keep their order, which a `BY` without a `*` asks for.
     fn is_unsorted(&self) -> bool {
         self.by.is_some_and(|by| !by.contains(&b'*'))
     }
 
-    /// The part that is asked for out of this many.
+    /// The range that `LIMIT` selects from `len` elements.
     fn range(&self, len: usize) -> std::ops::Range<usize> {
         let Some((offset, count)) = self.limit else { return 0..len };
         let start = (offset.max(0) as usize).min(len);
@@ -66,12 +66,12 @@ impl<'a> Request<'a> {
 struct Pattern<'a> {
     before: &'a [u8],
     after: &'a [u8],
-    /// The field, if what is meant stands in a hash.
+    /// The hash field after `->`, if there is one.
     field: Option<&'a [u8]>,
 }
 
 impl<'a> Pattern<'a> {
-    /// `None` names nothing, whatever the element.
+    /// Parses a pattern. One without a `*` refers to no key and yields `None`.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let star = text.iter().position(|byte| *byte == b'*')?;
         let (before, after) = (&text[..star], &text[star + 1..]);
@@ -92,12 +92,12 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// What a pattern names for an element.
+/// The value that a pattern refers to for an element.
 fn lookup(keys: &mut Keyspace, text: &[u8], element: &SmallBytes) -> Option<SmallBytes> {
     if text == b"#" { Some(element.clone()) } else { Pattern::parse(text)?.find(keys, element) }
 }
 
-/// What elements are compared by.
+/// The weight by which an element is sorted.
 enum Weight {
     Number(f64),
     Text(Option<SmallBytes>),
@@ -128,7 +128,7 @@ impl Weight {
     }
 }
 
-/// The elements of a value that can be sorted, in its own order.
+/// The elements of a list, a set or a sorted set, in their own order.
 fn elements(keys: &mut Keyspace, key: &[u8], descending: bool) -> Result<Vec<SmallBytes>, CommandError> {
     Ok(match keys.get(key) {
         None => Vec::new(),
@@ -137,7 +137,7 @@ fn elements(keys: &mut Keyspace, key: &[u8], descending: bool) -> Result<Vec<Sma
         Some(Value::Set(set)) => set.iter().map(SmallBytes::new).collect(),
         Some(Value::Zset(_)) => {
             let Some(mut zset) = keys.write::<Zset>(key)? else { return Ok(Vec::new()) };
-            // Redis sorts its large form only, and does not go back.
+            // Redis converts a sorted set to its large form to sort it, and never converts it back.
             zset.outgrow();
             zset.range(0..zset.len(), descending).map(|(member, _)| SmallBytes::new(member)).collect()
         }
@@ -152,7 +152,7 @@ fn sorted(keys: &mut Keyspace, request: &Request, elements: Vec<SmallBytes>) -> 
     }
     weighed.sort_by(|(weight, one), (against, other)| {
         let order = weight.compare(against);
-        // What a text names may be the same for several, whose order is nobody's promise.
+        // The order of elements with equal texts is not specified, so the tie is not broken.
         let order = if matches!(weight, Weight::Text(_)) { order } else { order.then_with(|| one.cmp(other)) };
         if request.descending { order.reverse() } else { order }
     });
@@ -171,7 +171,7 @@ fn run(keys: &mut Keyspace, args: &Args, out: &mut Reply, read_only: bool) -> Ou
     let mut request = Request::parse(args, read_only)?;
     let is_set = matches!(keys.get(args[1]), Some(Value::Set(_)));
     if is_set && request.is_unsorted() {
-        // A set has no order of its own, and what is stored must not depend on chance.
+        // A set has no order of its own, and a stored result must not depend on chance.
         (request.alpha, request.by) = (true, None);
     }
     let unsorted = request.is_unsorted();
@@ -212,7 +212,7 @@ fn store(keys: &mut Keyspace, request: &Request, found: &[SmallBytes], target: &
         }
         for get in &request.gets {
             let item = lookup(keys, get, element).unwrap_or_else(|| SmallBytes::new(b""));
-            // A few long strings can be named by very many elements.
+            // A few long strings may be fetched for very many elements.
             bytes += item.len() + size_of::<SmallBytes>();
             keys.check_growth(0, bytes)?;
             list.push(false, item);

@@ -1,6 +1,6 @@
-//! A row of a table of commands: what is true of a command, and what it runs.
+//! A row of a command table: the properties of a command, and the function that it runs.
 //!
-//! There are two tables. The bodies in [`super::table`] need only data, so that clients, transactions,
+//! There are two tables. The functions in [`super::table`] need only data, so that clients, transactions,
 //! scripts and the replay of the log can all run them. The server's own commands, which need
 //! connections or settings, have a table of their own in `server`. Both are made of [`Command`]s and
 //! searched by a [`Table`](super::Table).
@@ -13,33 +13,33 @@ use crate::store::number::parse_int;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
-/// The body of a command that needs only data, by what it may touch.
+/// The function of a command that needs only data, by what it may access.
 #[derive(Clone, Copy)]
 pub enum Run {
-    /// The keys alone.
+    /// Keys only.
     Keys(fn(&mut Keyspace, &Args, &mut Reply) -> Outcome),
     /// Keys and subscriptions.
     Data(fn(&mut Data, &Args, &mut Reply) -> Outcome),
 }
 
-/// What is true of a command; several flags together.
+/// The properties of a command, as a set of flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flags(u16);
 
 impl Flags {
-    /// Nothing.
+    /// No flags.
     pub const NONE: Self = Self(0);
     /// It reads keys.
     pub const READ: Self = Self(1);
     /// It may change keys.
     pub const WRITE: Self = Self(1 << 1);
-    /// It may need memory, and is refused when there is none.
+    /// It may need memory, and is refused when memory is short.
     pub const DENY_OOM: Self = Self(1 << 2);
-    /// It may wait.
+    /// It may block the client.
     pub const BLOCKING: Self = Self(1 << 3);
-    /// Its keys stand where its arguments say.
+    /// The positions of its keys depend on its arguments.
     pub const MOVABLE: Self = Self(1 << 4);
-    /// It is about subscriptions.
+    /// It concerns subscriptions.
     pub const PUBSUB: Self = Self(1 << 5);
     /// Scripts must not call it.
     pub const NO_SCRIPT: Self = Self(1 << 6);
@@ -49,37 +49,37 @@ impl Flags {
     pub const NO_AUTH: Self = Self(1 << 8);
     /// It runs at once even after `MULTI`.
     pub const IN_MULTI: Self = Self(1 << 9);
-    /// It is allowed to a subscriber that speaks RESP2.
+    /// A RESP2 client may call it while subscribed.
     pub const WHILE_SUBSCRIBED: Self = Self(1 << 10);
 
-    /// It is allowed while a script takes long.
+    /// It is allowed while a slow script is running.
     pub const WHILE_BUSY: Self = Self(1 << 11);
-    /// It is for administrators, and is not shown to those that look on.
+    /// It is for administrators, and is hidden from `MONITOR`.
     pub const ADMIN: Self = Self(1 << 12);
-    /// It is shown to those that look on before it runs, since what it runs is shown too.
+    /// `MONITOR` shows it before it runs, because the commands that it runs are shown too.
     pub const SHOWN_FIRST: Self = Self(1 << 13);
     /// It has subcommands.
     pub const PARENT: Self = Self(1 << 14);
 
-    /// These and those.
+    /// Combines two sets of flags.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether these are among them.
+    /// Whether all of these flags are set.
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
-/// What there is to know of a command, whatever it runs.
+/// The properties of a command, apart from its function.
 #[derive(Debug)]
 pub struct Spec {
     /// The name, in lower case.
     pub name: &'static str,
-    /// How many arguments it takes, the name included; negative: at least this many.
+    /// The number of arguments, including the name; a negative number is a minimum.
     pub arity: i32,
-    /// What is true of it.
+    /// Its flags.
     pub flags: Flags,
     /// Where its keys are: first, last (negative from the end), step.
     pub keys: [i32; 3],
@@ -90,13 +90,13 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Whether it takes this many arguments.
+    /// Whether it accepts this number of arguments.
     pub fn takes(&self, count: usize) -> bool {
         let least = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { count >= least } else { count == least }
     }
 
-    /// Where the number of keys stands among the arguments, for commands that say it.
+    /// The index of the argument that gives the number of keys, for commands that have one.
     fn number_of_keys(&self) -> Option<usize> {
         match self.name {
             "lmpop" | "sintercard" | "zdiff" | "zinter" | "zintercard" | "zmpop" | "zunion" => Some(1),
@@ -106,12 +106,12 @@ impl Spec {
         }
     }
 
-    /// Whether it may be called without a key, though it can take some.
+    /// Whether it may be called without keys, although it accepts them.
     pub fn needs_no_key(&self) -> bool {
         self.group == "scripting"
     }
 
-    /// The keys among the arguments; `None` if there are not as many as the arguments say.
+    /// The keys among the arguments; `None` if there are fewer than the arguments say.
     pub fn keys_of<'a>(&self, args: &Args<'a>) -> Option<Vec<&'a [u8]>> {
         if self.name == "xread" || self.name == "xreadgroup" {
             return stream_keys(args);
@@ -132,7 +132,7 @@ impl Spec {
         Some(keys)
     }
 
-    /// The keys that always stand in the same places.
+    /// The keys at fixed positions.
     fn fixed_keys<'a>(&self, args: &Args<'a>) -> Vec<&'a [u8]> {
         let [first, last, step] = self.keys;
         let last = if last < 0 { args.len() as i32 + last } else { last };
@@ -144,7 +144,7 @@ impl Spec {
     }
 }
 
-/// Where `SORT` stores what it has sorted; the last that is named counts.
+/// The key in which `SORT` stores its result; if several are given, the last one counts.
 pub(super) fn sort_target<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
     let (mut at, mut target) = (2, None);
     while let Some(word) = args.get(at) {
@@ -161,7 +161,7 @@ pub(super) fn sort_target<'a>(args: &Args<'a>) -> Option<&'a [u8]> {
     target
 }
 
-/// The keys of `XREAD` and `XREADGROUP`: half of what comes after `STREAMS`.
+/// The keys of `XREAD` and `XREADGROUP`: the first half of the arguments after `STREAMS`.
 fn stream_keys<'a>(args: &Args<'a>) -> Option<Vec<&'a [u8]>> {
     let mut at = 1;
     loop {
@@ -178,15 +178,15 @@ fn stream_keys<'a>(args: &Args<'a>) -> Option<Vec<&'a [u8]>> {
     Some(rest[..rest.len() / 2].to_vec())
 }
 
-/// A row of a table of commands.
+/// A row of a command table.
 pub struct Command<R = Run> {
-    /// What is true of it.
+    /// Its properties.
     pub spec: Spec,
-    /// What it runs.
+    /// The function that it runs.
     pub run: R,
 }
 
-/// Makes a row: name, arity, flags, where the keys are, group, what it runs, summary; see [`Spec`].
+/// Makes a row; see [`Spec`] for the meaning of each argument.
 pub const fn row<R: Copy>(
     name: &'static str,
     arity: i32,
@@ -200,7 +200,7 @@ pub const fn row<R: Copy>(
 }
 
 impl Command<Run> {
-    /// Runs the command in the selected database and notes for the log what it changed.
+    /// Runs the command in the selected database and records its changes for the log.
     pub fn call(&self, data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
         let (changes, db) = (data.keys.changes, data.keys.selected);
         let writing = self.spec.flags.has(Flags::WRITE);

@@ -1,4 +1,4 @@
-//! Streams: taking over what another consumer has not acknowledged.
+//! Streams: claiming entries that another consumer has not acknowledged.
 
 use crate::store::args::{at_least, is};
 use crate::store::error::{CommandError, Outcome, SYNTAX};
@@ -12,32 +12,32 @@ use super::stream_groups::no_group;
 use super::stream_reads::{note_consumer, note_given};
 use super::streams::{reply_entry, reply_id};
 
-/// Entries that are looked at for each that is asked for.
+/// How many entries are examined for each one requested.
 const LOOKS: u64 = 10;
 
-/// What becomes of an entry that is claimed.
+/// The options of a claim.
 #[derive(Default)]
 struct Claim {
     min_idle: u64,
-    /// When it counts as delivered.
+    /// The delivery time to set.
     delivered: u64,
-    /// How often it counts as delivered; otherwise once more.
+    /// The delivery count to set. By default the count is incremented, or kept if only ids are requested.
     count: Option<u64>,
-    /// Whether it is claimed though it is not pending.
+    /// Whether to claim entries that are not pending.
     force: bool,
-    /// Whether ids alone are asked for.
+    /// Whether to reply with ids only.
     only_ids: bool,
-    /// How far the group has read at least.
+    /// The id to which the group's last delivered id is raised.
     last: Option<Id>,
 }
 
-/// What claiming an entry came to.
+/// The outcome of claiming an entry.
 enum Taken {
-    /// It is the consumer's, delivered so often.
+    /// The consumer now has it, with this delivery count.
     Claimed(u64),
-    /// It is pending no longer, for it was deleted.
+    /// It was deleted from the stream and is no longer pending.
     Gone,
-    /// It stays as it is.
+    /// It is unchanged.
     Left,
 }
 
@@ -47,7 +47,7 @@ fn min_idle(arg: &[u8], command: &str) -> Result<u64, CommandError> {
 }
 
 impl Claim {
-    /// The ids, and what is to become of their entries.
+    /// Parses the ids and the options.
     fn parse(args: &Args, now: u64) -> Result<(Vec<Id>, Self), CommandError> {
         let mut claim = Self { min_idle: min_idle(args[4], "XCLAIM")?, delivered: now, ..Self::default() };
         let ids: Vec<Id> = args[5..].iter().map_while(|arg| Id::parse_strict(arg, 0).ok()).collect();
@@ -75,7 +75,7 @@ impl Claim {
         let number = |name: &str| {
             parse_int(value).ok_or_else(|| CommandError::new(format!("ERR Invalid {name} option argument for XCLAIM")))
         };
-        // A time that is to come is none at which anything was delivered.
+        // Nothing can have been delivered in the future, so a future time becomes the current time.
         let past = |time: i64| u64::try_from(time).ok().filter(|time| *time <= now || now == 0).unwrap_or(now);
         match () {
             () if is(word, "IDLE") => self.delivered = past((now as i64).saturating_sub(number("IDLE")?)),
@@ -87,7 +87,7 @@ impl Claim {
         Ok(())
     }
 
-    /// Claims one entry for a consumer, which is added if it is new and gets something.
+    /// Claims an entry for a consumer. A new consumer is added once it gets an entry.
     fn take(&self, group: &mut Group, entries: &Entries, id: Id, consumer: &mut Claimer, now: u64) -> Taken {
         let old = group.pending().get(&id).copied();
         if entries.get(id).is_none() {
@@ -107,7 +107,7 @@ impl Claim {
     }
 }
 
-/// Who claims.
+/// The consumer that claims entries.
 struct Claimer<'a> {
     name: &'a [u8],
     number: Option<usize>,
@@ -115,7 +115,7 @@ struct Claimer<'a> {
 }
 
 impl<'a> Claimer<'a> {
-    /// The consumer of this name, if there is one.
+    /// Looks up the consumer with this name, and marks it as seen if it exists.
     fn find(group: &mut Group, name: &'a [u8], now: u64) -> Self {
         let number = group.find(name);
         number.into_iter().for_each(|number| group.see(number, now));
@@ -143,7 +143,7 @@ fn reply_claimed(entries: &Entries, id: Id, only_ids: bool, out: &mut Reply) {
     }
 }
 
-/// What was claimed and what is gone, for the log.
+/// The entries that were claimed or found deleted, for the log.
 #[derive(Default)]
 struct Done {
     new_consumer: bool,
@@ -152,7 +152,7 @@ struct Done {
 }
 
 impl Done {
-    /// Notes it for the log, and returns whether anything has changed.
+    /// Records these entries for the log; returns whether there are any.
     fn note(&self, keys: &mut Keyspace, names: [&[u8]; 3], delivered: u64) -> bool {
         let [key, group, consumer] = names;
         if self.new_consumer {
@@ -171,7 +171,7 @@ impl Done {
     }
 }
 
-/// The group that is meant, or the error that says that it is not there.
+/// Fails if the group does not exist.
 fn check_group(keys: &mut Keyspace, key: &[u8], group: &[u8]) -> Outcome {
     match keys.read::<Stream>(key)?.and_then(|stream| stream.group(group)) {
         Some(_) => Ok(()),
@@ -267,7 +267,7 @@ pub fn xautoclaim(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome 
     Ok(())
 }
 
-/// Claims up to `count` of some entries; says how many were looked at.
+/// Claims or drops up to `count` of these entries; returns how many were examined.
 fn find(
     claim: &Claim,
     group: &mut Group,

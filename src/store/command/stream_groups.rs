@@ -1,4 +1,4 @@
-//! Streams: consumer groups, acknowledgements, and what awaits them.
+//! Streams: consumer groups, acknowledgements and pending entries.
 
 use crate::store::args::{int, is};
 use crate::store::error::{CommandError, Outcome, SYNTAX, wrong_arity};
@@ -11,13 +11,13 @@ use crate::store::stream::{Group, Id, Stream};
 use super::other_subcommand;
 use super::streams::reply_id;
 
-/// The error for a group that is not there, as most commands tell it.
+/// The error that most commands return for a missing group.
 pub fn no_group(key: &[u8], group: &[u8]) -> CommandError {
     let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
     CommandError::new(format!("NOGROUP No such key '{key}' or consumer group '{group}'"))
 }
 
-/// The error for a group that is not there, as `XGROUP` and `XINFO` tell it.
+/// The error that `XGROUP` and `XINFO` return for a missing group.
 pub fn no_group_for(key: &[u8], group: &[u8]) -> CommandError {
     let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
     CommandError::new(format!("NOGROUP No such consumer group '{group}' for key name '{key}'"))
@@ -26,7 +26,7 @@ pub fn no_group_for(key: &[u8], group: &[u8]) -> CommandError {
 const REQUIRES_KEY: &str = "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to \
      use the MKSTREAM option to create an empty stream automatically.";
 
-/// The subcommands of `XGROUP`: name, arguments (negative: at least), whether the group must be there.
+/// The subcommands of `XGROUP`: name, arity (negative: a minimum), whether the group must exist.
 const SUBCOMMANDS: [(&str, i32, bool); 5] = [
     ("create", -5, false),
     ("setid", -5, true),
@@ -35,7 +35,7 @@ const SUBCOMMANDS: [(&str, i32, bool); 5] = [
     ("delconsumer", 5, true),
 ];
 
-/// Options of `XGROUP CREATE` and `SETID`.
+/// The options of `XGROUP CREATE` and `SETID`.
 #[derive(Default)]
 struct Options {
     make_stream: bool,
@@ -91,7 +91,7 @@ pub fn xgroup(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
         "create" | "setid" => {
             let id = match args[4] {
                 b"$" => stream.map_or(Id::MIN, |stream| stream.entries.last),
-                // As in Redis, only one of the two takes `-` and `+`.
+                // As in Redis, `SETID` accepts `-` and `+`, but `CREATE` does not.
                 text if name == "setid" => Id::parse(text, 0)?,
                 text => Id::parse_strict(text, 0)?,
             };
@@ -136,7 +136,7 @@ pub fn xgroup(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// Adds a group, or has it read from another id on.
+/// Creates a group, or changes how far it has read.
 fn set(keys: &mut Keyspace, args: &Args, id: Id, options: &Options, creating: bool) -> Outcome {
     let (key, group) = (args[2], args[3]);
     let stream = keys.read::<Stream>(key)?;
@@ -184,7 +184,7 @@ pub fn xack(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// What a long `XPENDING` asks for.
+/// The arguments of the extended form of `XPENDING`.
 struct Asked<'a> {
     idle: u64,
     from: Id,

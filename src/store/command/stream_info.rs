@@ -1,4 +1,4 @@
-//! `XINFO`: what there is to know of a stream, its groups and their consumers.
+//! `XINFO`: details of a stream, its groups and their consumers.
 
 use crate::store::args::{int, is};
 use crate::store::error::{CommandError, NO_SUCH_KEY, Outcome, wrong_arity};
@@ -12,7 +12,7 @@ use super::other_subcommand;
 use super::stream_groups::no_group_for;
 use super::streams::{reply_entries, reply_entry, reply_id};
 
-/// Entries of each kind that `FULL` tells unless it is asked for more.
+/// How many entries of each kind `FULL` reports by default.
 const FEW: u64 = 10;
 
 pub fn xinfo(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
@@ -48,7 +48,7 @@ pub fn xinfo(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// How many entries of each kind `FULL` asks for, if it is there; 0 is all.
+/// How many entries of each kind to report, if `FULL` is given; 0 means all.
 fn full(args: &Args) -> Result<Option<u64>, CommandError> {
     let [_, _, _, options @ ..] = args else { return Ok(None) };
     match options {
@@ -66,7 +66,7 @@ fn full(args: &Args) -> Result<Option<u64>, CommandError> {
     }
 }
 
-/// What both forms of `XINFO STREAM` begin with, after the head of the map.
+/// Writes the fields that both forms of `XINFO STREAM` begin with, after the map header.
 fn tell_head(stream: &Stream, out: &mut Reply) {
     let entries = &stream.entries;
     out.bulk(b"length");
@@ -150,7 +150,7 @@ fn tell_all_of_consumer(group: &Group, consumer: &Consumer, limit: usize, out: &
     }
 }
 
-/// How far a group has read.
+/// Writes how far a group has read.
 fn tell_progress(stream: &Stream, group: &Group, out: &mut Reply) {
     out.bulk(b"last-delivered-id");
     reply_id(group.last, out);
@@ -184,6 +184,6 @@ fn tell_consumer(consumer: &Consumer, now: u64, out: &mut Reply) {
     out.bulk(b"pending");
     out.len(consumer.pending.len());
     out.bulk(b"idle");
-    // Nobody knows when those were seen last that were there before a restart.
+    // For a consumer from before a restart, it is unknown when it was last seen.
     out.int(if consumer.seen == 0 { 0 } else { now.saturating_sub(consumer.seen) as i64 });
 }

@@ -1,4 +1,4 @@
-//! Streams: reading what is new, for oneself or as a consumer of a group, and waiting for it.
+//! Streams: reading new entries, with or without a consumer group, and waiting for them.
 
 use crate::store::args::{int, is};
 use crate::store::error::{Block, CommandError, Outcome, SYNTAX, TIMEOUT_NEGATIVE, WRONGTYPE};
@@ -12,24 +12,24 @@ use crate::store::stream::{Id, Pending, Stream};
 
 use super::streams::{reply_entries, reply_entry, reply_id};
 
-/// Ids that one command of the log names.
+/// The most ids in one command of the log.
 const BATCH: usize = 512;
 
-/// Who reads on behalf of a group.
+/// The consumer that reads, and its group.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
 }
 
-/// What is read of a stream.
+/// Which entries of a stream are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
-    /// What comes after an id.
+    /// The entries after an id.
     After(Id),
-    /// What nobody of the group has got.
+    /// The entries not yet delivered to the group.
     Undelivered,
-    /// What the consumer has yet to acknowledge, after an id.
+    /// The entries after an id that the consumer has not acknowledged.
     Pending(Id),
 }
 
@@ -37,16 +37,16 @@ enum What {
 #[derive(Default)]
 struct Request<'a> {
     reader: Option<Reader<'a>>,
-    /// How many entries of each stream; 0 is all.
+    /// The most entries to return per stream; 0 means all.
     count: u64,
     no_ack: bool,
-    /// Whether to wait, and until when; 0 is for ever.
+    /// Until when to wait, if at all; 0 means forever.
     block: Option<u64>,
-    /// Where the names of the streams begin.
+    /// The index of the first stream name.
     streams: usize,
 }
 
-/// When a wait of this many milliseconds ends, 0 for never.
+/// When a wait of this many milliseconds ends; 0 means never.
 fn wait_until(text: &[u8], now: u64) -> Result<u64, CommandError> {
     let error = || CommandError::new("ERR timeout is not an integer or out of range");
     let milliseconds = parse_int(text).ok_or_else(error)?;
@@ -113,7 +113,7 @@ impl<'a> Request<'a> {
         Err(CommandError::new(format!("ERR The {option} {text}")))
     }
 
-    /// What is read of a stream that may not be there.
+    /// Parses the id given for a stream, which may not exist.
     fn what(&self, stream: Option<&Stream>, key: &[u8], id: &[u8]) -> Result<What, CommandError> {
         if let Some(reader) = self.reader
             && stream.is_none_or(|stream| stream.group(reader.group).is_none())
@@ -136,7 +136,7 @@ impl<'a> Request<'a> {
             )),
             (b">", true) => Ok(What::Undelivered),
             (_, true) => match Id::parse_strict(id, 0)? {
-                // To Redis, `>` is the last id.
+                // Redis represents `>` as the highest id.
                 Id::MAX => Ok(What::Undelivered),
                 id => Ok(What::Pending(id)),
             },
@@ -145,7 +145,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Whether there is something to be read.
+/// Whether a stream has anything to return.
 fn is_served(stream: Option<&Stream>, what: What, reader: Option<Reader>) -> bool {
     let Some(stream) = stream else { return false };
     match (what, reader) {
@@ -205,13 +205,13 @@ fn read(keys: &mut Keyspace, args: &Args, out: &mut Reply, of_group: bool) -> Ou
     Ok(())
 }
 
-/// Makes the client wait, if it has asked for that.
+/// Makes the client wait, if it asked to.
 fn wait(request: &Request, args: &Args, names: &Args, wanted: &[What], out: &mut Reply) -> Outcome {
     let Some(until) = request.block else {
         out.null_array();
         return Ok(());
     };
-    // `$` is the end of the stream as it is now, not as it will be then.
+    // `$` means the end of the stream now, not when the client wakes up.
     let ids = wanted.iter().zip(&args[request.streams + names.len()..]).map(|(what, text)| match what {
         What::After(id) => SmallBytes::from(id.to_string().into_bytes()),
         _ => SmallBytes::new(text),
@@ -227,7 +227,7 @@ fn wait(request: &Request, args: &Args, names: &Args, wanted: &[What], out: &mut
     })))
 }
 
-/// The number of a group's consumer, which is added if it is new.
+/// Finds or adds a group's consumer; returns its number and whether it is new.
 pub fn consumer_of(stream: &mut Stream, group: &[u8], name: &[u8], now: u64) -> Option<(usize, bool)> {
     stream.with_group(group, |group, _| match group.find(name) {
         Some(number) => {
@@ -238,14 +238,14 @@ pub fn consumer_of(stream: &mut Stream, group: &[u8], name: &[u8], now: u64) -> 
     })?
 }
 
-/// Notes for the log that a group has a new consumer.
+/// Reports a new consumer of a group, and records it for the log.
 pub fn note_consumer(keys: &mut Keyspace, key: &[u8], group: &[u8], consumer: &[u8]) {
     keys.changes += 1;
     keys.tell(Classes::STREAM, "xgroup-createconsumer", key);
     keys.journal.instead(keys.selected, &[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
 }
 
-/// Gives a consumer once more what it has not acknowledged.
+/// Delivers a consumer's unacknowledged entries once more.
 fn reread(keys: &mut Keyspace, key: &[u8], reader: Reader, after: Id, count: u64, out: &mut Reply) -> Outcome {
     let now = keys.now;
     let mut stream = keys.write::<Stream>(key)?.ok_or(WRONGTYPE)?;
@@ -284,7 +284,7 @@ fn reread(keys: &mut Keyspace, key: &[u8], reader: Reader, after: Id, count: u64
     Ok(())
 }
 
-/// Gives a consumer what nobody of the group has got.
+/// Delivers to a consumer the entries that are new to its group.
 fn deliver(keys: &mut Keyspace, key: &[u8], reader: Reader, request: &Request, out: &mut Reply) -> Outcome {
     let (now, noting) = (keys.now, keys.journal.enabled && !request.no_ack);
     let mut stream = keys.write::<Stream>(key)?.ok_or(WRONGTYPE)?;
@@ -324,7 +324,7 @@ fn deliver(keys: &mut Keyspace, key: &[u8], reader: Reader, request: &Request, o
     Ok(())
 }
 
-/// Notes for the log that a consumer has entries pending.
+/// Records for the log that entries are pending for a consumer.
 pub fn note_given(
     keys: &mut Keyspace,
     key: &[u8],

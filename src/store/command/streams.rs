@@ -9,9 +9,9 @@ use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::stream::{Bound, Entries, Entry, Given, Id, Stream, Trim};
 
-/// How many entries go at most when whole nodes are trimmed and no `LIMIT` says otherwise.
+/// The most entries that a trim of whole nodes removes if no `LIMIT` is given.
 const LIMIT: u64 = 10_000;
-/// The fields and values of one entry together, in bytes.
+/// The maximum size of an entry's fields and values together, in bytes.
 const LONGEST_ENTRY: usize = 1 << 30;
 
 /// Replies with an id.
@@ -19,7 +19,7 @@ pub fn reply_id(id: Id, out: &mut Reply) {
     out.bulk(id.to_string().as_bytes());
 }
 
-/// Replies with an entry: its id, and its fields and values.
+/// Replies with an entry: its id, then its fields and values.
 pub fn reply_entry(entry: Entry, out: &mut Reply) {
     out.array(2);
     reply_id(entry.id, out);
@@ -34,7 +34,7 @@ pub fn reply_entry(entry: Entry, out: &mut Reply) {
     }
 }
 
-/// Replies with up to this many entries, 0 for all.
+/// Replies with up to `count` entries; 0 means all.
 pub fn reply_entries<'a>(entries: impl Iterator<Item = Entry<'a>>, count: u64, out: &mut Reply) {
     let (mark, mut replied) = (out.buf.len(), 0);
     for entry in entries {
@@ -47,18 +47,18 @@ pub fn reply_entries<'a>(entries: impl Iterator<Item = Entry<'a>>, count: u64, o
     out.array_from(mark, replied);
 }
 
-/// What `XADD` and `XTRIM` have in front of the entry.
+/// The options of `XADD` and `XTRIM`.
 #[derive(Default)]
 struct Options {
     trim: Option<Trim>,
     only_if_present: bool,
-    /// The id of the entry; `None` has the store draw one.
+    /// The id of the new entry; `None` makes the store generate one.
     id: Option<Given>,
-    /// Where the fields are.
+    /// The index of the first field.
     fields: usize,
 }
 
-/// The bound, and how it is to be reached, of a `MAXLEN` or `MINID`.
+/// Parses the bound of a `MAXLEN` or `MINID`, and whether only whole nodes may be removed.
 fn parse_bound(cursor: &mut Cursor, by_length: bool) -> Result<(Bound, bool), CommandError> {
     let mut word = cursor.value()?;
     let mut whole_nodes = false;

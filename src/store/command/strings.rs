@@ -14,7 +14,7 @@ use crate::store::value::Value;
 use super::expiry::{Unit, deadline};
 use super::in_place::edit;
 
-/// Appends the string at a key, or null.
+/// Replies with the string at a key, or null.
 fn reply_string(keys: &mut Keyspace, key: &[u8], out: &mut Reply) -> Outcome {
     match keys.get(key) {
         None => out.null(),
@@ -42,7 +42,7 @@ pub fn getdel(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// The end that options such as `EX 10` stand for. Whether its number is one is asked when all options are read.
+/// An expiry option such as `EX 10`. Its number is validated once all options have been parsed.
 #[derive(Clone, Copy)]
 struct End<'a> {
     unit: Unit,
@@ -51,7 +51,7 @@ struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    /// Reads an option whose word was just read. One of the same kind before it, but of no other, is forgotten.
+    /// Parses an option whose first word was just read. It replaces an earlier option, which must be of the same kind.
     fn read(word: &[u8], before: Option<Self>, cursor: &mut Cursor<'a, '_>) -> Result<Self, CommandError> {
         let (unit, relative) = match () {
             () if is(word, "EX") => (Unit::Seconds, true),
@@ -66,7 +66,7 @@ impl<'a> End<'a> {
         Ok(Self { unit, relative, number: cursor.value()? })
     }
 
-    /// When it is, in milliseconds since 1970.
+    /// The expiry as a Unix time in milliseconds.
     fn at(self, command: &str, now: u64) -> Result<u64, CommandError> {
         let number = int(self.number)?;
         if number <= 0 {
@@ -277,7 +277,7 @@ pub fn strlen(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// Changes a string in these ranges of its bytes, or makes it longer; says how many bytes there are then.
+/// Changes or creates a string: `change` may write to `ranges` and lengthen it. Returns the new length.
 pub fn grow(
     keys: &mut Keyspace,
     event: &'static str,

@@ -1,12 +1,11 @@
-//! Subcommands: one row each, from which follow a command's `HELP` and its answer to a subcommand that it
-//! does not have.
+//! Subcommands: the table from which each command's `HELP`, and its reply to an unknown subcommand, are derived.
 
 use crate::store::args::is;
 use crate::store::error::{CommandError, Outcome, wrong_arity};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
-/// A command and its subcommands: how each is called, and what it does.
+/// A command and its subcommands, each with its usage and a summary.
 type Container = (&'static str, &'static [(&'static str, &'static str)]);
 
 #[rustfmt::skip]
@@ -106,7 +105,7 @@ const CONTAINERS: &[Container] = &[
     ]),
 ];
 
-/// The names of all subcommands as `COMMAND LIST` tells them, such as `client|id`.
+/// The full names of all subcommands as `COMMAND LIST` shows them, such as `client|id`.
 pub fn subcommand_names() -> impl Iterator<Item = String> {
     CONTAINERS.iter().flat_map(|(command, rows)| {
         let words = rows.iter().map(|(usage, _)| word(usage)).filter(|word| !word.starts_with('('));
@@ -114,7 +113,7 @@ pub fn subcommand_names() -> impl Iterator<Item = String> {
     })
 }
 
-/// The place of a subcommand among [`subcommand_names`].
+/// The position of a subcommand among [`subcommand_names`].
 pub fn subcommand_place(command: &str, name: &[u8]) -> Option<usize> {
     let mut before = 0;
     for (known, rows) in CONTAINERS {
@@ -127,12 +126,12 @@ pub fn subcommand_place(command: &str, name: &[u8]) -> Option<usize> {
     None
 }
 
-/// The subcommand's name in how it is called.
+/// The subcommand's name: the first word of its usage.
 fn word(usage: &'static str) -> &'static str {
     usage.split(' ').next().unwrap_or(usage)
 }
 
-/// Replies to `HELP`, and fails for a subcommand that does not exist or has the wrong number of arguments.
+/// Replies to `HELP`; fails for a subcommand that does not exist or has the wrong number of arguments.
 pub fn other_subcommand(command: &str, args: &Args, out: &mut Reply) -> Outcome {
     let name = args.get(1).copied().unwrap_or_default();
     let rows = CONTAINERS.iter().find(|(known, _)| *known == command).map_or(&[][..], |(_, rows)| rows);

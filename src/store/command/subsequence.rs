@@ -6,10 +6,10 @@ use crate::store::keyspace::Keyspace;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
-/// Cells of the table of lengths; more would take more memory and time than one command may have.
+/// The most cells in the table of lengths; more would take too much memory and time for one command.
 const CELLS: usize = 32 << 20;
 
-/// What is asked for.
+/// The parsed options.
 #[derive(Default)]
 struct Request {
     length: bool,
@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// The lengths of the longest common subsequences of all beginnings of two strings.
+/// The lengths of the longest common subsequences of all pairs of prefixes of two strings.
 struct Lengths {
     cells: Vec<u32>,
     width: usize,
@@ -69,7 +69,7 @@ impl Lengths {
     }
 }
 
-/// A run of bytes that are the same in both: where it begins in each, and how long it is.
+/// A run of bytes common to both strings: where it begins in each, and its length.
 #[derive(Clone, Copy)]
 struct Match {
     one: usize,
@@ -77,7 +77,7 @@ struct Match {
     length: usize,
 }
 
-/// The subsequence and its runs, the last first.
+/// Returns the subsequence and its runs, the last run first.
 fn trace(one: &[u8], other: &[u8], lengths: &Lengths) -> (Vec<u8>, Vec<Match>) {
     let (mut i, mut j) = (one.len(), other.len());
     let mut left = lengths.at(i, j);
@@ -120,7 +120,7 @@ pub fn lcs(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
     for (text, key) in texts.iter_mut().zip(&args[1..3]) {
         let Some(value) = keys.get(key) else { continue };
         match value.as_string() {
-            // A string that is longer than the table is wide is refused below, so it need not be copied.
+            // A string longer than the table allows is refused below, so it need not be copied.
             Some(bytes) if bytes.len() > CELLS => text.resize(CELLS, 0),
             Some(bytes) => *text = bytes.into_owned(),
             None => strings = false,

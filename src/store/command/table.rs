@@ -1,8 +1,7 @@
 //! The table of commands that need only data: one row each, by name.
 //!
-//! Name, how many arguments (the name included; negative: at least), flags, where the keys stand
-//! (first, last, step), group, function, what it does. Everything that is told of commands derives
-//! from this table and its sister in `server`.
+//! The columns are name, number of arguments (including the name; negative for a minimum), flags, key positions
+//! (first, last, step), group, function and summary. The server's own commands have a similar table in `server`.
 
 use super::lookup::Table;
 use super::spec::Run::{Data, Keys};

@@ -1,5 +1,5 @@
-//! The flags of commands as `COMMAND` tells them. Some are true of a Redis that loads or follows another,
-//! which this store never does; clients look at them all the same.
+//! The command flags that `COMMAND` reports. Some matter only to a Redis that is loading or is a replica, which
+//! never applies here; clients look at them all the same.
 
 use super::categories::is_fast;
 use super::spec::{Flags, Spec};
@@ -18,7 +18,7 @@ const NAMES: [(Flags, &str); 11] = [
     (Flags::SHOWN_FIRST, "skip_monitor"),
 ];
 
-/// Commands that a Redis runs while it loads its data, too.
+/// Commands that Redis also runs while it is loading its data.
 #[rustfmt::skip]
 const EARLY: &[&str] = &[
     "auth", "command", "discard", "echo", "exec", "hello", "info", "lastsave", "monitor", "multi", "psubscribe", "publish",

@@ -1,4 +1,4 @@
-//! Sorted sets: unions, intersections and differences of several, plain sets among them.
+//! Unions, intersections and differences of sorted sets and plain sets.
 
 use indexmap::IndexMap;
 
@@ -37,7 +37,7 @@ impl Aggregate {
     }
 }
 
-/// Infinity minus infinity counts as nothing.
+/// Turns NaN, the result of infinity minus infinity, into 0.
 fn zero_if_nan(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value }
 }
@@ -93,7 +93,7 @@ impl<'a, 'b> Query<'a, 'b> {
     fn run(&self, keys: &mut Keyspace, how: Join) -> Result<Zset, CommandError> {
         let mut result: IndexMap<SmallBytes, f64> = IndexMap::new();
         for (nth, (name, weight)) in self.names.iter().zip(&self.weights).enumerate() {
-            // One at a time: a name may be given a thousand times.
+            // Sets are loaded one at a time, because a name may be given a thousand times.
             let weighted = members(keys, name)?.into_iter().map(|(member, score)| {
                 (member, if how == Join::Difference { score } else { zero_if_nan(score * weight) })
             });
@@ -143,7 +143,7 @@ fn check(keys: &mut Keyspace, name: &[u8]) -> Outcome {
     }
 }
 
-/// The members of a sorted set, or of a set with 1 for a score.
+/// The members of a sorted set, or those of a plain set with a score of 1.
 fn members(keys: &mut Keyspace, name: &[u8]) -> Result<Vec<(SmallBytes, f64)>, CommandError> {
     match keys.get(name) {
         None => Ok(Vec::new()),

@@ -11,18 +11,18 @@ use crate::store::resp::Args;
 use crate::store::strtod::c_number;
 use crate::store::zset::Zset;
 
-/// What the two ends of a range are.
+/// What the ends of a range refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// Positions in the order.
+    /// Ranks.
     Rank,
     /// Scores.
     Score,
-    /// Names, among members of one score.
+    /// Names, of members that all have the same score.
     Lex,
 }
 
-/// One end of a range of scores, and whether it is outside.
+/// One end of a range of scores, and whether it is exclusive.
 type ScoreEnd = (f64, bool);
 
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ fn score_end(arg: &[u8]) -> Result<ScoreEnd, CommandError> {
     Ok((score(text).ok_or(MIN_OR_MAX_NOT_FLOAT)?, outside))
 }
 
-/// The score that an end of a range is at, as C reads it: nothing is 0, and too much is infinite.
+/// Parses the end of a range of scores as C does: an empty string is 0, and an overflow is infinite.
 fn score(text: &[u8]) -> Option<f64> {
     if text.is_empty() {
         return Some(0.0);
@@ -99,7 +99,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Whether a member stands before an end; one that equals it does so as `at_end` and the end say.
+/// Whether a member comes before an end. If they are equal, `at_end` decides, inverted for an exclusive end.
 fn below(member: &[u8], end: LexEnd, at_end: bool) -> bool {
     match end {
         LexEnd::Lowest => false,
@@ -108,7 +108,7 @@ fn below(member: &[u8], end: LexEnd, at_end: bool) -> bool {
     }
 }
 
-/// Cuts `LIMIT offset count` out of a range that is read in this direction.
+/// Applies `LIMIT offset count` to a range that is read in this direction.
 fn limited(range: Range<usize>, reverse: bool, limit: Option<(i64, i64)>) -> Range<usize> {
     let Some((offset, count)) = limit else {
         return range;
@@ -144,7 +144,7 @@ pub fn reply<'a>(out: &mut Reply, entries: impl ExactSizeIterator<Item = (&'a [u
     }
 }
 
-/// A range command, read.
+/// A parsed range command.
 struct Query<'a> {
     by: By,
     reverse: bool,
@@ -154,8 +154,8 @@ struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads the two ends at `at` and the options behind them. `fixed`: an older command that says
-    /// by its name what the ends are; `None`: the options say so.
+    /// Parses the two ends at `at` and the options after them. `fixed` is set for older commands, whose names
+    /// determine the type and the direction of the range; otherwise the options do.
     fn parse(args: &Args<'a>, at: usize, fixed: Option<(By, bool)>, store: bool) -> Result<Self, CommandError> {
         let (mut by, mut reverse) = fixed.unwrap_or((By::Rank, false));
         let (mut limit, mut with_scores) = (None, false);

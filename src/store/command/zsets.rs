@@ -1,4 +1,4 @@
-//! Sorted sets: members, scores and ranks, and taking from the ends.
+//! Sorted sets: members, scores and ranks, and popping from the ends.
 
 use super::draw::{draw, draw_count};
 use crate::store::args::{Scan, count as parse_count, float, is};
@@ -25,7 +25,7 @@ struct AddOptions {
 }
 
 impl AddOptions {
-    /// The options and where the pairs begin.
+    /// Parses the options; also returns the index of the first pair.
     fn parse(args: &Args) -> (Self, usize) {
         let mut options = Self::default();
         for (at, word) in args.iter().enumerate().skip(2) {
@@ -55,7 +55,7 @@ impl AddOptions {
         Ok(())
     }
 
-    /// Applies one pair; the score that the member then has, unless the options forbid it.
+    /// Applies one pair of score and member, unless the options forbid it.
     fn apply(&self, zset: &mut Zset, score: f64, member: &[u8]) -> Result<Applied, CommandError> {
         let Some(old) = zset.score(member) else {
             if self.only_old {
@@ -100,7 +100,7 @@ pub fn zadd(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 }
 
 pub fn zincrby(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
-    // To Redis it is a ZADD with options, of which the increment then is one.
+    // Redis runs `ZINCRBY` as a `ZADD`, so it takes such an increment for an option.
     if ["NX", "XX", "CH", "INCR", "GT", "LT"].iter().any(|word| is(args[2], word)) {
         return Err(SYNTAX);
     }
@@ -213,7 +213,7 @@ pub fn zrem(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome {
 
 type Popped = Vec<(Vec<u8>, f64)>;
 
-/// Takes up to `count` members from one end, if there is such a set.
+/// Pops up to `count` members from one end of a sorted set, if it exists.
 fn take(keys: &mut Keyspace, key: &[u8], max: bool, count: usize) -> Result<Option<Popped>, CommandError> {
     let Some(mut zset) = keys.write::<Zset>(key)? else {
         return Ok(None);

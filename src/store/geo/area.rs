@@ -1,13 +1,13 @@
-//! What a search looks for, and the squares that it looks through.
+//! The shape of a search, and the squares that it scans.
 
 use super::hash::{
     Edges, Place, STEPS, Square, distance, edges, in_degrees, interleave, latitude_distance, separate, square,
 };
 
-/// Half the way around the earth in the projection of the squares, in metres.
+/// Half the circumference of the earth in the projection that the squares use, in metres.
 const HALF_WAY: f64 = 20_037_726.37;
 
-/// What lies around a place; all in metres.
+/// The area to search around a place; sizes are in metres.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shape {
     /// A circle of this radius.
@@ -17,7 +17,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// How far a place is from the middle, if it lies within.
+    /// The distance of a place from the middle, if the place lies within the shape.
     pub fn distance(self, middle: Place, place: Place) -> Option<f64> {
         match self {
             Self::Circle(radius) => Some(distance(middle, place)).filter(|distance| *distance <= radius),
@@ -30,7 +30,7 @@ impl Shape {
         }
     }
 
-    /// Half of the width and half of the height.
+    /// Half the width and half the height.
     fn halves(self) -> (f64, f64) {
         match self {
             Self::Circle(radius) => (radius, radius),
@@ -38,11 +38,11 @@ impl Shape {
         }
     }
 
-    /// The edges of all that lies within.
+    /// The edges of a box that contains the shape.
     fn edges(self, middle: Place) -> Edges {
         let (width, height) = self.halves();
         let up = in_degrees(height);
-        // The way round is shortest on the side of the pole.
+        // Circles of latitude are shortest on the side towards the pole.
         let nearer = if middle.latitude < 0.0 { middle.latitude - up } else { middle.latitude + up };
         let aside = in_degrees(width / nearer.to_radians().cos());
         Edges {
@@ -52,7 +52,7 @@ impl Shape {
     }
 }
 
-/// How often the earth is to be halved for squares of about this size.
+/// How often each direction must be halved to get squares of about this size.
 fn steps(radius: f64, latitude: f64) -> u32 {
     if radius == 0.0 {
         return STEPS;
@@ -68,7 +68,7 @@ fn steps(radius: f64, latitude: f64) -> u32 {
     steps.clamp(1, STEPS as i32) as u32
 }
 
-/// The square that lies so many squares to the east and the north, going round the edges.
+/// The square that is this many squares to the east and to the north, wrapping around at the edges.
 fn neighbour(of: Square, east: i64, north: i64) -> Square {
     let (latitude, longitude) = separate(of.bits);
     let parts = 1i64 << of.steps;
@@ -76,10 +76,10 @@ fn neighbour(of: Square, east: i64, north: i64) -> Square {
     Square { bits: interleave(moved(latitude, north), moved(longitude, east)), steps: of.steps }
 }
 
-/// Neighbours in the order in which they are looked through: to the east, to the north.
+/// The squares to scan, in order, as offsets to the east and to the north.
 const AROUND: [(i64, i64); 9] = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)];
 
-/// The ranges of numbers, their ends left out, in which all lies that a search can find.
+/// The ranges of numbers, each with an exclusive end, that cover everything a search can find.
 pub fn areas(shape: Shape, middle: Place) -> Vec<(u64, u64)> {
     let bounds = shape.edges(middle);
     let (width, height) = shape.halves();
@@ -106,7 +106,7 @@ pub fn areas(shape: Shape, middle: Place) -> Vec<(u64, u64)> {
     let mut squares: Vec<u64> = Vec::with_capacity(AROUND.len());
     for (east, north) in AROUND {
         let bits = neighbour(center, east, north).bits;
-        // With few squares a neighbour on one side is that on the other, too.
+        // If there are few squares, the neighbours on opposite sides may be the same square.
         if !is_needless(east, north) && !squares.contains(&bits) {
             squares.push(bits);
         }

@@ -1,15 +1,15 @@
-//! From a place to its number and back.
+//! Converting places to numbers and back.
 
 /// The earth's radius, in metres.
 const RADIUS: f64 = 6_372_797.560_856;
-/// How far the numbers reach; nearer to the poles nothing can be.
+/// The latitudes that numbers cover; places nearer to the poles are not valid.
 const LATITUDES: (f64, f64) = (-85.051_128_78, 85.051_128_78);
-/// The latitudes of the names that all the world uses.
+/// The latitudes that standard geohash strings cover.
 const ALL_LATITUDES: (f64, f64) = (-90.0, 90.0);
 const LONGITUDES: (f64, f64) = (-180.0, 180.0);
-/// How often each direction is cut in half.
+/// How often each direction is halved.
 pub const STEPS: u32 = 26;
-/// The digits of names.
+/// The digits of geohash strings.
 const DIGITS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
 
 /// Longitude and latitude, in degrees.
@@ -22,28 +22,28 @@ pub struct Place {
 }
 
 impl Place {
-    /// Whether there can be such a place.
+    /// Whether the coordinates are in range.
     pub fn is_valid(self) -> bool {
         let within = |value: f64, (low, high): (f64, f64)| value >= low && value <= high;
         within(self.longitude, LONGITUDES) && within(self.latitude, LATITUDES)
     }
 }
 
-/// A square: so many halvings, and the bits that tell which half it was each time.
+/// A square: the number of halvings, and the bits that say which half was taken each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Square {
-    /// The bits of the latitude in the even places, those of the longitude in the odd.
+    /// The bits of the latitude at even positions, and those of the longitude at odd ones.
     pub bits: u64,
-    /// How often each direction was cut in half.
+    /// How often each direction was halved.
     pub steps: u32,
 }
 
-/// The edges of a square: lowest and highest of each direction.
+/// The edges of a square: the lowest and the highest value in each direction.
 #[derive(Debug, Clone, Copy)]
 pub struct Edges {
-    /// Of the longitude.
+    /// The edges in longitude.
     pub longitude: (f64, f64),
-    /// Of the latitude.
+    /// The edges in latitude.
     pub latitude: (f64, f64),
 }
 
@@ -51,12 +51,12 @@ fn offset(value: f64, (low, high): (f64, f64), steps: u32) -> u64 {
     ((value - low) / (high - low) * (1u64 << steps) as f64) as u64
 }
 
-/// The bits of two numbers in turns, those of the first in the even places.
+/// Interleaves the bits of two numbers, those of the first at even positions.
 pub fn interleave(even: u64, odd: u64) -> u64 {
     (0..32).fold(0, |sum, bit| sum | (even >> bit & 1) << (2 * bit) | (odd >> bit & 1) << (2 * bit + 1))
 }
 
-/// The other way round.
+/// Splits interleaved bits into the two numbers again.
 pub fn separate(bits: u64) -> (u64, u64) {
     (0..32).fold((0, 0), |(even, odd), bit| {
         (even | (bits >> (2 * bit) & 1) << bit, odd | (bits >> (2 * bit + 1) & 1) << bit)
@@ -89,17 +89,17 @@ pub fn number(place: Place) -> u64 {
     square(place, STEPS).bits
 }
 
-/// The middle of what a number stands for.
+/// The middle of the square that a number stands for.
 pub fn place(number: u64) -> Place {
     let edges = edges(Square { bits: number, steps: STEPS });
     let middle = |(low, high): (f64, f64), (least, most): (f64, f64)| f64::midpoint(low, high).clamp(least, most);
     Place { longitude: middle(edges.longitude, LONGITUDES), latitude: middle(edges.latitude, LATITUDES) }
 }
 
-/// The name of a place, in eleven digits.
+/// The geohash string of a place, with eleven digits.
 pub fn name(place: Place) -> [u8; 11] {
     let bits = square_within(place, ALL_LATITUDES, STEPS).bits;
-    // 52 bits make ten digits and a rest, which Redis leaves out.
+    // 52 bits make ten digits; Redis leaves out the remaining two bits and writes a 0.
     std::array::from_fn(|at| if at == 10 { b'0' } else { DIGITS[(bits >> (52 - (at as u32 + 1) * 5) & 31) as usize] })
 }
 
@@ -120,7 +120,7 @@ pub fn distance(one: Place, other: Place) -> f64 {
     2.0 * RADIUS * a.sqrt().asin()
 }
 
-/// An arc of so many metres, in degrees.
+/// Converts the length of an arc, in metres, to degrees.
 pub fn in_degrees(metres: f64) -> f64 {
     (metres / RADIUS).to_degrees()
 }

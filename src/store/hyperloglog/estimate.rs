@@ -1,12 +1,12 @@
-//! From registers to an estimate, after Ertl, "New cardinality estimation algorithms for HyperLogLog
-//! sketches" (2017).
+//! Estimating a count from registers, after Ertl, "New cardinality estimation algorithms for HyperLogLog sketches"
+//! (2017).
 
 use super::layout::{REGISTERS, REST, Registers};
 
-/// The factor for endlessly many registers: 1 / (2 ln 2).
+/// The constant for infinitely many registers: 1 / (2 ln 2).
 const ALPHA: f64 = 0.721_347_520_444_481_7;
 
-/// The estimate of some registers.
+/// Estimates how many distinct elements the registers stand for.
 pub fn estimate(registers: &Registers) -> u64 {
     let mut histogram = [0u32; 64];
     for count in registers {

@@ -1,4 +1,4 @@
-//! MurmurHash64A, by which Redis places elements.
+//! MurmurHash64A, with which Redis assigns elements to registers.
 
 const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
 const SEED: u64 = 0xadc8_3b19;

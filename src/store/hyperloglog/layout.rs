@@ -1,22 +1,22 @@
-//! How large everything is, and what all parts speak of.
+//! The sizes and types that all parts of a HyperLogLog share.
 
-/// How many registers there are.
+/// The number of registers.
 pub const REGISTERS: usize = 16384;
-/// Bytes of the head.
+/// The length of the header, in bytes.
 pub const HEAD: usize = 16;
-/// Bytes of a string whose registers are dense.
+/// The length of a string with dense registers, in bytes.
 pub const DENSE: usize = HEAD + REGISTERS * 6 / 8;
-/// Bits of an element's hash that choose its register.
+/// How many bits of an element's hash select its register.
 pub const CHOICE: u32 = 14;
-/// The bits that are left: a register holds at most one more.
+/// How many bits of the hash are left; the value of a register is at most one higher than this.
 pub const REST: u32 = 64 - CHOICE;
 
 /// Why a string cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// It is no HyperLogLog.
+    /// It is not a HyperLogLog.
     NotOne,
-    /// It is a damaged one.
+    /// It is a damaged HyperLogLog.
     Damaged,
 }
 

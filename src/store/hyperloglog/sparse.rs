@@ -1,39 +1,39 @@
-//! Registers as runs: up to 64 zeros in one byte, up to 16,384 in two, up to four of one value in one.
+//! Registers stored as runs: up to 64 zeros in one byte, up to 16,384 in two, or up to four equal values in one.
 
 use super::layout::{HEAD, Problem, REGISTERS, Registers};
 
-/// All registers 0.
+/// The runs of a HyperLogLog whose registers are all 0.
 pub const EMPTY: [u8; 2] = [0x7f, 0xff];
 /// The highest value that a run can hold.
 const HIGHEST: u8 = 32;
-/// The longest string with runs; beyond it six bits a register take less time.
+/// The longest string that stores runs; beyond this, six bits per register are faster.
 const LONGEST: usize = 3000;
 /// The longest run of zeros in one byte.
 const SHORT_ZEROS: usize = 64;
-/// The longest run of a value.
+/// The longest run of a value other than 0.
 const VALUES: usize = 4;
-/// Runs that are looked at to be joined after a change.
+/// How many runs are examined for joining after a change.
 const LOOKS: usize = 5;
 
-/// What raising a register came to.
+/// The outcome of raising a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was as high.
+    /// It already had this value or a higher one.
     Same,
-    /// It is higher.
+    /// It was raised.
     Changed,
-    /// Runs cannot hold that any more.
+    /// Runs can no longer hold the registers.
     TooLarge,
 }
 
-/// A run of registers.
+/// A run of registers with the same value.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    /// The value of each; 0 for zeros.
+    /// The value of each register.
     value: u8,
-    /// How many there are.
+    /// How many registers the run covers.
     length: usize,
-    /// How many bytes say so.
+    /// How many bytes encode the run.
     size: usize,
 }
 
@@ -60,10 +60,10 @@ impl Run {
     }
 }
 
-/// Raises a register of a string with its head.
+/// Raises a register of a string that includes its header.
 pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<Outcome, Problem> {
     if count > HIGHEST {
-        // No run can hold it, and so none holds as much.
+        // No run can hold this value, so no register has reached it yet.
         return Ok(Outcome::TooLarge);
     }
     let (mut at, mut first, mut before) = (HEAD, 0, HEAD);
@@ -91,7 +91,7 @@ pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<Outcome, P
     Ok(Outcome::Changed)
 }
 
-/// Joins neighbours of one value near a place that has changed.
+/// Joins neighbouring runs of the same value near a position that has changed.
 fn join(bytes: &mut Vec<u8>, from: usize) {
     let mut at = from;
     for _ in 0..LOOKS {
@@ -111,7 +111,7 @@ fn join(bytes: &mut Vec<u8>, from: usize) {
     }
 }
 
-/// Raises each register to what it is in these runs, which must name every one.
+/// Raises each register to its value in these runs, which must cover all registers.
 pub fn merge(mut runs: &[u8], into: &mut Registers) -> Result<(), Problem> {
     let mut first = 0;
     while !runs.is_empty() {

@@ -1,13 +1,13 @@
-//! Where the saving of a large value goes on.
+//! Where to resume saving a large value.
 
 use crate::store::small_bytes::SmallBytes;
 use crate::store::stream::Id;
 
-/// How far the state of a value is saved.
+/// How far a value has been saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Position {
     /// Up to this element, or this byte of a string, or this node of a stream.
     Element(usize),
-    /// All entries of a stream and, of this group, what was pending up to an id; `None` is all of it.
+    /// All entries of a stream and, for this group, the pending entries up to an id; `None` means all of them.
     Group(SmallBytes, Option<Id>),
 }

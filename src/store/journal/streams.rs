@@ -1,4 +1,4 @@
-//! The state of a stream as commands: its entries, what it remembers of others, its groups.
+//! The state of a stream as commands: its entries, its counters and ids, and its groups.
 
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -9,11 +9,11 @@ use crate::store::stream::{Entry, Group, Id, Pending, Stream};
 
 use super::position::Position;
 
-/// Pending entries that one command names.
+/// The most pending entries in one command.
 const BATCH: usize = 64;
 
-/// Adds commands to `out` until it holds about `limit` bytes. Returns the position to go on from, if the
-/// stream is not through.
+/// Adds commands to `out` until it holds about `limit` bytes. Returns the position to resume from, if anything is
+/// left of the stream.
 pub fn snapshot(key: &[u8], stream: &Stream, from: Position, limit: usize, out: &mut Vec<u8>) -> Option<Position> {
     let mut place = match from {
         Position::Element(first) => {
@@ -49,7 +49,7 @@ pub fn snapshot(key: &[u8], stream: &Stream, from: Position, limit: usize, out: 
 
 fn entry(key: &[u8], entry: Entry, out: &mut Vec<u8>) {
     let id = entry.id.to_string();
-    // Integers are kept as such and have no text of their own.
+    // Integers are stored as such, so their text must be created here.
     let elements: Vec<Element> = entry.pairs().flat_map(|(name, value)| [name, value]).collect();
     let texts: Vec<String> =
         elements.iter().map(|element| element.int().map_or_else(String::new, |number| number.to_string())).collect();
@@ -64,7 +64,7 @@ fn entry(key: &[u8], entry: Entry, out: &mut Vec<u8>) {
 fn properties(key: &[u8], stream: &Stream, out: &mut Vec<u8>) {
     let entries = &stream.entries;
     if entries.len() == 0 {
-        // Without an entry there is no stream.
+        // An empty stream is created by adding an entry that is trimmed at once.
         encode(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"], out);
     }
     let (last, deleted) = (entries.last.to_string(), entries.max_deleted.to_string());
@@ -82,7 +82,7 @@ fn head(key: &[u8], name: &[u8], group: &Group, out: &mut Vec<u8>) {
     }
 }
 
-/// Adds what awaits an acknowledgement after an id; says which was the last, if there are more.
+/// Adds the pending entries after an id; returns the id of the last one, if there may be more.
 fn pending(key: &[u8], name: &SmallBytes, group: &Group, after: Option<Id>, out: &mut Vec<u8>) -> Option<Id> {
     let from = after.map_or(Unbounded, Excluded);
     let some: Vec<(Id, Pending)> =

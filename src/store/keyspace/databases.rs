@@ -1,5 +1,4 @@
-//! Databases as a whole: their sizes, emptying and exchanging them, what expires, and saving all of
-//! them for a rewrite of the log.
+//! Whole databases: their sizes, flushing and swapping them, expiry, and saving all keys for a rewrite of the log.
 
 use indexmap::IndexMap;
 
@@ -8,35 +7,35 @@ use super::{DATABASES, Item, Keyspace, SLOT};
 use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 
-/// What keys take with their values.
+/// The memory that keys and their values take, in bytes.
 fn size(items: &IndexMap<SmallBytes, Item>) -> usize {
     items.iter().map(|(key, item)| SLOT + key.heap_size() + item.value.footprint()).sum()
 }
 
 impl Keyspace {
-    /// The number of keys in the selected database, expired ones that are not yet removed included.
+    /// The number of keys in the selected database, including expired ones that are not yet removed.
     pub fn len(&self) -> usize {
         self.db().items.len()
     }
 
-    /// Keys, and keys with an end, of each database.
+    /// The number of keys, and of keys that expire, for each database.
     pub fn sizes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.dbs.iter().map(|db| (db.items.len(), db.expiring.len()))
     }
 
-    /// The key at a position and whether it has expired; see [`Self::scan`].
+    /// The key at a position, its value, and whether it has expired.
     pub fn key_at(&self, position: usize) -> Option<(&[u8], &Value, bool)> {
         let (key, item) = self.db().items.get_index(position)?;
         Some((key, &item.value, item.expires != 0 && item.expires <= self.now))
     }
 
-    /// What all keys take with their values, counted anew.
+    /// The memory that all keys and values take, counted anew.
     #[cfg(test)]
     pub fn counted(&self) -> usize {
         self.dbs.iter().map(|db| size(&db.items)).sum()
     }
 
-    /// Removes everything from one database or from all.
+    /// Removes all keys from the selected database or from all databases.
     pub fn flush(&mut self, all: bool) {
         let range = if all { 0..DATABASES } else { self.selected..self.selected + 1 };
         for index in range {
@@ -58,7 +57,7 @@ impl Keyspace {
         self.changes += 1;
     }
 
-    /// Puts back what was removed.
+    /// Puts the keys of a flushed database back.
     pub(super) fn unflush(&mut self, index: usize, Flushed { items, expiring, begun }: Flushed) {
         self.used += size(&items);
         (self.dbs[index].items, self.dbs[index].expiring) = (items, expiring);
@@ -71,7 +70,7 @@ impl Keyspace {
         }
     }
 
-    /// Exchanges two databases; watchers and waiters stay with their numbers.
+    /// Swaps two databases; watchers and waiting clients stay with the database numbers.
     pub fn swap(&mut self, one: usize, other: usize) {
         self.exchange(one, other);
         self.undo.note(|| Step::Swap(one, other));
@@ -96,13 +95,13 @@ impl Keyspace {
         }
     }
 
-    /// When the key ends: `None` if it is missing, `Some(0)` if never.
+    /// When the key expires: `None` if it is missing, `Some(0)` if never.
     pub fn expiry(&mut self, key: &[u8]) -> Option<u64> {
         let index = self.find(key)?;
         Some(self.db().items[index].expires)
     }
 
-    /// Sets when the key ends, 0 for never; the key must be there.
+    /// Sets when the key expires, 0 for never. Does nothing if the key is missing.
     pub fn set_expiry(&mut self, key: &[u8], at: u64) {
         let Some(index) = self.find(key) else { return };
         self.preserve(self.selected, index);
@@ -118,7 +117,7 @@ impl Keyspace {
         self.undo.note(|| Step::SetExpiry(place, old));
     }
 
-    /// Removes up to `limit` keys whose time is up.
+    /// Removes up to `limit` expired keys.
     pub fn expire_due(&mut self, limit: usize) {
         let mut left = limit;
         for index in 0..self.dbs.len() {
@@ -137,23 +136,23 @@ impl Keyspace {
         }
     }
 
-    /// When the first key's time is up.
+    /// When the next key expires.
     pub fn next_expiry(&self) -> Option<u64> {
         self.dbs.iter().filter_map(|db| db.expiring.first().map(|(at, _)| *at)).min()
     }
 
-    /// Begins to save every key for a rewrite of the log: from here on each one's state goes to the
-    /// journal's snapshot once.
+    /// Begins to save all keys for a rewrite of the log: from now on, each key's state goes to the journal's
+    /// snapshot once.
     pub fn begin_rewrite(&mut self) {
         self.snapshot.begin(&self.dbs);
     }
 
-    /// Goes on until the snapshot holds about this many bytes; returns whether anything is left.
+    /// Continues until the snapshot holds about this many bytes; returns whether any keys are left.
     pub fn continue_rewrite(&mut self, bytes: usize) -> bool {
         self.snapshot.advance(&mut self.dbs, &mut self.journal, bytes)
     }
 
-    /// Ends a rewrite that cannot be finished.
+    /// Abandons a rewrite that cannot be finished.
     pub fn abandon_rewrite(&mut self) {
         self.snapshot.abandon();
         self.journal.saved = Vec::new();

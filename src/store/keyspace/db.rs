@@ -9,19 +9,19 @@ use crate::store::eviction::Usage;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
 
-/// What a slot in the table of keys takes: the entry, its hash, and its share of the index.
+/// The bytes that a slot in the table of keys takes: the entry, its hash, and its share of the index.
 pub const SLOT: usize = 88;
 
-/// A value and when it ends.
+/// A value with its expiry and its usage.
 #[derive(Debug)]
 pub struct Item {
     /// The value.
     pub value: Value,
-    /// Milliseconds since 1970; 0 is never.
+    /// When it expires, in milliseconds since 1970; 0 means never.
     pub expires: u64,
-    /// Equal to the snapshot's epoch if the running rewrite has begun to save the key or need not.
+    /// Equal to the snapshot's epoch if the running rewrite has begun to save the key, or need not save it.
     pub epoch: u32,
-    /// How it was used.
+    /// When or how often it was used, depending on the eviction policy.
     pub usage: Usage,
 }
 
@@ -30,8 +30,8 @@ pub struct Item {
 pub struct Db {
     /// Keys with their values.
     pub items: IndexMap<SmallBytes, Item>,
-    /// The keys that expire, by when.
+    /// The keys that expire, in order of their expiry.
     pub expiring: BTreeSet<(u64, SmallBytes)>,
-    /// Who is told of changes.
+    /// The keys that are watched or waited for.
     pub watchers: Watchers,
 }

@@ -1,11 +1,11 @@
-//! A value under change, and the count of memory that goes with it.
+//! Changing a value while keeping the memory count correct.
 
 use std::ops::{Deref, DerefMut};
 
 use super::undo::{Place, Undo};
 use crate::store::value::{Collection, Value};
 
-/// A value under change; when it is dropped, the memory count is right again.
+/// A value that is being changed; dropping the edit updates the memory count.
 pub struct Edit<'a, T> {
     used: &'a mut usize,
     value: &'a mut T,
@@ -13,7 +13,7 @@ pub struct Edit<'a, T> {
     noted: Option<Noted<'a, T>>,
 }
 
-/// What is done at the end with the changes that the value has noted.
+/// What is needed at the end to pass the value's recorded changes on to the undo log.
 struct Noted<'a, T> {
     undo: &'a mut Undo,
     place: Place,
@@ -22,7 +22,7 @@ struct Noted<'a, T> {
 }
 
 impl<'a> Edit<'a, Value> {
-    /// A string under change. What takes that back is noted by the caller.
+    /// Starts to change a string. The caller records how to undo that.
     pub(super) fn string(used: &'a mut usize, value: &'a mut Value) -> Self {
         *used -= value.footprint();
         Self { used, value, footprint: Value::footprint, noted: None }
@@ -30,7 +30,7 @@ impl<'a> Edit<'a, Value> {
 }
 
 impl<'a, T: Collection> Edit<'a, T> {
-    /// A collection under change, which is noted if that is wanted.
+    /// Starts to change a collection; its changes are recorded if `undo` is given.
     pub(super) fn collection(used: &'a mut usize, value: &'a mut T, undo: Option<&'a mut Undo>, place: Place) -> Self {
         *used -= T::footprint(value);
         let noted = undo.map(|undo| {

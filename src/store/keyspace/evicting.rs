@@ -1,19 +1,19 @@
-//! Letting a key go because memory is short.
+//! Evicting a key because memory is short.
 //!
-//! As in Redis, some keys are drawn at random and the one goes that the policy wants most. The keys of the
-//! count never go: neither those that begin with the reserved prefix, nor the totals that belong to them.
+//! As in Redis, some keys are drawn at random, and the policy picks the one to evict. The keys of the presence
+//! count are never evicted: neither those with the reserved prefix nor the totals that belong to them.
 
 use super::Keyspace;
 use crate::store::eviction::{Choice, Policy, Usage};
 use crate::store::keyspace_events::Classes;
 use crate::store::small_bytes::SmallBytes;
 
-/// Keys that are drawn for each that goes.
+/// How many candidates are drawn for each eviction.
 const DRAWN: usize = 10;
-/// Draws until it is given up; where hardly any key expires most of them fail.
+/// The most attempts to draw a candidate; if few keys expire, most attempts fail.
 const DRAWS: usize = 128;
 
-/// Lets one key go; returns whether there was one.
+/// Evicts one key; returns whether there was one.
 pub fn evict_one(keys: &mut Keyspace, reserved: Option<&[u8]>) -> bool {
     let Some((db, key)) = candidate(keys, reserved) else { return false };
     let Some(index) = keys.dbs[db].items.get_index_of(&key) else { return false };
@@ -26,14 +26,14 @@ pub fn evict_one(keys: &mut Keyspace, reserved: Option<&[u8]>) -> bool {
     true
 }
 
-/// Sets how a key of the selected database was used so far.
+/// Sets the usage of a key in the selected database.
 pub fn set_usage(keys: &mut Keyspace, key: &[u8], usage: Usage) {
     if let Some(item) = keys.dbs[keys.selected].items.get_mut(key) {
         item.usage = usage;
     }
 }
 
-/// Lets the keys that were read from the log count as used now: it does not tell when they were.
+/// Marks the keys that were read from the log as used now, because the log does not say when they were used.
 pub fn begin_usage(keys: &mut Keyspace) {
     let new = Usage::new(keys.policy, keys.now);
     let items = keys.dbs.iter_mut().flat_map(|db| db.items.values_mut());
@@ -57,13 +57,13 @@ fn candidate(keys: &Keyspace, reserved: Option<&[u8]>) -> Option<(usize, SmallBy
         }
     }
     if drawn.is_empty() {
-        // Hardly any is left to be drawn, or those go first that expire first.
+        // No candidate was drawn, or the policy evicts the keys that expire first.
         drawn.extend(first_to_end(keys, volatile, reserved).map(|(db, key)| (0, db, key)));
     }
     drawn.into_iter().min_by_key(|(worth, ..)| *worth).map(|(_, db, key)| (db, key.clone()))
 }
 
-/// A key at random that may go.
+/// Draws a random key; `None` if it must not be evicted.
 fn draw<'a>(
     keys: &'a Keyspace,
     all: usize,
@@ -82,7 +82,7 @@ fn draw<'a>(
     None
 }
 
-/// Of the keys that expire, the first that may go; or any that may, if they need not expire.
+/// The first key to expire that may be evicted or, unless `volatile` is set, any key that may be evicted.
 fn first_to_end<'a>(keys: &'a Keyspace, volatile: bool, reserved: Option<&[u8]>) -> Option<(usize, &'a SmallBytes)> {
     let dbs = keys.dbs.iter().enumerate();
     if !volatile {
@@ -96,7 +96,7 @@ fn first_to_end<'a>(keys: &'a Keyspace, volatile: bool, reserved: Option<&[u8]>)
     first.min_by_key(|(at, ..)| *at).map(|(_, number, key)| (number, key))
 }
 
-/// The less it is, the sooner a key goes.
+/// How much a key is worth; the key with the lowest worth is evicted first.
 fn worth(keys: &Keyspace, db: usize, key: &SmallBytes, choice: Choice) -> u64 {
     let Some(item) = keys.dbs[db].items.get(key) else { return 0 };
     match choice {
@@ -107,7 +107,7 @@ fn worth(keys: &Keyspace, db: usize, key: &SmallBytes, choice: Choice) -> u64 {
     }
 }
 
-/// Whether a key belongs to the count.
+/// Whether a key belongs to the presence count and must not be evicted.
 fn is_kept(keys: &Keyspace, db: usize, key: &[u8], reserved: Option<&[u8]>) -> bool {
     let Some(reserved) = reserved else { return false };
     let own = [reserved, b"v1:{", key, b"}:own"].concat();

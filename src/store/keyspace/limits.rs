@@ -2,33 +2,32 @@
 
 use crate::store::error::{CommandError, OOM, STRING_TOO_LONG};
 
-/// A string may grow by this much in one step without a check of the memory that is left.
+/// A string may grow by this many bytes in one step without a check of the memory that is left.
 const SMALL_STEP: usize = 64 << 10;
 
-/// How far values may grow in place.
+/// How far values may grow.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The longest string, in bytes.
     pub string: usize,
-    /// What keys and values may take together, in bytes.
+    /// The memory that keys and values may take together, in bytes.
     pub memory: usize,
 }
 
 impl Default for Limits {
-    /// None but Redis's own, for a log that is replayed.
+    /// Only Redis's own limit on strings, for replaying a log.
     fn default() -> Self {
         Self { string: 512 << 20, memory: usize::MAX }
     }
 }
 
 impl Limits {
-    /// Refuses a string of `len` bytes for which `more` bytes are needed beside those in use, if it may
-    /// not grow so far.
+    /// Fails if a string may not grow to `len` bytes, for which `more` bytes are needed besides the `used` ones.
     pub fn check_growth(&self, used: usize, len: usize, more: usize) -> Result<(), CommandError> {
         if len > self.string {
             return Err(STRING_TOO_LONG);
         }
-        // Small steps are let through: whether there is memory was asked before the command.
+        // Small steps are allowed, because memory was already checked before the command.
         if more > SMALL_STEP && used.saturating_add(more) > self.memory {
             return Err(OOM);
         }

@@ -1,38 +1,38 @@
-//! Saving the state of every key for a rewrite of the log, step by step, while commands go on.
+//! Saving the state of every key for a rewrite of the log, step by step, while commands keep running.
 //!
-//! A key is saved when its turn comes, or at once when a command that may write is about to touch it.
-//! So each key's state stands in the new log before every change to it and before every command that
-//! reads it, and the changes can be written there as they come. A large value is saved in parts; if
-//! a command wants it meanwhile, the rest is saved at once.
+//! A key is saved when its turn comes, or at once when a command that may write is about to access it. So each key's
+//! state is in the new log before every change to it and before every command that reads it, and changes can be
+//! appended to that log as they come. A large value is saved in parts; if a command accesses it in the meantime, the
+//! rest is saved at once.
 
 use super::db::Db;
 use crate::store::journal::{Journal, Position};
 use crate::store::small_bytes::SmallBytes;
 
-/// Keys that one step looks at.
+/// The most keys examined in one step.
 const STEP: usize = 1024;
 
-/// What a running rewrite has saved and has yet to save.
+/// How far the keys have been saved for a rewrite.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// The number of the rewrite that runs or ran last. A key that has it need not be saved.
+    /// The number of the current or last rewrite. A key with this number need not be saved.
     pub epoch: u32,
-    /// How far the running rewrite has come.
+    /// The progress of the running rewrite.
     progress: Option<Progress>,
 }
 
 #[derive(Debug)]
 struct Progress {
-    /// The database whose keys it goes through.
+    /// The database whose keys are being saved.
     db: usize,
     /// How many of its keys are left. Removal moves the last key into the gap, so going downwards
     /// misses none.
     left: usize,
-    /// The value of which a part is saved.
+    /// The value that is partly saved, if there is one.
     begun: Option<Begun>,
 }
 
-/// A value of which a part is saved.
+/// A value that is partly saved.
 #[derive(Debug)]
 pub struct Begun {
     db: usize,
@@ -41,13 +41,13 @@ pub struct Begun {
 }
 
 impl Snapshot {
-    /// Begins: from here on every key's state goes to the journal's snapshot once.
+    /// Begins a rewrite: from now on, every key's state goes to the journal's snapshot once.
     pub fn begin(&mut self, dbs: &[Db]) {
         self.epoch = self.epoch.wrapping_add(1);
         self.progress = Some(Progress { db: 0, left: first_len(dbs), begun: None });
     }
 
-    /// Goes on until the snapshot holds about this many bytes; returns whether anything is left.
+    /// Continues until the snapshot holds about this many bytes; returns whether any keys are left.
     pub fn advance(&mut self, dbs: &mut [Db], journal: &mut Journal, bytes: usize) -> bool {
         for _ in 0..STEP {
             if !self.save_next(dbs, journal, bytes) || journal.saved.len() >= bytes {
@@ -57,12 +57,12 @@ impl Snapshot {
         self.progress.is_some()
     }
 
-    /// Saves no more.
+    /// Stops saving keys.
     pub fn abandon(&mut self) {
         self.progress = None;
     }
 
-    /// Saves a key before it is changed, or read by a command that writes.
+    /// Saves a key before it is changed, or read by a command that may write.
     pub fn preserve(&mut self, dbs: &mut [Db], journal: &mut Journal, db: usize, index: usize) {
         let Some(progress) = &mut self.progress else { return };
         let Some((key, item)) = dbs[db].items.get_index_mut(index) else { return };
@@ -74,19 +74,19 @@ impl Snapshot {
         }
     }
 
-    /// Saves the rest of the value that is saved in part.
+    /// Saves the rest of the value that is partly saved.
     pub fn finish_begun(&mut self, dbs: &mut [Db], journal: &mut Journal) {
         while self.progress.as_ref().is_some_and(|progress| progress.begun.is_some()) {
             self.save_next(dbs, journal, usize::MAX);
         }
     }
 
-    /// Forgets a value that is saved in part, because its whole database goes.
+    /// Forgets and returns the partly saved value if its database is being flushed.
     pub fn forget(&mut self, db: usize) -> Option<Begun> {
         self.progress.as_mut()?.begun.take_if(|begun| begun.db == db)
     }
 
-    /// Goes on with such a value, because its database is back.
+    /// Resumes a partly saved value, because its database has been restored.
     pub fn remember(&mut self, begun: Option<Begun>) {
         if let Some(progress) = &mut self.progress
             && begun.is_some()
@@ -95,7 +95,7 @@ impl Snapshot {
         }
     }
 
-    /// Goes through all keys once more, because they have changed places; what is saved stays so.
+    /// Goes through all keys again, because their positions have changed; saved keys are skipped.
     pub fn start_over(&mut self, dbs: &[Db]) {
         if let Some(progress) = &mut self.progress {
             (progress.db, progress.left) = (0, first_len(dbs));

@@ -1,9 +1,9 @@
-//! What a script has changed in the databases, so that it can be undone.
+//! The changes that a script has made to the databases, so that they can be undone.
 //!
-//! While a script runs, each change leaves a step here that takes it back. Keys and values that go move here
-//! instead of being dropped, and a collection notes its own changes, so a change costs about the same whether
-//! it is noted or not. The steps are taken from the last to the first, each on the databases as the change has
-//! left them; that is why positions in tables are enough to say what is meant.
+//! While a script runs, each change leaves a step here that undoes it. Removed keys and values move here instead of
+//! being dropped, and a collection records its own changes, so a change costs about the same whether or not it is
+//! recorded. They are undone from the last to the first, each on the databases as its change left them, so positions
+//! in tables are enough to identify keys.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -22,85 +22,86 @@ use crate::store::zset::Zset;
 /// A database and the position of a key in its table.
 pub type Place = (usize, usize);
 
-/// Takes one change back.
+/// A step that undoes one change.
 #[derive(Debug)]
 pub enum Step {
-    /// Takes out the last key of a database.
+    /// Removes the last key of a database.
     PopKey(usize),
-    /// Puts a key back where it was. Its value is here, or else it is what the step before has taken out.
+    /// Puts a key back where it was. The flag says whether the item holds the value; if not, the value is the last
+    /// one that was removed while undoing.
     PutKey(Place, SmallBytes, Item, bool),
-    /// Puts another value under a key.
+    /// Replaces the value of a key.
     SetValue(Place, Value),
-    /// Makes a string as long as it was and puts back what stood in it from a position on.
+    /// Restores the length of a string and its bytes from a position on.
     SetBytes(Place, usize, usize, Vec<u8>),
-    /// Sets when a key ends.
+    /// Restores when a key expires.
     SetExpiry(Place, u64),
-    /// Takes back the last changes of a collection.
+    /// Undoes the last changes of a collection.
     Collection(Place, Kind, usize),
     /// Puts back all keys of a database.
     Unflush(usize, Box<Flushed>),
-    /// Exchanges two databases.
+    /// Swaps two databases.
     Swap(usize, usize),
-    /// Sets when a watched key was last changed.
+    /// Restores the version of a watched key.
     SetVersion(usize, SmallBytes, u64),
 }
 
-/// A database that was emptied.
+/// The contents of a flushed database.
 #[derive(Debug)]
 pub struct Flushed {
     pub items: IndexMap<SmallBytes, Item>,
     pub expiring: BTreeSet<(u64, SmallBytes)>,
-    /// The value of which a running rewrite had saved a part.
+    /// The value that a running rewrite had partly saved.
     pub begun: Option<Begun>,
 }
 
-/// A string that is longer than this is noted whole only once, in bytes.
+/// A string that is longer than this many bytes is recorded as a whole only once.
 const SHORT: usize = 64;
-/// Room that is kept for the next script's steps.
+/// The largest capacity, in steps, that is kept for the next script.
 const KEPT: usize = 64;
-/// A script may not have changed more than this, in bytes, beside what it has removed.
+/// The most bytes of changes that a script may make, besides what it removes.
 const MOST: usize = 256 << 20;
 
-/// Where things stood when a script began.
+/// The state of other things when a script began.
 #[derive(Debug, Default)]
 pub struct Before {
-    /// What was to be written.
+    /// How far the current unit of the journal had been recorded.
     pub journal: Mark,
-    /// How many awaited keys had changed.
+    /// How many changed keys that clients wait for had been collected.
     pub ready: usize,
 }
 
-/// See the module's text.
+/// The undo log of a script.
 #[derive(Debug, Default)]
 pub struct Undo {
-    /// Whether changes are noted.
+    /// Whether changes are being recorded.
     pub on: bool,
-    /// The changes of collections.
+    /// The recorded changes of collections.
     pub logs: Logs,
-    /// Where other things stood when the script began.
+    /// The state of other things when the script began.
     pub before: Before,
     steps: Vec<Step>,
-    /// The strings that are noted whole since keys have last changed places: what becomes of them is noted.
+    /// The strings recorded as a whole since positions last changed; further changes to them need no record.
     whole: HashSet<Place>,
     bytes: usize,
     used: usize,
 }
 
 impl Undo {
-    /// Notes changes from here on.
+    /// Starts to record changes.
     pub fn begin(&mut self, used: usize) {
         self.on = true;
         self.used = used;
     }
 
-    /// Notes what takes a change back, if changes are noted.
+    /// Records the step that undoes a change, if changes are being recorded.
     pub fn note(&mut self, step: impl FnOnce() -> Step) {
         if self.on {
             self.add(step(), 0);
         }
     }
 
-    /// Adds a step, and about how many bytes it holds beside its own size.
+    /// Adds a step; `held` is about how many bytes it holds besides its own size.
     fn add(&mut self, step: Step, held: usize) {
         if !self.whole.is_empty() && !matches!(step, Step::SetBytes(..) | Step::SetExpiry(..) | Step::SetVersion(..)) {
             self.whole.clear();
@@ -109,17 +110,17 @@ impl Undo {
         self.bytes += held;
     }
 
-    /// Notes that a collection has noted changes.
+    /// Records that a collection has recorded this many changes.
     pub fn note_changes(&mut self, place: Place, kind: Kind, count: usize) {
         if count > 0 {
             self.steps.push(Step::Collection(place, kind, count));
         }
     }
 
-    /// Notes what takes back a change of a string in these ranges, which may also become longer.
+    /// Records how to undo a change to these ranges of a string, which may also become longer.
     pub fn note_string(&mut self, place: Place, value: &Value, ranges: &[Range<usize>]) {
         let Value::Growing(bytes) = value else {
-            // It becomes another value, or is no string and stays what it is.
+            // An integer or a short text becomes another value; anything else is not a string and stays the same.
             if matches!(value, Value::Int(_) | Value::Text(_)) {
                 self.add(Step::SetValue(place, value.clone()), value.footprint());
             }
@@ -137,7 +138,7 @@ impl Undo {
         }
     }
 
-    /// Lets go of a value in whose place there is another now.
+    /// Takes a value that was replaced: keeps it if changes are being recorded, or else throws it away.
     pub fn replaced(&mut self, place: Place, old: Value, trash: &mut LazyFree) {
         if self.on {
             let held = old.footprint();
@@ -147,8 +148,8 @@ impl Undo {
         }
     }
 
-    /// Lets go of a value that was just taken out. It is kept with the step that puts its key back, if there is
-    /// one.
+    /// Takes a value that was just removed: keeps it with the step that puts its key back, if there is one, or else
+    /// throws it away.
     pub fn discard(&mut self, value: Value, trash: &mut LazyFree) {
         match self.steps.last_mut() {
             Some(Step::PutKey(_, _, item, is_here @ false)) if self.on => {
@@ -159,14 +160,14 @@ impl Undo {
         }
     }
 
-    /// Whether so much was changed that the script must change no more. What it has removed does not count, for
-    /// it was there before. `used`: the memory that keys and values take now.
+    /// Whether the script has changed so much that it must not change more. What it has removed does not count,
+    /// because it was there before. `used` is the memory that keys and values take now.
     pub fn is_full(&self, used: usize) -> bool {
         let held = || self.steps.len() * size_of::<Step>() + self.bytes + self.logs.size();
         self.on && held() > MOST + self.used.saturating_sub(used)
     }
 
-    /// Notes no more; the steps, if they are to be taken, and else what is to be dropped.
+    /// Stops recording; returns the steps, which the caller undoes or drops.
     pub fn end(&mut self) -> Vec<Step> {
         self.on = false;
         self.bytes = 0;
@@ -174,7 +175,7 @@ impl Undo {
         std::mem::take(&mut self.steps)
     }
 
-    /// Makes room for the next script's steps.
+    /// Clears the recorded changes, and keeps a small buffer for the next script's steps.
     pub fn clear(&mut self, mut steps: Vec<Step>) {
         self.logs.clear();
         if steps.capacity() <= KEPT {
@@ -184,14 +185,14 @@ impl Undo {
     }
 }
 
-/// Takes back changes of a collection; says how its size has changed.
+/// Undoes the last `count` changes of a collection.
 fn undo_in<T: Collection>(value: &mut Value, logs: &mut Logs, count: usize) {
     if let Some(collection) = T::of_mut(value) {
         collection.undo(logs, count);
     }
 }
 
-/// Takes back changes of the collection under a key.
+/// Undoes the last `count` changes of a collection of this kind.
 pub fn undo_collection(value: &mut Value, kind: Kind, logs: &mut Logs, count: usize) {
     match kind {
         Kind::List => undo_in::<List>(value, logs, count),
@@ -202,7 +203,7 @@ pub fn undo_collection(value: &mut Value, kind: Kind, logs: &mut Logs, count: us
     }
 }
 
-/// Puts a key back where it was, and what is there now to the end; says what it takes.
+/// Puts a key back where it was, and moves the key there to the end; returns the memory that the restored key takes.
 pub fn put_key(db: &mut Db, index: usize, key: SmallBytes, item: Item) -> usize {
     let taken = SLOT + key.heap_size() + item.value.footprint();
     if item.expires != 0 {

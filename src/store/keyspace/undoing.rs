@@ -1,18 +1,18 @@
-//! Running a script so that it can be undone: from its begin on changes are noted, and at its end they are
-//! forgotten or taken back, together with what is to be written and told of them.
+//! Running a script so that it can be undone: its changes are recorded from the start, and at the end they are kept
+//! or undone, together with the log entries and notifications that they caused.
 
 use super::undo::{Before, Place, Step, put_key, undo_collection};
 use super::{Item, Keyspace, SLOT};
 use crate::store::value::Value;
 
-/// Begins to note changes.
+/// Starts to record changes.
 pub fn begin_script(keys: &mut Keyspace) {
     keys.undo.begin(keys.used);
     keys.tracking.begin_noting();
     keys.undo.before = Before { journal: keys.journal.mark(), ready: keys.ready.len() };
 }
 
-/// Keeps what has changed since.
+/// Keeps the script's changes, and forgets how to undo them.
 pub fn keep_changes(keys: &mut Keyspace) {
     keys.tracking.keep_changes();
     let mut steps = keys.undo.end();
@@ -29,7 +29,7 @@ pub fn keep_changes(keys: &mut Keyspace) {
     keys.undo.clear(steps);
 }
 
-/// Takes back what has changed since, and what is to be written and told of it.
+/// Undoes the recorded changes, and discards what would be logged and published about them.
 pub fn undo_changes(keys: &mut Keyspace) {
     let mut steps = keys.undo.end();
     let mut taken = None;
@@ -43,7 +43,7 @@ pub fn undo_changes(keys: &mut Keyspace) {
     keys.ready.truncate(keys.undo.before.ready);
 }
 
-/// Takes one change back. `taken`: the value that was last taken out, for the key that it came from.
+/// Undoes one change. `taken` is the value that was removed last, for the step that puts its key back.
 fn take_back(keys: &mut Keyspace, step: Step, taken: &mut Option<Value>) {
     match step {
         Step::PopKey(db) => {
@@ -91,7 +91,7 @@ fn take_back(keys: &mut Keyspace, step: Step, taken: &mut Option<Value>) {
     }
 }
 
-/// Changes a value whatever it is, and the count of memory with it.
+/// Changes a value of any type, and updates the memory count.
 fn change<T>(keys: &mut Keyspace, (db, index): Place, change: impl FnOnce(&mut Value) -> T) -> Option<T> {
     let (_, item) = keys.dbs[db].items.get_index_mut(index)?;
     keys.used -= item.value.footprint();

@@ -1,4 +1,4 @@
-//! Who is told of a key's change: transactions that watch it, and clients that wait for it.
+//! The keys that transactions watch, and those that clients wait for.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use crate::store::small_bytes::SmallBytes;
 /// The watched and awaited keys of one database.
 #[derive(Debug, Default)]
 pub struct Watchers {
-    /// Keys under `WATCH`, each with how often and when it was last changed.
+    /// Keys under `WATCH`, each with the number of its watchers and the version of its last change.
     watched: HashMap<SmallBytes, Watch>,
-    /// Keys that blocked clients wait for, each with how many.
+    /// Keys that blocked clients wait for, each with the number of those clients.
     awaited: HashMap<SmallBytes, usize>,
 }
 
@@ -38,7 +38,7 @@ impl Watchers {
         changed
     }
 
-    /// Notes that a key was changed in this version; says which one it had, if somebody watches it.
+    /// Sets the version of a key that has changed; returns its old version if it is watched.
     pub fn touch(&mut self, key: &[u8], version: u64) -> Option<u64> {
         if self.watched.is_empty() {
             return None;
@@ -46,20 +46,20 @@ impl Watchers {
         self.watched.get_mut(key).map(|watch| std::mem::replace(&mut watch.version, version))
     }
 
-    /// Notes that all watched keys that existed were changed in this version; says which ones they had.
+    /// Sets the version of all watched keys that existed, because they have changed; returns their old versions.
     pub fn touch_all(&mut self, version: u64, existed: impl Fn(&[u8]) -> bool) -> Vec<(SmallBytes, u64)> {
         let touched = self.watched.iter_mut().filter(|(key, _)| existed(key));
         touched.map(|(key, watch)| (key.clone(), std::mem::replace(&mut watch.version, version))).collect()
     }
 
-    /// Takes back that a key was changed.
+    /// Restores the version of a key whose change is undone.
     pub fn set_version(&mut self, key: &[u8], version: u64) {
         if let Some(watch) = self.watched.get_mut(key) {
             watch.version = version;
         }
     }
 
-    /// Begins, or no longer, to await changes of a key.
+    /// Starts or stops waiting for changes to a key.
     pub fn await_key(&mut self, key: &[u8], wanted: bool) {
         if wanted {
             *self.awaited.entry(SmallBytes::new(key)).or_default() += 1;
@@ -71,12 +71,12 @@ impl Watchers {
         }
     }
 
-    /// Whether somebody waits for a key.
+    /// Whether any client waits for a key.
     pub fn awaits(&self, key: &[u8]) -> bool {
         !self.awaited.is_empty() && self.awaited.contains_key(key)
     }
 
-    /// The keys that somebody waits for.
+    /// The keys that clients wait for.
     pub fn awaited(&self) -> impl Iterator<Item = &SmallBytes> {
         self.awaited.keys()
     }

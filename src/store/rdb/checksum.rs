@@ -2,7 +2,7 @@
 
 const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
 
-/// What each byte adds.
+/// The checksum of each single byte.
 static TABLE: [u64; 256] = table();
 
 const fn table() -> [u64; 256] {

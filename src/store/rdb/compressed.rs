@@ -1,9 +1,9 @@
-//! LZF, in which Redis compresses longer strings: literal runs, and copies of what came shortly before.
+//! LZF, with which Redis compresses longer strings: literal runs, and copies of recent output.
 
 /// The longest literal run.
 const LITERAL: u8 = 32;
 
-/// The bytes that these stand for, if those are as many as they should be.
+/// Decompresses `input`; `None` unless it is valid and expands to exactly `length` bytes.
 pub fn expand(mut input: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     while let [control, rest @ ..] = input {
@@ -21,7 +21,7 @@ pub fn expand(mut input: &[u8], length: usize) -> Option<Vec<u8>> {
             let back = (usize::from(*control & 31) << 8 | usize::from(*input.first()?)) + 1;
             input = &input[1..];
             let from = out.len().checked_sub(back)?;
-            // Byte by byte, for a copy may reach into itself.
+            // Byte by byte, because a copy may overlap its own output.
             for at in from..from + run + 2 {
                 out.push(out[at]);
             }

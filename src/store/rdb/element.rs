@@ -1,4 +1,4 @@
-//! What is reckoned for the elements of a value that is read.
+//! The memory that is assumed for the elements of a value that is being read.
 
-/// What an element takes at most beside its bytes.
+/// The most bytes of memory that an element takes besides its content.
 pub const ELEMENT: usize = 80;

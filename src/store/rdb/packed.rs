@@ -1,4 +1,4 @@
-//! Collections that Redis keeps in one block, and writes as such.
+//! Collections that Redis keeps in one block and serializes as such.
 
 use super::element::ELEMENT;
 use super::reader::Reader;
@@ -9,12 +9,12 @@ use crate::store::small_bytes::SmallBytes;
 use crate::store::value::{Collection, Hash, List, Set, Value};
 use crate::store::zset::Zset;
 
-/// A node of a list that is one long string.
+/// The type of a list node that is one long string.
 const PLAIN: u64 = 1;
-/// A node of a list that is a block.
+/// The type of a list node that is a block.
 const PACKED: u64 = 2;
 
-/// A block, which is checked through and through.
+/// Reads a block and validates it completely.
 fn block(reader: &mut Reader) -> Result<Vec<u8>, CommandError> {
     let block = reader.string()?;
     if !listpack::is_valid(&block) {
@@ -24,7 +24,7 @@ fn block(reader: &mut Reader) -> Result<Vec<u8>, CommandError> {
     Ok(block)
 }
 
-/// The elements of a block two by two.
+/// The elements of a block in pairs.
 fn pairs(block: &[u8]) -> Result<impl Iterator<Item = (Element<'_>, Element<'_>)>, CommandError> {
     let mut elements = listpack::iter(block);
     if !listpack::count(block).is_multiple_of(2) {
@@ -33,7 +33,7 @@ fn pairs(block: &[u8]) -> Result<impl Iterator<Item = (Element<'_>, Element<'_>)
     Ok(std::iter::from_fn(move || Some((elements.next()?, elements.next()?))))
 }
 
-/// A collection, unless it is empty.
+/// Makes a value of a collection; fails if it is empty.
 fn value<T: Collection>(collection: T) -> Result<Value, CommandError> {
     let value = collection.into_value();
     if value.elements() == 0 { Err(BAD_FORMAT) } else { Ok(value) }

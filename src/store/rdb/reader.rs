@@ -1,4 +1,4 @@
-//! Reading what the format is made of.
+//! Reading the basic elements of the format.
 
 use super::compressed;
 use crate::store::error::{BAD_FORMAT, CommandError, OOM};
@@ -9,47 +9,47 @@ enum Length {
     Encoded(u8),
 }
 
-/// What is left of a payload, and of the memory that its value may take.
+/// The rest of a payload, and the memory that its value may still take.
 pub struct Reader<'a> {
     left: &'a [u8],
     memory: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the beginning.
+    /// Starts at the beginning of a payload.
     pub fn new(bytes: &'a [u8], memory: usize) -> Self {
         Self { left: bytes, memory }
     }
 
-    /// Whether everything is read.
+    /// Whether everything has been read.
     pub fn is_at_end(&self) -> bool {
         self.left.is_empty()
     }
 
-    /// Counts memory that the value takes; fails when that is too much.
+    /// Counts memory that the value takes; fails if that is too much.
     pub fn charge(&mut self, bytes: usize) -> Result<(), CommandError> {
         self.memory = self.memory.checked_sub(bytes).ok_or(OOM)?;
         Ok(())
     }
 
-    /// This many bytes.
+    /// Reads this many bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], CommandError> {
         let (taken, left) = self.left.split_at_checked(count).ok_or(BAD_FORMAT)?;
         self.left = left;
         Ok(taken)
     }
 
-    /// Bytes of a fixed number.
+    /// Reads a fixed number of bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CommandError> {
         self.take(N)?.try_into().map_err(|_| BAD_FORMAT)
     }
 
-    /// A byte.
+    /// Reads a byte.
     pub fn byte(&mut self) -> Result<u8, CommandError> {
         self.array().map(|[byte]| byte)
     }
 
-    /// A length or a number.
+    /// Reads a length or a number.
     pub fn length(&mut self) -> Result<u64, CommandError> {
         match self.any_length()? {
             Length::Plain(length) => Ok(length),
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A string, however it is encoded.
+    /// Reads a string in any encoding.
     pub fn string(&mut self) -> Result<Vec<u8>, CommandError> {
         let number = match self.any_length()? {
             Length::Plain(length) => {

@@ -1,4 +1,4 @@
-//! A stream in the format: its blocks as they are, and its groups.
+//! Streams in the format: their blocks as they are, and their groups.
 
 use super::element::ELEMENT;
 use super::reader::Reader;
@@ -7,9 +7,9 @@ use crate::store::error::{BAD_FORMAT, CommandError};
 use crate::store::stream::{Group, Id, Pending, Stream};
 use crate::store::value::{Collection, Value};
 
-/// A pending entry takes more than other elements: it is also in its consumer.
+/// A pending entry takes more memory than other elements, because its consumer refers to it too.
 const PENDING: usize = 2 * ELEMENT;
-/// How much a consumer or a group takes at most beside its name.
+/// The most bytes of memory that a consumer or a group takes besides its name.
 const NAMED: usize = 5 * ELEMENT;
 
 pub fn write(stream: &Stream, writer: &mut Writer) {
@@ -61,7 +61,7 @@ fn raw_id(id: Id, writer: &mut Writer) {
     writer.raw(&id.seq.to_be_bytes());
 }
 
-/// Reads a stream of the form that is numbered so.
+/// Reads a stream in this version of the format.
 pub fn read(reader: &mut Reader, form: u8) -> Result<Value, CommandError> {
     let mut stream = Stream::default();
     for _ in 0..reader.length()? {
@@ -101,7 +101,7 @@ pub fn read(reader: &mut Reader, form: u8) -> Result<Value, CommandError> {
 }
 
 fn read_group(reader: &mut Reader, group: &mut Group, form: u8) -> Result<(), CommandError> {
-    // Whose they are is told by the consumers, which come after.
+    // The consumers, which come later, say which entries are theirs.
     let mut pending = std::collections::BTreeMap::new();
     for _ in 0..reader.length()? {
         reader.charge(PENDING)?;

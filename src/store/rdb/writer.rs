@@ -1,29 +1,29 @@
-//! Writing what the format is made of.
+//! Writing the basic elements of the format.
 
 use crate::store::number::parse_int;
 
 /// The longest text that may be written as a number.
 const LONGEST_NUMBER: usize = 11;
 
-/// A payload that grows.
+/// A payload that is being written.
 #[derive(Debug, Default)]
 pub struct Writer {
-    /// What is written.
+    /// The bytes written so far.
     pub bytes: Vec<u8>,
 }
 
 impl Writer {
-    /// A byte.
+    /// Writes a byte.
     pub fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
-    /// Bytes as they are.
+    /// Writes bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// A length or a number.
+    /// Writes a length or a number.
     pub fn length(&mut self, length: u64) {
         match length {
             0..=0x3f => self.byte(length as u8),
@@ -39,7 +39,7 @@ impl Writer {
         }
     }
 
-    /// A string, as a number if it is a small one.
+    /// Writes a string, as a number if it is a small one.
     pub fn string(&mut self, text: &[u8]) {
         let number = if text.len() <= LONGEST_NUMBER { parse_int(text) } else { None };
         match number {

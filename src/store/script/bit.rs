@@ -1,4 +1,4 @@
-//! The `bit` library: operations on 32 bits, as LuaBitOp 1.0.2 does them.
+//! The `bit` library: operations on 32-bit numbers, as in LuaBitOp 1.0.2.
 
 use std::rc::Rc;
 
@@ -7,10 +7,11 @@ use mlua::{Lua, Table, Value, Variadic};
 use super::library::{fail, number_argument};
 use super::session::Shared;
 
-/// Adding this to a number leaves its lower 32 bits, rounded, where they can be read off.
+/// Adding this to a number rounds it, and leaves its lower 32 bits in the lower 32 bits of the sum's
+/// representation.
 const BIAS: f64 = 6_755_399_441_055_744.0;
 
-/// An operation on the arguments of a function of this name.
+/// An operation on the arguments of the named function.
 type Operation = fn(&[Value], &str) -> Result<i32, String>;
 
 const OPERATIONS: [(&str, Operation); 11] = [
@@ -40,17 +41,17 @@ fn shift(args: &[Value], name: &str, operation: fn(i32, u32) -> i32) -> Result<i
     Ok(operation(bits(args, 1, name)?, bits(args, 2, name)? as u32 & 31))
 }
 
-/// At most eight hexadecimal digits, in upper case if their number is negative.
+/// Formats a number with at most eight hexadecimal digits, in upper case if the number of digits is negative.
 fn hexadecimal(args: &[Value]) -> Result<String, String> {
     let value = bits(args, 1, "tohex")?;
     let wanted = if args.len() < 2 { 8 } else { bits(args, 2, "tohex")? };
-    // Of the smallest number there is no positive one, which is CVE-2024-31449.
+    // The smallest number cannot be negated, which was overlooked in CVE-2024-31449.
     let digits = wanted.unsigned_abs().min(8) as usize;
     let all = if wanted < 0 { format!("{value:08X}") } else { format!("{value:08x}") };
     Ok(all[8 - digits..].to_owned())
 }
 
-/// The library's table.
+/// Builds the library's table.
 pub fn library(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     for (name, operation) in OPERATIONS {

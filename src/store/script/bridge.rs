@@ -1,4 +1,5 @@
-//! What the store provides to scripts: `redis.call` and its like, the clock, the place of an error.
+//! What the store provides to scripts: `redis.call` and similar functions, the libraries, the position of an
+//! error.
 
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use crate::store::settings::REDIS_VERSION;
 
 const SANDBOX: &str = include_str!("sandbox.lua");
 
-/// Builds what scripts see; returns the function that runs one.
+/// Builds the environment of scripts; returns the function that runs a script.
 pub fn build(lua: &Lua, state: &Shared) -> mlua::Result<Function> {
     let position = lua.create_function(|lua, ()| Ok(position(lua)))?;
     let shared = Rc::clone(state);
@@ -75,7 +76,7 @@ fn redis(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     redis.set("setresp", lua.create_function(setresp)?)?;
     let shared = Rc::clone(state);
     let set_repl = move |_: &Lua, args: Variadic<Value>| match &args[..] {
-        // The log and replicas, one of them, or none: everything goes to the log all the same.
+        // Every target is accepted, but changes go to the log in any case.
         [flags] if matches!(number(flags), Some(0.0 | 1.0 | 2.0 | 3.0)) => Ok(()),
         [_] => {
             let problem = "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";

@@ -16,10 +16,10 @@ use crate::store::error::{CommandError, OOM};
 use crate::store::number::format_double;
 use crate::store::resp::ArgList;
 
-/// Commands that write nothing here and still change something elsewhere.
+/// Commands that write nothing here but have effects elsewhere.
 const SPREADING: [&str; 2] = ["publish", "spublish"];
 
-/// Runs a command for a script; the inner error is Redis's, the outer one the engine's.
+/// Runs a command for a script. The inner error is the command's, the outer one the engine's.
 pub fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Result<Value, String>> {
     if let Some(ended) = shared.why_ended() {
         return Ok(Err(ended.to_owned()));
@@ -50,10 +50,10 @@ pub fn call(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Resul
     value.map(Ok)
 }
 
-/// A command that there is not.
+/// The error for a command that does not exist.
 const UNKNOWN: CommandError = CommandError::Error(Cow::Borrowed("ERR Unknown Redis command called from script"));
 
-/// A buffer for replies that is larger than this is given back.
+/// Reply buffers larger than this are freed.
 const KEPT: usize = 64 << 10;
 
 fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), CommandError> {
@@ -65,7 +65,7 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
         owned.push(argument(arg)?);
     }
     let args: ArgList = owned.iter().map(Argument::bytes).collect();
-    // A script can name one long string thousands of times, which costs it nothing until it is copied.
+    // A script can pass one long string thousands of times, which costs nothing until the string is copied.
     if args.iter().map(|arg| arg.len()).sum::<usize>() > session.permission.longest_command {
         return Err(CommandError::new("ERR the command is longer than a command may be"));
     }
@@ -102,19 +102,19 @@ fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), 
     outcome
 }
 
-/// An argument as the command gets it.
+/// Converts an argument to what the command gets.
 #[inline]
 fn argument(arg: &Value) -> Result<Argument, CommandError> {
     Ok(match arg {
         Value::String(text) => Argument::Lua(text.as_bytes()),
-        // To Lua 5.1 every number is a double.
+        // In Lua 5.1 every number is a double.
         Value::Integer(number) => Argument::Printed(format_double(*number as f64)),
         Value::Number(number) => Argument::Printed(format_double(*number)),
         _ => return Err(CommandError::new("ERR Lua redis lib command arguments must be strings or integers")),
     })
 }
 
-/// Whether the script's user may run a command; the error is Redis's.
+/// Whether the script's user may run a command. The error is the text that Redis returns.
 pub fn may_run(shared: &Shared, args: &[Value]) -> Result<bool, String> {
     let text = |error| if let CommandError::Error(text) = error { text.into_owned() } else { String::new() };
     if args.is_empty() {
@@ -157,7 +157,7 @@ fn admit(
     }
     let permission = &session.permission;
     if let Some(access) = &permission.access {
-        // Redis finds no subcommand that is not there.
+        // To Redis, a subcommand that does not exist is an unknown command.
         let number = number.ok_or(UNKNOWN)?;
         access.check(spec, Some(number), args).map_err(Denied::in_script)?;
         if let Some(problem) = sort_denied(access, spec, args) {
@@ -172,7 +172,7 @@ fn admit(
         if let Some(problem) = &permission.log_problem {
             return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {problem}")));
         }
-        // Only before the first write: a script that is refused in its middle leaves half of its work.
+        // Checked only before the first write: if a script were refused halfway, half of its work would remain.
         if spec.flags.has(Flags::DENY_OOM) && permission.out_of_memory && !shared.has_written.get() {
             return Err(OOM);
         }
@@ -181,7 +181,7 @@ fn admit(
     Ok(())
 }
 
-/// Whether a read of streams asks to wait.
+/// Whether a command reads streams with the `BLOCK` option.
 fn waits_for_stream(name: &str, args: &ArgList) -> bool {
     (name == "xread" || name == "xreadgroup")
         && args.iter().take_while(|arg| !is(arg, "STREAMS")).any(|arg| is(arg, "BLOCK"))

@@ -1,6 +1,6 @@
-//! The `cjson` library: JSON text to Lua values and back, as lua-cjson 2.1 does it.
+//! The `cjson` library: JSON text to Lua values and back, as in lua-cjson 2.1.
 //!
-//! What a script sets lasts as long as the script.
+//! The settings that a script makes last until it ends.
 
 use std::rc::Rc;
 
@@ -21,7 +21,7 @@ const MOST: f64 = i32::MAX as f64;
 
 type Setter = fn(&mut Config, &[Value]) -> Result<Vec<Setting>, String>;
 
-/// A setting as its function returns it.
+/// The value of a setting, as its setter returns it.
 enum Setting {
     Flag(bool),
     Number(f64),
@@ -110,7 +110,7 @@ fn set_count(count: &mut usize, args: &[Value], name: &str, most: f64) -> Result
     Ok(vec![Setting::Number(number)])
 }
 
-/// The library's table.
+/// Builds the library's table.
 pub fn library(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.set("null", null())?;

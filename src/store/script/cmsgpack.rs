@@ -1,4 +1,4 @@
-//! The `cmsgpack` library: MessagePack to Lua values and back, as lua-cmsgpack 0.4 does it.
+//! The `cmsgpack` library: MessagePack to Lua values and back, as in lua-cmsgpack 0.4.
 
 use std::rc::Rc;
 
@@ -9,9 +9,9 @@ use super::session::{Shared, State, Thrown};
 
 /// Tables that are nested deeper than this are packed as nil.
 const DEEPEST_PACKED: usize = 16;
-/// How deep what is unpacked may be nested, by our stack.
+/// How deeply unpacked values may be nested, to protect the stack.
 const DEEPEST_UNPACKED: usize = 1000;
-/// As many values as the interpreter lets a function return.
+/// How many values the interpreter lets a function return.
 const MOST_VALUES: usize = 7900;
 
 fn pack(value: &Value, out: &mut Builder, depth: usize) -> Result<(), String> {
@@ -31,8 +31,8 @@ fn pack(value: &Value, out: &mut Builder, depth: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The head of something with a length: one byte if the first bound allows it, else a mark and the
-/// length in one, two or four bytes. A bound of 0 is never met.
+/// Writes the head of something with a length: one byte if the first bound allows it, otherwise a mark and the
+/// length in one, two or four bytes. A bound of 0 means that this form does not exist.
 fn head(length: usize, steps: [(usize, u8); 3], long: u8, out: &mut Vec<u8>) {
     let [tiny, short, medium] = steps;
     if length <= tiny.0 {
@@ -59,7 +59,7 @@ fn pack_number(number: f64, out: &mut Vec<u8>) {
         out.extend(single.to_be_bytes());
     } else {
         out.push(0xcb);
-        // A NaN is the one that the processor makes.
+        // A NaN keeps the bits that the processor gave it.
         out.extend(number.to_be_bytes());
     }
 }
@@ -125,10 +125,10 @@ fn pack_table(table: &Table, out: &mut Builder, depth: usize) -> Result<(), Stri
     Ok(())
 }
 
-/// Why nothing was unpacked: the script's fault, with the place or without, or the engine's.
+/// An unpacking failure: the script's fault, with or without the position in the message, or the engine's.
 enum Failure {
     Text(&'static str),
-    /// A key that no table can have, which the interpreter itself complains of.
+    /// A key that no table can have, which the interpreter itself reports.
     Index(&'static str),
     Long(String),
     Engine(mlua::Error),
@@ -239,7 +239,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Unpacks up to `limit` values from an offset, or all, and says before them where it ended.
+/// Unpacks all values or, with a range, up to `limit` values from an offset, preceded by the offset where they
+/// end.
 fn unpack(lua: &Lua, state: &State, text: &[u8], range: Option<(i32, i32)>) -> Result<Vec<Value>, Failure> {
     let (limit, offset) = range.unwrap_or((0, 0));
     let all = limit == 0 && offset == 0;
@@ -265,10 +266,10 @@ fn unpack(lua: &Lua, state: &State, text: &[u8], range: Option<(i32, i32)>) -> R
     Ok(values)
 }
 
-/// The text and the range that a function's arguments say.
+/// The text and the range that a script asks to be unpacked.
 type Request = (Vec<u8>, Option<(i32, i32)>);
 
-/// What the arguments of a function say.
+/// Reads the arguments of an unpacking function.
 type Asked = fn(&[Value]) -> Result<Request, String>;
 
 const UNPACKERS: [(&str, Asked); 3] = [
@@ -291,7 +292,7 @@ fn optional(args: &[Value], at: usize, name: &str) -> Result<i32, String> {
     }
 }
 
-/// The library's table.
+/// Builds the library's table.
 pub fn library(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.set("_NAME", "cmsgpack")?;

@@ -1,13 +1,13 @@
-//! Replies as Lua values, by Redis's rules.
+//! Converts replies to Lua values, by Redis's rules.
 
 use mlua::{Lua, Table, Value};
 
 use crate::store::number::{parse_float, parse_int};
 
-/// The mark of an error that is counted already.
+/// Marks an error that has been counted already.
 const COUNTED: &str = "ignore_error_stats_update";
 
-/// The error of a command as scripts see it.
+/// Returns the error of a command as scripts see it.
 pub fn command_error(lua: &Lua, text: &str) -> mlua::Result<Value> {
     let table = lua.create_table_with_capacity(0, 2)?;
     table.raw_set("err", lua.create_string(text)?)?;
@@ -15,7 +15,7 @@ pub fn command_error(lua: &Lua, text: &str) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// Whether an error, as a script returns or throws it, is counted already.
+/// Whether an error that a script has returned or thrown has been counted already.
 pub fn is_counted(error: &Value) -> bool {
     matches!(error, Value::Table(table) if matches!(table.raw_get(COUNTED), Ok(Value::Boolean(true))))
 }
@@ -26,7 +26,7 @@ fn field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// A whole reply as a Lua value.
+/// Converts a whole reply to a Lua value.
 pub fn to_lua(lua: &Lua, wire: &[u8]) -> mlua::Result<Value> {
     Reader { lua, wire }.value()
 }
@@ -37,7 +37,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Replies are this store's own, so whatever does not look like one is simply nil.
+    /// Reads one value. Replies are this store's own, so anything malformed simply becomes nil.
     fn value(&mut self) -> mlua::Result<Value> {
         let Some(end) = self.wire.iter().position(|&byte| byte == b'\r') else {
             return Ok(Value::Nil);

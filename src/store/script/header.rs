@@ -1,15 +1,15 @@
-//! What a script says of itself in its first line: `#!lua flags=no-writes,allow-oom`.
+//! What a script declares in its first line: `#!lua flags=no-writes,allow-oom`.
 
 use crate::store::error::CommandError;
 use crate::store::resp::split_line;
 
-/// What the first line of a script declares. A script without such a line declares nothing, and is taken as
-/// it comes.
+/// What the first line of a script declares. A script without such a line declares nothing, and is not checked
+/// before it runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Header {
-    /// It changes nothing, and must not.
+    /// It must not change anything.
     pub no_writes: bool,
-    /// It may run, and may change keys, when memory is short.
+    /// It may run and change keys even when memory is short.
     pub allow_oom: bool,
 }
 
@@ -19,7 +19,7 @@ impl Header {
         if !source.starts_with(MARK) {
             return Ok(None);
         }
-        // To Redis a script is a C string here, which ends at its first zero.
+        // Redis treats a script as a C string here, which ends at the first zero byte.
         let end = source.iter().position(|byte| matches!(byte, b'\n' | 0));
         let line = end.filter(|end| source[*end] == b'\n').map(|end| &source[..end]);
         let line = line.ok_or(CommandError::new("ERR Invalid script shebang"))?;
@@ -42,14 +42,14 @@ impl Header {
         match flag {
             b"no-writes" => self.no_writes = true,
             b"allow-oom" => self.allow_oom = true,
-            // This store is no replica and no cluster.
+            // These have no effect: this store is no replica and no cluster.
             b"allow-stale" | b"no-cluster" | b"allow-cross-slot-keys" => {}
             _ => return Err(refusal("Unexpected flag in script shebang", flag)),
         }
         Ok(())
     }
 
-    /// Whether it needs memory, as far as anybody knows.
+    /// Whether the script may need memory.
     pub fn takes_memory(self) -> bool {
         !self.allow_oom && !self.no_writes
     }
@@ -61,7 +61,7 @@ fn refusal(problem: &str, word: &[u8]) -> CommandError {
     CommandError::new(format!("ERR {problem}: {}", String::from_utf8_lossy(word)))
 }
 
-/// What of a script is Lua: without its header, but with the end of that line, so that lines keep their numbers.
+/// Returns the Lua code of a script. It starts at the end of the header line, so that line numbers stay the same.
 pub fn code(source: &[u8]) -> &[u8] {
     let end = source.iter().position(|byte| *byte == b'\n').filter(|_| source.starts_with(MARK));
     &source[end.unwrap_or(0)..]

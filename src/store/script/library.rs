@@ -1,28 +1,28 @@
-//! What the libraries in Rust have in common: bounds for what they build, and how they fail.
+//! What the libraries written in Rust have in common: limits on what they build, and how they fail.
 
 use mlua::{Lua, Value};
 
 use super::session::{Shared, State, Thrown};
 use crate::store::strtod::c_number;
 
-/// This many steps are made between two looks at the clock.
+/// How many steps are made between two looks at the clock.
 const LOOK_EVERY: usize = 1024;
 
-/// Text that a library builds for a script, within the script's memory and time.
+/// Text that a library builds for a script, within the script's memory and time limits.
 pub struct Builder<'a> {
     state: &'a State,
-    /// What is built so far.
+    /// What has been built so far.
     pub text: Vec<u8>,
     steps: usize,
 }
 
 impl<'a> Builder<'a> {
-    /// Nothing yet.
+    /// Creates an empty builder.
     pub fn new(state: &'a State) -> Self {
         Self { state, text: Vec::new(), steps: 0 }
     }
 
-    /// Says before each step whether it may be made: the engine does not see what Rust builds.
+    /// Checks whether the next step is allowed, because the engine does not see what Rust builds.
     pub fn step(&mut self, bytes: usize) -> Result<(), String> {
         self.steps += 1;
         if self.steps.is_multiple_of(LOOK_EVERY)
@@ -37,7 +37,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Makes a function of the store throw `text` into the script that has called it.
+/// Makes one of the store's functions throw `text` into the script that has called it.
 pub fn throw(shared: &Shared, text: String, thrown: Thrown) -> mlua::Error {
     if let Ok(mut session) = shared.session.try_borrow_mut()
         && let Some(session) = session.as_mut()
@@ -47,7 +47,7 @@ pub fn throw(shared: &Shared, text: String, thrown: Thrown) -> mlua::Error {
     mlua::Error::RuntimeError(String::new())
 }
 
-/// The line of the script that is being run, from the frame that stands nearest.
+/// Returns the current line of the script, from the nearest frame that belongs to it.
 pub fn position(lua: &Lua) -> Option<usize> {
     const DEEPEST: usize = 16;
     (1..DEEPEST).find_map(|level| {
@@ -58,18 +58,18 @@ pub fn position(lua: &Lua) -> Option<usize> {
     })
 }
 
-/// Throws a text with the place in front of it, as Lua's own libraries do.
+/// Throws a text with the position in front, as Lua's own libraries do.
 pub fn fail(lua: &Lua, shared: &Shared, problem: &str) -> mlua::Error {
     let place = position(lua).map_or(String::new(), |line| format!("user_script:{line}: "));
     throw(shared, format!("{place}{problem}"), Thrown::Text)
 }
 
-/// The text for an argument that is not what it should be.
+/// Returns the text for a bad argument.
 pub fn bad_argument(at: usize, function: &str, problem: &str) -> String {
     format!("bad argument #{at} to '{function}' ({problem})")
 }
 
-/// A Lua number, however the engine holds it.
+/// Returns a Lua number, in whichever form the engine holds it.
 pub fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Integer(number) => Some(*number as f64),
@@ -78,7 +78,7 @@ pub fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// An argument as a number, by Lua's rules.
+/// Reads an argument as a number, by Lua's rules.
 pub fn number_argument(args: &[Value], at: usize, function: &str) -> Result<f64, String> {
     let value = args.get(at - 1);
     value.and_then(to_number).ok_or_else(|| {
@@ -87,7 +87,7 @@ pub fn number_argument(args: &[Value], at: usize, function: &str) -> Result<f64,
     })
 }
 
-/// A value as a number: itself, or the number that its text says.
+/// Converts a value to a number, if it is one or its text reads as one.
 pub fn to_number(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => {
@@ -99,7 +99,7 @@ pub fn to_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// An argument as a string, by Lua's rules: numbers are printed.
+/// Reads an argument as a string, by Lua's rules: numbers are formatted.
 pub fn string_argument(args: &[Value], at: usize, function: &str) -> Result<Vec<u8>, String> {
     match args.get(at - 1) {
         Some(Value::String(text)) => Ok(text.as_bytes().to_vec()),

@@ -1,6 +1,6 @@
-//! `math.random`: after the same seed the same numbers as in Redis.
+//! `math.random`: the same seed gives the same numbers as in Redis.
 //!
-//! It is the generator of `lrand48`. Scripts go on from each other's numbers, as in Redis.
+//! The generator is that of `lrand48`. As in Redis, each script continues the sequence of the one before.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,11 +10,11 @@ use mlua::{Lua, Table, Value, Variadic};
 use super::library::{fail, number_argument};
 use super::session::{Random, Shared};
 
-/// The largest number that the generator gives.
+/// The largest number that the generator returns.
 const MAX: f64 = 2_147_483_647.0;
 
 impl Random {
-    /// What the first script starts with.
+    /// The state with which the first script starts.
     pub const START: Self = Self::seeded(0);
 
     const fn seeded(seed: u32) -> Self {
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// Adds the library's two functions.
+/// Adds `random` and `randomseed`.
 pub fn provide(lua: &Lua, state: &Shared, provided: &Table) -> mlua::Result<()> {
     let shared = Rc::clone(state);
     let random = move |lua: &Lua, args: Variadic<Value>| {

@@ -1,7 +1,7 @@
-//! A script's result as a reply, by Redis's rules and within bounds.
+//! Writes a script's result as a reply, by Redis's rules and within limits.
 //!
-//! A table can hold itself, many times over, so a result that takes no memory can be a reply without
-//! an end. Its depth, its length and the time to write it are all bounded.
+//! A table can contain itself many times over, so a result that takes little memory can make an endless reply.
+//! Therefore its depth, its length and the time to write it are all limited.
 
 use mlua::{Lua, LuaString, Table, Value};
 
@@ -14,12 +14,12 @@ use crate::store::reply::Reply;
 
 /// How deep a script's result may be nested.
 const DEEPEST: usize = 128;
-/// How many bytes it may be.
+/// How long a script's result may be, in bytes.
 const LIMIT: usize = 256 << 20;
-/// This many values are written between two looks at the clock.
+/// How many values are written between two looks at the clock.
 const LOOK_EVERY: usize = 1024;
 
-/// The names that give a table a meaning. To make them for each table would cost more than most scripts do.
+/// The field names that give a table a meaning. Creating them for each table would cost more than most scripts do.
 pub struct Names {
     err: LuaString,
     ok: LuaString,
@@ -31,7 +31,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Makes them, once for an engine.
+    /// Creates the names, once per engine.
     pub fn new(lua: &Lua) -> mlua::Result<Self> {
         let make = |name| lua.create_string(name);
         Ok(Self {
@@ -46,10 +46,10 @@ impl Names {
     }
 }
 
-/// Appends a script's result. After a failure the reply is half written, and the caller takes it back.
+/// Appends a script's result. After a failure the reply is half written, and the caller must remove it.
 pub fn write(state: &State, names: &Names, value: &Value, out: &mut Reply) -> Outcome {
     let end = out.buf.len() + LIMIT;
-    // `redis.setresp` is about what the script sees; only its booleans are told by it here.
+    // `redis.setresp` sets what the script sees; here it only affects how booleans are written.
     let resp3 = state.session.borrow().as_ref().is_some_and(|session| session.out.resp3);
     Writer { state, names, out, end, written: 0, resp3 }.value(value, 0)
 }
@@ -115,7 +115,7 @@ impl Writer<'_> {
 
     fn list(&mut self, table: &Table, depth: usize) -> Outcome {
         let item = |index: usize| table.raw_get::<Value>(index).ok().filter(|value| !value.is_nil());
-        // The length goes first, so short lists are kept at hand.
+        // The length is written first, so the values of short lists are kept rather than read twice.
         let mut first: SmallVec<[Value; 8]> = SmallVec::new();
         while first.len() < first.inline_size()
             && let Some(value) = item(first.len() + 1)

@@ -1,4 +1,4 @@
-//! One run of a script: what it works on, what it may do, and how long it has been at it.
+//! One run of a script: what it works on, what it may do, and how long it has been running.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,15 +13,15 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
-/// Runs a command of the server itself for a client.
+/// Runs one of the server's own commands for a client.
 pub type ServerCall = fn(&mut Box<Data>, Slot, &Args, &mut Reply) -> Outcome;
 
-/// Serves others while a script takes long, and says what is to become of it.
+/// Serves other clients while a script takes long, and returns whether the script may go on.
 pub type Meanwhile = fn(Progress) -> Order;
 
-/// What a script may do; the caller knows.
+/// What a script may do, as decided by its caller.
 pub struct Permission {
-    /// What its user may do; none if that is everything.
+    /// What its user may do; `None` if that is everything.
     pub access: Option<Rc<Access>>,
     /// Whether it must not write.
     pub read_only: bool,
@@ -29,17 +29,17 @@ pub struct Permission {
     pub out_of_memory: bool,
     /// Why commands that write are refused, if they are.
     pub log_problem: Option<String>,
-    /// Finds commands of the server itself.
+    /// Finds one of the server's own commands.
     pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
-    /// The number under which one of them is counted.
+    /// The number under which such a command is counted.
     pub server_number: fn(&Args) -> Option<usize>,
-    /// Runs one of them, on the data that the script has meanwhile.
+    /// Runs such a command, on the data that the script holds.
     pub server_call: ServerCall,
     /// The longest command that it may run, in bytes.
     pub longest_command: usize,
-    /// The client that has called it.
+    /// The client that has called the script.
     pub caller: Slot,
-    /// Asked on every tick once the script has run for longer than [`Self::busy_after`].
+    /// Called on every tick once the script has run for [`Self::busy_after`].
     pub meanwhile: Meanwhile,
     /// See [`Self::meanwhile`].
     pub busy_after: Duration,
@@ -47,35 +47,35 @@ pub struct Permission {
     pub time: Duration,
 }
 
-/// How far a script has come that takes long.
+/// The progress of a script that takes long.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// The client that has called it.
+    /// The client that has called the script.
     pub caller: Slot,
     /// Whether it has run a command that writes.
     pub has_written: bool,
 }
 
-/// What is to become of a script that takes long.
+/// Whether a script that takes long may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// It may go on.
     GoOn,
-    /// It is to end.
+    /// It must end.
     End,
 }
 
 /// Why a script was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It ran for longer than any script may.
+    /// It ran for longer than scripts may.
     OutOfTime,
-    /// Somebody asked for it, with `SCRIPT KILL`.
+    /// It was stopped from outside: by `SCRIPT KILL`, or because the store stops.
     Killed,
 }
 
 impl Ended {
-    /// What the script's caller is told. `written`: whether there was something to be undone.
+    /// What the script's caller is told. `written` says whether there were writes to undo.
     fn text(self, written: bool) -> &'static str {
         match (self, written) {
             (Self::OutOfTime, false) => "ERR Script ended: it ran for longer than script-time-limit allows.",
@@ -88,14 +88,14 @@ impl Ended {
     }
 }
 
-/// As what scripts see what one of the store's functions has thrown.
+/// How a script sees what one of the store's functions has thrown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Thrown {
-    /// A text.
+    /// As a text.
     Text,
-    /// A table with the text.
+    /// As a table that contains the text.
     Table,
-    /// The error of a command, which is counted already: a table that says so.
+    /// As a table that marks the error of a command as counted already.
     Command,
 }
 
@@ -105,13 +105,13 @@ pub struct Session {
     pub data: Box<Data>,
     /// What it may do.
     pub permission: Permission,
-    /// The reply of the command that it runs, in the protocol that it has chosen.
+    /// The reply of the script's last command, in the protocol that the script has chosen.
     pub out: Reply,
-    /// What one of the store's functions has thrown, and as what scripts see it.
+    /// What one of the store's functions has thrown, and how scripts see it.
     pub thrown: Option<(String, Thrown)>,
 }
 
-/// Where the generator of `math.random` stands.
+/// The state of the generator of `math.random`.
 #[derive(Debug, Clone, Copy)]
 pub struct Random(pub u64);
 
@@ -121,37 +121,37 @@ impl Default for Random {
     }
 }
 
-/// What the engine's functions and hook share.
+/// The state that the engine's functions and its hook share.
 #[derive(Default)]
 pub struct State {
-    /// The running script, if one runs.
+    /// The running script, if there is one.
     pub session: RefCell<Option<Session>>,
-    /// Since when something runs, and until when it may.
+    /// The deadline of the running script or compilation.
     pub until: Cell<Option<Instant>>,
-    /// When others are to be told that the store is busy.
+    /// When the store starts to count as busy.
     pub busy_from: Cell<Option<Instant>>,
     meanwhile: Cell<Option<(Meanwhile, Slot)>>,
     /// Whether the script has run a command that writes.
     pub has_written: Cell<bool>,
-    /// Why the script has to end, if it has.
+    /// Why the script must end, if it must.
     pub ended: Cell<Option<Ended>>,
     /// What the script has set in `cjson`.
     pub json: Cell<JsonConfig>,
-    /// How much a library may build for it, in bytes.
+    /// How much memory a library may use to build something, in bytes.
     pub memory: Cell<usize>,
-    /// What `math.random` goes on from.
+    /// The state of `math.random`.
     pub random: Cell<Random>,
-    /// Whether the error that it ended with, or returned, is counted already.
+    /// Whether the error that the script has thrown or returned has been counted already.
     pub counted: Cell<bool>,
-    /// The line that it was ended on.
+    /// The line on which the script was ended.
     pub ended_line: Cell<Option<usize>>,
 }
 
-/// The engine's side and its functions' side of the state.
+/// The state, as shared by the engine and its functions.
 pub type Shared = Rc<State>;
 
 impl State {
-    /// Starts the time of a compilation, which nobody is asked about.
+    /// Starts the time limit of a compilation, during which no other clients are served.
     pub fn start_compiling(&self, time: Duration) {
         self.until.set(Instant::now().checked_add(time));
         self.busy_from.set(None);
@@ -175,19 +175,19 @@ impl State {
         *self.session.borrow_mut() = Some(Session { data, permission, out, thrown: None });
     }
 
-    /// Ends it and gives back what it worked on.
+    /// Ends the script and returns its session.
     pub fn finish(&self) -> Option<Session> {
         self.until.set(None);
         self.session.borrow_mut().take()
     }
 
-    /// Why the script has to end, if it has.
+    /// Why the script must end, if it must.
     pub fn why_ended(&self) -> Option<&'static str> {
         self.ended.get().map(|ended| ended.text(self.has_written.get()))
     }
 
-    /// Looks at the clock, and lets others have their turn if the script takes long. Returns why it has to
-    /// end, if it has.
+    /// Looks at the clock, and serves other clients if the script takes long. Returns why the script must end, if
+    /// it must.
     pub fn look(&self) -> Option<&'static str> {
         if self.ended.get().is_none() {
             let now = Instant::now();

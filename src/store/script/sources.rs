@@ -1,8 +1,8 @@
-//! Scripts by the SHA-1 of their sources.
+//! Scripts, by the SHA-1 of their sources.
 //!
-//! Those that were only run (`EVAL`) are forgotten when others are run, the one first that was not for the
-//! longest time, as in Redis since version 7.4. Those that were loaded (`SCRIPT LOAD`) stay until there are
-//! too many of them, and then go together.
+//! Scripts that were only run (`EVAL`) are forgotten when others are run, the least recently run first, as in
+//! Redis since version 7.4. Scripts that were loaded (`SCRIPT LOAD`) stay until there are too many of them; then
+//! all scripts are forgotten together.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,39 +12,39 @@ use super::header::Header;
 use crate::store::number::hex;
 use crate::store::small_bytes::SmallBytes;
 
-/// Scripts that are kept of those that were only run.
+/// How many scripts that were only run are kept.
 const MOST_RUN: usize = 500;
-/// More scripts than this are forgotten together, so that a client which loads a new one each time
-/// does not fill the memory.
+/// Once this many scripts are loaded, loading another first forgets them all, so that a client that loads a new
+/// one each time does not fill the memory.
 const MOST: usize = 10_000;
-/// The same for their length in bytes.
+/// The same limit for their total length, in bytes.
 const MOST_BYTES: usize = 64 << 20;
-/// What a script takes beside its source, in the tables that it stands in.
+/// The memory that a script uses besides its source, in the tables that contain it.
 const OVERHEAD: usize = 40 + 3 * size_of::<SmallBytes>() + size_of::<Script>();
 
 /// One script.
 #[derive(Debug)]
 pub struct Script {
-    /// Its text.
+    /// Its source.
     pub source: SmallBytes,
-    /// What its first line declares, if it does.
+    /// The header in its first line, if it has one.
     pub header: Option<Header>,
-    /// When it was last run, by a count of runs; None if it was loaded, and stays.
+    /// When it was last run, as a count of runs; `None` if it was loaded and stays.
     run: Option<u64>,
 }
 
-/// Scripts by the lower case hexadecimal SHA-1 of their source.
+/// Scripts, by the lowercase hexadecimal SHA-1 of their source.
 #[derive(Debug, Default)]
 pub struct Scripts {
     sources: HashMap<SmallBytes, Script>,
-    /// Those that were only run, the one first that was not for the longest time.
+    /// Scripts that were only run, the least recently run first.
     runs: BTreeMap<u64, SmallBytes>,
     last: u64,
     bytes: usize,
 }
 
 impl Scripts {
-    /// Keeps a script under its SHA-1. `loaded`: it is to stay.
+    /// Keeps a script under its SHA-1. If `loaded` is set, it stays.
     pub fn insert(&mut self, name: &[u8], source: &[u8], header: Option<Header>, loaded: bool) {
         if !self.sources.contains_key(name) {
             self.bytes += source.len() + OVERHEAD;
@@ -72,7 +72,7 @@ impl Scripts {
         }
     }
 
-    /// Takes out the script that was not run for the longest time, if there are too many.
+    /// Removes the least recently run script, if there are too many.
     pub fn forget_one(&mut self) -> Option<SmallBytes> {
         if self.runs.len() <= MOST_RUN && self.bytes <= MOST_BYTES {
             return None;
@@ -84,7 +84,7 @@ impl Scripts {
         Some(name)
     }
 
-    /// The script of a name.
+    /// Finds a script by its name.
     pub fn get(&self, name: &[u8]) -> Option<&Script> {
         self.sources.get(name)
     }
@@ -94,23 +94,24 @@ impl Scripts {
         *self = Self::default();
     }
 
-    /// How many there are.
+    /// How many scripts there are.
     pub fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// What they take, in bytes.
+    /// The memory that the scripts use, in bytes.
     pub fn memory(&self) -> usize {
         self.bytes
     }
 
-    /// Whether one more of this length is too much, however many were only run.
+    /// Whether one more loaded script of this length is too much. Scripts that were only run do not add to the
+    /// number.
     pub fn is_full(&self, length: usize) -> bool {
         self.sources.len() - self.runs.len() >= MOST || self.bytes + length > MOST_BYTES.max(length)
     }
 }
 
-/// The SHA-1 of some bytes in lower case hexadecimal.
+/// Returns the SHA-1 of some bytes in lowercase hexadecimal.
 pub fn sha1_hex(bytes: &[u8]) -> String {
     hex(&Sha1::digest(bytes))
 }

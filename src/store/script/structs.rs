@@ -1,4 +1,4 @@
-//! The `struct` library: C structures as strings, as lua-struct 0.2 does them.
+//! The `struct` library: C structures as strings, as in lua-struct 0.2.
 
 use std::rc::Rc;
 
@@ -7,14 +7,14 @@ use mlua::{Lua, Table, Value, Variadic};
 use super::library::{Builder, bad_argument, fail, number_argument, string_argument, to_number};
 use super::session::{Shared, State};
 
-/// The widest integer, in bytes.
+/// The size of the widest integer, in bytes.
 const WIDEST: usize = 32;
 /// The alignment of `!` without a number.
 const NATIVE_ALIGNMENT: usize = 8;
-/// As many values as the interpreter lets a function return.
+/// How many values the interpreter lets a function return.
 const MOST_VALUES: usize = 7900;
 
-/// A format as it is read, option by option.
+/// A format, read option by option.
 struct Format<'a> {
     rest: &'a [u8],
     little: bool,
@@ -23,12 +23,12 @@ struct Format<'a> {
 
 impl<'a> Format<'a> {
     fn new(text: &'a [u8]) -> Self {
-        // To C a text ends at its first zero.
+        // In C a text ends at its first zero byte.
         let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
         Self { rest: &text[..end], little: cfg!(target_endian = "little"), alignment: 1 }
     }
 
-    /// The next option and its size.
+    /// Reads the next option and its size.
     fn next(&mut self) -> Result<Option<(u8, usize)>, String> {
         let Some((&option, rest)) = self.rest.split_first() else { return Ok(None) };
         self.rest = rest;
@@ -62,7 +62,7 @@ impl<'a> Format<'a> {
         Ok(number as usize)
     }
 
-    /// How many bytes stand in front of an option at a position.
+    /// How many padding bytes precede an option at a given position.
     fn padding(&self, at: usize, option: u8, size: usize) -> usize {
         if size == 0 || option == b'c' {
             return 0;
@@ -71,7 +71,7 @@ impl<'a> Format<'a> {
         size.wrapping_sub(at & size.wrapping_sub(1)) & size.wrapping_sub(1)
     }
 
-    /// Takes an option that stands for no value.
+    /// Applies an option that stands for no value.
     fn control(&mut self, option: u8, function: &str) -> Result<(), String> {
         match option {
             b' ' => {}
@@ -93,7 +93,7 @@ impl<'a> Format<'a> {
     }
 }
 
-/// Arguments with the nil behind them that the library in C puts there.
+/// Rewords an error as in the C library, where a nil follows the arguments.
 fn argument_error(problem: String) -> String {
     problem.replace("got no value", "got nil")
 }
@@ -159,7 +159,7 @@ fn get_integer(bytes: &[u8], little: bool, signed: bool) -> f64 {
     if !signed {
         return bits as f64;
     }
-    // Wider integers than there are: as the processor shifts.
+    // For integers wider than 64 bits, the shift wraps as the processor's does.
     let mask = u64::MAX.wrapping_shl((bytes.len() as u32 * 8).wrapping_sub(1));
     if bits & mask != 0 {
         bits |= mask;
@@ -280,7 +280,7 @@ fn size(args: &[Value]) -> Result<f64, String> {
     Ok(total as f64)
 }
 
-/// The library's table.
+/// Builds the library's table.
 pub fn library(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let shared = Rc::clone(state);

@@ -1,21 +1,20 @@
-//! The clock that running scripts are held to.
+//! The clock that limits the time of running scripts.
 //!
-//! Every loop of the interpreter and of its libraries looks at one number, and calls the engine's hook
-//! when it has changed. A thread counts it up while scripts run. So a script costs no look at the clock
-//! and no call of the hook, and still no loop, however it is made, goes on for longer than a tick
-//! without being asked whether it may.
+//! Every loop of the interpreter and of its libraries looks at one number, and calls the engine's hook when that
+//! number has changed. A thread increments the number while scripts run. So scripts rarely read the clock or call
+//! the hook, and yet no loop, however it is made, runs for longer than a tick without a check.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// Between two looks at the clock.
+/// The time between two ticks.
 pub const TICK: Duration = Duration::from_millis(10);
-/// This many ticks without a script, then the thread sleeps until there is one.
+/// After this many ticks without a script, the thread sleeps until there is one.
 const IDLE: u32 = 100;
 
-// SAFETY: the engine's sources define it as an atomic of this size, which it only ever loads.
+// SAFETY: the engine's sources define it as an atomic of this size, and only ever load it.
 #[expect(unsafe_code)]
 unsafe extern "C" {
     safe static luai_ticks: AtomicU32;
@@ -24,12 +23,12 @@ unsafe extern "C" {
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 
-/// As long as it lives, the clock ticks.
+/// Keeps the clock ticking for as long as it lives.
 pub struct Ticking;
 
 impl Ticking {
-    /// Starts the clock, if it does not tick already. Without it no limit of time would hold, so then
-    /// nothing may be run.
+    /// Starts the clock, if it is not ticking already. If this fails, nothing may be run, because no time limit
+    /// would hold.
     pub fn start() -> std::io::Result<Self> {
         static CLOCK: OnceLock<Thread> = OnceLock::new();
         RUNNING.fetch_add(1, Ordering::SeqCst);
@@ -69,7 +68,7 @@ fn tick() {
         }
         idle = 0;
         ASLEEP.store(true, Ordering::SeqCst);
-        // Whoever starts a script between these two lines finds the clock asleep and wakes it.
+        // A script that starts between these two lines finds the clock asleep and wakes it.
         while ASLEEP.load(Ordering::SeqCst) && RUNNING.load(Ordering::SeqCst) == 0 {
             std::thread::park();
         }

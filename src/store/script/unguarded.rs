@@ -1,12 +1,12 @@
-//! Small values, made without a look at the engine's limit of memory.
+//! Creates small values without checking the engine's memory limit.
 
 use mlua::Lua;
 
-/// What is made without a look at the engine's limit of memory is smaller than this, in bytes.
+/// Values of fewer bytes than this are created without checking the engine's memory limit.
 pub const UNGUARDED: usize = 16 << 10;
 
-/// Makes values, small ones without the engine's limit of memory, for which each would take a protected
-/// call. Whatever the script makes next meets the limit.
+/// Creates values. Small ones are created without the engine's memory limit, because with it each would need a
+/// protected call. Whatever the script creates next is subject to the limit again.
 pub fn unguarded<T>(lua: &Lua, small: bool, make: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
     if !small {
         return make();

@@ -1,4 +1,4 @@
-//! The engine that runs scripts, and what it makes of their failures.
+//! The engine that runs scripts, and how it reports their failures.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use crate::store::resp::Args;
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
-/// How long a script may take to be compiled.
+/// How long the compilation of a script may take.
 const COMPILING: Duration = Duration::from_secs(5);
 
 /// The engine.
@@ -32,23 +32,24 @@ pub struct Vm {
     names: reply::Names,
     compiled: HashMap<SmallBytes, Function>,
     memory: usize,
-    /// For the replies of a script's commands: each script would let one grow anew.
+    /// The buffer for the replies of a script's commands, kept so that not every script has to grow one.
     buffer: Vec<u8>,
-    /// Whether a script has used up the memory, garbage that the engine does not get rid of included.
+    /// Whether a script has used up the memory, including garbage that the engine does not free.
     pub exhausted: bool,
 }
 
 impl Vm {
-    /// An engine that has run nothing yet.
+    /// Creates an engine that has run nothing yet.
     pub fn new(options: &Options) -> mlua::Result<Self> {
         let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
         let state = Shared::default();
         let run = bridge::build(&lua, &state)?;
-        // The engine notes the frames of each error that it throws, and looks for their names in all of these.
+        // The engine searches this table for the name of each stack frame whenever it throws an error, so it is
+        // emptied.
         lua.set_named_registry_value("_LOADED", lua.create_table()?)?;
         let watched = Rc::clone(&state);
-        // The engine calls the hook on ticks, whatever triggers it is told.
+        // The engine calls the hook on ticks, whatever trigger is set here.
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(u32::MAX >> 1), move |lua, _| {
             let Some(ended) = watched.look() else { return Ok(VmState::Continue) };
             if watched.ended_line.get().is_none() {
@@ -72,19 +73,19 @@ impl Vm {
         }
     }
 
-    /// What the engine takes, in bytes.
+    /// The memory that the engine uses, in bytes.
     pub fn used_memory(&self) -> usize {
         self.lua.used_memory()
     }
 
-    /// Whether so much of the memory is taken by what was compiled that a script may not have enough.
+    /// Whether compiled scripts use so much of the memory that a script may not have enough.
     pub fn is_crowded(&self) -> bool {
         self.lua.used_memory() > self.memory / 2
             && self.lua.gc_collect().is_ok()
             && self.lua.used_memory() > self.memory / 2
     }
 
-    /// Makes sure that a script can be compiled, and keeps it so.
+    /// Compiles a script and keeps the result, unless it is compiled already.
     pub fn compile(&mut self, name: &[u8], source: &[u8]) -> Outcome {
         if self.compiled.contains_key(name) {
             return Ok(());
@@ -109,22 +110,22 @@ impl Vm {
         self.compiled.remove(name);
     }
 
-    /// Whether the script that ran last has run a command that writes.
+    /// Whether the last script has run a command that writes.
     pub fn has_written(&self) -> bool {
         self.state.has_written.get()
     }
 
-    /// Whether the error of the script that ran last is counted already, since it was a command's.
+    /// Whether the error of the last script has been counted already, because it was a command's.
     pub fn is_counted(&self) -> bool {
         self.state.counted.get()
     }
 
-    /// Whether the script that ran last was ended before its end.
+    /// Whether the last script was stopped before it ended.
     pub fn was_ended(&self) -> bool {
         self.state.ended.get().is_some()
     }
 
-    /// Runs a script that [`Self::compile`] has accepted, on what is in `place`, which is empty meanwhile.
+    /// Runs a script that [`Self::compile`] has accepted, on the data in `place`, which is empty meanwhile.
     pub fn run(
         &mut self,
         name: &[u8],
@@ -189,12 +190,12 @@ impl Vm {
     }
 }
 
-/// Without a clock nothing is run: no limit of time would hold.
+/// Starts the clock. Without it nothing is run, because no time limit would hold.
 fn start_clock() -> Result<Ticking, CommandError> {
     Ticking::start().map_err(|error| CommandError::new(format!("ERR no clock for scripts: {error}")))
 }
 
-/// The error reply for what a script has thrown: the text, the script, the line.
+/// Returns the error reply for what a script has thrown: text, script and line.
 fn explain(problem: &Value, name: &[u8]) -> CommandError {
     let Value::Table(table) = problem else {
         return located("ERR unknown error", name, None);

@@ -1,21 +1,22 @@
-//! Wrong passwords: each costs its client time, and the log hears of them once a minute.
+//! Wrong passwords: their answers are delayed, and the log reports them at most once a minute.
 
 use std::collections::BTreeSet;
 
 use crate::store::pubsub::Slot;
 
-/// This many wrong passwords are answered at once: a person's slips.
+/// How many wrong passwords are answered without delay, because people mistype.
 const FREE: u64 = 3;
-/// Each further one is answered this much later, in milliseconds.
+/// How much longer each further answer is delayed, in milliseconds.
 const STEP: u64 = 50;
-/// The longest delay; whoever has a wrong password must still hear so before they give up waiting.
+/// The longest delay, in milliseconds. Clients with a wrong password must get their answer before they give up
+/// waiting.
 const LONGEST: u64 = 500;
-/// Milliseconds after which one wrong password is forgotten.
+/// How long it takes until one wrong password is forgotten, in milliseconds.
 const FORGET: u64 = 1000;
-/// Milliseconds between two lines of the log.
+/// The least time between two log lines, in milliseconds.
 const TELL: u64 = 60_000;
 
-/// Keeps count of wrong passwords; see the module's text.
+/// Counts wrong passwords; see the module documentation.
 #[derive(Debug, Default)]
 pub struct AuthGuard {
     /// Wrong passwords since the store started.
@@ -24,12 +25,12 @@ pub struct AuthGuard {
     counted_at: u64,
     told_at: Option<u64>,
     untold: u64,
-    /// Clients whose answer is held back: until when, their slot and number.
+    /// Clients whose answer is held back: until when, slot and ID.
     held: BTreeSet<(u64, Slot, u64)>,
 }
 
 impl AuthGuard {
-    /// Notes a wrong password; says until when its answer is to be held back, if at all.
+    /// Notes a wrong password; returns until when its answer must be held back, if at all.
     pub fn wrong(&mut self, now: u64, slot: Slot, id: u64) -> Option<u64> {
         self.total += 1;
         self.untold += 1;
@@ -41,7 +42,7 @@ impl AuthGuard {
         Some(until)
     }
 
-    /// How many wrong passwords are to be told of now, if any.
+    /// Returns how many wrong passwords to log now, if a log line is due.
     pub fn next_line(&mut self, now: u64) -> Option<u64> {
         if self.told_at.is_some_and(|at| now < at + TELL) {
             return None;
@@ -50,12 +51,12 @@ impl AuthGuard {
         Some(std::mem::take(&mut self.untold))
     }
 
-    /// When the next answer is to go out.
+    /// When the next answer is due.
     pub fn next_time(&self) -> Option<u64> {
         self.held.first().map(|(until, ..)| *until)
     }
 
-    /// The next client, with its number, whose answer may go out.
+    /// Returns the next client whose answer is due: slot and ID.
     pub fn release(&mut self, now: u64) -> Option<(Slot, u64)> {
         let (until, ..) = self.held.first()?;
         if *until > now {

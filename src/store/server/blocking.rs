@@ -1,7 +1,7 @@
-//! Clients that wait for a key: who waits, who is served, whose time is up.
+//! Clients that are blocked on keys: who waits, who is served, whose time is up.
 //!
-//! A blocked client keeps its command. When one of its keys gets something of the type that it waits
-//! for, the command runs again; if there is still nothing for it, the client keeps its turn.
+//! A blocked client keeps its command. When one of its keys gets a value of the awaited type, the command runs
+//! again; if there is still nothing for the client, it keeps its turn.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::small_bytes::SmallBytes;
 
-/// The type of which a key must stay for a group's readers to wait on.
+/// The type that a key must keep while clients wait to read it for a group.
 const STREAM: &str = "stream";
 const STREAM_GONE: &str = "UNBLOCKED the stream key no longer exists";
 const GROUP_GONE: &str = "NOGROUP the consumer group this client was blocked on no longer exists";
 
-/// Makes a client wait.
+/// Blocks a client on keys.
 pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
@@ -39,7 +39,7 @@ pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
     client.blocked = Some(Blocked { args, block, turn });
 }
 
-/// Ends a client's wait, which has had its answer, though not from its command. The command counts as one that ran.
+/// Ends the wait of a client that was not answered by its command. The command still counts as run.
 pub fn give_up(server: &mut Server, slot: Slot) {
     let blocked = server.clients.get(slot).and_then(|client| client.blocked.as_ref());
     let row = blocked.and_then(|blocked| (server.directory.find)(blocked.args.first()?));
@@ -49,7 +49,7 @@ pub fn give_up(server: &mut Server, slot: Slot) {
     unblock(server, slot);
 }
 
-/// Takes a client out of all lines; its reply has been given, or never will be.
+/// Removes a client from all queues; its reply has been given, or never will be.
 pub fn unblock(server: &mut Server, slot: Slot) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
@@ -68,7 +68,7 @@ pub fn unblock(server: &mut Server, slot: Slot) {
     server.resumed.push(slot);
 }
 
-/// Serves those whose keys have changed, first come first.
+/// Serves the clients whose keys have changed, first come, first served.
 pub fn serve_ready(server: &mut Server) {
     let selected = server.data.keys.selected;
     while !server.data.keys.ready.is_empty() {
@@ -88,7 +88,7 @@ pub fn serve_ready(server: &mut Server) {
     server.data.keys.selected = selected;
 }
 
-/// Tells those who read a stream for a group that it is gone.
+/// Tells the clients that wait to read a stream for a group that the stream is gone.
 fn end_group_reads(server: &mut Server, place: &Place) {
     let mut last = 0;
     while let Some((turn, slot)) = server.waiting.next(place, last) {
@@ -104,7 +104,7 @@ fn end_group_reads(server: &mut Server, place: &Place) {
     }
 }
 
-/// Serves those who wait for one key, as long as the key has something.
+/// Serves the clients that wait for one key, as long as the key exists.
 fn serve_line(server: &mut Server, place: &Place) {
     let mut last = 0;
     while let Some((turn, slot)) = server.waiting.next(place, last) {
@@ -154,7 +154,7 @@ fn try_again(server: &mut Server, slot: Slot) {
     server.schedule(slot);
 }
 
-/// Ends the waits whose time is up.
+/// Ends the waits that have timed out.
 pub fn time_out(server: &mut Server) {
     while let Some(slot) = server.waiting.next_over(server.data.keys.now) {
         if let Some(client) = server.clients.get_mut(slot) {

@@ -1,4 +1,4 @@
-//! Runs one command that is past all guards.
+//! Runs one command that has passed all guards.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
-/// How the error begins for too few arguments, or too many.
+/// How the error for too few or too many arguments begins.
 const WRONG_NUMBER: &str = "ERR wrong number of arguments";
 
-/// Shows a command that has run to those that look on.
+/// Shows a command that has run to the monitoring clients.
 fn show(server: &mut Server, slot: Slot, row: Row, args: &Args) {
     let flags = row.spec().flags;
     if !flags.has(Flags::SHOWN_FIRST) && !flags.has(Flags::ADMIN) && !is_for_administrators(row, args) {
@@ -22,7 +22,7 @@ fn show(server: &mut Server, slot: Slot, row: Row, args: &Args) {
     monitors::show_scripted(server);
 }
 
-/// Whether a subcommand is for administrators, though not all of its command is.
+/// Whether a subcommand is for administrators although not all of its command is.
 fn is_for_administrators(row: Row, args: &Args) -> bool {
     let subcommands: &[&str] = match row.spec().name {
         "client" => &["KILL", "LIST", "NO-EVICT", "PAUSE", "UNPAUSE", "UNBLOCK"],
@@ -44,7 +44,7 @@ pub(super) fn note_run(server: &mut Server, slot: Slot, row: Row, args: &Args, t
     }
 }
 
-/// Runs a command for a client, in the client's database; the caller turns a failure into a reply.
+/// Runs a command in the client's selected database; the caller turns a failure into a reply.
 pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get(slot) else {
         return Ok(());
@@ -56,20 +56,20 @@ pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Re
     }
     server.data.keys.selected = db;
     tracking::begin(server, slot);
-    // A command begins when the one before it has ended: two looks at the clock would be one too many.
+    // A command starts when the one before it ends, which saves reading the clock twice.
     let started = server.ended.unwrap_or_else(Instant::now);
     let mark = out.buf.len();
     let outcome = match row {
         Row::Server(command) => (command.run)(server, slot, args, out),
         Row::Data(command) => command.call(&mut server.data, args, out),
     };
-    // One that waits is noted once it is served.
+    // A command that blocks is noted once it is served.
     if !matches!(outcome, Err(CommandError::Block(_))) {
         let now = Instant::now();
         server.ended = Some(now);
         let failed = outcome.is_err() || out.buf.get(mark) == Some(&b'-');
         match (row.spec().flags.has(Flags::PARENT), &outcome, (server.directory.number)(row, args)) {
-            // Redis looks at a subcommand's arguments before it runs.
+            // Redis checks the arguments of a subcommand before it runs, so this call counts as rejected.
             (true, Err(CommandError::Error(text)), Some(number)) if text.starts_with(WRONG_NUMBER) => {
                 server.data.calls.of(number).rejected += 1;
             }

@@ -1,5 +1,5 @@
-//! One client: what it has sent, what it is to get, and what it has asked to be. Sockets are the
-//! event loop's.
+//! One client: what it has sent, what it will be sent, and the modes it has chosen. The event loop owns its
+//! socket.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,48 +20,48 @@ use crate::store::resp::Decoder;
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
-/// An empty output buffer larger than this is given back.
+/// Output buffers larger than this are freed once they are empty.
 const KEPT_OUTPUT: usize = 16 * 1024;
 
-/// Whether a client gets replies, as `CLIENT REPLY` sets it.
+/// Whether a client gets replies, as set by `CLIENT REPLY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReplyMode {
-    /// It does.
+    /// It gets all replies.
     #[default]
     On,
-    /// It does not.
+    /// It gets no replies.
     Off,
-    /// It does not get the next one.
+    /// It gets no reply to the next command.
     SkipNext,
-    /// It does not get this one.
+    /// It gets no reply to the current command.
     Skipping,
 }
 
-/// Commands between `MULTI` and `EXEC`.
+/// Commands queued between `MULTI` and `EXEC`.
 #[derive(Debug, Default)]
 pub struct Transaction {
     /// The commands, each with its arguments.
     pub queue: Vec<Vec<SmallBytes>>,
-    /// What the queue takes.
+    /// The memory that the queue uses, in bytes.
     pub bytes: usize,
-    /// Whether one of them may take memory.
+    /// Whether a queued command may need memory.
     pub takes_memory: bool,
-    /// Whether one of them was refused, which spoils the whole.
+    /// Whether a command was refused, which makes `EXEC` fail.
     pub failed: bool,
 }
 
-/// A client that waits for a key.
+/// The wait of a blocked client.
 #[derive(Debug)]
 pub struct Blocked {
     /// The command to run again.
     pub args: Vec<SmallBytes>,
-    /// What it waits for.
+    /// The keys that it waits for, and until when.
     pub block: Block,
-    /// Its turn in every line that it stands in.
+    /// Its turn in every queue that it stands in.
     pub turn: u64,
 }
 
-/// What a name takes in the tables that it stands in.
+/// The memory that a name uses in the tables that contain it, in bytes.
 pub const fn name_cost(name: &[u8]) -> usize {
     name.len() + 2 * size_of::<SmallBytes>()
 }
@@ -77,108 +77,108 @@ impl Blocked {
 pub struct Endpoints {
     /// The client's address.
     pub peer: SocketAddr,
-    /// The store's own.
+    /// The store's address.
     pub local: SocketAddr,
-    /// The number of the descriptor, or -1 if there is none.
+    /// The number of the file descriptor, or -1 if there is none.
     pub descriptor: i32,
 }
 
 impl Endpoints {
-    /// The ends of a client that talks to the store without a socket.
+    /// The endpoints of a client that talks to the store without a socket.
     pub fn in_process() -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Self { peer: nowhere, local: nowhere, descriptor: -1 }
     }
 }
 
-/// One client; see the module's text.
+/// One client; see the module documentation.
 #[derive(Debug)]
 pub struct Client {
-    /// The number by which clients know each other.
+    /// The ID by which other clients refer to it.
     pub id: u64,
-    /// Where it comes from and where it arrived.
+    /// The two addresses of its connection.
     pub endpoints: Endpoints,
-    /// Bytes that make no complete request yet, or that have to wait.
+    /// Input that is not a complete request yet, or that has to wait.
     pub input: Vec<u8>,
-    /// How many of them have been run already.
+    /// How many bytes of `input` have been run.
     pub input_done: usize,
-    /// Where in them the reading stands.
+    /// How far the input has been parsed.
     pub decoder: Decoder,
-    /// Replies that are to be sent, in the protocol the client speaks.
+    /// Replies to send, in the protocol that the client speaks.
     pub reply: Reply,
-    /// How many bytes of them are sent already.
+    /// How many bytes of `reply` have been sent.
     pub sent: usize,
-    /// Whether it is on the list of clients that have something to be sent.
+    /// Whether it is in the list of clients that have output to send or should be closed.
     pub scheduled: bool,
     /// The selected database.
     pub db: usize,
-    /// Whether it has said the password, or need not.
+    /// Whether it has authenticated, or does not need to.
     pub authenticated: bool,
-    /// Whether it is this process's own, which nothing may lock out.
+    /// Whether it belongs to this process, so that nothing may lock it out.
     pub trusted: bool,
-    /// What it may do; none if that is everything.
+    /// What it may do; `None` if that is everything.
     pub access: Option<Rc<Access>>,
-    /// Whether it came when all places were taken, so that it must show that it is this process's own.
+    /// Whether it has a reserve place, and must authenticate as one of this process's own clients to keep it.
     pub reserve: bool,
-    /// Whether its answer is held back, after a wrong password.
+    /// Whether its answer is held back after a wrong password.
     pub held_back: bool,
     /// The name it gave itself.
     pub name: String,
     /// Its library's name and version.
     pub library: (String, String),
-    /// The commands it has queued, after `MULTI`.
+    /// The commands that it has queued since `MULTI`.
     pub transaction: Option<Transaction>,
-    /// What it watches: database and key, with the version at which it began.
+    /// The keys that it watches, by database and name, and since when it watches them.
     pub watching: HashMap<(usize, SmallBytes), Since>,
-    /// Its channels.
+    /// The channels that it subscribes to.
     pub channels: IndexSet<SmallBytes>,
-    /// Its patterns.
+    /// The patterns that it subscribes to.
     pub patterns: IndexSet<SmallBytes>,
-    /// Its shard channels.
+    /// The shard channels that it subscribes to.
     pub shards: IndexSet<SmallBytes>,
-    /// What the names take that it listens to or watches, in bytes.
+    /// The memory that the names of its subscriptions, watches and tracked prefixes use, in bytes.
     pub names_bytes: usize,
-    /// What it takes in memory by the last count, which is part of the total.
+    /// The memory that it used when last counted, as included in the total.
     pub counted: usize,
-    /// What it waits for, if it does.
+    /// What it waits for, if it is blocked.
     pub blocked: Option<Blocked>,
     /// Whether its next request is held up by `CLIENT PAUSE`.
     pub paused: bool,
-    /// What is left of its last command.
+    /// The unfinished part of its last command.
     pub rest: Option<Box<Rest>>,
     /// Whether it gets replies.
     pub mode: ReplyMode,
-    /// Whether it is to be closed as soon as everything is sent.
+    /// Whether it will be closed as soon as everything is sent.
     pub closing: bool,
-    /// Whether it is to be closed now, whatever waits to be sent.
+    /// Whether it will be closed now, even if output is waiting for it.
     pub doomed: bool,
-    /// Whether it has gone, and only its names are left.
+    /// Whether it has disconnected but is not cleaned up yet.
     pub departed: bool,
-    /// Whether it has been given a time by which it must have fetched the rest.
+    /// Whether it has a deadline for fetching the rest of its output.
     pub lingering: bool,
-    /// Whether it sees every command that others send.
+    /// Whether it uses `MONITOR`.
     pub monitor: bool,
-    /// `CLIENT NO-EVICT` and `CLIENT NO-TOUCH`, kept to be shown.
+    /// Whether `CLIENT NO-EVICT` protects it from being dropped when clients use too much memory.
     pub no_evict: bool,
-    /// How it tracks, if it does.
+    /// How it tracks keys, if it does.
     pub tracks: Option<Box<Tracks>>,
-    /// How much it was told of its own accord, in bytes, since everything was last sent.
+    /// How many bytes of invalidations were queued for it since all its output was last sent.
     pub pushed: usize,
-    /// Since when it is connected, in milliseconds.
+    /// When it connected, in milliseconds.
     pub since: u64,
     /// When it last sent a command.
     pub last_active: u64,
-    /// Its last command.
+    /// The name of its last command.
     pub last_command: &'static str,
 }
 
 impl Client {
-    /// Whether it has to authenticate first. Not while there is no password, whenever it came.
+    /// Whether it must authenticate first. It need not while no password is set, whenever it connected.
     pub fn must_authenticate(&self, settings: &Options) -> bool {
         !self.authenticated && settings.password.is_some()
     }
 
-    /// A client that has just connected.
+    /// Creates a client that has just connected.
     pub fn new(id: u64, endpoints: Endpoints, now: Time) -> Self {
         let now = now.millis();
         Self {
@@ -223,12 +223,12 @@ impl Client {
         }
     }
 
-    /// Bytes that it has sent and that were not run yet.
+    /// How many bytes it has sent that have not been run yet.
     pub fn held(&self) -> usize {
         self.input.len() - self.input_done
     }
 
-    /// What it takes in memory, in bytes: buffers, queued commands, names.
+    /// The memory that it uses, in bytes: buffers, queued commands, names.
     pub fn memory(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.bytes);
         let waiting = self.blocked.as_ref().map_or(0, |blocked| blocked.bytes());
@@ -237,7 +237,7 @@ impl Client {
         buffers + queued + waiting + self.names_bytes + self.name.len() + size_of::<Self>()
     }
 
-    /// Lets go of its buffers, because it is to be closed whatever was in them.
+    /// Frees its buffers, because it will be closed whatever they contain.
     pub fn release(&mut self) {
         self.input = Vec::new();
         self.input_done = 0;
@@ -248,12 +248,12 @@ impl Client {
         self.rest = None;
     }
 
-    /// The number of bytes that wait to be sent.
+    /// How many bytes wait to be sent.
     pub fn pending(&self) -> usize {
         self.reply.buf.len() - self.sent
     }
 
-    /// Whether something of it waited for it to fetch its replies; to be asked once these are fetched.
+    /// Whether it has work left that waited until its replies were fetched; call this once they are.
     pub fn has_more(&mut self) -> bool {
         match &mut self.rest {
             Some(rest) => std::mem::take(&mut rest.stalled),
@@ -261,12 +261,12 @@ impl Client {
         }
     }
 
-    /// Whether its next command has to wait for the last.
+    /// Whether its next command has to wait for the last one.
     pub fn is_occupied(&self) -> bool {
         self.blocked.is_some() || self.rest.is_some()
     }
 
-    /// The subscriptions of one kind.
+    /// Its subscriptions of one kind.
     pub fn names(&mut self, kind: Kind) -> &mut IndexSet<SmallBytes> {
         match kind {
             Kind::Channel => &mut self.channels,
@@ -275,7 +275,7 @@ impl Client {
         }
     }
 
-    /// How many subscriptions `SUBSCRIBE` and its like report.
+    /// How many subscriptions `SUBSCRIBE` and similar commands report.
     pub fn subscriptions(&self, kind: Kind) -> usize {
         match kind {
             Kind::Shard => self.shards.len(),
@@ -283,12 +283,12 @@ impl Client {
         }
     }
 
-    /// Whether it listens to anything.
+    /// Whether it subscribes to anything.
     pub fn is_subscriber(&self) -> bool {
         !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
     }
 
-    /// Whether it gets what it has not asked for one by one: messages, or others' commands.
+    /// Whether it receives a stream of output: messages, or other clients' commands.
     pub fn is_listening(&self) -> bool {
         self.monitor || self.is_subscriber()
     }
@@ -308,7 +308,7 @@ impl Client {
         }
     }
 
-    /// Gives back the room of what is sent, for a client that always lags a little behind.
+    /// Frees the space of sent output, for a client that always lags a little.
     fn forget_sent(&mut self) {
         if self.sent > KEPT_OUTPUT && self.sent > self.reply.buf.len() / 2 {
             self.reply.buf.drain(..self.sent);
@@ -318,5 +318,5 @@ impl Client {
     }
 }
 
-/// All clients, by slot. A slot is used again once its client is gone.
+/// All clients, by slot. A slot is reused once its client is gone.
 pub type Clients = slab::Slab<Box<Client>>;

@@ -1,7 +1,7 @@
 //! The store without sockets or a clock: bytes and times go in, bytes come out.
 //!
-//! The event loop drives a [`Core`] with sockets and the system's clock. Whoever has neither, such as a
-//! simulation, drives it in the same way:
+//! The event loop drives a [`Core`] with sockets and the system's clock. Code that has neither, such as a
+//! simulation, drives it the same way:
 //!
 //! ```
 //! use headcount::store::{Core, Endpoints, Options, Time};
@@ -18,12 +18,12 @@
 //! assert_eq!(core.take_output(client), b"$-1\r\n");
 //! ```
 //!
-//! A round is: set the time, feed what has arrived, end the round, send what clients have waiting and
-//! close those that are finished. When nothing arrives, the next round is due at [`Core::next_time`].
-//! A restart that keeps the data is [`Core::restart`]; one that loses it is a new core.
+//! One round is: set the time, feed what has arrived, end the round, then send each client its output and close
+//! the clients that are finished. Even if nothing arrives, the next round is due at [`Core::next_time`]. For a
+//! restart that keeps the data, call [`Core::restart`]; for one that loses it, create a new core.
 //!
-//! What is drawn at random (`SPOP`, `RANDOMKEY`) comes from `fastrand`'s generator of the thread: seed
-//! it to have a run that can be repeated.
+//! Random choices (`SPOP`, `RANDOMKEY`) come from the thread's `fastrand` generator: seed it to make a run
+//! repeatable.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -40,28 +40,28 @@ use crate::store::pubsub::Slot;
 use crate::store::script::Vm;
 use crate::store::settings::Options;
 
-/// Milliseconds within which a client that is to be closed must fetch what waits for it.
+/// How long a closing client may take to fetch its remaining output, in milliseconds.
 const LINGER: u64 = 10_000;
-/// Bytes that are taken from a client that waits, to be run after its wait.
+/// How many bytes a blocked or paused client may send ahead before the store stops reading from it.
 const HELD: usize = 64 << 10;
-/// Places beyond `max_clients`, out of which this process's own clients get theirs.
+/// Places beyond `max_clients` that are reserved for this process's own clients.
 const RESERVE: usize = 16;
-/// Keys that are removed in one round because their time is up.
+/// How many expired keys are removed per round at most.
 const EXPIRED: usize = 256;
 
-/// What runs a store's scripts: for a simulation, which makes many stores and would spend most of its time on
-/// making engines.
+/// A script engine that outlives its store. A simulation, which opens many stores, would otherwise spend most of
+/// its time creating engines.
 #[derive(Default)]
 pub struct Engine(Option<Vm>);
 
-/// A store that somebody drives; see the module's text.
+/// A store driven by its caller; see the module documentation.
 #[repr(transparent)]
 pub struct Core {
     server: Server,
 }
 
 impl Core {
-    /// Opens a store with the data of its log, if it has one, at a time.
+    /// Opens a store at a given time, with the data of its log if it has one.
     ///
     /// # Errors
     /// The folder cannot be used, or the log in it is damaged.
@@ -69,9 +69,9 @@ impl Core {
         Ok(Self::new(Contents::open(options)?, now))
     }
 
-    /// The core that a server is the whole of.
+    /// Returns the core that wraps a server.
     fn around(server: &mut Server) -> &mut Self {
-        // SAFETY: a core is a server and nothing else, in the same representation.
+        // SAFETY: a core contains a server and nothing else, and is `repr(transparent)`.
         #[expect(unsafe_code)]
         unsafe {
             &mut *std::ptr::from_mut(server).cast()
@@ -84,58 +84,57 @@ impl Core {
         Self { server }
     }
 
-    /// Closes all clients and ends the store, with its data left to go on from.
+    /// Closes all clients, ends the store and returns what outlives it.
     pub(in crate::store) fn into_contents(mut self) -> Contents {
         self.close_all();
         self.server.into_contents()
     }
 
-    /// Ends the store, data and all. What is left is the engine that ran its scripts, for another store of this
-    /// thread.
+    /// Ends the store and drops its data. Returns the script engine, for another store on this thread.
     pub fn into_engine(mut self) -> Engine {
         Engine(self.server.vm.take())
     }
 
-    /// Runs scripts on an engine that another store has left. It saves to compile them; which there are, this store
-    /// has to be told like any other.
+    /// Runs scripts on an engine left by another store, which saves compiling them again. The scripts themselves
+    /// must still be sent to this store, as to any other.
     pub fn take_engine(&mut self, engine: Engine) {
         self.server.vm = engine.0;
         self.server.apply_settings();
     }
 
-    /// Starts anew with the same data: all clients are gone, and so is whatever they had queued.
+    /// Restarts with the same data. All clients are gone, along with everything they had queued.
     pub fn restart(self, now: Time) -> Self {
         Self::new(self.into_contents(), now)
     }
 
-    /// Has somebody serve clients while a script takes long, who is called again and again meanwhile.
-    /// Commands are then refused as BUSY, but for those that end the script.
+    /// Sets the function that serves clients while a script takes long; it is called repeatedly until the script
+    /// ends. Meanwhile commands are refused as BUSY, except the few that are allowed then, such as `SCRIPT KILL`.
     pub fn serve_meanwhile(&mut self, serve: fn(&mut Self)) {
         self.server.serve_meanwhile = Some(Rc::new(move |server| serve(Self::around(server))));
     }
 
-    /// Ends the running script, if it takes long. What it has written is undone.
+    /// Ends the running script if it takes long, and undoes its writes.
     pub fn end_script(&mut self) {
         if let Some(busy) = &mut self.server.busy {
             busy.ending = true;
         }
     }
 
-    /// Sets the time by which everything goes until it is set again. It should not run backwards, and
-    /// nothing breaks if it does.
+    /// Sets the current time, which stays the same until the next call. It should not run backwards, but nothing
+    /// breaks if it does.
     pub fn set_time(&mut self, now: Time) {
         self.server.data.keys.set_time(now);
     }
 
-    /// Notes the address that the store tells as its own.
+    /// Notes the address that the store reports as its own.
     pub fn set_address(&mut self, address: Option<SocketAddr>) {
         self.server.address = address;
     }
 
-    /// Takes a client in.
+    /// Accepts a client.
     ///
     /// # Errors
-    /// There are as many clients as there may be. The error is what the client is to be sent.
+    /// All places are taken. The error is the reply to send to the client.
     pub fn connect(&mut self, endpoints: Endpoints) -> Result<Slot, &'static [u8]> {
         let server = &mut self.server;
         let full = server.clients.len() >= server.settings.max_clients;
@@ -159,7 +158,7 @@ impl Core {
         Ok(slot)
     }
 
-    /// Takes bytes that a client has sent, in whatever pieces, and runs the requests that are complete.
+    /// Takes bytes that a client has sent, split at any point, and runs the complete requests.
     pub fn feed(&mut self, client: Slot, bytes: &[u8]) {
         self.server.stats.input += bytes.len() as u64;
         self.server.stats.reads += 1;
@@ -167,8 +166,8 @@ impl Core {
         persistence::relieve(&mut self.server);
     }
 
-    /// Whether a client's bytes should be fed to it now. If not, leave them where they are: it has to
-    /// fetch its replies first, waits for a key while it has sent much, or is to be closed.
+    /// Whether a client's bytes should be fed now. If not, leave them unread: the client must fetch its replies
+    /// first, has to wait and has already sent much, or is closing.
     pub fn is_reading(&self, client: Slot) -> bool {
         if self.server.busy.is_some_and(|busy| busy.caller == client) {
             return false;
@@ -180,7 +179,7 @@ impl Core {
         self.server.clients.get(client).is_some_and(|client| ready(client))
     }
 
-    /// Does what comes after a round's requests: what was held up, times, the log.
+    /// Ends a round after its requests: resumes clients that were held up, expires keys, writes the log.
     pub fn end_round(&mut self) {
         for slot in std::mem::take(&mut self.server.departed) {
             if let Some(client) = self.server.clients.get_mut(slot) {
@@ -211,7 +210,7 @@ impl Core {
         }
     }
 
-    /// When the next round is due even if nothing arrives.
+    /// Returns when the next round is due even if nothing arrives.
     pub fn next_time(&self) -> Option<Time> {
         let server = &self.server;
         let keys = &server.data.keys;
@@ -226,8 +225,8 @@ impl Core {
         times.into_iter().flatten().min().map(Time::from_millis)
     }
 
-    /// The next client that has something to be sent, or is to be closed. Each is named once until it
-    /// has something new.
+    /// Returns the next client that has output to send or should be closed. Each is returned once until it has
+    /// something new.
     pub fn next_scheduled(&mut self) -> Option<Slot> {
         while let Some(slot) = self.server.scheduled.pop_front() {
             if let Some(client) = self.server.clients.get_mut(slot) {
@@ -238,27 +237,28 @@ impl Core {
         None
     }
 
-    /// How many clients [`Self::next_scheduled`] may name before others are added.
+    /// Returns how many clients are waiting to be returned by [`Self::next_scheduled`].
     pub fn scheduled(&self) -> usize {
         self.server.scheduled.len()
     }
 
-    /// How many of those whom [`Self::next_scheduled`] names first have asked since this was called last.
+    /// Returns how many of the clients that [`Self::next_scheduled`] returns first have sent requests since the
+    /// last call.
     pub fn take_asked(&mut self) -> usize {
         std::mem::take(&mut self.server.asked)
     }
 
-    /// How much waits for whoever [`Self::next_scheduled`] names next, in bytes.
+    /// Returns how many bytes wait for the client that [`Self::next_scheduled`] returns next.
     pub fn next_waiting(&self) -> usize {
         self.server.scheduled.front().map_or(0, |slot| self.output(*slot).len())
     }
 
-    /// What waits to be sent to a client.
+    /// Returns the output that waits to be sent to a client.
     pub fn output(&self, client: Slot) -> &[u8] {
         self.server.clients.get(client).map_or(&[], |client| &client.reply.buf[client.sent..])
     }
 
-    /// Takes note that this many bytes of a client's output were sent.
+    /// Notes that this many bytes of a client's output were sent.
     pub fn note_sent(&mut self, slot: Slot, bytes: usize) {
         let Some(client) = self.server.clients.get_mut(slot) else { return };
         client.note_sent(bytes);
@@ -270,7 +270,7 @@ impl Core {
         self.server.recount(slot);
     }
 
-    /// Takes note that a client does not take the rest of its output for now.
+    /// Notes that a client accepts no more output for now.
     pub fn note_stuck(&mut self, slot: Slot) {
         let server = &mut self.server;
         let Some(client) = server.clients.get_mut(slot) else { return };
@@ -286,28 +286,28 @@ impl Core {
         }
     }
 
-    /// Takes everything that waits to be sent to a client.
+    /// Returns all output that waits for a client, and notes it as sent.
     pub fn take_output(&mut self, client: Slot) -> Vec<u8> {
         let bytes = self.output(client).to_vec();
         self.note_sent(client, bytes.len());
         bytes
     }
 
-    /// Has a client named by [`Self::next_scheduled`] again, since it can take more.
+    /// Makes [`Self::next_scheduled`] return a client again, because it can take more output.
     pub fn schedule(&mut self, client: Slot) {
         self.server.schedule(client);
     }
 
-    /// Whether a client is to be closed now: it has everything that it was to get, or is given up.
+    /// Whether a client should be closed now: it is doomed, or it is closing and all its output is sent.
     pub fn is_finished(&self, client: Slot) -> bool {
         let client = self.server.clients.get(client);
         client.is_some_and(|client| client.doomed || client.closing && client.pending() == 0)
     }
 
-    /// Forgets a client, which has gone or is to go. Its slot is free for another.
+    /// Forgets a client that has disconnected or must go. Its slot becomes free for another.
     pub fn close(&mut self, slot: Slot) {
         let server = &mut self.server;
-        // What it watches and listens to may be in a script's hands, or be more than one turn takes.
+        // A running script may hold its watches and subscriptions, or there may be too many of them for one turn.
         if server.busy.is_some() || !delivery::leave_some(server, slot, NAMES_A_TURN) {
             if let Some(client) = server.clients.get_mut(slot)
                 && !std::mem::replace(&mut client.departed, true)
@@ -337,9 +337,9 @@ impl Core {
         persistence::close_log(&mut self.server);
     }
 
-    /// Gives a client a place beyond the last, for this process's own to get in however many others hold
-    /// on to theirs. When those are taken too, the one that has been there longest without showing that
-    /// it is ours has to go.
+    /// Gives a client a reserve place, so that this process's own clients can connect even if others hold all
+    /// regular places. When the reserve is full too, the client that has been in it longest is dropped, unless it
+    /// has authenticated as one of this process's own.
     fn take_in_reserve(server: &mut Server, slot: Slot, id: u64) {
         server.reserve.push_back((slot, id));
         if server.reserve.len() <= RESERVE {
@@ -353,7 +353,8 @@ impl Core {
         }
     }
 
-    /// Tells what time has changed, and those who asked for prefixes what the round has.
+    /// Sends the notifications that are left at the end of a round, and the round's changes to clients that track
+    /// prefixes.
     fn tell(server: &mut Server) {
         if !server.data.keys.events.is_empty() {
             server.data.publish_events();
@@ -367,7 +368,7 @@ impl Core {
         }
     }
 
-    /// Lets those answers go that were held back after a wrong password.
+    /// Releases the answers that were held back after a wrong password and are now due.
     fn release_held_back(server: &mut Server) {
         while let Some((slot, id)) = server.auth_guard.release(server.data.keys.now) {
             if let Some(client) = server.clients.get_mut(slot)
@@ -380,7 +381,7 @@ impl Core {
         }
     }
 
-    /// Dooms those that were to be closed and have not fetched the rest in time.
+    /// Dooms closing clients that have not fetched their output in time.
     fn end_lingering(server: &mut Server) {
         while let Some(&(until, slot, id)) = server.lingering.front()
             && until <= server.data.keys.now

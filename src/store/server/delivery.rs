@@ -1,4 +1,4 @@
-//! Hands published messages to those who listen.
+//! Delivers published messages to subscribers.
 
 use super::client::name_cost;
 use super::{Server, UNREAD};
@@ -6,11 +6,11 @@ use crate::store::pubsub::{Kind, Slot};
 use crate::store::reply::Reply;
 use crate::store::small_bytes::SmallBytes;
 
-/// Messages of one round are tried to be sent at its end, whatever the limit, as long as they are not
-/// more than this.
+/// A subscriber with at most this many pending bytes is not dropped during a round, whatever its limit, because
+/// the round's messages are sent only when it ends.
 const KEPT_UNSENT: usize = 1 << 20;
 
-/// The replies of the client whose command has just run, and where in them the last one begins.
+/// The replies of the client whose command has just run, and where the last one begins.
 pub struct Own<'a> {
     /// The client.
     pub slot: Slot,
@@ -21,7 +21,7 @@ pub struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Puts a frame in front of the last reply.
+    /// Inserts a frame before the last reply.
     pub fn put(&mut self, frame: &[u8]) {
         let at = *self.mark;
         self.out.buf.splice(at..at, frame.iter().copied());
@@ -29,8 +29,8 @@ impl Own<'_> {
     }
 }
 
-/// Hands out what the last command has published. A client that published to itself gets the
-/// message before the reply, whose place `own` tells.
+/// Delivers what the last command has published. A client that published to itself gets the message before the
+/// reply that `own` points to.
 pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) {
     server.data.pubsub.outgoing = 0;
     for message in std::mem::take(&mut server.data.pubsub.outbox) {
@@ -76,7 +76,7 @@ fn deliver_to(server: &mut Server, slot: Slot, parts: &[&[u8]], frames: &mut Fra
     server.shed();
 }
 
-/// Ends at most so many subscriptions of a client; says whether none is left.
+/// Ends at most `most` subscriptions of a client; returns whether none are left.
 pub fn leave_some(server: &mut Server, slot: Slot, most: usize) -> bool {
     let Some(client) = server.clients.get_mut(slot) else {
         return true;
@@ -94,7 +94,7 @@ pub fn leave_some(server: &mut Server, slot: Slot, most: usize) -> bool {
     !client.is_subscriber()
 }
 
-/// A message as it goes over the wire, made once for each protocol.
+/// A message in wire format, encoded once per protocol.
 #[derive(Default)]
 struct Frames {
     resp2: Option<Vec<u8>>,

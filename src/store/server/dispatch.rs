@@ -1,4 +1,4 @@
-//! From an argument list to a reply: the ladder of guards, then the command.
+//! From an argument list to a reply: first the guards, then the command.
 
 use super::call::call;
 use super::client::{Client, ReplyMode, Transaction};
@@ -13,17 +13,18 @@ use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
 
-/// Keys that one client may wait for. Each change of one of them runs the command again, which looks at all.
+/// How many keys one client may wait for. Each change of one of them reruns the command, which looks at all of
+/// them.
 const MOST_AWAITED: usize = 4096;
 const TOO_MANY_KEYS: &str = "ERR a client may not wait for so many keys";
 
-/// Runs one request of a client, whose reply buffer the caller holds.
+/// Runs one request of a client whose reply buffer the caller holds.
 pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     if args.is_empty() {
         return;
     }
     room::make(server);
-    // Before the reply, as whoever gets it may take it for newer than what it has cached.
+    // This goes before the reply, because the client may take the reply to be newer than its cache.
     let mut mark = out.buf.len();
     let evicted = tell(server, slot, &mut mark, out);
     out.buf.extend_from_slice(&evicted);
@@ -57,8 +58,8 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     }
 }
 
-/// Tells those who cache them of the keys that the command has changed, or has found to be over. Returns what
-/// its own client is to get behind the reply.
+/// Sends invalidations for the keys that the command changed or found expired. Returns those that its own client
+/// must get after the reply.
 fn tell(server: &mut Server, slot: Slot, mark: &mut usize, out: &mut Reply) -> Vec<u8> {
     if server.trackers.is_empty() && !server.data.keys.tracking.has_notices() {
         return Vec::new();
@@ -66,8 +67,8 @@ fn tell(server: &mut Server, slot: Slot, mark: &mut usize, out: &mut Reply) -> V
     tracking::deliver(server, Some(Own { slot, mark, out }))
 }
 
-/// Runs a command and what follows from it at once. Returns where in `out` its reply begins, behind
-/// the messages that it has brought its own client.
+/// Runs a command and its immediate effects. Returns where its reply begins in `out`, after the messages that the
+/// command sent to its own client.
 fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Reply) -> usize {
     let mut mark = out.buf.len();
     let flags = command.spec().flags;
@@ -75,7 +76,7 @@ fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Rep
         monitors::show(server, slot, args);
     }
     match call(server, slot, command, args, out) {
-        // What these answer are pushes too, which nobody turns off.
+        // Subscription commands answer with pushes, which `CLIENT REPLY` does not turn off.
         Ok(()) if flags.has(Flags::PUBSUB) && matches!(command, Row::Server(_)) => mark = out.buf.len(),
         Ok(()) => {}
         Err(CommandError::Error(text)) => {
@@ -116,7 +117,7 @@ fn end_of_command(server: &mut Server, slot: Slot, mark: usize, out: &mut Reply)
     }
 }
 
-/// The guards, in the order of Redis.
+/// Applies the guards, in the order of Redis.
 fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandError> {
     let command = table::find(args[0]).ok_or_else(|| unknown(server, slot, args))?;
     if !command.spec().takes(args.len()) {
@@ -167,8 +168,8 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
     Ok(command)
 }
 
-/// The flags of a command, to which those come that a script declares. These are looked for only where somebody
-/// asks about them, as scripts are called often.
+/// Returns the flags of a command, including those that its script declares. The script's header is read only
+/// where it matters, because scripts are called often.
 fn flags_now(server: &Server, slot: Slot, client: &Client, command: Row, args: &Args) -> Flags {
     let flags = command.spec().flags;
     if !flags.has(Flags::SHOWN_FIRST) {
@@ -183,8 +184,8 @@ fn flags_now(server: &Server, slot: Slot, client: &Client, command: Row, args: &
     declared.into_iter().flatten().fold(flags, Flags::and)
 }
 
-/// Whether a command is refused when memory is short: one that may take some, one that is only queued, and a
-/// transaction with such a one in it.
+/// Whether a command is refused when memory is short: it may need memory itself, it would be queued, or it
+/// executes a transaction that may need memory.
 fn takes_memory(client: &Client, command: Row, flags: Flags) -> bool {
     let in_transaction = client.transaction.as_ref().is_some_and(|transaction| match flags.has(Flags::IN_MULTI) {
         true => command.spec().name == "exec" && transaction.takes_memory,
@@ -193,7 +194,7 @@ fn takes_memory(client: &Client, command: Row, flags: Flags) -> bool {
     flags.has(Flags::DENY_OOM) || in_transaction
 }
 
-/// The one subcommand that ends a script; its siblings have to wait like all others.
+/// Whether this is `SCRIPT KILL`, the only `SCRIPT` subcommand that is allowed while a script takes long.
 fn is_script_kill(command: Row, args: &Args) -> bool {
     command.spec().name == "script" && args.get(1).is_some_and(|what| is(what, "KILL"))
 }
@@ -226,7 +227,7 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
     }
 }
 
-/// An error for a name that is no command; a browser that posts here is cut off.
+/// Returns the error for an unknown command name. A browser that posts here is disconnected.
 fn unknown(server: &mut Server, slot: Slot, args: &Args) -> CommandError {
     if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
         tracing::warn!(

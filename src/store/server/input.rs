@@ -1,4 +1,4 @@
-//! From the bytes of a client to its requests, each run as soon as it is whole.
+//! Turns the bytes of a client into requests, each run as soon as it is complete.
 
 use super::commands::subscribe;
 use super::{Server, UNREAD_REPLIES, dispatch, pausing, persistence};
@@ -6,10 +6,10 @@ use crate::store::pubsub::Slot;
 use crate::store::reply::{LIMIT as REPLY_LIMIT, Reply};
 use crate::store::resp::Limits;
 
-/// A client that does not fetch its replies is not served beyond this.
+/// A client with more unfetched output than this is not served.
 pub const UNFETCHED: usize = 1 << 20;
 
-/// Takes what a client has sent, runs what is complete and keeps the rest.
+/// Takes bytes that a client has sent, runs the complete requests and keeps the rest.
 pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
@@ -41,7 +41,7 @@ pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
     }
 }
 
-/// Lets those go on that were held up.
+/// Resumes the clients that were held up.
 pub fn resume(server: &mut Server) {
     for slot in std::mem::take(&mut server.resumed) {
         let Some(client) = server.clients.get_mut(slot) else {
@@ -66,7 +66,7 @@ pub fn resume(server: &mut Server) {
     }
 }
 
-/// Goes on with a command that takes several turns. Returns whether there is more of it.
+/// Continues a command that takes several turns. Returns whether there is more to do.
 fn finish(server: &mut Server, slot: Slot) -> bool {
     let Some(client) = server.clients.get_mut(slot) else { return false };
     let mut out = std::mem::take(&mut client.reply);
@@ -85,7 +85,7 @@ fn finish(server: &mut Server, slot: Slot) -> bool {
     more
 }
 
-/// Runs what has been kept because it could not be run yet.
+/// Runs input that was kept because it could not be run yet.
 fn drain(server: &mut Server, slot: Slot) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
@@ -100,7 +100,7 @@ fn drain(server: &mut Server, slot: Slot) {
         return;
     }
     client.input_done = done;
-    // Moving the rest to the front each time would be work that grows with the square.
+    // Moving the rest to the front each time would take quadratic time.
     if done > input.len() / 2 {
         input.drain(..done);
         client.input_done = 0;
@@ -108,7 +108,7 @@ fn drain(server: &mut Server, slot: Slot) {
     client.input = input;
 }
 
-/// Runs the complete requests at the head of `bytes`; says how many bytes they are.
+/// Runs the complete requests at the start of `bytes`; returns how many bytes they take.
 fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
     let Some(client) = server.clients.get_mut(slot) else {
         return bytes.len();

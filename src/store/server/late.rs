@@ -1,26 +1,26 @@
-//! What clients have asked of the data while a script had it.
+//! What clients have asked of the data while a script held it.
 
 use std::collections::BTreeSet;
 
 use crate::store::pubsub::Slot;
 use crate::store::small_bytes::SmallBytes;
 
-/// Since when a client watches a key.
+/// When a client began to watch a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// Since the data had this version.
+    /// The data had this version when the watch began.
     Version(u64),
-    /// Since a script that takes long has the data.
+    /// The watch began while a long script held the data.
     Busy,
-    /// As [`Self::Busy`]; the script is through, and has written nobody knows what since.
+    /// As [`Self::Busy`], but the script has ended and may have changed the key.
     Written,
 }
 
-/// What is to be done when a script that takes long is through.
+/// Work that has to wait until a long script has ended.
 #[derive(Debug, Default)]
 pub struct Late {
     /// Clients that have begun to watch keys.
     pub watchers: BTreeSet<Slot>,
-    /// Keys that clients watch no longer.
+    /// Keys that clients no longer watch.
     pub unwatched: Vec<(usize, SmallBytes)>,
 }

@@ -1,14 +1,14 @@
 //! Clients that asked with `MONITOR` to see every command.
 //!
-//! As in Redis, a command is shown once it has run, and not at all if it is for administrators. What
-//! a script runs comes after the script, what `EXEC` runs before it. Passwords are hidden.
+//! As in Redis, a command is shown once it has run, or not at all if it is for administrators. The commands of a
+//! script are shown after the script, those of a transaction before its `EXEC`. Passwords are hidden.
 
 use super::secrets::redacted;
 use super::{Server, UNREAD};
 use crate::store::pubsub::Slot;
 use crate::store::resp::{ArgList, Args};
 
-/// Shows a command of the client in a slot to those that look on.
+/// Shows a command of the client in a slot to the monitoring clients.
 pub fn show(server: &mut Server, slot: Slot, args: &Args) {
     let Some(client) = server.clients.get(slot) else {
         return;
@@ -17,7 +17,7 @@ pub fn show(server: &mut Server, slot: Slot, args: &Args) {
     tell(server, &line);
 }
 
-/// Shows what the script that has just ended has run.
+/// Shows the commands that the last script has run.
 pub fn show_scripted(server: &mut Server) {
     let Some(seen) = &mut server.data.seen else { return };
     for (db, args) in std::mem::take(seen) {
@@ -39,7 +39,7 @@ fn line(server: &Server, origin: &str, args: &Args) -> String {
     line
 }
 
-/// Escapes as Redis does where it shows a string.
+/// Escapes bytes as Redis does when it shows a string.
 fn escape(bytes: &[u8], out: &mut String) {
     use std::fmt::Write;
     for &byte in bytes {

@@ -1,26 +1,26 @@
-//! What `CLIENT PAUSE` holds up, and until when.
+//! The state of `CLIENT PAUSE`.
 
 use crate::store::pubsub::Slot;
 
-/// Until when what is held up.
+/// Which requests are held up, and until when.
 #[derive(Debug, Default)]
 pub struct Pause {
-    /// In milliseconds since 1970; 0 is not at all.
+    /// The end of the pause in milliseconds since 1970; 0 if there is none.
     pub until: u64,
-    /// Whether everything is, and not only what may change something.
+    /// Whether all requests are held up, and not only those that may change something.
     pub all: bool,
-    /// Whose requests are held up.
+    /// The clients whose requests are held up.
     pub held: Vec<Slot>,
 }
 
 impl Pause {
-    /// Holds requests up. Two pauses last as long as the longer, and are as strict as the stricter.
+    /// Begins or extends a pause. Of two pauses, the later end and the stricter mode prevail.
     pub fn begin(&mut self, until: u64, all: bool) {
         self.until = self.until.max(until);
         self.all |= all;
     }
 
-    /// When it ends.
+    /// When the pause ends, if there is one.
     pub fn next_time(&self) -> Option<u64> {
         (self.until > 0).then_some(self.until)
     }

@@ -1,4 +1,4 @@
-//! `CLIENT PAUSE`: requests that wait until a time, all of them or those that may change something.
+//! `CLIENT PAUSE`: holds up all requests, or only those that may change something, until a deadline.
 
 use super::commands::scripts;
 use super::{Row, Server};
@@ -6,10 +6,10 @@ use crate::store::command::Flags;
 use crate::store::pubsub::Slot;
 use crate::store::resp::{ArgList, Args};
 
-/// Commands that change no key themselves and yet have effects elsewhere.
+/// Commands that are not marked as writes but may change something.
 const SPREADING: [&str; 5] = ["eval", "evalsha", "pfcount", "publish", "spublish"];
 
-/// Holds a request up, if it has to wait; it is read again when the pause ends.
+/// Holds up a request if it must wait; it is read again when the pause ends. Returns whether it waits.
 pub fn hold(server: &mut Server, slot: Slot, args: &Args) -> bool {
     if server.pause.until <= server.data.keys.now {
         return false;
@@ -44,7 +44,7 @@ fn may_change(server: &Server, row: Row, args: &Args) -> bool {
     row.spec().flags.has(Flags::WRITE) || SPREADING.contains(&row.spec().name)
 }
 
-/// Ends the pause, and lets those go on whose requests were held up.
+/// Ends the pause and resumes the clients that were held up.
 pub fn end(server: &mut Server) {
     (server.pause.until, server.pause.all) = (0, false);
     for slot in std::mem::take(&mut server.pause.held) {

@@ -1,4 +1,4 @@
-//! Whether a client's user may run a command; see [`access`](crate::store::access).
+//! Checks whether a client's user may run a command; see [`access`](crate::store::access).
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::settings::User;
 
-/// What rules can name.
+/// The commands and subcommands that rules can name.
 fn known(directory: &Directory) -> Vec<Known> {
     let mut known = Vec::new();
     for row in (directory.all)() {
@@ -41,7 +41,7 @@ pub fn user(directory: &Directory, user: &User) -> Result<Access, BadRule> {
     read(user, &known(directory), |name| refused::reason(name).is_some())
 }
 
-/// Takes the users in. One that cannot be is left out, and nobody becomes it.
+/// Loads the configured users. A user with an invalid rule is left out, so nobody can log in as that user.
 pub fn take_in(server: &mut Server) {
     for one in &server.settings.users {
         match user(server.directory, one) {
@@ -51,12 +51,12 @@ pub fn take_in(server: &mut Server) {
     }
 }
 
-/// Refuses a command that is not within a user's rights. `runs`: it is not only queued.
+/// Refuses a command that a user may not run. `runs` is false if the command is only queued.
 pub fn admit(server: &Server, access: &Access, row: Row, args: &Args, runs: bool) -> Outcome {
     let (spec, directory) = (row.spec(), server.directory);
     let number = (directory.number)(row, args);
     let Some(number) = number else {
-        // A subcommand that is not there: whoever has the command hears so from it.
+        // There is no such subcommand: a user who may run the command is told so by the command itself.
         let full = full_name(spec.name, args);
         return match access.may_run((directory.number)(row, &args[..1]), &[]) {
             true => Ok(()),
@@ -76,7 +76,7 @@ fn full_name(command: &str, args: &Args) -> String {
     format!("{command}|{}", String::from_utf8_lossy(word).to_lowercase())
 }
 
-/// Why a queued command is refused when it is to run, if it is.
+/// Why a queued command is refused when it runs, if it is.
 pub fn denied_at_exec(server: &Server, slot: Slot, row: Row, args: &Args) -> Option<Cow<'static, str>> {
     let access = server.clients.get(slot)?.access.as_ref()?;
     let number = (server.directory.number)(row, args);

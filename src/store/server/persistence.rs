@@ -1,10 +1,10 @@
-//! Brings what commands changed to the log.
+//! Writes the changes of commands to the log.
 
 use super::Server;
 use super::client::Client;
 use crate::store::pubsub::Slot;
 
-/// Writes down what the round has changed, and does the log's other business.
+/// Writes the round's changes to the log, and syncs or rewrites the log if that is due.
 pub fn write_log(server: &mut Server) {
     let Some(log) = &mut server.log else { return };
     let round = log.write_round(&mut server.data.keys);
@@ -18,7 +18,7 @@ pub fn write_log(server: &mut Server) {
     }
 }
 
-/// Rewrites the log whole, now.
+/// Rewrites the whole log now.
 pub fn save(server: &mut Server) -> Result<(), String> {
     server.request_rewrite(true);
     write_log(server);
@@ -28,7 +28,7 @@ pub fn save(server: &mut Server) -> Result<(), String> {
     }
 }
 
-/// Begins to rewrite the log, which goes on between rounds.
+/// Begins to rewrite the log; the rewrite continues between rounds.
 pub fn begin_rewrite(server: &mut Server) -> Result<(), String> {
     server.request_rewrite(false);
     write_log(server);
@@ -36,14 +36,14 @@ pub fn begin_rewrite(server: &mut Server) -> Result<(), String> {
     begun.map_or(Ok(()), |problem| Err(problem.to_owned()))
 }
 
-/// Writes down what was changed before the end of the round, if it is much.
+/// Writes changes to the log before the end of the round, if there are many.
 pub fn relieve(server: &mut Server) {
     if server.data.keys.journal.is_large() {
         write_log(server);
     }
 }
 
-/// Closes the connections of those who would be told of a change that is not on disk.
+/// Drops all clients with pending output, because it may confirm a change that is not on disk.
 fn drop_unsafe(server: &mut Server) {
     let answered = |client: &Client| client.pending() > 0;
     let clients = &server.clients;
@@ -57,7 +57,7 @@ fn drop_unsafe(server: &mut Server) {
     }
 }
 
-/// Writes down everything and forces it onto the disk, at the end.
+/// Writes everything to the log and forces it onto the disk, when the store closes.
 pub fn close_log(server: &mut Server) {
     server.data.keys.journal.commit();
     write_log(server);

@@ -1,23 +1,23 @@
-//! How much happened in the last seconds, for `INFO`.
+//! Recent rates, for `INFO`.
 
 use std::collections::VecDeque;
 
-/// Milliseconds between two samples, at least.
+/// The least time between two samples, in milliseconds.
 const BETWEEN: u64 = 100;
-/// Samples that are kept.
+/// How many samples are kept.
 const KEPT: usize = 16;
 
 /// Counters at a time: commands, bytes received, bytes sent.
 type Sample = (u64, [u64; 3]);
 
-/// See the module's text.
+/// Recent rates; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Rates {
     samples: VecDeque<Sample>,
 }
 
 impl Rates {
-    /// Whether it is time for a sample.
+    /// Whether a sample is due.
     pub fn is_due(&self, now: u64) -> bool {
         self.samples.back().is_none_or(|(at, _)| now >= at + BETWEEN || now < *at)
     }
@@ -35,7 +35,7 @@ impl Rates {
         }
     }
 
-    /// Each counter's change a second, over the samples.
+    /// The change of each counter per second, over the samples.
     pub fn a_second(&self) -> [f64; 3] {
         let (Some((first, before)), Some((last, after))) = (self.samples.front(), self.samples.back()) else {
             return [0.0; 3];

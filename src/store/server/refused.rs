@@ -1,4 +1,4 @@
-//! Commands of Redis that this store does not have on purpose, and why.
+//! Redis commands that this store deliberately does not have, and why.
 
 use crate::store::args::is;
 

@@ -1,38 +1,38 @@
-//! What is left of a command that names very much, after a turn.
+//! The rest of a command that names too much for one turn.
 
 use crate::store::pubsub::Kind;
 use crate::store::small_bytes::SmallBytes;
 
-/// Names that are joined or left in one turn; the others have theirs before the rest is.
+/// How many names are subscribed or unsubscribed per turn; other clients have their turns in between.
 pub const NAMES_A_TURN: usize = 4096;
 
-/// What is done with names.
+/// What to do with the names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// They are joined.
+    /// Subscribe to them.
     Join,
-    /// They are left.
+    /// Unsubscribe from them.
     Leave,
-    /// All that the client has are left.
+    /// Unsubscribe from all names of this kind that the client has.
     LeaveAll,
 }
 
-/// See the module's text.
+/// The rest of a command; see the module documentation.
 #[derive(Debug)]
 pub struct Rest {
-    /// What kind of names they are.
+    /// The kind of names.
     pub kind: Kind,
-    /// What is done with them.
+    /// What to do with them.
     pub what: What,
-    /// The names, the last first.
+    /// The names, in reverse order.
     names: Vec<SmallBytes>,
-    /// It waits until what its client has not fetched is gone.
+    /// Whether it waits until its client has fetched pending output.
     pub stalled: bool,
     bytes: usize,
 }
 
 impl Rest {
-    /// The names that are left.
+    /// Creates the rest of a command from the remaining names.
     pub fn new(kind: Kind, what: What, names: &[&[u8]]) -> Self {
         let bytes = names.iter().map(|name| name.len() + size_of::<SmallBytes>()).sum();
         Self {
@@ -44,19 +44,19 @@ impl Rest {
         }
     }
 
-    /// Takes those of one turn, in their order.
+    /// Takes the names of one turn, in their original order.
     pub fn take(&mut self) -> Vec<SmallBytes> {
         let mut taken = self.names.split_off(self.names.len().saturating_sub(NAMES_A_TURN));
         taken.reverse();
         taken
     }
 
-    /// Whether none are left.
+    /// Whether no names are left.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// What they take in memory, in bytes.
+    /// The memory that the names use, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

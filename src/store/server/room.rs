@@ -1,18 +1,18 @@
-//! Making room: letting keys go when memory is short, as far as the policy allows.
+//! Making room: evicts keys when memory is short, as far as the policy allows.
 
 use super::Server;
 use crate::store::eviction::Policy;
 use crate::store::keyspace::evict_one;
 
-/// Keys that go at most before a command runs, or at the end of a round.
+/// How many keys are evicted at most before a command runs, or at the end of a round.
 const MOST: usize = 128;
 
-/// Lets keys go until there is enough memory. What is too much for one step goes on at the end of the round, and
-/// commands run meanwhile.
+/// Evicts keys until there is enough memory. If that takes more than one step, it continues at the end of the
+/// round, and commands run meanwhile.
 pub fn make(server: &mut Server) {
     server.making_room = false;
     let limit = server.settings.max_memory;
-    // While a script takes long, the keys are in its hands.
+    // While a script takes long, it holds the keys.
     if limit == 0 || server.settings.policy == Policy::NoEviction || server.busy.is_some() {
         return;
     }

@@ -1,11 +1,11 @@
-//! What of a command may be shown to others, in `MONITOR` and the slow log: everything but passwords.
+//! What `MONITOR` and the slow log may show of a command: everything but passwords.
 
 use crate::store::args::is;
 use crate::store::resp::{ArgList, Args};
 
 const HIDDEN: &[u8] = b"(redacted)";
 
-/// A command's arguments with every password among them hidden, as Redis does it.
+/// Returns the arguments of a command with every password hidden, as Redis does.
 pub fn redacted<'a>(args: &Args<'a>) -> ArgList<'a> {
     let mut shown: ArgList<'a> = args.iter().copied().collect();
     let Some((name, rest)) = args.split_first() else { return shown };

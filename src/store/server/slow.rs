@@ -1,4 +1,4 @@
-//! What took long: the commands that `SLOWLOG` tells, and the worst of each second for `LATENCY`.
+//! What took long: commands for `SLOWLOG`, and the worst delay of each second for `LATENCY`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::store::resp::Args;
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
-/// Arguments of a command that are kept.
+/// How many arguments of a command are kept.
 const ARGUMENTS: usize = 32;
-/// Bytes of an argument that are kept.
+/// How many bytes of an argument are kept.
 const ARGUMENT: usize = 128;
-/// Seconds of an event that are kept.
+/// How many seconds of an event are kept.
 const SECONDS: usize = 160;
 
 /// A command that took long.
 #[derive(Debug)]
 pub struct SlowCommand {
-    /// Its number, from 0 since the start.
+    /// Its number, counted from 0 since the start.
     pub id: u64,
     /// When it ended, in seconds since 1970.
     pub at: u64,
@@ -34,41 +34,41 @@ pub struct SlowCommand {
     pub name: String,
 }
 
-/// What took long of one kind, by seconds.
+/// The delays of one kind, by second.
 #[derive(Debug, Default)]
 pub struct Event {
-    /// Seconds since 1970 and the longest of that second, in milliseconds; the newest last.
+    /// Seconds since 1970, each with its longest delay in milliseconds; the newest last.
     pub seconds: VecDeque<(u64, u64)>,
-    /// The longest of all.
+    /// The longest delay of all, in milliseconds.
     pub longest: u64,
 }
 
-/// See the module's text.
+/// Slow commands and delays; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Slow {
-    /// The commands, the newest first.
+    /// The slow commands, the newest first.
     pub commands: VecDeque<SlowCommand>,
-    /// The kinds of events that there were.
+    /// The delays of each kind.
     pub events: BTreeMap<&'static str, Event>,
     next: u64,
-    /// What takes less is of no interest; none if nothing is.
+    /// Durations below this are ignored; `None` if all are.
     least: Option<Duration>,
 }
 
 impl Slow {
-    /// Takes over changed settings.
+    /// Applies changed settings.
     pub fn apply(&mut self, settings: &Options) {
         let slow = u64::try_from(settings.slower_than).ok().filter(|_| settings.slow_commands > 0);
         let late = Some(settings.latency_threshold.saturating_mul(1000)).filter(|late| *late > 0);
         self.least = [slow, late].into_iter().flatten().min().map(Duration::from_micros);
     }
 
-    /// Whether what takes this long is of interest.
+    /// Whether a duration is long enough to be noted.
     pub fn is_long(&self, took: Duration) -> bool {
         self.least.is_some_and(|least| took >= least)
     }
 
-    /// Notes how long a command took, if that is long; the time is in seconds since 1970.
+    /// Notes a command if it took long; `now` is in seconds since 1970.
     pub fn note(&mut self, spec: &Spec, args: &Args, took: Duration, now: u64, settings: &Options, client: &Client) {
         let micros = took.as_micros() as u64;
         let threshold = settings.latency_threshold;
@@ -76,7 +76,7 @@ impl Slow {
             let name = if is_fast(spec.name) { "fast-command" } else { "command" };
             self.events.entry(name).or_default().add(now, micros / 1000);
         }
-        // What `EXEC` runs is noted by itself.
+        // The commands that `EXEC` runs are noted one by one.
         let limit = u64::try_from(settings.slower_than).unwrap_or(u64::MAX);
         if spec.name == "exec" || micros < limit {
             return;

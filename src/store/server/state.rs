@@ -1,7 +1,7 @@
-//! The server's state: data, clients, settings, and what is pending for each round of the loop.
+//! The server's state: data, clients, settings, and the work pending for each round of the loop.
 //!
-//! Everything here belongs to one thread, so a command runs alone and needs no lock. What the other
-//! files do to a server are functions that take it, so that each stands on its own.
+//! Everything here belongs to one thread, so a command runs alone and needs no lock. The other files act on the
+//! server through functions that take it, so that each file stands on its own.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,25 +30,25 @@ use crate::store::resp::Args;
 use crate::store::script::{Scripts, Vm};
 use crate::store::settings::Options;
 
-/// Why a subscriber is dropped.
+/// Why a client that does not read its messages is dropped.
 pub const UNREAD: &str = "it does not read its messages";
-/// Why a client is dropped that asked for too much.
+/// Why a client that asked for too large a reply is dropped.
 pub const UNREAD_REPLIES: &str = "a reply to it was too large";
 
-/// The body of a command of the server itself, for the client in a slot.
+/// The body of one of the server's own commands, called for the client in a slot.
 pub type Body = fn(&mut Server, Slot, &Args, &mut Reply) -> Outcome;
 
-/// A row of one of the two tables of commands.
+/// A row of one of the two command tables.
 #[derive(Clone, Copy)]
 pub enum Row {
-    /// A command that needs only data.
+    /// A command that needs only the data.
     Data(&'static Command),
-    /// A command of the server itself.
+    /// One of the server's own commands.
     Server(&'static Command<Body>),
 }
 
 impl Row {
-    /// What is true of the command.
+    /// Returns the command's specification.
     pub fn spec(self) -> &'static Spec {
         match self {
             Self::Data(command) => &command.spec,
@@ -57,35 +57,35 @@ impl Row {
     }
 }
 
-/// How commands are looked up over both tables, for bodies that tell of other commands or run them.
+/// Looks up commands in both tables, for command bodies that describe or run other commands.
 pub struct Directory {
-    /// All rows, by name.
+    /// All rows, sorted by name.
     pub all: fn() -> &'static [Row],
-    /// The row of a name, in any case.
+    /// Finds a row by its command's name, in any case.
     pub find: fn(&[u8]) -> Option<Row>,
-    /// What is true of a command of the server itself.
+    /// Finds the specification of one of the server's own commands.
     pub server_spec: fn(&[u8]) -> Option<&'static Spec>,
-    /// The number under which a command is counted; none if it has no such subcommand.
+    /// The number under which a command is counted; `None` if it has no such subcommand.
     pub number: fn(Row, &Args) -> Option<usize>,
-    /// The name of the command with a number.
+    /// The name of the command with this number.
     pub name: fn(usize) -> &'static str,
 }
 
-/// What outlives the thread that serves: everything but connections and the script engine.
+/// What outlives the serving thread: everything but connections and the script engine.
 #[derive(Debug)]
 pub struct Contents {
     /// Keys and subscriptions.
     pub data: Data,
-    /// The scripts that were loaded.
+    /// The scripts that were loaded or run.
     pub scripts: Scripts,
     /// The log, if there is one.
     pub log: Option<Aof>,
-    /// How the store was opened.
+    /// The options that the store was opened with.
     pub options: Options,
 }
 
 impl Contents {
-    /// Reads the log, if there is to be one.
+    /// Opens the store's log, if one is configured, and reads its data.
     pub fn open(options: Options) -> Result<Self, StoreError> {
         let mut data = Data::new();
         let log = match &options.path {
@@ -99,87 +99,88 @@ impl Contents {
 /// A script that takes long.
 #[derive(Debug, Clone, Copy)]
 pub struct Busy {
-    /// The client that has called it.
+    /// The client that called it.
     pub caller: Slot,
     /// Whether it has run a command that writes.
     pub has_written: bool,
-    /// Whether it is to end.
+    /// Whether it must end.
     pub ending: bool,
 }
 
-/// Serves others while a script takes long.
+/// Serves other clients while a script takes long.
 pub type ServeMeanwhile = Rc<dyn Fn(&mut Server)>;
 
-/// The state; see the module's text.
+/// The server's state; see the module documentation.
 pub struct Server {
-    /// Keys and subscriptions; boxed, because a script takes them over while it runs.
+    /// Keys and subscriptions; boxed, because a running script takes them over.
     pub data: Box<Data>,
     /// All clients.
     pub clients: Clients,
-    /// Their slots, by their numbers.
+    /// The slots of all clients, by client ID.
     pub slots: HashMap<u64, Slot>,
-    /// What can be set.
+    /// The settings.
     pub settings: Options,
     /// Counters.
     pub stats: Stats,
-    /// The scripts that were loaded.
+    /// The scripts that were loaded or run.
     pub scripts: Scripts,
-    /// The script engine, once a script has run.
+    /// The script engine, once a script has been compiled.
     pub vm: Option<Vm>,
-    /// Clients that wait for a key.
+    /// Clients that are blocked on keys.
     pub waiting: Waiting,
-    /// What `CLIENT PAUSE` holds up.
+    /// The state of `CLIENT PAUSE`.
     pub pause: Pause,
-    /// What took long.
+    /// Commands that took long.
     pub slow: Slow,
-    /// When the last command of the client whose bytes are being run ended.
+    /// When the previous command of the client being served ended, if there was one.
     pub ended: Option<Instant>,
-    /// What all clients take in memory, in bytes.
+    /// The memory that all clients use, in bytes.
     pub client_memory: usize,
-    /// Clients that may go on with what they have sent.
+    /// Clients that may continue with what they have sent.
     pub resumed: Vec<Slot>,
-    /// How many clients see all commands.
+    /// How many clients use `MONITOR`.
     pub monitors: usize,
-    /// Clients that track, by their number.
+    /// Clients that use `CLIENT TRACKING`, by client ID.
     pub trackers: BTreeMap<u64, Slot>,
-    /// Users beside the default one, by name.
+    /// Users besides the default one, by name.
     pub users: BTreeMap<String, Rc<Access>>,
-    /// Wrong passwords.
+    /// Counts wrong passwords and delays their answers.
     pub auth_guard: AuthGuard,
-    /// Clients that came when all places were taken: slot and number, the oldest first.
+    /// Clients that connected when all places were taken, the oldest first: slot and ID.
     pub reserve: VecDeque<(Slot, u64)>,
     /// Where the server listens.
     pub address: Option<SocketAddr>,
-    /// Drawn at each start.
+    /// Drawn at random at each start.
     pub run_id: String,
-    /// Both tables of commands.
+    /// Both command tables.
     pub directory: &'static Directory,
-    /// What is true while a script runs that takes long.
+    /// The running script, if it takes long.
     pub busy: Option<Busy>,
-    /// What stands in for the data while a script has it.
+    /// Stands in for `data` while a script holds it.
     pub stand_in: Option<Box<Data>>,
-    /// Has clients served while a script takes long, if somebody can.
+    /// Serves clients while a script takes long, if it is set.
     pub serve_meanwhile: Option<ServeMeanwhile>,
-    /// Whether keys have yet to go before there is enough memory.
+    /// Whether more keys must be evicted to get below the memory limit.
     pub making_room: bool,
-    /// What waits for such a script to end.
+    /// Work that waits for a long script to end.
     pub late: Late,
-    /// Clients that have gone, of whom something is left to be undone.
+    /// Clients that have disconnected but are not cleaned up yet.
     pub departed: Vec<Slot>,
     /// The log, if there is one.
     pub log: Option<Aof>,
-    /// Clients that have something to be sent, or are to be closed.
+    /// Clients that have output to send or should be closed.
     pub scheduled: VecDeque<Slot>,
-    /// Of those, the ones at the front that were added since they were last looked at, because they have asked.
+    /// How many clients were put at the front of `scheduled` because they sent requests, since this count was last
+    /// taken.
     pub asked: usize,
-    /// Closing clients that have not fetched everything: until when they may, slot, number.
+    /// Closing clients that have not fetched all their output: deadline, slot and ID.
     pub lingering: VecDeque<(u64, Slot, u64)>,
-    /// The number that the next client gets.
+    /// The ID of the next client.
     pub next_id: u64,
 }
 
 impl Server {
-    /// A server without clients.
+    /// Creates a server without clients.
     pub fn new(contents: Contents, now: Time, directory: &'static Directory) -> Self {
         let mut server = Self {
             data: Box::new(contents.data),
@@ -223,7 +224,7 @@ impl Server {
         server
     }
 
-    /// What is to be kept when the thread ends.
+    /// Returns what is kept when the thread ends.
     pub fn into_contents(mut self) -> Contents {
         self.data.calls = Default::default();
         self.data.pubsub = Default::default();
@@ -231,7 +232,7 @@ impl Server {
         Contents { data: *self.data, scripts: self.scripts, log: self.log, options: self.settings }
     }
 
-    /// Notes that a client has something to be sent, or is to be closed.
+    /// Notes that a client has output to send or should be closed.
     pub fn schedule(&mut self, slot: Slot) {
         if let Some(client) = self.clients.get_mut(slot)
             && (!client.held_back || client.doomed)
@@ -241,8 +242,9 @@ impl Server {
         }
     }
 
-    /// Notes that a client has asked, and is to be answered before all others are sent what follows from it:
-    /// whoever publishes to a thousand listeners can send the next message while they are served.
+    /// Notes that a client has sent a request, and schedules it before all others, so that it is answered before
+    /// the effects of the request are sent: a client that publishes to a thousand subscribers can send its next
+    /// message while they are served.
     pub fn schedule_first(&mut self, slot: Slot) {
         if let Some(client) = self.clients.get_mut(slot)
             && (!client.held_back || client.doomed)
@@ -253,7 +255,7 @@ impl Server {
         }
     }
 
-    /// Makes a client be closed at the end of this round, whatever waits to be sent.
+    /// Closes a client at the end of this round, even if output is waiting for it.
     pub fn doom(&mut self, slot: Slot) {
         if let Some(client) = self.clients.get_mut(slot) {
             client.closing = true;
@@ -262,7 +264,7 @@ impl Server {
         }
     }
 
-    /// Dooms a client for which more waits than it may have.
+    /// Dooms a client that exceeds a limit; `what` is the reason for the log.
     pub fn drop_reader(&mut self, slot: Slot, what: &str, limit: usize) {
         let Some(client) = self.clients.get(slot) else { return };
         if client.closing {
@@ -273,7 +275,7 @@ impl Server {
         self.doom(slot);
     }
 
-    /// Counts anew what a client takes in memory.
+    /// Updates the memory count of a client.
     pub fn recount(&mut self, slot: Slot) {
         if let Some(client) = self.clients.get_mut(slot) {
             let now = client.memory();
@@ -282,7 +284,7 @@ impl Server {
         }
     }
 
-    /// Drops the clients that take most, if all together take more memory than they may.
+    /// Drops the clients that use the most memory, if all clients together exceed the limit.
     pub fn shed(&mut self) {
         let limit = self.settings.max_client_memory;
         if limit == 0 || self.client_memory <= limit {
@@ -308,9 +310,9 @@ impl Server {
         }
     }
 
-    /// Whether keys and values take more memory than they may, for a client that is to run a script
-    /// with these keys, or a command of its own. This process's own clients are never short of it, nor
-    /// are scripts of other nodes that keep the count.
+    /// Whether keys and values use too much memory for a client to run a script with these keys, or a command of
+    /// its own. This process's own clients are exempt, and so are the scripts with which other nodes keep the
+    /// count.
     pub fn is_out_of_memory(&self, slot: Slot, keys: &Args) -> bool {
         let reserved = |prefix: &Vec<u8>| keys.iter().any(|key| key.starts_with(prefix));
         let exempt = self.clients.get(slot).is_some_and(|client| client.trusted)
@@ -318,24 +320,24 @@ impl Server {
         !exempt && !self.making_room && self.settings.max_memory > 0 && self.memory() > self.settings.max_memory
     }
 
-    /// What keys, values and scripts take, in bytes.
+    /// The memory that keys, values and scripts use, in bytes.
     pub fn memory(&self) -> usize {
         self.data.keys.used() + self.scripts.memory()
     }
 
-    /// Why changes cannot be written down, if they cannot.
+    /// Why changes cannot be written to the log, if they cannot.
     pub fn log_problem(&self) -> Option<String> {
         self.log.as_ref()?.problem().map(str::to_owned)
     }
 
-    /// Has the log rewritten, in steps after this round or whole before the round's replies leave.
+    /// Requests a rewrite of the log: in steps after this round, or at once, before the round's replies are sent.
     pub fn request_rewrite(&mut self, at_once: bool) {
         if let Some(log) = &mut self.log {
             log.request_rewrite(at_once);
         }
     }
 
-    /// Passes changed settings on to those that keep a copy.
+    /// Passes changed settings on to the parts that keep a copy.
     pub fn apply_settings(&mut self) {
         let memory = if self.settings.max_memory == 0 { usize::MAX } else { self.settings.max_memory };
         self.data.keys.tracking.limit(self.settings.tracked_keys);
@@ -351,7 +353,7 @@ impl Server {
         }
     }
 
-    /// What the script engine takes, in bytes.
+    /// The memory that the script engine uses, in bytes.
     pub fn script_memory(&self) -> usize {
         self.vm.as_ref().map_or(0, Vm::used_memory)
     }

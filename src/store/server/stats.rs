@@ -1,23 +1,23 @@
-//! What is counted, for `INFO`.
+//! The counters that `INFO` shows.
 
 use super::rates::Rates;
 
-/// Counters, for `INFO`.
+/// The counters; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Stats {
     /// When the server started, in milliseconds since 1970.
     pub started: u64,
-    /// How often the log was rewritten, and how many changes there had been when it last was.
+    /// How often the log was rewritten.
     pub rewrites: u64,
-    /// See `rewrites`.
+    /// How many changes there had been at the last rewrite.
     pub saved_changes: u64,
-    /// How often something was received.
+    /// How often input was received.
     pub reads: u64,
-    /// How often something was sent.
+    /// How often output was sent.
     pub writes: u64,
     /// When the log was last rewritten.
     pub last_save: u64,
-    /// Connections that were taken.
+    /// Connections that were accepted.
     pub connections: u64,
     /// Connections that were refused because there were too many.
     pub rejected: u64,
@@ -25,20 +25,20 @@ pub struct Stats {
     pub input: u64,
     /// Bytes sent.
     pub output: u64,
-    /// Clients that were dropped because they did not read.
+    /// Clients that were dropped because of too much unread output or memory.
     pub dropped_output: u64,
     /// Clients that were dropped because they sent too long a command.
     pub dropped_input: u64,
-    /// The most that keys, values and scripts have taken, in bytes.
+    /// The most memory that keys, values and scripts have used, in bytes.
     pub peak: usize,
-    /// How much happened in the last seconds.
+    /// Recent rates of commands, input and output.
     pub rates: Rates,
-    /// Scripts that were forgotten because others were run.
+    /// Scripts that were forgotten to make room for others.
     pub forgotten_scripts: u64,
 }
 
 impl Stats {
-    /// Sets the counters back.
+    /// Resets the counters.
     pub fn reset(&mut self) {
         let &mut Self { started, last_save, peak, rewrites, saved_changes, .. } = self;
         *self = Self { started, last_save, peak, rewrites, saved_changes, ..Self::default() };

@@ -1,7 +1,7 @@
 //! The table of the server's own commands: one row each, by name.
 //!
-//! Their bodies need connections, settings, the log or the script engine. The rows read like those of
-//! the table of commands that need only data.
+//! Their bodies need connections, settings, the log or the script engine. The rows have the same form as those of
+//! the table of data commands.
 
 use std::sync::OnceLock;
 
@@ -28,7 +28,7 @@ const ADMIN: Flags = Flags::ADMIN;
 const SHOWN_FIRST: Flags = Flags::SHOWN_FIRST;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
-/// Every command of the server itself.
+/// All of the server's own commands.
 static SERVER_COMMANDS: Table<Body> = Table::new(ROWS);
 
 #[rustfmt::skip]
@@ -71,7 +71,7 @@ const ROWS: &[Command<Body>] = &[
     row("watch", -2, NO_SCRIPT.and(IN_MULTI).and(WHILE_BUSY), [1, -1, 1], "transactions", transactions::watch, "Makes EXEC fail if a key changes."),
 ];
 
-/// How both tables are searched.
+/// Looks up commands in both tables.
 pub static DIRECTORY: Directory = Directory { all, find, server_spec, number, name };
 
 fn all() -> &'static [Row] {
@@ -84,7 +84,7 @@ fn all() -> &'static [Row] {
     })
 }
 
-/// The row of this name, in any case.
+/// Finds the row of a command by its name, in any case.
 pub fn find(name: &[u8]) -> Option<Row> {
     COMMANDS.find(name).map(Row::Data).or_else(|| SERVER_COMMANDS.find(name).map(Row::Server))
 }
@@ -112,10 +112,10 @@ fn server_spec(name: &[u8]) -> Option<&'static Spec> {
     SERVER_COMMANDS.find(name).map(|command| &command.spec)
 }
 
-/// Whether there can be such a user.
+/// Checks the name and the rules of a user.
 ///
 /// # Errors
-/// Its name or one of its rules cannot be; the password is not part of the error.
+/// The name or one of the rules is invalid. The error does not contain the password.
 pub fn check_user(user: &User) -> Result<(), BadRule> {
     permissions::user(&DIRECTORY, user).map(drop)
 }

@@ -1,8 +1,8 @@
-//! Tells clients that cache what they read of what has changed.
+//! Sends invalidations to clients that cache what they read.
 //!
-//! As in Redis: others are told at once, the client whose command it was behind its reply, and whoever
-//! asked for prefixes at the end of the round. A client that speaks RESP3 is told by a push; one that does
-//! not has it told to another connection, which listens.
+//! As in Redis, other clients are notified at once, the client that ran the command after its reply, and clients
+//! that track prefixes at the end of the round. A client that speaks RESP3 is notified by a push; any other can
+//! redirect its invalidations to another connection, which subscribes to them.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::store::reply::Reply;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::tracking::{Broadcast, ClientId, Notice};
 
-/// The channel on which a client that does not speak RESP3 is told.
+/// The channel on which clients that do not speak RESP3 get invalidations.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 
-/// Has the keys that the client's next command reads remembered, if they are to be.
+/// Remembers the keys that the client's next command reads, if its tracking mode asks for that.
 pub fn begin(server: &mut Server, slot: Slot) {
     if server.trackers.is_empty() {
         return;
@@ -29,7 +29,7 @@ pub fn begin(server: &mut Server, slot: Slot) {
     server.data.keys.tracking.writer = Some(client.id);
 }
 
-/// Takes back what `CLIENT CACHING` said, which is for one command or transaction.
+/// Clears the effect of `CLIENT CACHING`, which lasts for one command or transaction.
 pub fn end(client: &mut Client, command: &str) {
     if let Some(tracks) = &mut client.tracks
         && client.transaction.is_none()
@@ -39,7 +39,7 @@ pub fn end(client: &mut Client, command: &str) {
     }
 }
 
-/// Ends a client's tracking, if it tracks.
+/// Stops tracking keys for a client.
 pub fn stop(server: &mut Server, slot: Slot) {
     let Some(client) = server.clients.get_mut(slot) else { return };
     let Some(tracks) = client.tracks.take() else { return };
@@ -51,8 +51,8 @@ pub fn stop(server: &mut Server, slot: Slot) {
     server.data.keys.tracking.count(false);
 }
 
-/// Tells what the last command, or time, has changed. Returns what its own client is to get behind the
-/// reply.
+/// Sends the invalidations that the last command or expiry has caused. Returns those that the command's own client
+/// must get after the reply.
 pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) -> Vec<u8> {
     server.data.keys.tracking.reader = None;
     server.data.keys.tracking.writer = None;
@@ -68,7 +68,7 @@ pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) -> Vec<u8> {
             let Some(&slot) = server.trackers.get(&id) else { continue };
             let tracks = server.clients.get(slot).and_then(|client| client.tracks.as_ref());
             let Some(tracks) = tracks else { continue };
-            // What it read before it broadcast, and what it wrote itself, it does not want to hear.
+            // Skip what a client read before it used BCAST and, with NOLOOP, what it wrote itself.
             if !flushed && (tracks.mode == Mode::Broadcast || tracks.no_loop && writer == Some(id)) {
                 continue;
             }
@@ -78,7 +78,7 @@ pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) -> Vec<u8> {
     later
 }
 
-/// Tells those who asked for prefixes what has changed under them in this round.
+/// Notifies clients that track prefixes which keys with those prefixes have changed in this round.
 pub fn broadcast(server: &mut Server) {
     for Broadcast { clients, keys } in server.data.keys.tracking.take_broadcasts() {
         let all = keys.as_ref().map(|keys| array(keys.keys().map(|key| &**key)));
@@ -98,7 +98,7 @@ pub fn broadcast(server: &mut Server) {
     }
 }
 
-/// The keys that somebody else changed, if there are any.
+/// Encodes the keys that other clients changed, if there are any.
 fn written_by_others(keys: &BTreeMap<SmallBytes, Option<ClientId>>, client: ClientId) -> Option<Vec<u8>> {
     let others: Vec<&[u8]> =
         keys.iter().filter(|(_, writer)| **writer != Some(client)).map(|(key, _)| &**key).collect();
@@ -112,7 +112,8 @@ fn array<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     reply.buf
 }
 
-/// Tells one client that tracks, or the one it has named in its place. None: everything may have changed.
+/// Notifies one tracking client, or the client that it redirects to. If `keys` is `None`, everything may have
+/// changed.
 fn tell(server: &mut Server, slot: Slot, keys: Option<&[u8]>, own: &mut Option<Own<'_>>, later: &mut Vec<u8>) {
     let Some(client) = server.clients.get_mut(slot) else { return };
     let Some(tracks) = &mut client.tracks else { return };
@@ -158,8 +159,8 @@ fn tell(server: &mut Server, slot: Slot, keys: Option<&[u8]>, own: &mut Option<O
     send(server, target, &frame.buf, is_own.then_some(later), own);
 }
 
-/// Puts a frame where its client will get it. What the running command's own client has caused goes behind
-/// its reply, if it is told itself.
+/// Queues a frame for a client. If that client runs the current command, invalidations of its own go after its
+/// reply, and those redirected to it by other clients go before.
 fn send(server: &mut Server, slot: Slot, frame: &[u8], later: Option<&mut Vec<u8>>, own: &mut Option<Own<'_>>) {
     if let Some(own) = own
         && own.slot == slot
@@ -178,7 +179,7 @@ fn send(server: &mut Server, slot: Slot, frame: &[u8], later: Option<&mut Vec<u8
     if client.pending() == 0 {
         client.pushed = 0;
     }
-    // Its replies may be as large as they like; what it is told of its own accord may not.
+    // Replies may have any size, but pushes that the client did not request are limited.
     client.pushed += frame.len();
     if client.pushed > limit {
         return server.drop_reader(slot, UNREAD, limit);

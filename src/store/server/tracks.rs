@@ -1,4 +1,4 @@
-//! How one client tracks the keys that it reads, as `CLIENT TRACKING` has set it.
+//! How one client tracks the keys that it reads, as set by `CLIENT TRACKING`.
 
 use std::collections::BTreeSet;
 
@@ -9,35 +9,35 @@ use crate::store::tracking::ClientId;
 /// Which reads are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// All.
+    /// All reads.
     Every,
-    /// Those after `CLIENT CACHING YES`.
+    /// Reads after `CLIENT CACHING YES`.
     OptIn,
-    /// All but those after `CLIENT CACHING NO`.
+    /// All reads except those after `CLIENT CACHING NO`.
     OptOut,
-    /// None: every change under the client's prefixes is told.
+    /// No reads: the client is notified of every change under its prefixes.
     Broadcast,
 }
 
-/// How a client tracks.
+/// The tracking state of a client.
 #[derive(Debug)]
 pub struct Tracks {
     /// Which reads are remembered.
     pub mode: Mode,
-    /// Whether `CLIENT CACHING` was said, for the next command.
+    /// Whether `CLIENT CACHING` was called for the next command.
     pub caching: bool,
-    /// Whether it is not told of what it changed itself.
+    /// Whether it is not notified of its own changes.
     pub no_loop: bool,
-    /// Who is told in its place: number and slot.
+    /// The client that is notified in its place: ID and slot.
     pub redirect: Option<(ClientId, Slot)>,
-    /// Whether that one was found gone.
+    /// Whether the client that it redirects to was found gone.
     pub broken: bool,
     /// The prefixes that it asked for.
     pub prefixes: BTreeSet<SmallBytes>,
 }
 
 impl Tracks {
-    /// Whether what the next command reads is remembered.
+    /// Whether the keys that the next command reads are remembered.
     pub fn remembers(&self) -> bool {
         match self.mode {
             Mode::Every => true,

@@ -1,45 +1,45 @@
-//! The lines in which blocked clients wait for keys.
+//! The queues in which blocked clients wait for keys.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::store::pubsub::Slot;
 use crate::store::small_bytes::SmallBytes;
 
-/// What is waited for: a database, a key in it, and the type that the key must get.
+/// What a client waits for: a database, a key in it, and the type that the key must get.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The database.
     pub db: usize,
     /// The key.
     pub key: SmallBytes,
-    /// The type, as `TYPE` tells it.
+    /// The type, as `TYPE` reports it.
     pub type_name: &'static str,
 }
 
 /// Who waits for which key, and until when.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    /// The waiting clients of each key by their turns, first come first.
+    /// The clients that wait for each key, by turn: first come, first served.
     lines: HashMap<Place, BTreeMap<u64, Slot>>,
     /// When waits end, in milliseconds since 1970.
     deadlines: BTreeSet<(u64, Slot)>,
-    /// The turn that the last client got.
+    /// The last turn that was given out.
     turn: u64,
     clients: usize,
 }
 
 impl Waiting {
-    /// How many clients wait.
+    /// How many clients are waiting.
     pub fn len(&self) -> usize {
         self.clients
     }
 
-    /// How many of them give up at some time.
+    /// How many of them have a deadline.
     pub fn timed(&self) -> usize {
         self.deadlines.len()
     }
 
-    /// Draws the next turn for a client that begins to wait.
+    /// Begins the wait of a client and returns its turn.
     pub fn begin(&mut self, until: Option<u64>, slot: Slot) -> u64 {
         self.turn += 1;
         self.clients += 1;
@@ -47,7 +47,7 @@ impl Waiting {
         self.turn
     }
 
-    /// Ends a client's wait, once it has left all lines.
+    /// Ends a client's wait, once it has left all queues.
     pub fn end(&mut self, until: Option<u64>, slot: Slot) {
         self.clients -= 1;
         if let Some(until) = until {
@@ -55,12 +55,12 @@ impl Waiting {
         }
     }
 
-    /// Puts a client into a line; returns whether it was not there yet.
+    /// Adds a client to a queue; returns whether it was not there yet.
     pub fn join(&mut self, place: Place, turn: u64, slot: Slot) -> bool {
         self.lines.entry(place).or_default().insert(turn, slot).is_none()
     }
 
-    /// Takes a client out of a line; returns whether it was there.
+    /// Removes a client from a queue; returns whether it was there.
     pub fn leave(&mut self, place: &Place, turn: u64) -> bool {
         let Some(line) = self.lines.get_mut(place) else { return false };
         let was_there = line.remove(&turn).is_some();
@@ -70,18 +70,18 @@ impl Waiting {
         was_there
     }
 
-    /// The first in a line whose turn is after `turn`.
+    /// The first client in a queue whose turn comes after `turn`.
     pub fn next(&self, place: &Place, turn: u64) -> Option<(u64, Slot)> {
         let (turn, slot) = self.lines.get(place)?.range(turn + 1..).next()?;
         Some((*turn, *slot))
     }
 
-    /// When the first wait ends.
+    /// The earliest deadline.
     pub fn next_deadline(&self) -> Option<u64> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Takes out a client whose wait is over by now.
+    /// Removes and returns a client whose deadline has passed.
     pub fn next_over(&mut self, now: u64) -> Option<Slot> {
         let (at, _) = self.deadlines.first()?;
         if *at > now {

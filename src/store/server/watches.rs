@@ -1,7 +1,7 @@
-//! Keys that a client watches.
+//! The keys that clients watch.
 //!
-//! While a script takes long the data is in its hands. Whoever begins to watch a key or ends it then is
-//! noted, and it is done when the script is through.
+//! While a script takes long, it holds the data. Watches that begin or end meanwhile are noted, and take effect
+//! when the script has ended.
 
 use super::Server;
 use super::client::name_cost;
@@ -18,7 +18,7 @@ pub fn release(server: &mut Server, slot: Slot) -> bool {
         client.names_bytes = client.names_bytes.saturating_sub(name_cost(&key));
         changed |= since == Since::Written;
         match since {
-            // The data does not know of it yet.
+            // The data does not know of this watch yet.
             Since::Busy => {}
             _ if server.busy.is_some() => server.late.unwatched.push((db, key)),
             Since::Version(version) => changed |= server.data.keys.unwatch(db, &key, version),
@@ -28,7 +28,7 @@ pub fn release(server: &mut Server, slot: Slot) -> bool {
     changed
 }
 
-/// Does what had to wait for a script that took long. `written`: whether it has changed anything.
+/// Applies what was noted while a script took long. `written` says whether the script has changed anything.
 pub fn catch_up(server: &mut Server, written: bool) {
     let late = std::mem::take(&mut server.late);
     let keys = &mut server.data.keys;

@@ -1,42 +1,42 @@
-//! What takes a change of a stream's entries back.
+//! The steps that undo changes to a stream's entries.
 
 use super::id::Id;
 use super::node::Node;
 
-/// What is remembered of the entries beside themselves.
+/// The counters and ids that a stream keeps besides its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
-    /// How many there are.
+    /// The number of entries.
     pub len: u64,
-    /// How many were ever added.
+    /// How many entries were ever added.
     pub added: u64,
-    /// The highest id that there ever was.
+    /// The highest id ever used.
     pub last: Id,
     /// The id of the first entry.
     pub first: Id,
-    /// The highest id that was deleted on its own.
+    /// The highest id that was deleted individually.
     pub max_deleted: Id,
 }
 
-/// See the module's text.
+/// A step that undoes one change.
 #[derive(Debug)]
 pub enum EntriesChange {
-    /// Sets the counters.
+    /// Restores the counters.
     Counters(Counters),
-    /// Replaces a node, of a few kilobytes, by what it was.
+    /// Restores an earlier state of a node, which takes a few kilobytes.
     Node(usize, Node),
-    /// Takes out the last node.
+    /// Removes the last node.
     PopNode,
-    /// Puts a node back.
+    /// Puts a removed node back.
     PutNode(usize, Node),
 }
 
-/// What makes a node what it is now.
+/// Returns the step that restores the current state of a node, and the bytes that the step holds.
 pub fn as_it_is(at: usize, node: &Node) -> (EntriesChange, usize) {
     (EntriesChange::Node(at, node.clone()), node.heap())
 }
 
-/// What puts a node back that was taken out.
+/// Returns the step that puts a removed node back, and the bytes that the step holds.
 pub fn put_back(at: usize, node: Node) -> (EntriesChange, usize) {
     let held = node.heap();
     (EntriesChange::PutNode(at, node), held)

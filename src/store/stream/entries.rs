@@ -10,46 +10,46 @@ use super::id::Id;
 use super::node::{Entry, Node};
 use super::radix;
 
-/// Entries in nodes, and what is remembered of those that have gone.
+/// The entries in their nodes, and what is kept about deleted ones.
 #[derive(Debug, Default, Clone)]
 pub struct Entries {
     nodes: VecDeque<Node>,
     len: u64,
-    /// The highest id that there ever was.
+    /// The highest id ever used.
     pub last: Id,
     /// The id of the first entry, if there is one.
     pub first: Id,
-    /// The highest id that was deleted on its own.
+    /// The highest id that was deleted individually.
     pub max_deleted: Id,
     /// How many entries were ever added.
     pub added: u64,
     heap: usize,
-    /// What takes its changes back.
+    /// Records how to undo its changes.
     pub changes: Recorder<EntriesChange>,
 }
 
-/// How far a stream is to be trimmed.
+/// How far to trim a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// To this many entries.
+    /// Down to this many entries.
     Length(u64),
-    /// To those from an id on.
+    /// Up to, but not including, this id.
     From(Id),
 }
 
-/// How a stream is to be trimmed.
+/// How to trim a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trim {
-    /// How far.
+    /// How far to trim.
     pub bound: Bound,
-    /// Whether only whole nodes go.
+    /// Whether to remove whole nodes only.
     pub whole_nodes: bool,
-    /// How many entries may go; 0 is any number.
+    /// The most entries to remove; 0 means any number.
     pub limit: u64,
 }
 
 impl Entries {
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -59,17 +59,17 @@ impl Entries {
         &self.nodes
     }
 
-    /// How many nodes Redis's tree of them would have.
+    /// The number of nodes that Redis's radix tree of these blocks would have.
     pub fn radix_nodes(&self) -> usize {
         radix::nodes(&self.nodes.iter().map(|node| node.first).collect::<Vec<_>>())
     }
 
-    /// An estimate of the bytes that they take.
+    /// An estimate of the memory that the entries take, in bytes.
     pub fn footprint(&self) -> usize {
         self.heap + self.nodes.capacity() * size_of::<Node>()
     }
 
-    /// Adds an entry, whose id must be higher than all before.
+    /// Appends an entry, whose id must be higher than all earlier ones.
     pub fn append(&mut self, id: Id, fields: &Args) {
         let bytes = fields.iter().map(|text| text.len()).sum();
         if !self.nodes.back().is_some_and(|node| node.takes(bytes)) {
@@ -98,7 +98,7 @@ impl Entries {
         self.last = id;
     }
 
-    /// Adds a node that came from elsewhere; returns whether it fits behind the others.
+    /// Appends a block from outside the store as a node; returns whether it is valid and comes after the others.
     pub fn append_block(&mut self, first: Id, block: Vec<u8>) -> bool {
         let last = self.nodes.back().and_then(|node| node.places().last()).map(|place| place.entry.id);
         let Some(node) = Node::from_block(first, block, last) else { return false };
@@ -109,18 +109,18 @@ impl Entries {
         true
     }
 
-    /// The entries from one id to another, upwards.
+    /// The entries between two ids, both included, in ascending order.
     pub fn range(&self, from: Id, to: Id) -> Range<'_> {
         Range { entries: self, node: self.node_of(from).unwrap_or(0), at: 0, from, to }
     }
 
-    /// The entries from one id to another, downwards.
+    /// The entries between two ids, both included, in descending order.
     pub fn range_down(&self, from: Id, to: Id) -> RangeDown<'_> {
         let node = self.node_of(to).map_or(0, |at| at + 1);
         RangeDown { entries: self, node, left: Vec::new(), from, to }
     }
 
-    /// An entry.
+    /// The entry with this id.
     pub fn get(&self, id: Id) -> Option<Entry<'_>> {
         self.range(id, id).next()
     }
@@ -164,7 +164,7 @@ impl Entries {
         true
     }
 
-    /// Removes the oldest entries; says how many.
+    /// Removes the oldest entries; returns how many.
     pub fn trim(&mut self, trim: Trim) -> u64 {
         let before = self.len;
         while let Some(node) = self.nodes.front_mut() {
@@ -201,12 +201,12 @@ impl Entries {
         before - self.len
     }
 
-    /// Whether an entry was deleted on its own at this id or after it.
+    /// Whether an entry with this id or a higher one was deleted individually.
     pub fn has_holes_from(&self, id: Id) -> bool {
         self.len > 0 && self.max_deleted != Id::MIN && id <= self.max_deleted
     }
 
-    /// How many entries were added up to an id, if that can be told.
+    /// How many entries were added up to an id, if that is known.
     pub fn added_up_to(&self, id: Id) -> Option<u64> {
         if self.added == 0 {
             return Some(0);
@@ -224,13 +224,13 @@ impl Entries {
         }
     }
 
-    /// Notes the counters, if changes are noted, before anything else changes.
+    /// Records the counters, if changes are being recorded. Must be called before anything else changes.
     pub fn note_counters(&mut self) {
         let &mut Self { len, added, last, first, max_deleted, .. } = self;
         self.changes.note(|| (EntriesChange::Counters(Counters { len, added, last, first, max_deleted }), 0));
     }
 
-    /// Takes the last change back that there was.
+    /// Undoes the last change.
     pub fn undo(&mut self, change: EntriesChange) {
         match change {
             EntriesChange::Counters(Counters { len, added, last, first, max_deleted }) => {
@@ -255,13 +255,13 @@ impl Entries {
         self.first = self.range(Id::MIN, Id::MAX).next().map_or(Id::MIN, |entry| entry.id);
     }
 
-    /// The last node that does not begin after an id.
+    /// The last node that begins at or before an id.
     fn node_of(&self, id: Id) -> Option<usize> {
         self.nodes.partition_point(|node| node.first <= id).checked_sub(1)
     }
 }
 
-/// Deletes the oldest entries of a node; says how many.
+/// Deletes the oldest entries of a node; returns how many.
 fn trim_node(node: &mut Node, bound: Bound, len: u64) -> u64 {
     let mut gone = 0;
     let mut at = 0;
@@ -278,7 +278,7 @@ fn trim_node(node: &mut Node, bound: Bound, len: u64) -> u64 {
         if !deleted {
             let before = node.block().len();
             node.delete(here);
-            // What stands in front may have grown, since it counts.
+            // The header may have grown, because it holds the counts.
             at = next + node.block().len() - before;
             gone += 1;
         }
@@ -286,7 +286,7 @@ fn trim_node(node: &mut Node, bound: Bound, len: u64) -> u64 {
     gone
 }
 
-/// Entries upwards; see [`Entries::range`].
+/// Entries in ascending order; see [`Entries::range`].
 pub struct Range<'a> {
     entries: &'a Entries,
     node: usize,
@@ -317,12 +317,12 @@ impl<'a> Iterator for Range<'a> {
     }
 }
 
-/// Entries downwards; see [`Entries::range_down`].
+/// Entries in descending order; see [`Entries::range_down`].
 pub struct RangeDown<'a> {
     entries: &'a Entries,
-    /// The nodes below it are left.
+    /// The nodes before this index are still to be read.
     node: usize,
-    /// What is left of a node, the last first to go.
+    /// The remaining entries of the current node, to be popped from the end.
     left: Vec<Entry<'a>>,
     from: Id,
     to: Id,

@@ -1,4 +1,4 @@
-//! A consumer group: how far it has read, and which entries await an acknowledgement, by whom.
+//! A consumer group: how far it has read, and which entries are pending for which consumer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use crate::store::undo::Recorder;
 use super::entries::Entries;
 use super::id::Id;
 
-/// What a pending entry takes in memory, in the group and in its consumer.
+/// The memory that a pending entry takes in its group and its consumer, in bytes.
 const PENDING: usize = 96;
-/// What a consumer takes beside its name and its pending entries.
+/// The memory that a consumer takes besides its name and its pending entries, in bytes.
 const CONSUMER: usize = 176;
 
-/// An entry that was delivered and not acknowledged.
+/// An entry that was delivered but not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
     /// The number of the consumer that has it.
@@ -26,59 +26,59 @@ pub struct Pending {
     pub count: u64,
 }
 
-/// One reader of a group.
+/// A consumer of a group.
 #[derive(Debug, Clone)]
 pub struct Consumer {
     /// Its name.
     pub name: SmallBytes,
-    /// When it last asked for something; 0 if that was before a restart.
+    /// When it last read or claimed entries; 0 if that was before a restart.
     pub seen: u64,
-    /// What it has yet to acknowledge.
+    /// The ids of the entries that it has not acknowledged.
     pub pending: BTreeSet<Id>,
 }
 
-/// A group; see the module's text.
+/// A consumer group.
 #[derive(Debug, Default, Clone)]
 pub struct Group {
-    /// The last id that it was delivered.
+    /// The id of the last entry delivered to the group.
     pub last: Id,
-    /// How many entries that makes since the stream began, if that can be told.
+    /// How many entries the group has read, if that is known.
     pub read: Option<u64>,
     pending: BTreeMap<Id, Pending>,
     names: BTreeMap<SmallBytes, usize>,
     consumers: Slab<Consumer>,
     heap: usize,
-    /// What takes its changes back, but for how far it has read.
+    /// Records how to undo changes, except those to `last` and `read`.
     pub changes: Recorder<GroupChange>,
 }
 
-/// What takes a change of a group back.
+/// A step that undoes a change to a group.
 #[derive(Debug)]
 pub enum GroupChange {
-    /// Takes out a consumer that has nothing pending.
+    /// Removes a consumer that has no pending entries.
     TakeConsumer(SmallBytes),
-    /// Puts a consumer back with what it had pending.
+    /// Puts a consumer back with its pending entries.
     PutConsumer(Box<Consumer>, Vec<(Id, Pending)>),
-    /// Sets when a consumer was seen.
+    /// Restores when a consumer was last seen.
     See(usize, u64),
     /// Gives an entry back to the consumer that had it.
     Give(Id, Pending),
-    /// Takes an entry out of what is pending.
+    /// Removes a pending entry.
     Forget(Id),
 }
 
 impl Group {
-    /// A group that has read up to an id.
+    /// Creates a group that has read up to an id.
     pub fn new(last: Id, read: Option<u64>) -> Self {
         Self { last, read, ..Self::default() }
     }
 
-    /// An estimate of the bytes that it takes.
+    /// An estimate of the memory that the group takes, in bytes.
     pub fn footprint(&self) -> usize {
         200 + self.heap + self.pending.len() * PENDING
     }
 
-    /// What awaits an acknowledgement, by id.
+    /// The pending entries by id.
     pub fn pending(&self) -> &BTreeMap<Id, Pending> {
         &self.pending
     }
@@ -88,17 +88,17 @@ impl Group {
         self.names.values().map(|number| (*number, &self.consumers[*number]))
     }
 
-    /// The consumers after one of this name, with their numbers.
+    /// The consumer with this number.
     pub fn consumer(&self, number: usize) -> Option<&Consumer> {
         self.consumers.get(number)
     }
 
-    /// The number of the consumer of this name.
+    /// The number of the consumer with this name.
     pub fn find(&self, name: &[u8]) -> Option<usize> {
         self.names.get(name).copied()
     }
 
-    /// Adds a consumer; `None` if there is one of this name.
+    /// Adds a consumer; `None` if the name is taken.
     pub fn add_consumer(&mut self, name: &[u8], now: u64) -> Option<usize> {
         if self.names.contains_key(name) {
             return None;
@@ -111,7 +111,7 @@ impl Group {
         Some(number)
     }
 
-    /// Removes a consumer with all that it has pending; says how much that was.
+    /// Removes a consumer and its pending entries; returns how many entries were pending.
     pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let number = self.names.remove(name)?;
         let consumer = self.consumers.try_remove(number)?;
@@ -124,7 +124,7 @@ impl Group {
         Some(count)
     }
 
-    /// Notes that a consumer has asked for something.
+    /// Records when a consumer was last seen.
     pub fn see(&mut self, number: usize, now: u64) {
         if let Some(consumer) = self.consumers.get_mut(number) {
             let before = std::mem::replace(&mut consumer.seen, now);
@@ -132,7 +132,7 @@ impl Group {
         }
     }
 
-    /// Notes that an entry, which is the next one, is delivered.
+    /// Records the delivery of the next entry.
     pub fn advance(&mut self, entries: &Entries, id: Id) {
         self.read = match self.read {
             Some(read) if !entries.has_holes_from(id) => Some(read.saturating_add(1)),
@@ -142,12 +142,12 @@ impl Group {
         self.last = id;
     }
 
-    /// How many entries it has read, as commands give it.
+    /// How many entries the group has read, as a command's argument; -1 if unknown.
     pub fn read_text(&self) -> String {
         self.read.map_or(-1, |read| i64::try_from(read).unwrap_or(i64::MAX)).to_string()
     }
 
-    /// How many entries it has yet to read, if that can be told.
+    /// How many entries the group has not read yet, if that is known.
     pub fn lag(&self, entries: &Entries) -> Option<i64> {
         if entries.added == 0 {
             return Some(0);
@@ -159,7 +159,7 @@ impl Group {
         Some(entries.added.wrapping_sub(read) as i64)
     }
 
-    /// Gives an entry to a consumer, whoever had it.
+    /// Gives an entry to a consumer, taking it from any other.
     pub fn give(&mut self, id: Id, pending: Pending) {
         let old = self.pending.insert(id, pending);
         self.changes.note(|| (old.map_or(GroupChange::Forget(id), |old| GroupChange::Give(id, old)), 0));
@@ -176,7 +176,7 @@ impl Group {
         }
     }
 
-    /// Forgets an entry that was pending; returns whether it was.
+    /// Removes a pending entry; returns whether there was one.
     pub fn forget(&mut self, id: Id) -> bool {
         let Some(pending) = self.pending.remove(&id) else { return false };
         if let Some(consumer) = self.consumers.get_mut(pending.consumer) {
@@ -186,14 +186,14 @@ impl Group {
         true
     }
 
-    /// Takes the last change back that there was.
+    /// Undoes the last change.
     pub fn undo(&mut self, change: GroupChange) {
         match change {
             GroupChange::TakeConsumer(name) => drop(self.remove_consumer(&name)),
             GroupChange::PutConsumer(consumer, pending) => {
                 self.heap += CONSUMER + 2 * consumer.name.heap_size();
                 let name = consumer.name.clone();
-                // A slab fills the gap that came last, so the number is the one that it had.
+                // A slab reuses the slot that was freed last, so the consumer gets its old number back.
                 let number = self.consumers.insert(*consumer);
                 self.names.insert(name, number);
                 self.pending.extend(pending);

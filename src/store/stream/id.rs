@@ -1,37 +1,37 @@
-//! The name of a stream's entry: a time in milliseconds and a number within it.
+//! The id of a stream entry: a time in milliseconds and a sequence number.
 
 use std::fmt;
 
 use crate::store::error::{BAD_STREAM_ID, CommandError};
 
-/// An entry's name; they sort in the order in which entries were added.
+/// The id of an entry. Ids sort in the order in which the entries were added.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
-    /// Milliseconds since 1970, if the store has drawn it.
+    /// Milliseconds since 1970, if the store generated the id.
     pub ms: u64,
-    /// Which of that millisecond.
+    /// The sequence number within that millisecond.
     pub seq: u64,
 }
 
-/// An id in a command for a new entry.
+/// The id that a command gives for a new entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
-    /// All of it.
+    /// The whole id.
     Whole(Id),
-    /// The time alone.
+    /// Only the time; the sequence number is generated.
     Time(u64),
 }
 
-/// No text of an id is longer.
+/// The maximum length of an id as text.
 const LONGEST: usize = 127;
 
 impl Id {
-    /// The first.
+    /// The lowest id.
     pub const MIN: Self = Self { ms: 0, seq: 0 };
-    /// The last.
+    /// The highest id.
     pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
 
-    /// The one after it.
+    /// The next id, if there is one.
     pub fn next(self) -> Option<Self> {
         match (self.ms.checked_add(1), self.seq.checked_add(1)) {
             (_, Some(seq)) => Some(Self { ms: self.ms, seq }),
@@ -40,7 +40,7 @@ impl Id {
         }
     }
 
-    /// The one before it.
+    /// The previous id, if there is one.
     pub fn previous(self) -> Option<Self> {
         match (self.ms.checked_sub(1), self.seq.checked_sub(1)) {
             (_, Some(seq)) => Some(Self { ms: self.ms, seq }),
@@ -49,7 +49,7 @@ impl Id {
         }
     }
 
-    /// Reads an id, whose number is `seq` if it names none; `-` and `+` are the first and the last.
+    /// Parses an id; `seq` is the default sequence number. `-` and `+` mean the lowest and the highest id.
     pub fn parse(text: &[u8], seq: u64) -> Result<Self, CommandError> {
         match text {
             b"-" => Ok(Self::MIN),
@@ -58,14 +58,14 @@ impl Id {
         }
     }
 
-    /// Reads an id that is given in digits.
+    /// Parses an id, but accepts neither `-` nor `+`.
     pub fn parse_strict(text: &[u8], seq: u64) -> Result<Self, CommandError> {
         let (ms, rest) = split(text)?;
         let seq = rest.map_or(Ok(seq), |rest| number(rest).ok_or(BAD_STREAM_ID))?;
         Ok(Self { ms, seq })
     }
 
-    /// Reads the id of a new entry.
+    /// Parses the id of a new entry.
     pub fn parse_new(text: &[u8]) -> Result<Given, CommandError> {
         match split(text)? {
             (ms, Some(b"*")) => Ok(Given::Time(ms)),
@@ -73,7 +73,7 @@ impl Id {
         }
     }
 
-    /// Reads one end of a range; a `(` in front leaves the id itself out.
+    /// Parses one end of a range; a leading `(` excludes the id itself.
     pub fn parse_end(text: &[u8], is_start: bool) -> Result<Self, CommandError> {
         let seq = if is_start { 0 } else { u64::MAX };
         let Some(text) = text.strip_prefix(b"(") else {
@@ -102,7 +102,7 @@ fn split(text: &[u8]) -> Result<(u64, Option<&[u8]>), CommandError> {
     Ok((number(ms).ok_or(BAD_STREAM_ID)?, seq))
 }
 
-/// Reads an unsigned number as Redis does, which takes spaces, a plus and zeros in front.
+/// Parses an unsigned number as Redis does: leading spaces, a plus sign and leading zeros are allowed.
 fn number(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii_start();
     let digits = text.strip_prefix(b"+").unwrap_or(text);

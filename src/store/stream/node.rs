@@ -1,17 +1,17 @@
-//! Up to a hundred entries of a stream in one block of bytes, in the form in which Redis keeps them.
+//! Up to a hundred entries of a stream in one block of bytes, in the same form as in Redis.
 //!
-//! The block is a listpack. It begins with how many entries live, how many are deleted, and the names of
-//! the first entry's fields, so that an entry with the same fields need not repeat them. Then come the
-//! entries: flags, the distance of the id from the node's, the fields, and how many elements that were.
+//! The block is a listpack. It begins with the numbers of live and of deleted entries and the names of the first
+//! entry's fields, so that an entry with the same fields need not repeat them. The entries follow: flags, the
+//! difference between the entry's id and the node's, the fields, and the number of elements.
 
 use crate::store::listpack::{self, Element, HEADER};
 use crate::store::resp::Args;
 
 use super::id::Id;
 
-/// Entries of a node, deleted ones included.
+/// The most entries in a node, including deleted ones.
 const MOST_ENTRIES: u64 = 100;
-/// Bytes of a node that takes no more.
+/// A node of this many bytes accepts no more entries.
 const MOST_BYTES: usize = 4096;
 
 const DELETED: i64 = 1;
@@ -20,44 +20,44 @@ const SAME_FIELDS: i64 = 2;
 /// A run of entries.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// The id of its first entry, also after that was deleted.
+    /// The id of its first entry, even after that entry is deleted.
     pub first: Id,
     block: Vec<u8>,
 }
 
-/// An entry of a stream, to be read.
+/// A view of an entry of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// Its id.
     pub id: Id,
     block: &'a [u8],
-    /// Where its fields and values are, or its values alone.
+    /// Where its fields and values begin, or only its values.
     at: usize,
     fields: usize,
-    /// Where the names of its fields are, if they are the node's.
+    /// Where the names of its fields begin, if it shares them with the node.
     names: Option<usize>,
 }
 
-/// An entry with what the node has to know of it.
+/// An entry and where it is in its node.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The entry.
     pub entry: Entry<'a>,
     /// Whether it is deleted.
     pub deleted: bool,
-    /// Where it begins.
+    /// Where it begins in the block.
     pub at: usize,
-    /// Where the next one begins.
+    /// Where the next entry begins.
     pub next: usize,
 }
 
 impl<'a> Entry<'a> {
-    /// How many fields there are.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.fields
     }
 
-    /// Fields and values in turn.
+    /// The fields with their values.
     pub fn pairs(self) -> impl Iterator<Item = (Element<'a>, Element<'a>)> {
         let (mut at, mut names) = (self.at, self.names);
         let read = move |from: &mut usize| {
@@ -76,7 +76,7 @@ impl<'a> Entry<'a> {
 }
 
 impl Node {
-    /// A node for an entry that is yet to be added.
+    /// Creates a node with the field names of its first entry, but without the entry itself.
     pub fn new(first: Id, fields: &Args) -> Self {
         let mut block = listpack::empty();
         listpack::push_int(&mut block, 0);
@@ -87,7 +87,7 @@ impl Node {
         Self { first, block }
     }
 
-    /// A node of a block that came from elsewhere, if it is one; its entries must be later than `after`.
+    /// Makes a node of a block from outside the store, if the block is valid and its ids are higher than `after`.
     pub fn from_block(first: Id, block: Vec<u8>, after: Option<Id>) -> Option<Self> {
         let node = Self { first, block };
         if !listpack::is_valid(&node.block) || after.is_some_and(|after| first <= after) {
@@ -110,22 +110,22 @@ impl Node {
         &self.block
     }
 
-    /// What it takes in memory beside its place among the nodes.
+    /// The memory that its block takes, in bytes.
     pub fn heap(&self) -> usize {
         self.block.capacity() + 16
     }
 
-    /// Gives back what it does not need, since nothing is added any more.
+    /// Frees spare memory, since no more entries are added.
     pub fn finish(&mut self) {
         self.block.shrink_to_fit();
     }
 
-    /// Whether an entry of this many bytes belongs here.
+    /// Whether the node has room for an entry of this many bytes.
     pub fn takes(&self, bytes: usize) -> bool {
         self.block.len() + bytes < MOST_BYTES && self.live() + self.deleted() < MOST_ENTRIES
     }
 
-    /// Adds an entry behind all others.
+    /// Appends an entry.
     pub fn push(&mut self, id: Id, fields: &Args) {
         let same = self.has_names(fields);
         let count = (fields.len() / 2) as i64;
@@ -144,17 +144,17 @@ impl Node {
         self.count(1, 0);
     }
 
-    /// How many entries live.
+    /// The number of live entries.
     pub fn live(&self) -> u64 {
         self.header().map_or(0, |(live, ..)| live)
     }
 
-    /// How many are deleted and still take their place.
+    /// The number of deleted entries, which still take up space.
     pub fn deleted(&self) -> u64 {
         self.header().map_or(0, |(_, deleted, _)| deleted)
     }
 
-    /// All entries, deleted ones included.
+    /// All entries, including deleted ones.
     pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
         let mut at = self.body();
         std::iter::from_fn(move || {
@@ -164,12 +164,12 @@ impl Node {
         })
     }
 
-    /// The entry at a position, and the first if it is 0.
+    /// The entry at a position; 0 means the first entry.
     pub fn place_at(&self, at: usize) -> Option<Place<'_>> {
         if at == 0 { self.place(self.body()?) } else { self.place(at) }
     }
 
-    /// Marks the entry at a position as deleted; says where the one behind it is.
+    /// Marks the entry at a position as deleted.
     pub fn delete(&mut self, at: usize) {
         if let Some((Element::Int(flags), _)) = listpack::read(&self.block, at) {
             listpack::replace_int(&mut self.block, at, flags | DELETED);
@@ -187,21 +187,21 @@ impl Node {
         listpack::replace_int(&mut self.block, HEADER, old + live);
     }
 
-    /// How many live, how many are deleted, and where the number of fields is.
+    /// The numbers of live and of deleted entries, and where the number of fields is.
     fn header(&self) -> Option<(u64, u64, usize)> {
         let (live, at) = listpack::read(&self.block, HEADER)?;
         let (deleted, at) = listpack::read(&self.block, at)?;
         Some((u64::try_from(live.int()?).ok()?, u64::try_from(deleted.int()?).ok()?, at))
     }
 
-    /// How many fields the node names, and where.
+    /// The number of field names in the node, and where they begin.
     fn names(&self) -> Option<(usize, usize)> {
         let (_, _, at) = self.header()?;
         let (count, at) = listpack::read(&self.block, at)?;
         Some((usize::try_from(count.int()?).ok()?, at))
     }
 
-    /// Where the first entry is.
+    /// Where the first entry begins.
     fn body(&self) -> Option<usize> {
         let (count, at) = self.names()?;
         Some(listpack::read(&self.block, skip(&self.block, at, count)?)?.1)
@@ -241,7 +241,7 @@ impl Node {
     }
 }
 
-/// Where one is after this many elements.
+/// Returns the position after this many elements.
 fn skip(block: &[u8], at: usize, elements: usize) -> Option<usize> {
     let mut at = at;
     for _ in 0..elements {

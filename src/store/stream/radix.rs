@@ -1,21 +1,21 @@
-//! How many nodes the radix tree would have in which Redis keeps a stream's blocks, for `XINFO`.
+//! Counting the nodes that Redis's radix tree of a stream's blocks would have, for `XINFO`.
 
 use super::id::Id;
 
-/// Bytes of a key of the tree.
+/// The length of a key in the tree, in bytes.
 const KEY: usize = 16;
 
-/// The number of nodes of the tree of these keys, which must be in order.
+/// The number of nodes in a tree of these keys, which must be sorted.
 pub fn nodes(keys: &[Id]) -> usize {
     if keys.is_empty() { 1 } else { below(keys, 0) }
 }
 
-/// The nodes of those keys whose first bytes are the same.
+/// The number of nodes for keys that share their first `depth` bytes.
 fn below(keys: &[Id], depth: usize) -> usize {
     let (first, last) = (bytes(keys[0]), bytes(keys[keys.len() - 1]));
     let common = (depth..KEY).take_while(|at| first[*at] == last[*at]).count();
     let at = depth + common;
-    // What all have in common is one node, and so is the end of a key.
+    // The common part of the keys takes one node, and the branch or end after it takes another.
     let mut count = usize::from(common > 0) + 1;
     if at < KEY {
         let mut rest = keys;

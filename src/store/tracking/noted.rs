@@ -1,4 +1,4 @@
-//! What a script has changed in what is remembered and told, so that it can be undone.
+//! What a script has changed in the tracking state, so that it can be undone.
 
 use std::collections::BTreeSet;
 
@@ -6,31 +6,31 @@ use indexmap::IndexMap;
 
 use crate::store::small_bytes::SmallBytes;
 
-/// See the module's text.
+/// The changes that the running script has made to the tracking state.
 #[derive(Debug, Default)]
 pub struct Noted {
-    /// Whether one runs.
+    /// Whether a script is running.
     pub on: bool,
-    /// How much there was to tell before it, and how many bytes that was.
+    /// How many notices there were before the script.
     pub notices: usize,
-    /// See `notices`.
+    /// How many bytes of notices there were before the script.
     pub told: usize,
-    /// The keys that it has stirred: prefix, key, and the client that had changed it before, if it was stirred
-    /// then.
+    /// The keys that it changed under a prefix: the prefix, the key, and the client recorded for the key before, if
+    /// there was a record.
     pub stirred: Vec<(SmallBytes, SmallBytes, Option<Option<u64>>)>,
-    /// What was remembered when it emptied a database.
+    /// The readers that were remembered when it first flushed a database.
     pub readers: Option<IndexMap<SmallBytes, BTreeSet<u64>>>,
 }
 
 impl Noted {
-    /// Notes that it has stirred a key.
+    /// Records that the script changed a key under a prefix.
     pub fn note_stirred(&mut self, prefix: &[u8], key: &[u8], before: Option<Option<u64>>) {
         if self.on {
             self.stirred.push((SmallBytes::new(prefix), SmallBytes::new(key), before));
         }
     }
 
-    /// Keeps what is remembered, which is about to be forgotten.
+    /// Keeps the remembered readers, which are about to be forgotten.
     pub fn keep_readers(&mut self, readers: IndexMap<SmallBytes, BTreeSet<u64>>) {
         if self.on {
             self.readers.get_or_insert(readers);

@@ -1,4 +1,4 @@
-//! Running a script so that what it has changed in what is remembered and told can be undone.
+//! Running a script so that its changes to the tracking state can be undone.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::{ClientId, KEY, MOST_TOLD, Notice, READER, Tracking};
 use crate::store::small_bytes::SmallBytes;
 
 impl Tracking {
-    /// Begins to note what a script changes, if anybody tracks.
+    /// Starts to record what a script changes, if any client tracks.
     pub fn begin_noting(&mut self) {
         if self.clients > 0 {
             let (notices, told) = (self.notices.len(), self.told);
@@ -15,12 +15,12 @@ impl Tracking {
         }
     }
 
-    /// Keeps what has changed since.
+    /// Keeps the script's changes, and forgets how to undo them.
     pub fn keep_changes(&mut self) {
         self.noted = Noted::default();
     }
 
-    /// Takes back what has changed since. Too much to be told stays "everything", which is right in any case.
+    /// Undoes the recorded changes. Notices that were replaced by "everything" stay that way, which is always correct.
     pub fn undo_changes(&mut self) {
         let noted = std::mem::take(&mut self.noted);
         if !noted.on {
@@ -45,7 +45,7 @@ impl Tracking {
         }
     }
 
-    /// Takes back that a key was stirred.
+    /// Undoes the record of a change to a key under a prefix.
     fn calm(&mut self, name: &SmallBytes, key: &SmallBytes, before: Option<Option<ClientId>>) {
         let Some(prefix) = self.prefixes.get_mut(name) else { return };
         match before {
@@ -58,7 +58,7 @@ impl Tracking {
         }
     }
 
-    /// Remembers readers of a key beside those that there are.
+    /// Adds readers to those remembered with a key.
     fn put_back(&mut self, key: SmallBytes, readers: BTreeSet<ClientId>) {
         let length = key.len();
         let entry = self.readers.entry(key);

@@ -11,18 +11,18 @@ pub struct Hash {
     fields: IndexMap<SmallBytes, SmallBytes>,
     heap: usize,
     outgrown: bool,
-    /// What takes its changes back.
+    /// Records how to undo its changes.
     pub changes: Recorder<HashChange>,
 }
 
-/// What takes a change of a hash back.
+/// A step that undoes a change to a hash.
 #[derive(Debug)]
 pub enum HashChange {
-    /// Takes out the last field. Whether the hash had outgrown its compact form.
+    /// Removes the last field. The flag says whether the hash had outgrown its compact form.
     Pop(bool),
-    /// Gives the field at a position its value. Whether the hash had outgrown its compact form.
+    /// Restores the value of the field at a position. The flag says whether the hash had outgrown its compact form.
     Set(usize, SmallBytes, bool),
-    /// Puts a field back at a position, where the last one is, or before what is there now.
+    /// Puts a field back at its position. The field there moves to the end or, in a compact hash, to the next position.
     PutBack(usize, Box<(SmallBytes, SmallBytes)>),
 }
 
@@ -37,7 +37,7 @@ impl Hash {
         self.fields.get(field).map(|value| &**value)
     }
 
-    /// A field by its position, which stays as long as nothing is removed.
+    /// The field at a position. Positions stay the same as long as nothing is removed.
     pub fn at(&self, position: usize) -> Option<(&[u8], &[u8])> {
         self.fields.get_index(position).map(|(field, value)| (&**field, &**value))
     }
@@ -68,7 +68,7 @@ impl Hash {
         true
     }
 
-    /// Takes a field out; returns whether it was there. A small hash keeps its order.
+    /// Removes a field; returns whether it was there. A compact hash keeps its order.
     pub fn remove(&mut self, field: &[u8]) -> bool {
         let Some(at) = self.fields.get_index_of(field) else { return false };
         let removed =
@@ -81,7 +81,7 @@ impl Hash {
         true
     }
 
-    /// Takes the last change back that there was.
+    /// Undoes the last change.
     pub fn undo(&mut self, change: HashChange) {
         match change {
             HashChange::Pop(outgrown) => {
@@ -110,12 +110,12 @@ impl Hash {
         }
     }
 
-    /// Whether Redis would keep it in one block, which one `HSCAN` call returns whole.
+    /// Whether Redis would keep the hash in one block, which a single `HSCAN` call returns completely.
     pub fn is_compact(&self) -> bool {
         !self.outgrown
     }
 
-    /// An estimate of the bytes that it takes.
+    /// An estimate of the memory that the hash takes, in bytes.
     pub fn footprint(&self) -> usize {
         120 + self.fields.len() * 70 + self.heap
     }

@@ -9,27 +9,27 @@ use crate::store::undo::Recorder;
 /// A sequence of strings with two ends.
 #[derive(Debug, Default, Clone)]
 pub struct List {
-    /// The elements, read and written by position.
+    /// The elements in order.
     pub items: VecDeque<SmallBytes>,
     heap: usize,
-    /// What takes its changes back.
+    /// Records how to undo its changes.
     pub changes: Recorder<ListChange>,
 }
 
-/// What takes a change of a list back.
+/// A step that undoes a change to a list.
 #[derive(Debug)]
 pub enum ListChange {
-    /// Takes out the first element, or the last.
+    /// Removes the first element (`true`) or the last.
     Pop(bool),
-    /// Adds an element in front, or at the end.
+    /// Adds an element at the front (`true`) or at the end.
     Push(bool, SmallBytes),
-    /// Replaces an element.
+    /// Replaces the element at a position.
     Set(usize, SmallBytes),
-    /// Takes out an element.
+    /// Removes the element at a position.
     Remove(usize),
-    /// Puts elements in front and at the end.
+    /// Adds elements at the front and at the end.
     Extend(VecDeque<SmallBytes>, VecDeque<SmallBytes>),
-    /// Puts elements where they were, by their positions upwards.
+    /// Puts elements back at their old positions, which are in ascending order.
     PutBack(Vec<(usize, SmallBytes)>),
 }
 
@@ -43,7 +43,7 @@ impl List {
         self.items.len()
     }
 
-    /// Adds an element in front or at the end.
+    /// Adds an element at the front or at the end.
     pub fn push(&mut self, front: bool, item: SmallBytes) {
         self.heap += item.heap_size();
         if front {
@@ -54,7 +54,7 @@ impl List {
         self.changes.note(|| (ListChange::Pop(front), 0));
     }
 
-    /// Takes the first or the last element.
+    /// Removes the first or the last element, and returns it.
     pub fn pop(&mut self, front: bool) -> Option<SmallBytes> {
         let item = if front { self.items.pop_front() } else { self.items.pop_back() }?;
         self.heap -= item.heap_size();
@@ -62,21 +62,21 @@ impl List {
         Some(item)
     }
 
-    /// Replaces the element at a position, which must be there.
+    /// Replaces the element at a position, which must exist.
     pub fn set(&mut self, index: usize, item: SmallBytes) {
         self.heap = self.heap + item.heap_size() - self.items[index].heap_size();
         let old = std::mem::replace(&mut self.items[index], item);
         self.changes.note(|| (ListChange::Set(index, old.clone()), old.heap_size()));
     }
 
-    /// Puts an element in front of a position.
+    /// Inserts an element before a position.
     pub fn insert(&mut self, index: usize, item: SmallBytes) {
         self.heap += item.heap_size();
         self.items.insert(index, item);
         self.changes.note(|| (ListChange::Remove(index), 0));
     }
 
-    /// Keeps the elements of a range alone.
+    /// Keeps only the elements in a range.
     pub fn trim(&mut self, range: Range<usize>) {
         let freed = heap_of(self.items.range(range.end..).chain(self.items.range(..range.start)));
         self.heap -= freed;
@@ -91,7 +91,7 @@ impl List {
         self.changes.note(|| (ListChange::Extend(head, tail), held));
     }
 
-    /// Removes up to `left` elements that equal `wanted`, from the front or from the end.
+    /// Removes up to `left` elements that equal `wanted`, from the front or from the end; returns how many.
     pub fn remove_equal(&mut self, wanted: &[u8], left: u64, front: bool) -> usize {
         let most = usize::try_from(left).unwrap_or(usize::MAX);
         let found = self.items.iter().enumerate().filter(|(_, item)| ***item == *wanted).map(|(at, _)| at);
@@ -114,7 +114,7 @@ impl List {
         found.len()
     }
 
-    /// Takes the last change back that there was.
+    /// Undoes the last change.
     pub fn undo(&mut self, change: ListChange) {
         match change {
             ListChange::Pop(front) => drop(self.pop(front)),
@@ -144,7 +144,7 @@ impl List {
         }
     }
 
-    /// An estimate of the bytes that it takes.
+    /// An estimate of the memory that the list takes, in bytes.
     pub fn footprint(&self) -> usize {
         64 + self.items.capacity() * 24 + self.heap
     }

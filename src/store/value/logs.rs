@@ -1,4 +1,4 @@
-//! What takes changes back, by the type of the value.
+//! The recorded changes of collections, by type.
 
 use super::hash::HashChange;
 use super::list::ListChange;
@@ -22,23 +22,23 @@ pub enum Kind {
     Stream,
 }
 
-/// The changes of all collections of each type, the last at the end. A collection has those of its type while
-/// it is under change.
+/// The recorded changes of all collections, by type, the last change at the end. A collection holds the changes of
+/// its type while it is being changed.
 #[derive(Debug, Default)]
 pub struct Logs {
-    /// Those of lists.
+    /// The changes of lists.
     pub list: Option<Box<Changes<ListChange>>>,
-    /// Those of hashes.
+    /// The changes of hashes.
     pub hash: Option<Box<Changes<HashChange>>>,
-    /// Those of sets.
+    /// The changes of sets.
     pub set: Option<Box<Changes<SetChange>>>,
-    /// Those of sorted sets.
+    /// The changes of sorted sets.
     pub zset: Option<Box<Changes<ZsetChange>>>,
-    /// Those of streams.
+    /// The changes of streams.
     pub stream: Option<Box<Changes<StreamChange>>>,
 }
 
-/// This much room is kept for the next changes.
+/// The largest capacity, in changes, that is kept for reuse.
 const KEPT: usize = 64;
 
 fn clear<C>(changes: &mut Option<Box<Changes<C>>>) {
@@ -61,7 +61,7 @@ impl Logs {
         clear(&mut self.stream);
     }
 
-    /// About how many bytes they take.
+    /// About how many bytes the changes take.
     pub fn size(&self) -> usize {
         let Self { list, hash, set, zset, stream } = self;
         list.as_ref().map_or(0, |changes| changes.size())

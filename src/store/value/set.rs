@@ -1,4 +1,4 @@
-//! A set: strings, each once.
+//! A set of distinct strings.
 
 use indexmap::IndexSet;
 
@@ -6,22 +6,22 @@ use crate::store::number::parse_int;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::undo::Recorder;
 
-/// Strings, each once.
+/// Distinct strings.
 #[derive(Debug, Default, Clone)]
 pub struct Set {
     members: IndexSet<SmallBytes>,
     heap: usize,
     outgrown: bool,
-    /// What takes its changes back.
+    /// Records how to undo its changes.
     pub changes: Recorder<SetChange>,
 }
 
-/// What takes a change of a set back.
+/// A step that undoes a change to a set.
 #[derive(Debug)]
 pub enum SetChange {
-    /// Takes out the last member. Whether the set had outgrown its compact form.
+    /// Removes the last member. The flag says whether the set had outgrown its compact form.
     Pop(bool),
-    /// Puts a member back at a position; what is there now goes to the end.
+    /// Puts a member back at its position; the member there moves to the end.
     PutBack(usize, SmallBytes),
 }
 
@@ -31,12 +31,12 @@ impl Set {
         self.members.len()
     }
 
-    /// Whether this is a member.
+    /// Whether the set has this member.
     pub fn contains(&self, member: &[u8]) -> bool {
         self.members.contains(member)
     }
 
-    /// A member by its position, which stays as long as nothing is removed.
+    /// The member at a position. Positions stay the same as long as nothing is removed.
     pub fn at(&self, position: usize) -> Option<&[u8]> {
         self.members.get_index(position).map(|member| &**member)
     }
@@ -59,13 +59,13 @@ impl Set {
         self.members.insert(member)
     }
 
-    /// Takes a member out; returns whether it was there.
+    /// Removes a member; returns whether it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         let position = self.members.get_index_of(member);
         position.is_some_and(|position| self.remove_at(position).is_some())
     }
 
-    /// Takes the member at a position out.
+    /// Removes the member at a position, and returns it.
     pub fn remove_at(&mut self, position: usize) -> Option<SmallBytes> {
         let member = self.members.swap_remove_index(position)?;
         self.heap -= member.heap_size();
@@ -73,7 +73,7 @@ impl Set {
         Some(member)
     }
 
-    /// Takes the last change back that there was.
+    /// Undoes the last change.
     pub fn undo(&mut self, change: SetChange) {
         match change {
             SetChange::Pop(outgrown) => {
@@ -90,12 +90,12 @@ impl Set {
         }
     }
 
-    /// Whether Redis would keep it in one block, which one `SSCAN` call returns whole.
+    /// Whether Redis would keep the set in one block, which a single `SSCAN` call returns completely.
     pub fn is_compact(&self) -> bool {
         !self.outgrown
     }
 
-    /// An estimate of the bytes that it takes.
+    /// An estimate of the memory that the set takes, in bytes.
     pub fn footprint(&self) -> usize {
         120 + self.members.len() * 45 + self.heap
     }

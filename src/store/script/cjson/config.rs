@@ -1,41 +1,41 @@
-//! What a script can set in `cjson`, and what the reading and the writing share.
+//! What a script can set in `cjson`, and what its decoder and encoder share.
 
 use mlua::{LightUserData, Value};
 
-/// The deepest nesting whatever a script sets: what is deeper would take too much of the stack.
+/// The deepest nesting that any setting allows; deeper nesting would use too much of the stack.
 pub const DEEPEST: usize = 2000;
 
-/// What can be set.
+/// The settings that a script can make.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// Whether a table with gaps becomes an object rather than an error.
+    /// Whether a sparse table becomes an object rather than an error.
     pub sparse_convert: bool,
-    /// How many times more places than values make a table one with gaps.
+    /// A table is sparse if it has more than this many places per value.
     pub sparse_ratio: f64,
-    /// A table of so few places never is one.
+    /// A table with no more places than this is never sparse.
     pub sparse_safe: f64,
-    /// The deepest nesting that is written.
+    /// The deepest nesting that is encoded.
     pub encode_depth: usize,
-    /// The deepest nesting that is read.
+    /// The deepest nesting that is decoded.
     pub decode_depth: usize,
-    /// How many digits of a number are written.
+    /// How many significant digits of a number are encoded.
     pub precision: usize,
-    /// Kept to be returned; nothing depends on it.
+    /// Kept only to be returned; nothing depends on it.
     pub keep_buffer: bool,
-    /// What becomes of such numbers in what is written.
+    /// How numbers that JSON does not have are encoded.
     pub encode_invalid: Invalid,
-    /// Whether such numbers are read.
+    /// Whether numbers that JSON does not have are decoded.
     pub decode_invalid: bool,
 }
 
-/// What becomes of numbers that JSON does not have.
+/// How numbers that JSON does not have are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// It is an error.
+    /// They are an error.
     Refused,
-    /// They are written as `nan`, `inf` and `-inf`.
+    /// They become `nan`, `inf` and `-inf`.
     Written,
-    /// They are written as null.
+    /// They become `null`.
     Null,
 }
 
@@ -55,7 +55,7 @@ impl Default for Config {
     }
 }
 
-/// What stands for JSON's null, since nil would leave no trace in a table.
+/// The value that stands for JSON's null, because nil would leave no trace in a table.
 pub fn null() -> Value {
     Value::LightUserData(LightUserData(std::ptr::null_mut()))
 }

@@ -1,4 +1,4 @@
-//! JSON text as Lua values.
+//! Decodes JSON text to Lua values.
 
 use mlua::{Lua, Table, Value};
 
@@ -7,7 +7,7 @@ use crate::store::script::library::Builder;
 use crate::store::script::session::State;
 use crate::store::strtod::c_number;
 
-/// A piece of the text.
+/// A token of the text.
 enum Token {
     ObjectBegin,
     ObjectEnd,
@@ -42,7 +42,7 @@ impl Token {
     }
 }
 
-/// Why there is no value: the script's fault, or the engine's.
+/// A decoding failure: the script's fault, or the engine's.
 enum Failure {
     Text(String),
     Engine(mlua::Error),
@@ -65,13 +65,13 @@ struct Parser<'a> {
     config: Config,
     text: &'a [u8],
     at: usize,
-    /// Where the last token began.
+    /// Where the last token begins.
     index: usize,
     depth: usize,
     steps: Builder<'a>,
 }
 
-/// The value that a text says; the inner error is the text that the script sees.
+/// Decodes a text. The inner error is the text that the script sees.
 pub fn decode(lua: &Lua, state: &State, text: &[u8]) -> mlua::Result<Result<Value, String>> {
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         return Ok(Err("JSON parser does not support UTF-16 or UTF-32".to_owned()));
@@ -269,7 +269,7 @@ impl Parser<'_> {
         Token::Error(what)
     }
 
-    /// A `\u` escape, or two that make one character.
+    /// Decodes a `\u` escape, or two that form one character.
     fn unicode(&mut self, text: &mut Vec<u8>) -> Option<()> {
         let first = self.hex4(2)?;
         let (code, length) = if first & 0xf800 == 0xd800 {
@@ -292,7 +292,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether something is a number to C, and none to JSON.
+/// Whether a text begins with a number that C accepts but JSON does not.
 fn is_invalid_number(text: &[u8]) -> bool {
     let text = match text {
         [b'+', ..] => return true,

@@ -1,4 +1,4 @@
-//! Lua values as JSON text.
+//! Encodes Lua values as JSON text.
 
 use mlua::{Table, Value};
 
@@ -6,7 +6,7 @@ use super::config::{Config, DEEPEST, Invalid};
 use crate::store::number::format_general;
 use crate::store::script::library::{Builder, number};
 
-/// Appends a value; the error is the text that the script sees.
+/// Appends a value. The error is the text that the script sees.
 pub fn encode(config: &Config, value: &Value, out: &mut Builder, depth: usize) -> Result<(), String> {
     out.step(0)?;
     match value {
@@ -58,7 +58,7 @@ fn write_number(config: &Config, number: f64, out: &mut Builder) -> Result<(), S
     Ok(())
 }
 
-/// The length of a table that is an array; an empty one and any other is an object.
+/// Returns the length of a table that is an array. Any other table, including an empty one, is an object.
 fn array_length(config: &Config, table: &Table, out: &mut Builder) -> Result<Option<usize>, String> {
     let (mut highest, mut count) = (0.0, 0.0);
     for pair in table.pairs::<Value, Value>() {
@@ -118,7 +118,7 @@ fn object(config: &Config, table: &Table, out: &mut Builder, depth: usize) -> Re
     Ok(())
 }
 
-/// The most that one byte becomes.
+/// The most bytes that one byte is encoded as.
 const ESCAPE: usize = 6;
 
 fn quote(text: &[u8], out: &mut Builder) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! `ACL`: who one is, what users may do, and the categories of commands. Users are set in the configuration.
+//! `ACL`: the current user, what users may do, and the categories of commands. Users are set in the configuration.
 
 use std::rc::Rc;
 
@@ -64,12 +64,12 @@ pub fn acl(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Out
     Ok(())
 }
 
-/// The user that is always there, and may do everything.
+/// The user that always exists and may do everything.
 const DEFAULT: &str = "default";
-/// The longest password that is drawn, in bits.
+/// The longest password that can be generated, in bits.
 const MOST_BITS: i64 = 4096;
 
-/// Draws a password of so many bits, in hexadecimal.
+/// Generates a password of this many bits, in hexadecimal.
 fn password(bits: i64, out: &mut Reply) -> Outcome {
     if !(1..=MOST_BITS).contains(&bits) {
         return Err(CommandError::new(format!(
@@ -84,7 +84,7 @@ fn password(bits: i64, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// Says whether a user may run a command.
+/// Checks whether a user may run a command.
 fn dry_run(server: &Server, user: &[u8], call: &Args, out: &mut Reply) -> Outcome {
     let shown = |name: &[u8]| String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
     let access = users(server).into_iter().find(|access| access.name.as_bytes() == user);
@@ -107,10 +107,10 @@ fn dry_run(server: &Server, user: &[u8], call: &Args, out: &mut Reply) -> Outcom
     Err(wrong_arity(&name))
 }
 
-/// What Redis manages users with.
+/// Subcommands with which Redis manages users.
 const ELSEWHERE: [&str; 5] = ["DELUSER", "LOAD", "LOG", "SAVE", "SETUSER"];
 
-/// All users in the order of their names.
+/// All users, sorted by name.
 fn users(server: &Server) -> Vec<Rc<Access>> {
     let mut users: Vec<Rc<Access>> = server.users.values().cloned().collect();
     let password = server.settings.password.as_ref();
@@ -119,7 +119,7 @@ fn users(server: &Server) -> Vec<Rc<Access>> {
     users
 }
 
-/// How one becomes a user: its flags, and the digest of its password.
+/// How to log in as a user: the user's flags, and the digest of the password.
 fn log_in(access: &Access) -> (Vec<&'static str>, Option<String>) {
     let open = access.open.then_some("nopass");
     let flags = [Some(if access.enabled { "on" } else { "off" }), open].into_iter().flatten().collect();

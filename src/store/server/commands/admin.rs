@@ -1,4 +1,4 @@
-//! The server: its configuration, its log, who looks on.
+//! The server: its configuration, its log and its monitors.
 
 use std::collections::HashSet;
 
@@ -67,7 +67,7 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
 
 const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not set";
 
-/// Runs a rewrite of the log, where there is a log.
+/// Runs a rewrite of the log, if there is a log.
 fn rewrite(server: &mut Server, run: fn(&mut Server) -> Result<(), String>) -> Outcome {
     if server.log.is_none() {
         return Err(CommandError::new(NOT_KEPT));

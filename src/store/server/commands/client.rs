@@ -1,4 +1,4 @@
-//! `CLIENT`: who is connected, and what one connection does to another.
+//! `CLIENT`: who is connected, and what one connection can do to another.
 
 use std::collections::HashSet;
 
@@ -164,7 +164,7 @@ fn line(client: &Client, now: u64, resp3: bool) -> String {
     )
 }
 
-/// The name of its user, as `CLIENT LIST` shows it.
+/// The name of a client's user, as `CLIENT LIST` shows it.
 fn user(client: &Client) -> &str {
     client.access.as_ref().map_or("default", |access| &access.name)
 }

@@ -1,4 +1,4 @@
-//! `COMMAND`: what commands there are.
+//! `COMMAND`: describes the commands.
 
 use crate::glob;
 use crate::store::args::is;
@@ -59,7 +59,7 @@ pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
     Ok(())
 }
 
-/// The keys in a command that somebody asks about, each with what becomes of it.
+/// Returns the keys in a given command, each with what the command does to it.
 fn keys_in<'a>(find: fn(&[u8]) -> Option<Row>, call: &Args<'a>) -> Result<Vec<(&'a [u8], &'static str)>, CommandError> {
     let spec = find(call[0]).map(Row::spec).filter(|spec| is_known(spec, call));
     let spec = spec.ok_or(CommandError::new("ERR Invalid command specified"))?;
@@ -76,7 +76,7 @@ fn keys_in<'a>(find: fn(&[u8]) -> Option<Row>, call: &Args<'a>) -> Result<Vec<(&
     Ok(keys)
 }
 
-/// `COMMAND LIST` and what it filters by.
+/// `COMMAND LIST` and its filters.
 fn list(all: &[Row], filter: &Args, out: &mut Reply) -> Outcome {
     let commands = all.iter().map(|row| row.spec().name.to_owned());
     let names: Vec<String> = match filter {
@@ -100,7 +100,7 @@ fn list(all: &[Row], filter: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// A command as `COMMAND` tells it, with what Redis 7 has and this store has not left empty.
+/// Describes a command as `COMMAND` shows it. Fields of Redis 7 that do not apply to this store are left empty.
 fn describe(spec: &Spec, out: &mut Reply) {
     out.array(10);
     out.bulk(spec.name.as_bytes());
@@ -112,7 +112,7 @@ fn describe(spec: &Spec, out: &mut Reply) {
     let categories: Vec<&str> = CATEGORIES.into_iter().filter(|category| is_in(spec, category)).collect();
     out.set(categories.len());
     categories.into_iter().for_each(|category| out.simple(&format!("@{category}")));
-    // No tips for clients of a cluster, and no subcommands, which are listed apart.
+    // No tips for clients of a cluster, and no subcommands, which are listed separately.
     out.array(0);
     describe_keys(spec.name, out);
     out.array(0);

@@ -1,4 +1,4 @@
-//! The connection itself: who is there, in which protocol, under which name.
+//! The connection itself: authentication, protocol and name.
 
 use crate::store::args::{Cursor, is};
 use crate::store::error::{BUSY, CommandError, FULL, Outcome, SYNTAX};
@@ -19,7 +19,7 @@ pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
 }
 
 pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
-    // What clients listen to and track is in the hands of the script that runs.
+    // A running script holds the tables of subscriptions and tracked keys.
     let is_known = |client: &Client| client.is_subscriber() || client.tracks.is_some();
     if server.busy.is_some() && server.clients.get(slot).is_some_and(|client| is_known(client)) {
         return Err(BUSY);
@@ -51,7 +51,7 @@ pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outc
 
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-/// Compares without telling by its time where the difference is.
+/// Compares without revealing by its timing where the difference is.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let different = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
     one.len() == other.len() && std::hint::black_box(different) == 0
@@ -82,7 +82,7 @@ fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outco
     Ok(())
 }
 
-/// Makes a wrong password cost its client time, and the log a line a minute at most.
+/// Notes a wrong password, which may delay its answer, and logs at most one line a minute.
 fn refuse(server: &mut Server, slot: Slot) {
     let now = server.data.keys.now;
     let Some(client) = server.clients.get_mut(slot) else { return };
@@ -112,12 +112,12 @@ pub fn auth(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Ou
 /// The longest name that a client or its library may have: `CLIENT LIST` repeats it for each client.
 const LONGEST_NAME: usize = 4096;
 
-/// Names are shown in lists, one client a line.
+/// Whether a name is valid: it must fit into lists with one client per line.
 pub fn valid_name(name: &[u8]) -> bool {
     name.len() <= LONGEST_NAME && name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
-/// Names a client, if the name is one.
+/// Names a client, if the name is valid.
 pub fn set_name(server: &mut Server, slot: Slot, name: &[u8]) -> Outcome {
     if !valid_name(name) {
         return Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."));

@@ -1,5 +1,5 @@
-//! `INFO`: how the server is, in sections of lines. What Redis tells of things that this store does not have,
-//! such as forks and replicas, is told as it is there while there are none: dashboards look for it.
+//! `INFO`: the state of the server, in sections of lines. For things that this store does not have, such as forks
+//! and replicas, it shows what Redis shows when there are none, because dashboards look for them.
 
 use std::fmt::Write;
 
@@ -17,7 +17,7 @@ use crate::store::settings::REDIS_VERSION;
 
 type Lines = Vec<(String, String)>;
 
-/// A section: its name, whether it is told unless others are asked for, and its lines.
+/// A section: its name, whether it is shown by default, and its lines.
 type Section = (&'static str, bool, fn(&Server) -> Lines);
 
 const SECTIONS: &[Section] = &[
@@ -64,12 +64,12 @@ macro_rules! lines {
     };
 }
 
-/// Names whose values never change here.
+/// Fields whose value never changes here.
 fn constant(names: &str, value: &str) -> impl Iterator<Item = (String, String)> {
     names.split(' ').map(|name| (name.to_owned(), value.to_owned()))
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for people.
 fn human(bytes: usize) -> String {
     const UNITS: [&str; 4] = ["K", "M", "G", "T"];
     if bytes < 1024 {
@@ -126,7 +126,7 @@ fn client_lines(server: &Server) -> Lines {
         "maxclients" = server.settings.max_clients,
         "client_recent_max_input_buffer" = largest(Client::held),
         "client_recent_max_output_buffer" = largest(Client::pending),
-        // As in Redis, those whose command a pause holds back are among them.
+        // As in Redis, clients whose command is held up by a pause are included.
         "blocked_clients" = server.waiting.len() + server.clients.iter().filter(|(_, client)| client.paused).count(),
         "tracking_clients" = server.trackers.len(),
         "clients_in_timeout_table" = server.waiting.timed(),

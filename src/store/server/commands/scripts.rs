@@ -1,4 +1,4 @@
-//! Lua scripts: running, loading, forgetting.
+//! Lua scripts: running, loading and forgetting them.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::store::server::{Busy, Row, Server, watches};
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
-/// Bytes beyond the limit of memory up to which scripts may write that say `allow-oom`: whoever may run a script
-/// may say so.
+/// How far scripts that declare `allow-oom` may exceed the memory limit, in bytes. There is a bound because anyone
+/// who may run a script may declare this.
 const BEYOND: usize = 64 << 20;
 
 pub fn eval(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
@@ -54,14 +54,14 @@ fn eval_name(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read
     run(server, slot, (&name, header), split, out, read_only)
 }
 
-/// The name of a script, as scripts are kept by it.
+/// Returns a given script name in the form under which scripts are kept.
 fn name(given: &[u8]) -> Option<[u8; 40]> {
     let mut name: [u8; 40] = given.try_into().ok()?;
     name.make_ascii_lowercase();
     Some(name)
 }
 
-/// The header of the script that a command is to run, if it runs one that has a header.
+/// Returns the header of the script that a command would run, if it has one.
 pub fn header(server: &Server, spec: &Spec, args: &Args) -> Option<Header> {
     match (spec.name, *args.get(1)?) {
         ("eval" | "eval_ro", source) => Header::parse(source).ok()?,
@@ -70,7 +70,7 @@ pub fn header(server: &Server, spec: &Spec, args: &Args) -> Option<Header> {
     }
 }
 
-/// The keys and the other arguments of a call.
+/// Splits the arguments of a call into keys and other arguments.
 fn split<'a, 'b>(args: &'b Args<'a>) -> Result<(&'b Args<'a>, &'b Args<'a>), CommandError> {
     let number = parse_int(args[2]).ok_or(NOT_AN_INTEGER)?;
     if number < 0 {
@@ -90,7 +90,7 @@ fn engine<'a>(vm: &'a mut Option<Vm>, settings: &Options) -> Result<&'a mut Vm, 
     vm.as_mut().ok_or(NOSCRIPT)
 }
 
-/// Compiles a script and keeps it. `stays`: until it is to be forgotten, and not only as long as it is run.
+/// Compiles a script and keeps it. If `stays` is set, it is not forgotten when others are run.
 fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<(SmallBytes, Option<Header>), CommandError> {
     let header = Header::parse(source)?;
     if stays && server.scripts.is_full(source.len()) {
@@ -99,7 +99,7 @@ fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<(SmallBytes, 
     }
     let name = SmallBytes::new(sha1_hex(source).as_bytes());
     if server.scripts.get(&name).is_none() && server.vm.as_ref().is_some_and(Vm::is_crowded) {
-        // The others are compiled again when they are called.
+        // The other scripts are compiled again when they are called.
         server.vm = None;
     }
     engine(&mut server.vm, &server.settings)?.compile(&name, source)?;
@@ -114,7 +114,7 @@ fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<(SmallBytes, 
     Ok((name, header))
 }
 
-/// Refuses a script whose header says that it needs what it cannot have now.
+/// Refuses a script whose header asks for something that is not possible now.
 fn admit(header: Header, log_problem: Option<&str>, out_of_memory: bool, read_only: bool) -> Outcome {
     if !header.no_writes {
         if let Some(problem) = log_problem {
@@ -202,7 +202,7 @@ fn run(
     server.stand_in = Some(stand_in);
     let counted = vm.is_counted();
     if !vm.exhausted {
-        // Else a new engine starts with empty hands.
+        // Otherwise the next script starts with a new engine.
         server.vm = Some(vm);
     }
     if let Err(CommandError::Error(text)) = outcome {
@@ -215,18 +215,18 @@ fn run(
     Ok(())
 }
 
-/// The text of an error reply, if it is one.
+/// The text of a reply that is an error.
 fn error_from(reply: &[u8]) -> Option<String> {
     let line = reply.strip_prefix(b"-")?.split(|byte| *byte == b'\r').next()?;
     Some(String::from_utf8_lossy(line).into_owned())
 }
 
-/// The number under which a command of the server itself is counted.
+/// The number under which one of the server's own commands is counted.
 fn server_number(args: &Args) -> Option<usize> {
     HOST.with(|server| (server.directory.find)(args[0]).and_then(|row| (server.directory.number)(row, args)))
 }
 
-/// Runs a command of the server itself for a script.
+/// Runs one of the server's own commands for a script.
 fn server_call(data: &mut Box<Data>, caller: Slot, args: &Args, out: &mut Reply) -> Outcome {
     HOST.with(|server| {
         let Some(Row::Server(command)) = (server.directory.find)(args[0]) else {
@@ -239,7 +239,7 @@ fn server_call(data: &mut Box<Data>, caller: Slot, args: &Args, out: &mut Reply)
     })
 }
 
-/// Serves others while a script takes long; what they may do is to end it.
+/// Serves other clients while a script takes long, and returns whether the script may go on.
 fn meanwhile(progress: Progress) -> Order {
     HOST.with(|server| {
         if server.busy.is_none() {
@@ -258,7 +258,7 @@ fn meanwhile(progress: Progress) -> Order {
     })
 }
 
-/// Ends the running script, which only somebody can ask for who is served meanwhile.
+/// Ends the running script. Only a client that is served while it runs can ask for this.
 fn kill(server: &mut Server) -> Outcome {
     match &mut server.busy {
         None => Err(CommandError::new("NOTBUSY No scripts in execution right now.")),

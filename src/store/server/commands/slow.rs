@@ -1,4 +1,4 @@
-//! `SLOWLOG` and `LATENCY`: what took long.
+//! `SLOWLOG` and `LATENCY`: slow commands and delays.
 
 use crate::store::args::is;
 use crate::store::command::other_subcommand;
@@ -10,7 +10,7 @@ use crate::store::resp::Args;
 use crate::store::server::Server;
 use crate::store::server::slow::SlowCommand;
 
-/// Commands that `SLOWLOG GET` tells unless it is asked for more.
+/// How many commands `SLOWLOG GET` shows by default.
 const FEW: i64 = 10;
 
 pub fn slowlog(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
@@ -40,7 +40,7 @@ pub fn slowlog(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
     Ok(())
 }
 
-/// How long commands took how often: all of them, or those of these names.
+/// Writes a histogram of durations for each command, or for each of the named commands.
 fn histogram(server: &Server, names: &Args, out: &mut Reply) {
     let named = |name: &str| {
         let parent = name.split('|').next().unwrap_or(name);
@@ -64,7 +64,7 @@ fn histogram(server: &Server, names: &Args, out: &mut Reply) {
     }
 }
 
-/// What an operator can do about what took long.
+/// Tells an operator what to do about slow commands.
 fn advice(server: &Server) -> String {
     let threshold = server.settings.latency_threshold;
     if threshold == 0 {

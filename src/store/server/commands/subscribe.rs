@@ -1,7 +1,7 @@
-//! Subscriptions.
+//! Subscribing to channels, patterns and shard channels, and unsubscribing from them.
 //!
-//! One command may name hundreds of thousands. It is carried out in turns, between which others have
-//! theirs; its client's next command waits for the last.
+//! One command may name hundreds of thousands of channels. It is carried out in turns, and other clients have
+//! theirs in between; the client's next command waits until all turns are done.
 
 use crate::store::error::{CommandError, Outcome};
 use crate::store::pubsub::{Kind, Slot};
@@ -11,7 +11,7 @@ use crate::store::server::Server;
 use crate::store::server::client::{NAMES_A_TURN, Rest, What, name_cost};
 use crate::store::small_bytes::SmallBytes;
 
-/// Channels, patterns or shard channels that one client may listen to.
+/// How many channels, patterns or shard channels one client may subscribe to.
 const MOST_NAMES: usize = 1 << 20;
 
 fn join(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind: Kind) -> Outcome {
@@ -44,7 +44,7 @@ fn leave(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind
     }
 }
 
-/// Leaves some of all names of a kind. Returns whether there are more.
+/// Unsubscribes from one turn's share of all names of a kind. Returns whether there are more.
 fn leave_some(server: &mut Server, slot: Slot, out: &mut Reply, kind: Kind) -> bool {
     let Some(client) = server.clients.get_mut(slot) else {
         return false;
@@ -104,7 +104,7 @@ fn put_off(server: &mut Server, slot: Slot, rest: Rest) {
     }
 }
 
-/// Goes on with what a client has left of its command. Returns whether there is more to do.
+/// Continues the unfinished command of a client. Returns whether there is more to do.
 pub fn go_on(server: &mut Server, slot: Slot, out: &mut Reply) -> bool {
     let Some(mut rest) = server.clients.get_mut(slot).and_then(|client| client.rest.take()) else {
         return false;

@@ -15,7 +15,7 @@ use crate::store::server::tracking::stop;
 use crate::store::server::tracks::{Mode, Tracks};
 use crate::store::small_bytes::SmallBytes;
 
-/// Prefixes that one client may ask for.
+/// How many prefixes one client may track.
 const MOST_PREFIXES: usize = 4096;
 
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl<'a> Options<'a> {
         self.check_prefixes(old)
     }
 
-    /// Two prefixes of one client must not both match a key.
+    /// Refuses prefixes that overlap: a key must not match two prefixes of one client.
     fn check_prefixes(&self, old: Option<&Tracks>) -> Outcome {
         let overlap = |one: &[u8], kind: &str, other: &[u8]| {
             let (one, other) = (String::from_utf8_lossy(one), String::from_utf8_lossy(other));
@@ -117,8 +117,8 @@ impl<'a> Options<'a> {
     }
 }
 
-/// One of these names that begins with `prefix`, or with which `prefix` begins. None of them begins with
-/// another, but for the empty one, which is there as well if a client has once asked for everything.
+/// Finds a name that begins with `prefix`, or that `prefix` begins with. No name begins with another, except that
+/// the empty name is also there if the client once tracked all keys.
 fn overlapping<'a>(names: &'a BTreeSet<SmallBytes>, prefix: &[u8]) -> Option<&'a SmallBytes> {
     let everything = names.first().filter(|name| name.is_empty());
     if everything.is_some() {
@@ -129,7 +129,7 @@ fn overlapping<'a>(names: &'a BTreeSet<SmallBytes>, prefix: &[u8]) -> Option<&'a
     above.filter(|name| name.starts_with(prefix)).or(below.filter(|name| prefix.starts_with(name)))
 }
 
-/// The client that is to be told in this one's place, if there is one.
+/// Finds the client to which another one redirects its invalidations.
 fn redirect(server: &Server, id: &[u8]) -> Result<Option<(u64, Slot)>, CommandError> {
     let id = parse_int(id).ok_or(NOT_AN_INTEGER)?;
     let found = u64::try_from(id).ok().and_then(|id| Some((id, *server.slots.get(&id)?)));
@@ -195,7 +195,8 @@ pub fn caching(client: &mut Client, answer: &[u8], out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-/// The client that is told in this one's place: 0 if it is told itself, -1 if it does not track.
+/// The ID of the client that is notified in this one's place: 0 if there is none, -1 if this client does not
+/// track.
 pub fn redirection(client: &Client) -> i64 {
     client.tracks.as_ref().map_or(-1, |tracks| tracks.redirect.map_or(0, |(id, _)| id as i64))
 }

@@ -1,4 +1,4 @@
-//! Commands that run together, and keys that must not change meanwhile.
+//! Transactions: commands that run together, and keys that must not change until then.
 
 use crate::store::error::{CommandError, EXECABORT, Outcome};
 use crate::store::pubsub::Slot;
@@ -10,7 +10,7 @@ use crate::store::server::commands::subscribe;
 use crate::store::server::{Server, permissions, watches};
 use crate::store::small_bytes::SmallBytes;
 
-/// Keys that one client may watch.
+/// How many keys one client may watch.
 const MOST_WATCHED: usize = 4096;
 
 pub fn multi(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
@@ -93,21 +93,21 @@ pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
 fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
     let Some(row) = (server.directory.find)(args[0]) else { return };
     let mark = out.buf.len();
-    // It may have become another user since the command was queued.
+    // The client may have become another user since the command was queued.
     if let Some(problem) = permissions::denied_at_exec(server, slot, row, args) {
         out.error(&problem);
         server.data.calls.error(&problem);
         return;
     }
     match call(server, slot, row, args, out) {
-        // Nobody has a turn within a transaction.
+        // Inside a transaction, a command is not split into turns.
         Ok(()) => while subscribe::go_on(server, slot, out) {},
         Err(CommandError::Error(text)) => {
             out.buf.truncate(mark);
             out.error(&text);
             server.data.calls.error(&text);
         }
-        // Nobody waits inside a transaction.
+        // Inside a transaction, no command blocks.
         Err(CommandError::Block(block)) if block.null_array => out.null_array(),
         Err(CommandError::Block(_)) => out.null(),
     }
