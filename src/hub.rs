@@ -140,7 +140,7 @@ impl NoBoard {
         match self {
             Self::Away => ("away", "the part of the store that has the channel is out of reach"),
             Self::NotAnOrderedSet => ("not_an_ordered_set", "the channel's key in the store is not a sorted set"),
-            Self::TooLarge => ("board_too_large", "the board is longer than the server's limits.client_buffer"),
+            Self::TooLarge => ("board_too_large", "the board is too long for the server's limits.client_buffer"),
         }
     }
 }

@@ -125,9 +125,9 @@ metrics! {
     store_cut: Counter;
     /// Times the part of a cluster that has a channel was out of reach, while others were not.
     channels_degraded: Counter;
-    /// Times a primary of a cluster said that a slot is another's from now on.
+    /// Times a primary of a cluster said that a slot has moved to another server.
     store_moved: Counter;
-    /// Times a primary of a cluster said that a key may be at another already, while its slot moves.
+    /// Times a primary of a cluster said that a key may already be on another server, while its slot moves.
     store_asked: Counter;
     /// Statements of how many clients this node has on a channel.
     statements: Counter;
@@ -143,7 +143,7 @@ metrics! {
     board_reads: Counter;
     /// Reads of boards that the store refused.
     board_refused: Counter;
-    /// 1 while the store tells of changes to boards, 0 while they are read at every pace tick.
+    /// 1 while the store reports changes to boards, 0 while they are read at every pace tick.
     boards_tracked: Gauge;
     /// Requests that were answered with an error before they became a socket.
     rejected: Counter;

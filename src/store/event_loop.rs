@@ -2,7 +2,8 @@
 //!
 //! A single thread runs one round after another, as in Redis. A round first runs all requests that have
 //! arrived, then writes their changes to the log, and only then sends the replies, in one write per
-//! client. Nothing in a round blocks: long work is cut into steps, with other rounds in between.
+//! client. Subscribers come after whoever has asked, a few of them per round if there are many. Nothing in
+//! a round blocks: long work is cut into steps, with other rounds in between.
 //!
 //! This is the only file of the store that uses sockets and reads the time of day.
 
