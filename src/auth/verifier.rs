@@ -49,7 +49,7 @@ pub enum Denied {
     #[error("the token is longer than 8 KiB")]
     TooLong,
     /// The text is not a token.
-    #[error("this is no signed JSON Web Token")]
+    #[error("this is not a signed JSON Web Token")]
     Malformed,
     /// A header that must be understood is unknown here.
     #[error("the token has a critical header that this server does not know")]
@@ -64,7 +64,7 @@ pub enum Denied {
     #[error("the token was not signed with a key that this server trusts")]
     Signature,
     /// A claim has the wrong form.
-    #[error("a claim of the token has a wrong form: one of sub, exp, nbf, iat, jti, iss, aud, info and headcount")]
+    #[error("a claim of the token is malformed: one of sub, exp, nbf, iat, jti, iss, aud, info and headcount")]
     Claims,
     /// It has no expiry.
     #[error("the token has no exp")]

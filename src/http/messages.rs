@@ -75,7 +75,7 @@ async fn grant(connection: &Connection, request: &Request<Incoming>) -> Result<G
         }
         (Some(_), Some(_)) => Err(Box::new(connection.app.refuse(StatusCode::BAD_REQUEST, "show one token only"))),
         (None, _) => {
-            let why = "send a token that allows to publish here, as Authorization: Bearer TOKEN";
+            let why = "send a token that allows publishing here, as Authorization: Bearer TOKEN";
             Err(Box::new(with(connection.app.refuse(StatusCode::UNAUTHORIZED, why), WWW_AUTHENTICATE, "Bearer")))
         }
     }

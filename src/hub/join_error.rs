@@ -30,6 +30,6 @@ pub enum JoinError {
     )]
     AddressFull,
     /// Its address joins or opens channels more often than it may.
-    #[error("this address joins channels more often than {0} allows; try again in some seconds")]
+    #[error("this address joins channels more often than {0} allows; try again in a few seconds")]
     TooOften(&'static str),
 }

@@ -10,16 +10,16 @@ pub enum PublishError {
     #[error("no pattern in the server's [[channels]] allows this channel")]
     NoChannel,
     /// Clients may not publish on it, or this one may not.
-    #[error("this needs a channel with publish = \"token\", and a token that allows to publish on it")]
+    #[error("this needs a channel with publish = \"token\", and a token that allows publishing on it")]
     Forbidden,
     /// It would be mistaken for the channel's count.
     #[error("an integer on a channel that counts would be its count; publish anything else")]
     Count,
     /// The token publishes more often than it may.
-    #[error("this token publishes more often than limits.publishes_per_second allows; try again in some seconds")]
+    #[error("this token publishes more often than limits.publishes_per_second allows; try again in a few seconds")]
     TooOften,
     /// Too much already waits for the store.
-    #[error("too many messages wait for the store; try again in some seconds")]
+    #[error("too many messages wait for the store; try again in a few seconds")]
     Busy,
     /// The store did not accept it, or did not confirm that it did.
     #[error("the store did not confirm the message, which may or may not have been published: {0}")]

@@ -67,8 +67,8 @@ for algorithm, key in signers.items():
     case(f"{algorithm} without a signature", f"{header}.{body}.", "not signed")
     case(f"{algorithm} with a signature of zeros", f"{header}.{body}.{b64(bytes(len(signature) * 3 // 4))}", "not signed")
     case(f"{algorithm} cut in the signature", good[:-10], "signed")
-    case(f"{algorithm} cut in the claims", good[: len(header) + 5], "no signed JSON")
-    case(f"{algorithm} with more behind", f"{good}.{signature}", "no signed JSON")
+    case(f"{algorithm} cut in the claims", good[: len(header) + 5], "not a signed JSON")
+    case(f"{algorithm} with more behind", f"{good}.{signature}", "not a signed JSON")
     case(f"{algorithm} expired", jwt.encode({**CLAIMS, "exp": NOW - 60}, key, algorithm=algorithm), "expired")
     case(f"{algorithm} not yet", jwt.encode({**CLAIMS, "nbf": NOW + 60}, key, algorithm=algorithm), "not valid yet")
     case(f"{algorithm} without an end", jwt.encode({"sub": "ann"}, key, algorithm=algorithm), "no exp")
@@ -81,8 +81,8 @@ for algorithm, key in signers.items():
 for none in ("none", "None", "NONE", "nOnE", ""):
     for signature in ("", b64(b"x")):
         case(f"alg {none!r} {signature!r}", f"{b64({'alg': none, 'typ': 'JWT'})}.{b64(CLAIMS)}.{signature}", "algorithm")
-case("no alg", hs256({"typ": "JWT"}), "no signed JSON")
-case("alg that is no text", hs256({"alg": ["HS256"]}), "no signed JSON")
+case("no alg", hs256({"typ": "JWT"}), "not a signed JSON")
+case("alg that is no text", hs256({"alg": ["HS256"]}), "not a signed JSON")
 for name, key in (("RS256", rsa_key), ("ES256", p256), ("ES384", p384), ("EdDSA", ed)):
     for text in (pem(key), pem(key).strip(), pem(key).replace("\n", "\r\n")):
         case(f"HMAC with the public key of {name}", hs256({"alg": "HS256"}, secret=text), "not signed")
@@ -106,10 +106,10 @@ for header in ({"jwk": embedded}, {"jku": "https://evil.example/"}, {"x5u": "htt
          jwt.encode(CLAIMS, strangers["EdDSA"], algorithm="EdDSA", headers=header), "not signed")
 for kid in ("../../../../dev/null", "/etc/passwd", "' UNION SELECT 'x' --", "|ls", "\x00", ""):
     case(f"kid {kid!r}", hs256({"alg": "HS256", "kid": kid}, secret=""), "does not know")
-case("kid of 10 KiB", hs256({"alg": "HS256", "kid": "k" * 5000}), "no signed JSON")
+case("kid of 10 KiB", hs256({"alg": "HS256", "kid": "k" * 5000}), "not a signed JSON")
 case("crit that is empty", hs256({"alg": "HS256", "crit": []}), "critical")
 case("b64 false", hs256({"alg": "HS256", "b64": False}), "critical")
-case("an alg twice", hs256('{"alg":"none","alg":"HS256"}'), "no signed JSON")
+case("an alg twice", hs256('{"alg":"none","alg":"HS256"}'), "not a signed JSON")
 for claims in ('{"sub":"ann","sub":"bob","exp":%d}', '{"exp":%d,"exp":99999999999}',
                '{"exp":%d,"headcount":{"join":["a"],"join":["*"]}}'):
     case(f"twice: {claims}", hs256({"alg": "HS256"}, claims % (NOW + 60)), "a claim")
@@ -127,11 +127,11 @@ good = jwt.encode(CLAIMS, SECRET, algorithm="HS256")
 for name, token in {"nothing": "", "a dot": ".", "two dots": "..", "four dots": "....", "five parts": f"{good}.{good}",
                     "spaces around": f" {good} ", "a line end": f"{good}\n", "padding": f"{good}=", "Bearer": f"Bearer {good}",
                     "not ASCII": good.replace("e", "é", 1), "a zero": good + "\0"}.items():
-    case(f"{name}", token, "no signed JSON")
+    case(f"{name}", token, "not a signed JSON")
 header, body, signature = good.split(".")
 standard = base64.b64encode(base64.urlsafe_b64decode(signature + "==")).decode().rstrip("=")
 if standard != signature:
-    case("base64 of the other alphabet", f"{header}.{body}.{standard}", "no signed JSON")
+    case("base64 of the other alphabet", f"{header}.{body}.{standard}", "not a signed JSON")
 
 jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(rsa_key.public_key()))
 jwks = {"keys": [
