@@ -12,7 +12,7 @@ use crate::{Extent, Result};
 const CHANNELS: usize = 1000;
 /// Further clients that come and go; with the idle ones, they fit into the descriptors of a process, of
 /// which a server keeps some for a store of its own.
-const GUESTS: usize = 2000;
+const GUESTS: usize = 1000;
 
 pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
     let store = redis()?;
@@ -52,7 +52,7 @@ pub fn idle(extent: Extent, report: &mut Report) -> Result<()> {
     let hop = (server.cpu()? - before) / (waves * clients) as f64;
     let after = rest(&server)?;
     back(report, &format!("after {} joins and leaves ({hop:.0} µs CPU a pair)", waves * clients), full, after);
-    let visits = extent.pick(2, 20);
+    let visits = extent.pick(4, 40);
     for _ in 0..visits {
         visit(&server, &mut guests, &mut crowd)?;
     }
