@@ -43,9 +43,14 @@ pub fn many_channels(extent: Extent, report: &mut Report) -> Result<()> {
 }
 
 fn start(redis: u16, channels: usize) -> Result<(Server, Crowd)> {
-    let most = channels.to_string();
-    let server = headcount(Core::Server, 1, redis, &[("HEADCOUNT_LIMITS__CHANNELS_PER_CLIENT", &most)])?;
     // The channel in the URL is not one of them; without, it would be the counted one.
+    let most = (channels + 1).to_string();
+    let limits = [
+        ("HEADCOUNT_LIMITS__CHANNELS", most.as_str()),
+        ("HEADCOUNT_LIMITS__CHANNELS_PER_CLIENT", &most),
+        ("HEADCOUNT_LIMITS__MESSAGES_PER_SECOND", "1000000"),
+    ];
+    let server = headcount(Core::Server, 1, redis, &limits)?;
     let mut crowd = Crowd::on(server.port, SOCKETS, "/ws?channel=public:none")?;
     crowd.ask(&format!("spread public:c {channels}"))?;
     Ok((server, crowd))

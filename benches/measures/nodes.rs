@@ -12,7 +12,8 @@ use crate::{Extent, Result};
 const NODES: usize = 6;
 
 pub fn six_nodes(extent: Extent, report: &mut Report) -> Result<()> {
-    let clients = extent.pick(6000, 100_000);
+    // As many as they can open files for, less those that a server keeps for others.
+    let clients = extent.pick(6000, 96_000);
     let store = redis()?;
     let mut nodes = (0..NODES).map(|_| headcount(Core::Server, 1, store.port, &[])).collect::<Result<Vec<_>>>()?;
     let mut crowds = (0..NODES).map(|_| Crowd::new()).collect::<Result<Vec<_>>>()?;
@@ -21,7 +22,7 @@ pub fn six_nodes(extent: Extent, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     for (index, (node, crowd)) in nodes.iter().zip(&mut crowds).enumerate() {
         let mine = clients / NODES + usize::from(index < clients % NODES);
-        crowd.ask(&format!("expect \"data\":{clients}}}"))?;
+        crowd.ask(&format!("expect \"data\":{clients},"))?;
         crowd.tell(&format!("open {} {mine} 200 /ws", node.port))?;
     }
     for crowd in &mut crowds {
@@ -48,7 +49,7 @@ pub fn six_nodes(extent: Extent, report: &mut Report) -> Result<()> {
     let gone = crowds.pop();
     let left = clients - clients / NODES;
     for crowd in &mut crowds {
-        crowd.ask(&format!("expect \"data\":{left}}}"))?;
+        crowd.ask(&format!("expect \"data\":{left},"))?;
     }
     drop((gone, nodes.pop()));
     all(&mut crowds, "await")?;
