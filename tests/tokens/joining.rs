@@ -71,7 +71,7 @@ async fn a_bad_token_is_refused_with_the_reason_and_nothing_of_it_is_told() {
     let good = token_of("ann-of-this-test", "room:1");
     let expired = token(json!({ "sub": "ann-of-this-test", "exp": now() - 1 }));
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
-    for (bad, why) in [(expired, "expired"), (forged, "not signed"), ("x.y".into(), "no signed")] {
+    for (bad, why) in [(expired, "expired"), (forged, "not signed"), ("x.y".into(), "not a signed")] {
         let header = format!("Authorization: Bearer {bad}");
         for (path, headers) in [("/events?channel=room:1", vec![&*header]), (&*format!("/events?token={bad}"), vec![])]
         {

@@ -242,7 +242,7 @@ async fn a_token_is_made_and_checked_on_the_command_line_and_taken_by_the_server
     let text = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && text.contains("sub: ann\n") && text.contains("join: room:*\n"), "{text}");
     for (bad, says) in
-        [(token_of("ann", "*"), "iss"), (String::new(), "no signed"), (token.replacen('.', "", 1), "no signed")]
+        [(token_of("ann", "*"), "iss"), (String::new(), "not a signed"), (token.replacen('.', "", 1), "not a signed")]
     {
         let checked = run(&["check", "--config", file, "--token"], &bad).await;
         let said = String::from_utf8(checked.stderr).unwrap();
