@@ -163,7 +163,7 @@ impl Store {
                 for event in &events {
                     let mut stream = &streams[event.token().0];
                     while matches!(stream.read(&mut buffer), Ok(length) if length > 0) {}
-                    open -= usize::from(event.is_read_closed());
+                    open = open.saturating_sub(usize::from(event.is_read_closed()));
                 }
             }
         });
