@@ -286,3 +286,20 @@ fn part(out: &mut Reply, name: &str, kind: &str, numbers: &[(&str, i64)], keywor
         out.int(*number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::COMMANDS;
+    use super::*;
+
+    /// Users' rights are checked on these keys: a command that is missing here may be used on every key.
+    #[test]
+    fn every_command_with_keys_says_where_they_are() {
+        for row in COMMANDS.rows {
+            let Spec { name, keys, flags, .. } = row.spec;
+            if (keys[0] != 0 || flags.has(Flags::MOVABLE)) && !flags.has(Flags::PARENT) {
+                assert!(!specs_in(SPECS, name).is_empty(), "{name}");
+            }
+        }
+    }
+}
