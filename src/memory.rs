@@ -1,4 +1,4 @@
-//! Gives memory back after a crowd has left.
+//! Gives memory back after a crowd has come or left.
 //!
 //! A table keeps the size of its largest crowd, and the system's allocator keeps free pages that lie between
 //! used ones. Neither grows without limit; both are returned once much of the memory is unused.

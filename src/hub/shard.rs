@@ -30,8 +30,8 @@ use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::presence::{Joined, Origin};
 
-/// How many sockets must be gone before their memory is given back.
-const GONE: usize = 1024;
+/// How many sockets must have come, or gone, before memory is given back.
+const MANY: usize = 1024;
 
 /// The longest name of a board member that can be followed, in bytes: it is sent to the store with each
 /// read.
@@ -45,7 +45,8 @@ pub struct Shard {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) sockets: Sockets,
-    /// Sockets that have gone since memory was last given back.
+    /// Sockets that have come, and that have gone, since memory was last given back.
+    came: usize,
     gone: usize,
     pub(super) channels: Slab<LocalChannel>,
     /// Whether the table of channels has shrunk since memory was last given back.
@@ -67,6 +68,7 @@ impl Shard {
             sockets: Sockets::new(limits.client_buffer, metrics.clone()),
             limits,
             metrics,
+            came: 0,
             gone: 0,
             channels: Slab::new(),
             emptied: false,
@@ -84,6 +86,7 @@ impl Shard {
             outbox.push_rest(head);
             outbox
         });
+        self.came += 1;
         self.sockets.insert(Socket { io, outbox, places: SmallVec::new(), known, household, closing: false })
     }
 
@@ -330,14 +333,15 @@ impl Shard {
         Some(socket.io)
     }
 
-    /// Returns whether so many sockets or channels are gone that [`Shard::shrink`] is worth it.
-    pub fn many_gone(&self) -> bool {
-        self.emptied || self.gone >= GONE
+    /// Returns whether so many sockets have come or gone, or so many channels have gone, that [`Shard::shrink`] is
+    /// worth it. What a socket needs only while it connects is free afterwards, but lies between what it keeps.
+    pub fn many_moved(&self) -> bool {
+        self.emptied || self.came.max(self.gone) >= MANY
     }
 
     /// Shrinks the tables. Returns the bound that all socket numbers are below then.
     pub fn shrink(&mut self) -> usize {
-        (self.emptied, self.gone) = (false, 0);
+        (self.emptied, self.came, self.gone) = (false, 0, 0);
         self.sockets.shrink()
     }
 

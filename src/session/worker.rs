@@ -27,7 +27,7 @@ use crate::net::seats::Seat;
 
 /// The longest sleep: the worker's clock must be looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
-/// How long after many clients have left their memory is given back: the work that they caused in the store
+/// How long after many clients have come or left memory is given back: the work that they caused in the store
 /// is done by then.
 const SHRINK: Duration = Duration::from_secs(5);
 /// How long the worker sleeps between the steps of a drain.
@@ -187,10 +187,10 @@ impl Worker {
         }
     }
 
-    /// Gives back memory after many clients have left, once the work that they caused is done.
+    /// Gives back memory after many clients have come or left, once the work that they caused is done.
     pub(super) fn shrink(&mut self) {
         match self.shrink_at {
-            None if self.shard.many_gone() => self.shrink_at = Some(self.now + SHRINK),
+            None if self.shard.many_moved() => self.shrink_at = Some(self.now + SHRINK),
             Some(at) if at <= self.now => {
                 self.shrink_at = None;
                 self.slots.truncate(self.shard.shrink());
