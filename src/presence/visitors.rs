@@ -250,14 +250,8 @@ impl Visitors {
     /// Returns false if that is impossible; then everything is stated anew, as with [`Visitors::lost`].
     pub fn made(&mut self, batch: &Batch, done: usize, count: usize) -> bool {
         for (index, change) in batch.changes.iter().enumerate() {
-            let stated = match change.here {
-                // A token that came meanwhile must still be stated.
-                true if self.is_outdated(change) => Stated::Doubt,
-                true => Stated::Yes,
-                false => Stated::No,
-            };
-            self.mark(change.visitor, if index < done { stated } else { change.before });
-            self.look_at(change.visitor);
+            let stated = if change.here { Stated::Yes } else { Stated::No };
+            self.settle(change, if index < done { stated } else { change.before });
         }
         (self.from, self.astray) = (batch.to, false);
         if count < self.stated || count > self.stated + self.doubts {
@@ -268,6 +262,14 @@ impl Visitors {
             (self.number, self.from) = (None, 0);
         }
         true
+    }
+
+    /// Records what the store knows of a visitor since a batch was answered.
+    fn settle(&mut self, change: &Change, stated: Stated) {
+        // A token that came meanwhile must still be stated.
+        let outdated = stated == Stated::Yes && self.is_outdated(change);
+        self.mark(change.visitor, if outdated { Stated::Doubt } else { stated });
+        self.look_at(change.visitor);
     }
 
     /// Whether a newer token has come since a change was made.
@@ -290,17 +292,12 @@ impl Visitors {
 
     /// Records that the outcome of a batch is unknown.
     pub fn in_doubt(&mut self, batch: &Batch) {
-        for change in &batch.changes {
-            self.look_at(change.visitor);
-        }
+        batch.changes.iter().for_each(|change| self.look_at(change.visitor));
     }
 
     /// Records that nothing of a batch was carried out.
     pub fn not_made(&mut self, batch: &Batch) {
-        for change in &batch.changes {
-            self.mark(change.visitor, change.before);
-            self.look_at(change.visitor);
-        }
+        batch.changes.iter().for_each(|change| self.settle(change, change.before));
     }
 
     /// Records that nothing of a batch was carried out, because the number belongs to another node.
@@ -314,12 +311,8 @@ impl Visitors {
     pub fn lost(&mut self) {
         (self.number, self.from, self.stated, self.doubts, self.astray) = (None, 0, 0, 0, true);
         self.epoch = Box::default();
-        for id in self.sorted() {
-            if let Some(visitor) = self.all.get_mut(&id) {
-                visitor.stated = Stated::No;
-            }
-            self.look_at(id);
-        }
+        self.all.values_mut().for_each(|visitor| visitor.stated = Stated::No);
+        self.sorted().into_iter().for_each(|id| self.look_at(id));
     }
 
     /// All visitors, in an order that a run with the same seed repeats.
@@ -383,8 +376,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_while_a_batch_is_under_way_is_stated_with_the_next() {
-        let (mut visitors, id, now) = (Visitors::default(), VisitorId([1; 16]), Instant::now());
+    fn a_token_that_comes_while_a_batch_is_under_way_is_stated_with_the_next_whatever_became_of_it() {
+        let (mut visitors, id, now) = (Visitors::default(), ANN, Instant::now());
         let profile = |made| Arc::new(Profile { name: Some("ann".into()), info: None, made });
         visitors.note(id, true, now, Duration::ZERO);
         visitors.describe(id, profile(1));
@@ -395,5 +388,11 @@ mod tests {
         assert_eq!(second.changes[0].profile, Some(profile(2)));
         assert!(visitors.made(&second, 1, 1) && !visitors.unstated());
         assert_eq!(visitors.confirmed(), Some(Some((*b"ab", 2))));
+        visitors.note(id, false, now, Duration::ZERO);
+        let in_vain = visitors.batch(*b"ab", 3);
+        visitors.note(id, true, now, Duration::ZERO);
+        visitors.describe(id, profile(3));
+        visitors.not_made(&in_vain);
+        assert_eq!(visitors.batch(*b"ab", 3).changes[0].profile, Some(profile(3)));
     }
 }

@@ -8,26 +8,17 @@ use super::keepalive::Key;
 #[derive(Debug, Default)]
 pub struct Expiries(BTreeSet<(u64, Key)>);
 
-/// What a client's slot records about the end of its token.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Expiry {
-    /// When something is due; 0 if nothing is.
-    pub at: u64,
-    /// Whether the client was told that its token has expired.
-    pub told: bool,
-}
-
 impl Expiries {
-    /// Sets when a client is due, in place of `before`.
-    pub fn set(&mut self, key: Key, before: Expiry, at: u64) {
+    /// Sets when a client is due, in place of `before`, which is 0 if nothing was due.
+    pub fn set(&mut self, key: Key, before: u64, at: u64) {
         self.forget(key, before);
         self.0.insert((at, key));
     }
 
-    /// Forgets when a client is due.
-    pub fn forget(&mut self, key: Key, before: Expiry) {
-        if before.at != 0 {
-            self.0.remove(&(before.at, key));
+    /// Forgets that a client is due at `at`; 0 if nothing is.
+    pub fn forget(&mut self, key: Key, at: u64) {
+        if at != 0 {
+            self.0.remove(&(at, key));
         }
     }
 
@@ -48,16 +39,12 @@ mod tests {
     #[test]
     fn a_client_is_due_once_and_when_it_is_renewed_not_before() {
         let mut all = Expiries::default();
-        let set = |all: &mut Expiries, key, before, at| {
-            all.set(key, before, at);
-            Expiry { at, told: false }
-        };
-        let first = set(&mut all, (1, 0), Expiry::default(), 10);
-        set(&mut all, (2, 0), Expiry::default(), 10);
-        let first = set(&mut all, (1, 0), first, 20);
+        all.set((1, 0), 0, 10);
+        all.set((2, 0), 0, 10);
+        all.set((1, 0), 10, 20);
         assert_eq!((all.due(9), all.due(10), all.due(19), all.due(20)), (None, Some((2, 0)), None, Some((1, 0))));
-        let first = set(&mut all, (1, 0), first, 30);
-        all.forget((1, 0), first);
+        all.set((1, 0), 20, 30);
+        all.forget((1, 0), 30);
         assert_eq!(all.due(u64::MAX), None);
     }
 }

@@ -5,7 +5,6 @@
 
 use super::checks::Checked;
 use super::close_code;
-use super::expiries::Expiry;
 use super::keepalive::Key;
 use super::request::Request;
 use super::rest;
@@ -21,7 +20,7 @@ const GRACE: u64 = 10_000;
 pub(super) fn expires_at(worker: &mut Worker, id: SocketId, at: u64) {
     let Some(slot) = worker.slots.get_mut(id as usize).and_then(Option::as_mut) else { return };
     worker.expiries.set((id, slot.generation), slot.expiry, at);
-    slot.expiry = Expiry { at, told: false };
+    (slot.expiry, slot.told_expired) = (at, false);
 }
 
 /// Closes a client whose token was revoked while it was connecting. Returns whether it was.
@@ -116,15 +115,15 @@ pub(super) fn judge_ends(worker: &mut Worker) {
     let now = now_ms();
     while let Some(key) = worker.expiries.due(now) {
         let Some(slot) = worker.alive(key) else { continue };
-        if std::mem::replace(&mut slot.expiry.told, true) {
-            slot.expiry = Expiry::default();
+        if std::mem::replace(&mut slot.told_expired, true) {
+            (slot.expiry, slot.told_expired) = (0, false);
             worker.close(key.0, &close_code::TOKEN_EXPIRED);
             worker.write(key.0);
             continue;
         }
         let at = now + GRACE;
-        slot.expiry.at = at;
-        worker.expiries.set(key, Expiry::default(), at);
+        slot.expiry = at;
+        worker.expiries.set(key, 0, at);
         let why = "the token has expired; show another one within 10 seconds";
         worker.shard.send(key.0, wire::error("token_expired", None, why));
     }

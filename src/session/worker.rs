@@ -13,7 +13,7 @@ use mio::{Events, Token};
 use super::NewClient;
 use super::checks::Checks;
 use super::drain::Drain;
-use super::expiries::{Expiries, Expiry};
+use super::expiries::Expiries;
 use super::keepalive::{Clock, Deadlines, Due, Key};
 use super::machine::{Action, Session};
 use super::outbound::Outbound;
@@ -38,8 +38,10 @@ pub(super) struct Slot {
     pub session: Session,
     /// Tells this socket apart from earlier ones with the same number.
     pub generation: u32,
-    /// When its token expires, if it has one.
-    pub expiry: Expiry,
+    /// When its token expires, or when it is closed for that, in milliseconds since 1970; 0 if it has none.
+    pub expiry: u64,
+    /// It was told that its token has expired.
+    pub told_expired: bool,
     /// It is queued in [`Worker::unread`].
     unread: bool,
     /// It is not read for a while, and is queued in [`Worker::resting`].
@@ -136,8 +138,16 @@ impl Worker {
         seat.become_client();
         self.generation = self.generation.wrapping_add(1);
         let session = Session::new(&self.limits, self.now);
-        let (generation, expiry) = (self.generation, Expiry::default());
-        let slot = Slot { session, generation, expiry, unread: false, rests: false, held: false, seat };
+        let slot = Slot {
+            session,
+            generation: self.generation,
+            expiry: 0,
+            told_expired: false,
+            unread: false,
+            rests: false,
+            held: false,
+            seat,
+        };
         if self.slots.len() <= id as usize {
             self.slots.resize_with(id as usize + 1, || None);
         }
