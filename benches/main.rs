@@ -1,7 +1,7 @@
 //! The fan-out at its limit: what ours costs beside the least that any server can cost.
 //!
-//!     cargo bench                       all measures, RESULTS.md and the plots: about a quarter of an hour
-//!     cargo bench -- --quick            fewer rounds and smaller crowds: about two minutes
+//!     cargo bench                       all measures, RESULTS.md and the plots: about 40 minutes
+//!     cargo bench -- --quick            fewer rounds and smaller crowds
 //!     cargo bench -- fanout storm       only these
 //!
 //! The server runs on core 0; the load, Redis and this program on core 1. The floor (`floor.rs`) runs
