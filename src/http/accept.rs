@@ -62,6 +62,7 @@ pub async fn accept(app: Arc<App>, listener: Listener, workers: Vec<WorkerHandle
     let mut tarpit = app.places.tarpit();
     let mut lanes = Lanes { workers, turn: 0, waiting: VecDeque::new() };
     let tls = listener.at.tls;
+    // How many connections were taken in this turn, even if each came by itself.
     let mut taken = 0;
     loop {
         if let Some(households) = tarpit.newly_shut_out()
@@ -72,12 +73,12 @@ pub async fn accept(app: Arc<App>, listener: Listener, workers: Vec<WorkerHandle
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept(), if taken < ACCEPTED => accepted,
-            () = ready(()), if taken > 0 || !lanes.waiting.is_empty() => {
+            () = ready(()), if taken >= ACCEPTED || !lanes.waiting.is_empty() => {
                 lanes.hand_out(&app, tls, HANDED_OUT);
-                if taken == ACCEPTED || !lanes.waiting.is_empty() {
+                if taken >= ACCEPTED || !lanes.waiting.is_empty() {
                     yield_now().await;
+                    taken = 0;
                 }
-                taken = 0;
                 continue;
             }
             () = tarpit.due() => {
