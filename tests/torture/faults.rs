@@ -173,6 +173,10 @@ impl Fault {
                     world.signal_node(place, Signal::STOP);
                 }
                 pause(world, 5_000).await;
+                if world.store.brand == Brand::Embedded {
+                    // The node that serves the store goes on, and withdraws the others when their leases end.
+                    world.excuse((0..NODES).flat_map(|place| world.people_at(place)).collect());
+                }
             }
         }
         world.mend().await;

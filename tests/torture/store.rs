@@ -42,15 +42,14 @@ impl Store {
     }
 
     /// Asks the store one thing over a connection of its own.
-    pub async fn run<T: FromRedisValue>(&self, command: &[&str]) -> Result<T, String> {
+    pub async fn run<T: FromRedisValue, A: ToRedisArgs>(&self, command: &[A]) -> Result<T, String> {
         let mut connection = self.connect().await?;
         ask(&mut connection, command).await
     }
 
-    /// The same for something that has to work, with arguments that may be any bytes.
+    /// The same for something that has to work.
     pub async fn must<T: FromRedisValue, A: ToRedisArgs>(&self, command: &[A]) -> T {
-        let mut connection = self.connect().await.unwrap();
-        ask(&mut connection, command).await.unwrap()
+        self.run(command).await.unwrap()
     }
 
     /// A connection that outlives a password set after it.
@@ -101,7 +100,7 @@ impl Store {
     }
 
     async fn answers(&self) {
-        eventually("the store answers", SOON, || async { self.run::<String>(&["PING"]).await }).await;
+        eventually("the store answers", SOON, || async { self.run::<String, _>(&["PING"]).await }).await;
     }
 }
 
