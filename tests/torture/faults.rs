@@ -110,6 +110,7 @@ impl Fault {
     /// Carries it out, and ends it. An error is a disagreement that was found on the way.
     pub async fn inflict(self, world: &mut World) -> Result<(), String> {
         let before = world.whereabouts();
+        world.watch();
         self.carry_out(world).await?;
         // What touches one key keeps nobody from being stated.
         if !matches!(self, KeyLost | KeyDamaged | TotalSet | TotalAdded | ForeignKey) {
@@ -157,10 +158,9 @@ impl Fault {
             NodeFrozen => {
                 world.note(format!("node {place} is frozen"));
                 // When it goes on, it first says whom it had, and only then hears who went meanwhile.
-                let had = world.people_at(place);
                 world.signal_node(place, Signal::STOP);
                 churn(world, 6_000).await;
-                world.excuse(&had | &world.people_at(place));
+                world.excuse(world.been_at(place));
             }
             NodeStopped => {
                 world.note(format!("node {place} is stopped"));
@@ -175,7 +175,7 @@ impl Fault {
                 pause(world, 5_000).await;
                 if world.store.brand == Brand::Embedded {
                     // The node that serves the store goes on, and withdraws the others when their leases end.
-                    world.excuse((0..NODES).flat_map(|place| world.people_at(place)).collect());
+                    world.excuse((0..NODES).flat_map(|place| world.been_at(place)).collect());
                 }
             }
         }
@@ -291,14 +291,14 @@ impl Fault {
         };
         let which: Vec<usize> = if self == AllLinksCut { (0..NODES).collect() } else { vec![place] };
         world.note(format!("the links of {which:?} are {mode:?}"));
-        // Who goes meanwhile lingers, and may be said to be there once more when the node is back.
-        let had = world.people_at(place);
         for place in &which {
             world.places[*place].link.set(mode);
         }
         churn(world, 6_000).await;
         if which.len() < NODES {
-            world.excuse(&had | &world.people_at(place));
+            // Who went meanwhile lingers, and may be said to be there once more when the node is back, as may who only
+            // came for a moment: what a stalled connection held back arrives late.
+            world.excuse(world.been_at(place));
         }
         // What a stalled connection held back arrives late, or is lost with it.
         if mode != Mode::Cut && world.rng.bool() {

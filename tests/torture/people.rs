@@ -26,6 +26,8 @@ pub struct People {
     last: u32,
     on_room: BTreeSet<u32>,
     gone: BTreeMap<String, usize>,
+    /// Who has been at which place since [`World::watch`].
+    been: BTreeSet<(usize, u32)>,
 }
 
 impl World {
@@ -51,11 +53,19 @@ impl World {
             *self.people.gone.entry(name(*who)).or_default() += 1;
         }
         self.people.on_room = now;
+        let here: Vec<_> = self.sockets().map(|(at, visitor)| (at, visitor.who)).collect();
+        self.people.been.extend(here);
     }
 
-    /// Who has a socket at a place.
-    pub fn people_at(&self, place: usize) -> BTreeSet<u32> {
-        self.sockets().filter(|(at, _)| *at == place).map(|(_, visitor)| visitor.who).collect()
+    /// Begins to note who is at each place.
+    pub fn watch(&mut self) {
+        self.people.been.clear();
+        self.recount();
+    }
+
+    /// Who has had a socket at a place since [`World::watch`].
+    pub fn been_at(&self, place: usize) -> BTreeSet<u32> {
+        self.people.been.iter().filter(|(at, _)| *at == place).map(|(_, who)| *who).collect()
     }
 
     /// A node is away for longer than its lease, perhaps: so are these people, until it is back.
