@@ -28,7 +28,7 @@ const COMPLAIN: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, for example when no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The most connections that are accepted in one turn.
-const ACCEPTED: usize = 128;
+const ACCEPTED: usize = 256;
 /// The most connections that are handed out in one turn.
 const HANDED_OUT: usize = 64;
 
