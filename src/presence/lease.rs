@@ -84,12 +84,16 @@ impl Lease {
     /// Records that the store has confirmed the lease until `end`. If the last time was long ago, the store was slow
     /// or refused heartbeats, and not only this node's: the others are about to renew their leases.
     pub fn confirm(&mut self, end: i64, length: Duration, now: Instant) {
-        let soon = (length / 2).max(LONGEST_PAUSE);
-        let late = self.renewed.is_none_or(|before| now.saturating_duration_since(before) > soon);
-        if late {
+        if self.is_late(length, now) {
             self.watching = now;
         }
         (self.end, self.held, self.proven, self.renewed) = (Some(end), true, true, Some(now));
+    }
+
+    /// Whether the last confirmation was too long ago for others to have renewed their leases since.
+    fn is_late(&self, length: Duration, now: Instant) -> bool {
+        let soon = (length / 2).max(LONGEST_PAUSE);
+        self.renewed.is_none_or(|before| now.saturating_duration_since(before) > soon)
     }
 
     /// Replaces the id, and returns the old one. The store may have lost every node's lease with this one.
@@ -111,10 +115,12 @@ impl Lease {
     }
 
     /// Whether this node may withdraw other nodes' shares: not in the first lease after it connected, lost its own
-    /// lease or renewed it late. After an outage or a loss of data all leases are gone, and the live nodes are about
-    /// to take new ones.
+    /// lease or renewed it late, and not while its own renewal is late: it may have stood still, or its clock leapt.
+    /// After an outage or a loss of data all leases are gone, and the live nodes are about to take new ones.
     pub fn may_reap(&self, length: Duration, now: Instant) -> bool {
-        self.held && now.saturating_duration_since(self.watching) > length.max(LEAST_WATCH)
+        self.held
+            && !self.is_late(length, now)
+            && now.saturating_duration_since(self.watching) > length.max(LEAST_WATCH)
     }
 }
 
@@ -143,5 +149,17 @@ mod tests {
         lease.confirm(0, length, at(8_600));
         assert!(!lease.may_reap(Duration::from_millis(300), at(9_600)));
         assert!(lease.may_reap(Duration::from_millis(300), at(9_601)));
+    }
+
+    #[test]
+    fn a_node_whose_own_renewal_is_late_judges_nobody() {
+        let (start, length) = (Instant::now(), Duration::from_millis(2_500));
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut lease = Lease::new(NodeId::from_bits(1), start);
+        (0..=6).for_each(|beat| lease.confirm(0, length, at(500 * beat)));
+        assert!(lease.may_reap(length, at(4_250)));
+        assert!(!lease.may_reap(length, at(4_251)), "it has stood still, or its clock has leapt");
+        lease.confirm(0, length, at(4_252));
+        assert!(!lease.may_reap(length, at(4_300)), "the others may renew theirs only now, too");
     }
 }

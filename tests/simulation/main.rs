@@ -44,6 +44,12 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect(name))
 }
 
+/// The planted bug that `SIMULATE_BUG` names.
+fn planted() -> Option<Mutation> {
+    let name = std::env::var("SIMULATE_BUG").ok()?;
+    Some(Mutation::ALL.into_iter().find(|mutation| format!("{mutation:?}") == name).expect("SIMULATE_BUG"))
+}
+
 #[test]
 fn no_seed_finds_a_count_that_does_not_come_right() {
     assert_eq!(seeds::Seeds::from_environment().run(), 0);
@@ -52,8 +58,7 @@ fn no_seed_finds_a_count_that_does_not_come_right() {
 #[test]
 fn one_seed_comes_right() {
     let plan = draw::draw(number("SIMULATE_SEED").unwrap_or(1));
-    let bug = std::env::var("SIMULATE_BUG").ok();
-    let bug = Mutation::ALL.into_iter().find(|mutation| Some(format!("{mutation:?}")) == bug);
+    let bug = planted();
     let (_, failure) = run(&plan, bug, None);
     assert!(failure.is_none(), "{}", shrink::report(&plan, bug));
 }
@@ -78,13 +83,14 @@ fn a_seed_gives_the_same_trace_each_time() {
 /// blamed one key while a dead node was reaped kept its share; a clock that was set back let a late request
 /// revive a list; a node that stopped while it reaped an id of its own left that; a share that came back as its
 /// channel was taken off the list stayed; people were told to have left who were on a node that had not said so
-/// yet; a token that came while its owner was being withdrawn, in vain, was not told to anybody. Requests have other
-/// delays in each version, so each is also a planted bug or a test.
+/// yet; a token that came while its owner was being withdrawn, in vain, was not told to anybody; a node whose clock had
+/// leapt took another for dead; visitors who were lost while the total was damaged stayed away until the repair after
+/// the next. Requests have other delays in each version, so each is also a planted bug or a test.
 #[test]
 fn seeds_that_have_failed_come_right() {
     for seed in [
         104, 308, 467, 606, 876, 1191, 1217, 1637, 1680, 1835, 1866, 2742, 4011, 5015, 50589, 55614, 56071, 52381,
-        52491, 52958, 60929, 61581, 201087, 203719, 306103, 310557, 1016488, 2039886, 40063344,
+        52491, 52958, 60929, 61581, 201087, 203719, 306103, 310557, 1016488, 2039886, 40063344, 40436389, 40884344,
     ] {
         let plan = draw::draw(seed);
         let (_, failure) = run(&plan, None, None);
@@ -99,7 +105,7 @@ fn every_planted_bug_is_found() {
     let most = number("SIMULATE_SEEDS").unwrap_or(3_000);
     let mut missed = Vec::new();
     println!("| planted bug | seeds until found | what it broke |\n|---|---|---|");
-    for mutation in Mutation::ALL {
+    for mutation in planted().map_or_else(|| Mutation::ALL.to_vec(), |bug| vec![bug]) {
         let found = (0..most).find_map(|seed| Some((seed, run(&draw::draw(seed), Some(mutation), None).1?)));
         match found {
             Some((seed, why)) => println!("| {mutation:?} | {} | {why} |", seed + 1),

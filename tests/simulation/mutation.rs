@@ -73,7 +73,7 @@ pub enum Mutation {
     KeepsOldNumbers,
     /// Nobody notices that people and owner cannot both be right.
     NoCheckOfPeople,
-    /// Only their numbers are compared, and not whether they are what they should be.
+    /// People whom no node has are left as they are.
     NoCheckOfOwners,
     /// A node that has lost its lease with everybody's takes the others for dead.
     ReapsTheLiving,
@@ -147,7 +147,7 @@ impl Mutation {
                 "local broken = not claims or no_people or people < most or (people > all and not loose)",
                 "local broken = false",
             ),
-            M::NoCheckOfOwners => ("not claims or no_people or people < most", "people < most"),
+            M::NoCheckOfOwners => ("(people > all and not loose)", "false"),
             M::StaysListed => ("for i = 1, epoch and #gone or 0, 1000 do", "for i = 1, 0 do"),
             M::NoNews => ("redis.call('PUBLISH', MEMBERS, line", "local _ = (line"),
             M::NoCheckOfList => ("redis.call('DEL', list)", ""),

@@ -71,8 +71,9 @@ impl World {
             self.fail(format!("clients of node {node} are told that {wrong}"));
         }
         let time = self.lease() * 2 + AFTER;
-        if self.disturbed[node].until.saturating_add(time) > self.now {
-            // It may be told only now of what was long ago.
+        let leapt = |disturbance: &Disturbance| disturbance.leapt.is_some_and(|at| at + time > self.now);
+        if self.disturbed[node].until.saturating_add(time) > self.now || self.disturbed.iter().any(leapt) {
+            // It may be told only now of what was long ago, or by one whose clock was wrong about how long it waited.
             return;
         }
         for who in (0..PEOPLE).filter(|who| is_named(*who) && left.contains(&name(*who))) {

@@ -60,8 +60,12 @@ local function place(numbers, number)
 end
 
 -- Whether the store has other visitors of a node than it believes to have stated: under another number,
--- with another stamp, or on another list. A node without visitors has no number.
-local function misplaced(node, number, stamp, list)
+-- with another stamp, or on another list. A node without visitors has no number; one that knows its share for
+-- certain knows that it has none.
+local function misplaced(node, share, number, stamp, list)
+  if share == '' and number == '' then
+    return false
+  end
   if broken or (list ~= '' and epoch ~= list) then
     return true
   end

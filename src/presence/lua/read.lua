@@ -3,7 +3,7 @@
 --       the number and the stamp of its visitors, and the epoch of the list that they are on.
 -- Returns ok and the total; unusable and why; lost, if the store has another share of the node or the
 -- total is missing; foreign, if the key is not a count.
-local astray = ARGV[2] ~= '' and (broken or misplaced(ARGV[1], ARGV[4], ARGV[5], ARGV[6]))
+local astray = misplaced(ARGV[1], ARGV[2], ARGV[4], ARGV[5], ARGV[6])
 if astray or lost(ARGV[1], ARGV[2]) or (not exists and sum + people > 0) then
   return {'lost', '', '0', ''}
 end

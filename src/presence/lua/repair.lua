@@ -36,7 +36,7 @@ if epoch and redis.call('HLEN', MEMBERS) - 1 > people then
   damage[#damage + 1], mended = 'the members were not the people', true
   unlist()
 end
-if lost(ARGV[1], ARGV[2]) or (ARGV[2] ~= '' and misplaced(ARGV[1], ARGV[4], ARGV[5], ARGV[6])) then
+if lost(ARGV[1], ARGV[2]) or misplaced(ARGV[1], ARGV[2], ARGV[4], ARGV[5], ARGV[6]) then
   if mended then
     finish(exact, true)
     tell(people, most, bytes)
