@@ -50,9 +50,12 @@ let ticks = 0
 const ticked = new Promise((resolve) => queue.process('tick', async () => ++ticks === 3 && resolve()))
 await queue.add('tick', {}, { repeat: { every: 30 } })
 await ticked
+// A worker that is just taking one of them would add the next behind our back.
+await queue.pause(true)
 const [repeated] = await queue.getRepeatableJobs()
 await queue.removeRepeatableByKey(repeated.key)
 console.log(repeated.name, repeated.every, (await queue.getRepeatableJobs()).length)
+await queue.resume(true)
 
 // A queue that takes so many in a while only, and one that others watch.
 const limited = new Queue('limited', url, { limiter: { max: 2, duration: 100 } })

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use headcount::store::Slot;
 use redis::Value;
 
+use crate::node::Node;
 use crate::plan::{CHANNELS, LIST, ROOM, TOPICS};
 use crate::wire;
 use crate::world::World;
@@ -211,6 +212,21 @@ impl World {
         let owners = self.store.list(self.now, &["HVALS", &format!("headcount:v1:{{{}}}:owner", CHANNELS[ROOM])]);
         if let Some(owner) = owners.iter().find(|owner| !owner.starts_with('!') && owner.ends_with(&id)) {
             self.fail(format!("{id} was struck, but has visitors: {owner}"));
+        }
+        self.watch_left(node, &id);
+    }
+
+    /// A node that stops strikes itself last: nothing is in the list of any id that it had before.
+    fn watch_left(&mut self, node: usize, id: &str) {
+        let leaves = |node: &Node| node.stopping && node.state.id().as_bytes() == id.as_bytes();
+        if !self.nodes[node].as_ref().is_some_and(leaves) {
+            return;
+        }
+        for old in self.old_ids[node].clone() {
+            let list = format!("headcount:v1:node:{old}");
+            if old != id && self.store.text(self.now, &["EXISTS", &list]).as_deref() == Some("1") {
+                self.fail(format!("node {node} has stopped, and left the list of its earlier id {old}"));
+            }
         }
     }
 }
