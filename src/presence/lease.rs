@@ -139,16 +139,19 @@ mod tests {
         assert!(!lease.may_reap(length, at(2_500)), "in the first lease");
         assert!(lease.may_reap(length, at(2_501)));
         // The store answers nobody for two seconds; this node's lease does not end in that time.
-        lease.confirm(0, length, at(4_500));
+        (9..=14).for_each(|beat| lease.confirm(0, length, at(500 * beat)));
         assert!(!lease.may_reap(length, at(7_000)));
         assert!(lease.may_reap(length, at(7_001)));
         lease.change_id(NodeId::from_bits(2), at(8_000));
-        lease.confirm(0, length, at(8_100));
+        (16..=20).for_each(|beat| lease.confirm(0, length, at(500 * beat + 100)));
         assert!(!lease.may_reap(length, at(10_500)));
+        assert!(lease.may_reap(length, at(10_501)));
         // However short a lease is, other nodes may be slower.
-        lease.confirm(0, length, at(8_600));
-        assert!(!lease.may_reap(Duration::from_millis(300), at(9_600)));
-        assert!(lease.may_reap(Duration::from_millis(300), at(9_601)));
+        let mut lease = Lease::new(NodeId::from_bits(3), start);
+        lease.confirm(0, Duration::from_millis(300), at(100));
+        lease.confirm(0, Duration::from_millis(300), at(1_100));
+        assert!(!lease.may_reap(Duration::from_millis(300), at(1_600)));
+        assert!(lease.may_reap(Duration::from_millis(300), at(1_601)));
     }
 
     #[test]
