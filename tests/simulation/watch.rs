@@ -165,8 +165,8 @@ impl World {
 
     /// Nobody is withdrawn whose lease stands, or who lives.
     fn watch_repair(&mut self, node: usize, arguments: &[String], now: i64) {
-        // Behind the node, its share, exact, its visitors' number, stamp and list, and how much is published.
-        for dead in &arguments[8..] {
+        // Behind what the node believes, how much is published, and what else the repair is to do.
+        for dead in &arguments[11..] {
             let end = self.store.text(self.now, &["ZSCORE", "headcount:v1:nodes", dead]);
             let stands = end.and_then(|end| end.parse::<f64>().ok()).is_some_and(|end| end as i64 > now);
             if self.strict && stands {

@@ -60,8 +60,8 @@ local function place(numbers, number)
 end
 
 -- Whether the store has other visitors of a node than it believes to have stated: under another number,
--- with another stamp, or on another list. A node without visitors has no number; one that knows its share for
--- certain knows that it has none.
+-- with another stamp, or on another list. A node without visitors has no number. With neither a share nor a
+-- number, the node is certain of nothing.
 local function misplaced(node, share, number, stamp, list)
   if share == '' and number == '' then
     return false
