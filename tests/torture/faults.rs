@@ -158,6 +158,7 @@ impl Fault {
             NodeFrozen => {
                 world.note(format!("node {place} is frozen"));
                 // When it goes on, it first says whom it had, and only then hears who went meanwhile.
+                world.set_apart(place);
                 world.signal_node(place, Signal::STOP);
                 churn(world, 6_000).await;
                 world.excuse(world.been_at(place));
@@ -291,6 +292,9 @@ impl Fault {
         };
         let which: Vec<usize> = if self == AllLinksCut { (0..NODES).collect() } else { vec![place] };
         world.note(format!("the links of {which:?} are {mode:?}"));
+        if which.len() < NODES {
+            world.set_apart(place);
+        }
         for place in &which {
             world.places[*place].link.set(mode);
         }

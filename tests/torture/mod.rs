@@ -10,8 +10,9 @@
 //! TORTURE_SEED=7 TORTURE_FAULTS=300 cargo test --test promises torture:: -- --nocapture
 //! ```
 //!
-//! `TORTURE_SECONDS` bounds a run by time instead, `TORTURE_ONLY=KeyLost,NodeKilled` leaves the other
-//! kinds out, and `TORTURE_LOG=1` tells each step.
+//! `TORTURE_SECONDS` bounds a run by time instead, `TORTURE_FLEETS=4` shares the faults among so many stores, each with
+//! nodes of its own, side by side, `TORTURE_ONLY=KeyLost,NodeKilled` leaves the other kinds out, and `TORTURE_LOG=1`
+//! tells each step.
 
 mod damage;
 mod faults;
@@ -28,6 +29,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use fastrand::Rng;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::support::beside_others;
@@ -55,6 +57,7 @@ struct Plan {
     seed: u64,
     faults: usize,
     time: Duration,
+    fleets: usize,
     only: Vec<Fault>,
 }
 
@@ -71,7 +74,8 @@ impl Plan {
         let only = only.split(',').filter(|name| !name.is_empty());
         let only = only.map(|name| Fault::named(name).unwrap_or_else(|| panic!("no fault is named {name}"))).collect();
         let seed = number("TORTURE_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
-        Plan { seed, faults: faults.map_or(usize::MAX, |faults| faults as usize), time, only }
+        let fleets = number("TORTURE_FLEETS").map_or(1, |fleets| fleets.max(1) as usize);
+        Plan { seed, faults: faults.map_or(usize::MAX, |faults| faults as usize), time, fleets, only }
     }
 }
 
@@ -83,19 +87,47 @@ struct Tale {
     worst: [Duration; 2],
 }
 
+impl Tale {
+    fn add(&mut self, other: &Tale) {
+        self.times += other.times;
+        self.worst.iter_mut().zip(other.worst).for_each(|(worst, took)| *worst = (*worst).max(took));
+    }
+}
+
+/// How the faults of one fleet went.
+struct Outcome {
+    done: usize,
+    tales: BTreeMap<Fault, Tale>,
+    wrong: Vec<String>,
+}
+
 async fn torture(brand: Brand) {
     let _turn = beside_others().await;
-    let plan = Plan::asked();
+    let (plan, start) = (Plan::asked(), Instant::now());
     eprintln!("torture on {brand:?}: TORTURE_SEED={}", plan.seed);
+    let fleets = join_all((0..plan.fleets).map(|fleet| torture_fleet(brand, &plan, fleet))).await;
+    let (mut tales, mut wrong, mut done) = (BTreeMap::<Fault, Tale>::new(), Vec::new(), 0);
+    for fleet in fleets {
+        done += fleet.done;
+        wrong.extend(fleet.wrong);
+        fleet.tales.into_iter().for_each(|(fault, tale)| tales.entry(fault).or_default().add(&tale));
+    }
+    eprintln!("{}", summary(brand, plan.seed, done, start.elapsed(), &tales));
+    assert!(wrong.is_empty(), "seed {}: {} disagreements: {wrong:#?}", plan.seed, wrong.len());
+}
+
+async fn torture_fleet(brand: Brand, plan: &Plan, fleet: usize) -> Outcome {
+    let share = plan.faults / plan.fleets + usize::from(fleet < plan.faults % plan.fleets);
+    let seed = plan.seed.wrapping_add(fleet as u64 * 1_000_000);
     let (mut tales, mut wrong) = (BTreeMap::<Fault, Tale>::new(), Vec::new());
     let (start, mut done) = (Instant::now(), 0);
-    let over = |done: usize| done >= plan.faults || start.elapsed() >= plan.time;
+    let over = |done: usize| done >= share || start.elapsed() >= plan.time;
     while !over(done) && wrong.len() < ENOUGH {
         // A disagreement ends a world; the next one goes on with the next fault.
-        let mut world = World::begin(brand, Rng::with_seed(plan.seed.wrapping_add(done as u64))).await;
+        let mut world = World::begin(brand, Rng::with_seed(seed.wrapping_add(done as u64))).await;
         let mut result = world.settle(Instant::now()).await.map(drop);
         while result.is_ok() && !over(done) {
-            result = one_fault(&mut world, &plan, &mut tales, done).await;
+            result = one_fault(&mut world, plan, &mut tales, done).await;
             done += 1;
         }
         if result.is_ok() {
@@ -107,8 +139,7 @@ async fn torture(brand: Brand) {
             wrong.push(why);
         }
     }
-    eprintln!("{}", summary(brand, plan.seed, done, start.elapsed(), &tales));
-    assert!(wrong.is_empty(), "seed {}: {} disagreements: {wrong:#?}", plan.seed, wrong.len());
+    Outcome { done, tales, wrong }
 }
 
 async fn one_fault(
@@ -127,9 +158,7 @@ async fn one_fault(
     let took = world.settle(Instant::now()).await.map_err(|why| format!("after {fault:?}: {why}"))?;
     world.note(format!("all agree after {:.1?}, and on the lists after {:.1?}", took[0], took[1]));
     world.nobody_was_told_of_flapping(began.elapsed()).map_err(|why| format!("after {fault:?}: {why}"))?;
-    let tale = tales.entry(fault).or_default();
-    tale.times += 1;
-    tale.worst.iter_mut().zip(took).for_each(|(worst, took)| *worst = (*worst).max(took));
+    tales.entry(fault).or_default().add(&Tale { times: 1, worst: took });
     Ok(())
 }
 

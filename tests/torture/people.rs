@@ -28,6 +28,8 @@ pub struct People {
     gone: BTreeMap<String, usize>,
     /// Who has been at which place since [`World::watch`].
     been: BTreeSet<(usize, u32)>,
+    /// The place whose node may have been withdrawn, if there is one, and who is on the room at the others.
+    apart: Option<(usize, BTreeSet<u32>)>,
 }
 
 impl World {
@@ -52,6 +54,14 @@ impl World {
         for who in self.people.on_room.difference(&now) {
             *self.people.gone.entry(name(*who)).or_default() += 1;
         }
+        if let Some((place, before)) = self.people.apart.take() {
+            let others = self.people_on_room_beyond(place);
+            // The node that has them still cannot say so, and to all others they have gone.
+            for who in before.difference(&others).filter(|who| now.contains(who)) {
+                *self.people.gone.entry(name(*who)).or_default() += 1;
+            }
+            self.people.apart = Some((place, others));
+        }
         self.people.on_room = now;
         let here: Vec<_> = self.sockets().map(|(at, visitor)| (at, visitor.who)).collect();
         self.people.been.extend(here);
@@ -60,7 +70,17 @@ impl World {
     /// Begins to note who is at each place.
     pub fn watch(&mut self) {
         self.people.been.clear();
+        self.people.apart = None;
         self.recount();
+    }
+
+    /// From now on the other nodes may withdraw that of this place.
+    pub fn set_apart(&mut self, place: usize) {
+        self.people.apart = Some((place, self.people_on_room_beyond(place)));
+    }
+
+    fn people_on_room_beyond(&self, place: usize) -> BTreeSet<u32> {
+        self.whereabouts().into_iter().filter(|(at, _)| *at != place).map(|(_, who)| who).collect()
     }
 
     /// Who has had a socket at a place since [`World::watch`].
