@@ -181,7 +181,8 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     if store.embedded != Embedded::Never && !guarded && redis.is_loopback() {
         notes.push(OPEN_STORE);
     }
+    let hidden = std::mem::take(&mut reader.hidden);
     let effective = reader.finish()?;
     let config = Config { server, tls, redis, store, auth, presence, limits, session, log, channels };
-    Ok(Loaded { config, effective, unseen, warnings, notes })
+    Ok(Loaded { config, effective, hidden, unseen, warnings, notes })
 }

@@ -1,5 +1,6 @@
 //! The typed values of a configuration, section by section.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -347,6 +348,8 @@ pub struct Loaded {
     pub config: Config,
     /// Each key with its effective value as TOML, in the order of the list, with secrets hidden.
     pub effective: Vec<(&'static str, String)>,
+    /// Fingerprints of the values that are not shown in full, so that a reload sees that they differ.
+    pub(super) hidden: HashMap<&'static str, u64>,
     /// Keys whose files only the service can see; empty unless the configuration is only checked.
     pub unseen: Vec<&'static str>,
     /// Warnings about settings that work but should be changed, such as a password that everybody can read.

@@ -4,6 +4,7 @@
 //! one run.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
     pub(super) effective: HashMap<&'static str, String>,
+    /// Fingerprints of texts that `effective` does not show in full.
+    pub(super) hidden: HashMap<&'static str, u64>,
     pub(super) port: Option<u16>,
     /// The directory of the credentials that systemd provides to this process alone.
     pub(super) credentials: Option<PathBuf>,
@@ -200,17 +203,28 @@ impl Reader {
         })
     }
 
+    /// Shows a text, unless it may have a password in it.
+    fn show(&mut self, path: &'static str, text: &str) {
+        let shown = redact::accepted(text);
+        if shown != text {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            self.hidden.insert(path, hasher.finish());
+        }
+        self.effective.insert(path, value::quoted(shown));
+    }
+
     /// Returns a folder or file; an empty text means none.
     pub fn folder(&mut self, path: &'static str) -> Option<PathBuf> {
         let text = self.text(path);
-        self.effective.insert(path, value::quoted(redact::accepted(&text)));
+        self.show(path, &text);
         (!text.is_empty()).then(|| PathBuf::from(text))
     }
 
     /// Returns a string as it is.
     pub fn plain(&mut self, path: &'static str) -> String {
         let text = self.text(path);
-        self.effective.insert(path, value::quoted(redact::accepted(&text)));
+        self.show(path, &text);
         text
     }
 
@@ -245,7 +259,7 @@ impl Reader {
             self.reject(path, "must be a text of at most 100 bytes without spaces and braces, such as \"staging:\"");
         }
         let prefix = prefix.unwrap_or_default();
-        self.effective.insert(path, value::quoted(redact::accepted(&prefix)));
+        self.show(path, &prefix);
         prefix
     }
 

@@ -31,13 +31,18 @@ impl Loaded {
             if let Some(row) = self.effective.iter_mut().find(|(path, _)| *path == key.path) {
                 row.1 = shown;
             }
+            match new.hidden.get(key.path) {
+                Some(fingerprint) => self.hidden.insert(key.path, *fingerprint),
+                None => self.hidden.remove(key.path),
+            };
         }
         changes
     }
 
     fn differs(&self, new: &Loaded, path: &str) -> bool {
-        // Values that are not shown in full are compared directly.
+        // Contents of files, and what has a secret in it, are compared directly.
         self.shown(path) != new.shown(path)
+            || self.hidden.get(path) != new.hidden.get(path)
             || match path {
                 "redis.url" => self.config.redis.url != new.config.redis.url,
                 // The same files may now contain other keys.
@@ -81,6 +86,23 @@ mod tests {
         assert_ne!(running.config.server.workers, 7);
         let again = running.adopt(new);
         assert_eq!((again.live, again.restart), (vec![], changes.restart));
+    }
+
+    #[test]
+    fn a_value_that_is_not_shown_takes_effect_too() {
+        let with = |tenant: &str| {
+            loaded(&[
+                ("HEADCOUNT_AUTH__ISSUER", &format!("https://login.example.com/@{tenant}/")),
+                ("HEADCOUNT_REDIS__KEY_PREFIX", &format!("x:/{tenant}@")),
+            ])
+        };
+        let (mut running, new) = (with("a"), with("b"));
+        let [before, after] = [&running, &new].map(|loaded| loaded.shown("auth.issuer").to_owned());
+        assert_eq!(before, after, "neither is shown");
+        let changes = running.adopt(new.clone());
+        assert_eq!((changes.live, changes.restart), (vec!["auth.issuer"], vec!["redis.key_prefix"]));
+        assert_eq!(running.config.auth.verifier.policy.issuer, new.config.auth.verifier.policy.issuer);
+        assert_eq!(running.adopt(new).live, Vec::<&str>::new(), "it is told once");
     }
 
     #[test]
