@@ -6,6 +6,8 @@
 mod known;
 mod rights;
 mod rules;
+#[cfg(test)]
+mod rules_tests;
 
 pub use known::{Known, categories_of_subcommand};
 pub use rights::{Access, Denied, KeyPattern, sort_denied};
