@@ -31,6 +31,8 @@ mod reapers;
 mod report;
 pub mod roster;
 pub mod roster_news;
+#[cfg(test)]
+mod roster_tests;
 mod schedule;
 pub mod script_reply;
 pub mod scripts;
