@@ -100,9 +100,6 @@ async fn a_write_moves_the_board_in_two_browsers_on_two_servers_after_each_fault
     world.redis.pause().await;
     world.redis.resume().await;
     world.moves("after the store was paused").await;
-    for (browser, _) in world.windows {
-        browser.quit().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,6 @@ async fn two_windows_on_two_servers_show_the_same_number_as_a_third_comes_and_go
     for tab in [&first, &second] {
         browser.shows(tab, NUMBER, "2").await;
     }
-    browser.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +59,6 @@ async fn the_page_tells_of_an_outage_and_recovers_from_it_and_from_a_servers_cra
     again.ready().await;
     browser.shows(&tab, STATE, "Live").await;
     browser.shows(&tab, NUMBER, "1").await;
-    browser.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +73,6 @@ async fn the_page_of_a_server_with_another_default_channel_shows_that_one() {
     browser.shows(&tab, STATE, "Live").await;
     browser.shows(&tab, "#channel", "lobby").await;
     browser.becomes(&tab, "#publish", "redis-cli PUBLISH lobby hello").await;
-    browser.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +107,6 @@ async fn a_board_moves_in_two_windows_on_two_servers() {
     for tab in &tabs {
         browser.shows(tab, "#shown", "1zoe1,003* 2ann120 3<b>bob</b>7.5").await;
     }
-    browser.quit().await;
 }
 
 /// A page of another site, which shows how many people are on a page of its own.
@@ -149,8 +145,6 @@ async fn all_tabs_of_a_browser_are_one_person_who_is_the_same_after_a_crash_and_
         same("strangers and people", (now.len(), people().await?.len()), (0, 2))
     })
     .await;
-    browser.quit().await;
-    private.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +159,6 @@ async fn a_page_that_stores_nothing_counts_its_views() {
     let second = browser.open(&page.address).await;
     browser.becomes(&second, "live-count", "2").await;
     browser.becomes(&first, "live-count", "2").await;
-    browser.quit().await;
 }
 
 /// What a list of members shows: names in order, and how many more.
@@ -223,8 +216,6 @@ async fn a_page_lists_who_is_here_and_stays_calm_with_hundreds() {
     for tab in [&first, &second] {
         browser.shows(tab, "#shown", "2 2 .").await;
     }
-    browser.quit().await;
-    private.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,5 +240,4 @@ async fn what_strangers_call_themselves_is_text_that_stays_in_its_place() {
     let stranger = json!({ "sub": "x", "info": { "name": "\u{202e}<b>Ann</b>\u{0} Lee\u{200b} " } });
     let _here = open(&node, "channel=room:1", &token(stranger)).await.unwrap();
     browser.shows(&tab, "#shown", "BL<b>Ann</b> Lee").await;
-    browser.quit().await;
 }

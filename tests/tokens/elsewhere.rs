@@ -63,7 +63,6 @@ async fn another_sites_page_with_every_cookie_of_the_victim_gets_what_a_stranger
         client.until("hers", SOON, |_| client.payloads("lobby").contains(&"hers".into()).then_some(())).await;
         assert!(!client.payloads("lobby").contains(&"stolen".into()), "{:?}", client.messages());
     }
-    browser.quit().await;
 }
 
 /// Joins a room with a token that soon ends, then with one that does not, and publishes there.
@@ -103,5 +102,4 @@ async fn a_page_that_says_how_to_get_a_token_joins_publishes_and_gets_another_wh
     browser.run(&tab, "window.say('hello')").await;
     browser.becomes(&tab, "#said", r#"{"text":"hello"}"#).await;
     browser.becomes(&tab, "#count", "1").await;
-    browser.quit().await;
 }
