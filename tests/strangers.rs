@@ -96,6 +96,7 @@ async fn an_address_that_connects_too_often_gets_429_and_the_log_names_the_limit
         }
     }
     assert!((10..=30).contains(&refused), "{refused} of 80");
+    node.says(&["limits.connects_per_second"]).await;
     assert_eq!(node.log.lines_with("limits.connects_per_second").len(), 1, "{}", node.log.text());
     // Requests on an open connection count, too.
     let mut stream = TcpStream::connect(node.address).await.unwrap();
@@ -217,6 +218,7 @@ async fn clients_of_an_address_that_say_too_much_together_are_read_more_slowly()
     }
     assert!(answers < 200, "{answers} of 400 were answered");
     assert_eq!(next_error(&mut flood).await["code"], "bad_request", "it is read on");
+    node.says(&["limits.messages_per_address"]).await;
     assert_eq!(node.log.lines_with("limits.messages_per_address").len(), 1, "{}", node.log.text());
 }
 

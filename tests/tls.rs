@@ -91,6 +91,7 @@ async fn over_tls_an_address_that_connects_too_often_is_hung_up_on_without_a_han
         assert!(served < 100, "no limit");
     }
     assert!(served > 0);
+    node.says(&["limits.connects_per_second"]).await;
     assert_eq!(node.log.lines_with("limits.connects_per_second").len(), 1, "{}", node.log.text());
 }
 
