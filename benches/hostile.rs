@@ -1,5 +1,5 @@
 //! A stranger: a process that plays one kind of hostile client from one address, as fast as its pace lets
-//! it, until it is ended. It gives way to everybody else on its core.
+//! it, until it is ended.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -121,7 +121,6 @@ struct Stranger {
 /// Runs until it is killed.
 pub fn run(kind: &str, port: u16) -> Result<()> {
     let kind = KINDS.iter().find(|known| known.name == kind).ok_or("no such kind of client")?;
-    let _ = rustix::process::nice(19);
     let mut sockets: Vec<Option<Stranger>> = (0..kind.sockets).map(|_| None).collect();
     let (mut count, mut buffer) = (0, vec![0; 64 << 10]);
     loop {

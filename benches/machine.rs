@@ -48,6 +48,15 @@ pub fn spawn_on(core: Core, command: &mut Command) -> Result<Child> {
     child.map_err(|error| format!("cannot start {:?}: {error}", command.get_program()).into())
 }
 
+/// This program in another role, which runs only while nobody else wants its core: it is there to be a burden on the
+/// server, and not on those who are measured. (A process that is merely nice may keep others waiting for
+/// milliseconds.)
+pub fn idle_role(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "0"]).arg(std::env::current_exe()?).arg("role").args(arguments);
+    Ok(command)
+}
+
 /// CPU time that the threads of a process have used, in µs, to the nanosecond.
 pub fn cpu(pid: u32) -> Result<f64> {
     let mut nanoseconds = 0;

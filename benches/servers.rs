@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::machine::{Core, cpu, resident, spawn_on, terminate, user_and_kernel};
+use crate::machine::{Core, cpu, idle_role, resident, spawn_on, terminate, user_and_kernel};
 
 /// What a server may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,9 +96,7 @@ pub fn floor(redis: u16, channel: &str) -> Result<Server> {
 
 /// What hardly serves anybody: this program in another role.
 pub fn sink() -> Result<Server> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["role", "sink"]);
-    let (child, line) = first_line(Core::Server, &mut command)?;
+    let (child, line) = first_line(Core::Server, &mut idle_role(&["sink"])?)?;
     Ok(Server { child, port: line.trim().parse()?, folder: None })
 }
 

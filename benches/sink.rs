@@ -2,7 +2,7 @@
 //! itself takes of the machine, and not for anything that a node does.
 //!
 //! It lets as many in as a node does by default, answers each with a handshake, and reads a little of it each
-//! second. Others are held for a second. It gives way to everybody else on its core.
+//! second. Others are held for a second.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -21,7 +21,6 @@ const STEP: Duration = Duration::from_millis(5);
 /// Prints its port, then runs until it is killed.
 pub fn run() -> Result<()> {
     crate::machine::raise_descriptors();
-    let _ = rustix::process::nice(19);
     let listener = listen()?;
     println!("{}", listener.local_addr()?.port());
     let (mut asking, mut waiting) = (Vec::new(), VecDeque::new());

@@ -2,14 +2,14 @@
 //! clients that do nothing wrong. The same clients beside the same stranger at another server, before and after,
 //! are the other side: it takes its part of the machine there too, and of one with two cores that is not little.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::millis;
 use super::trio::CHANNEL;
 use crate::crowd::Crowd;
 use crate::hostile::{KINDS, Kind};
-use crate::machine::{Core, spawn_on};
+use crate::machine::{Core, idle_role, spawn_on};
 use crate::report::{Goal, Report, Row};
 use crate::servers::{Server, headcount, redis, sink};
 use crate::stats::{Turns, median, percentile};
@@ -29,9 +29,8 @@ struct Stranger(Child);
 
 impl Stranger {
     fn start(kind: &Kind, port: u16) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["role", "hostile", kind.name, &port.to_string()]).stdin(Stdio::null());
-        Ok(Self(spawn_on(Core::Load, &mut command)?))
+        let mut command = idle_role(&["hostile", kind.name, &port.to_string()])?;
+        Ok(Self(spawn_on(Core::Load, command.stdin(Stdio::null()))?))
     }
 }
 
@@ -50,8 +49,10 @@ fn beside<T>(kind: &Kind, port: u16, warm: Duration, what: impl FnOnce() -> Resu
 }
 
 pub fn one_stranger(extent: Extent, report: &mut Report) -> Result<()> {
-    let (clients, messages, turns) = (500, extent.pick(60, 200), extent.pick(1, 3));
     let only = std::env::var("STRANGER").ok();
+    // One that is asked for by its name has more turns.
+    let turns = extent.pick(1, if only.is_some() { 9 } else { 3 });
+    let (clients, messages) = (500, extent.pick(60, 200));
     for kind in KINDS.iter().filter(|kind| only.as_ref().is_none_or(|name| name == kind.name)) {
         let store = redis()?;
         // The others come from addresses of this machine; the stranger has the limits of strangers.
