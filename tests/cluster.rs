@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use crate::support::client::Client;
 use crate::support::cluster::slot;
 use crate::support::sharded::{LEASES, SHARDS, Scene, WITHIN, lease_shard};
-use crate::support::{SOON, alone, eventually, same, settles};
+use crate::support::{SOON, beside_one_other, eventually, same, settles};
 
 /// From the death of a node until its shares are withdrawn: lease, grace, heartbeat, and repairs where its list was away.
 const REAPED: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_on_all_shards_are_counted_and_carried() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     for shard in 0..SHARDS {
         scene.carries(shard, "here").await;
@@ -35,7 +35,7 @@ async fn channels_on_all_shards_are_counted_and_carried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_nodes_shares_are_withdrawn_on_all_shards() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     scene.nodes.remove(0).crash().await;
     let mut place = 0;
@@ -49,7 +49,7 @@ async fn a_dead_nodes_shares_are_withdrawn_on_all_shards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_dies_takes_no_other_shard_with_it_and_its_replica_goes_on() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     let leases = lease_shard(&scene).await;
     // Once with the leases, once without.
@@ -77,7 +77,7 @@ async fn a_primary_that_dies_takes_no_other_shard_with_it_and_its_replica_goes_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_moves_under_load_loses_nothing_silently() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     let to = scene.cluster.grow().await;
     for channel in [scene.counts[0].clone(), scene.people[0].clone(), scene.news[0].clone()] {
@@ -130,7 +130,7 @@ async fn a_slot_that_moves_under_load_loses_nothing_silently() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_is_away_degrades_its_channels_and_no_others() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     let leases = lease_shard(&scene).await;
     let shard = (leases + 1) % SHARDS;
@@ -165,7 +165,7 @@ async fn a_shard_that_is_away_degrades_its_channels_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_shard_that_is_away_and_comes_back_empty_moves_no_count_on_another() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     let shard = lease_shard(&scene).await;
     let others: Vec<usize> = (0..SHARDS).filter(|other| *other != shard).collect();
@@ -198,7 +198,7 @@ async fn a_lease_shard_that_is_away_and_comes_back_empty_moves_no_count_on_anoth
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_bus_cut_no_message_of_ours_is_lost() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     // From now on, every server drops what others publish (a packet of type 4).
     for server in &scene.cluster.servers {

@@ -12,7 +12,7 @@ use crate::support::kinds::{Kinds, MISSING};
 use crate::support::node::Node;
 use crate::support::party::{Guests, Party, Truth};
 use crate::support::redis::Redis;
-use crate::support::{alone, same, settles};
+use crate::support::{beside_one_other, same, settles};
 
 const EACH: usize = 2_000;
 
@@ -70,7 +70,7 @@ async fn comes_right(when: &str, redis: &Redis, parties: &[&Party], excused: &BT
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_count_is_right_within_4_s_of_a_servers_crash() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut world = World::begin().await;
     world.churn(Duration::from_secs(20)).await;
     let World { redis, nodes: [victim, _survivor], parties, _kinds } = world;
@@ -80,7 +80,7 @@ async fn the_count_is_right_within_4_s_of_a_servers_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_count_is_right_within_4_s_of_a_flushall() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut world = World::begin().await;
     world.churn(Duration::from_secs(5)).await;
     world.redis.must::<()>(&["FLUSHALL"]).await;
@@ -89,7 +89,7 @@ async fn the_count_is_right_within_4_s_of_a_flushall() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_count_is_right_within_4_s_of_an_empty_redis_coming_back() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut world = World::begin().await;
     world.churn(Duration::from_secs(5)).await;
     world.redis.kill().await;
@@ -101,7 +101,7 @@ async fn the_count_is_right_within_4_s_of_an_empty_redis_coming_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_count_is_right_while_a_server_is_frozen_and_within_4_s_of_its_waking() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut world = World::begin().await;
     world.churn(Duration::from_secs(5)).await;
     let frozen_at = Instant::now();

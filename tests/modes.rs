@@ -12,7 +12,7 @@ use crate::support::node::{Node, Scratch, headcount};
 use crate::support::redis::free_port;
 use crate::support::servers::Server;
 use crate::support::watched::Watched;
-use crate::support::{alone, same, settles};
+use crate::support::{beside_one_other, same, settles};
 
 const COUNT: &str = "users:count";
 const NEWS: &str = "public:news";
@@ -69,7 +69,7 @@ async fn serves(url: &str, set: &[(&str, &str)], told: impl AsyncFn(&str) -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_the_rights_for_one_server_is_enough_there() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let server = Server::start(&[]).await;
     only(&server, "headcount").await;
     let url = format!("redis://127.0.0.1:{}", server.port);
@@ -78,7 +78,7 @@ async fn a_user_with_the_rights_for_one_server_is_enough_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_reached_by_its_socket() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let socket = Scratch::write("redis.sock", "");
     let path = socket.0.to_str().unwrap();
     std::fs::remove_file(path).unwrap();
@@ -90,7 +90,7 @@ async fn a_server_is_reached_by_its_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_and_their_primary_are_reached_over_tls() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let authority = Authority::make();
     let theirs = authority.sign("127.0.0.1");
     let files = [&theirs.pem, &theirs.key, &authority.pem].map(|file| file.0.to_str().unwrap());
@@ -113,7 +113,7 @@ async fn sentinels_and_their_primary_are_reached_over_tls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_the_rights_for_sentinels_is_enough_behind_them() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let watched = Watched::start().await;
     for server in &watched.servers {
         only(server, "headcount").await;
@@ -132,7 +132,7 @@ async fn a_user_with_the_rights_for_sentinels_is_enough_behind_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_the_rights_for_a_cluster_is_enough_there_and_each_that_is_missing_is_named() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let cluster = Cluster::start_with(3, 0, &[]).await;
     for server in &cluster.servers {
         only(server, "headcount").await;
@@ -153,7 +153,7 @@ async fn a_user_with_the_rights_for_a_cluster_is_enough_there_and_each_that_is_m
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_reached_over_tls() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let authority = Authority::make();
     let theirs = authority.sign("127.0.0.1");
     let files = [&theirs.pem, &theirs.key, &authority.pem].map(|file| file.0.to_str().unwrap());

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::watched::Watched;
-use crate::support::{SOON, alone, eventually, same, settles};
+use crate::support::{SOON, beside_one_other, eventually, same, settles};
 
 const COUNT: &str = "users:count";
 const NEWS: &str = "public:news";
@@ -94,7 +94,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_dies_is_left_for_the_elected_one() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     scene.store.servers[0].kill().await;
     scene.goes_on_at(1).await;
@@ -106,7 +106,7 @@ async fn a_primary_that_dies_is_left_for_the_elected_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_stalls_is_left_and_what_it_has_when_it_wakes_is_not_believed() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     scene.store.servers[0].signal(Signal::STOP);
     scene.goes_on_at(1).await;
@@ -116,7 +116,7 @@ async fn a_primary_that_stalls_is_left_and_what_it_has_when_it_wakes_is_not_beli
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_is_followed() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     scene.store.sentinels[0].must::<Reply>(&["SENTINEL", "FAILOVER", "main"]).await;
     scene.goes_on_at(1).await;
@@ -124,7 +124,7 @@ async fn a_planned_failover_is_followed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_that_are_gone_or_wrong_are_outvoted() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     // One is gone, and one names the replica.
     scene.store.sentinels[2].kill().await;

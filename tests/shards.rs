@@ -14,7 +14,7 @@ use crate::support::cluster::{Cluster, slot};
 use crate::support::link::Mode;
 use crate::support::servers::CLOCK;
 use crate::support::sharded::{LEASES, SHARDS, Scene, WITHIN, lease_shard, spread};
-use crate::support::{SOON, alone, eventually, same, settles};
+use crate::support::{SOON, beside_one_other, eventually, same, settles};
 
 /// From the death of a node until its shares are withdrawn: lease, grace, heartbeat, and repairs where its list was away.
 const REAPED: Duration = Duration::from_secs(8);
@@ -46,7 +46,7 @@ fn others(shard: usize) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_cluster_that_is_away_makes_the_server_unready_until_it_is_back() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::on(Cluster::start_with(3, 0, &[]).await).await;
     scene.cluster.kill().await;
     eventually("/readyz is 503", SOON, || async {
@@ -59,6 +59,7 @@ async fn a_whole_cluster_that_is_away_makes_the_server_unready_until_it_is_back(
         let told = |messages: &[Value]| messages.contains(&json!({"state": "degraded"})).then_some(());
         client.until("told that the store is away", SOON, told).await;
     }
+    scene.nodes[0].says(&["degraded: "]).await;
     let lines = scene.nodes[0].log.lines_with("degraded: ").len();
     scene.cluster.revive().await;
     let start = Instant::now();
@@ -70,7 +71,7 @@ async fn a_whole_cluster_that_is_away_makes_the_server_unready_until_it_is_back(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_shard_that_is_set_back_reaps_nobody_and_keeps_no_ghost() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::begin().await;
     let shard = lease_shard(&scene).await;
     let replica = scene.cluster.replica(shard).await;
@@ -102,7 +103,7 @@ async fn a_lease_shard_that_is_set_back_reaps_nobody_and_keeps_no_ghost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_shard_whose_clock_is_behind_reaps_nobody_and_keeps_no_ghost() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::on(Cluster::start_with(3, 1, &[CLOCK]).await).await;
     let shard = lease_shard(&scene).await;
     let (others, replica) = (others(shard), scene.cluster.replica(shard).await);
@@ -137,7 +138,7 @@ async fn a_lease_shard_whose_clock_is_behind_reaps_nobody_and_keeps_no_ghost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_links_between_its_servers_cut_a_cluster_loses_no_message_of_ours() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     // Long enough for something to happen before they notice it.
     let mut scene = Scene::on(Cluster::start_linked(3, 0, &["--cluster-node-timeout", "6000"]).await).await;
     scene.cluster.set_bus(Mode::Cut);
@@ -177,7 +178,7 @@ async fn with_the_links_between_its_servers_cut_a_cluster_loses_no_message_of_ou
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_we_reach_and_its_cluster_does_not_is_left_for_its_replica() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::on(Cluster::start_linked(3, 1, &[]).await).await;
     // Once with the leases, once without.
     let leases = lease_shard(&scene).await;
@@ -212,7 +213,7 @@ fn board(client: &Client, name: &str) -> Option<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_whose_shard_is_away_is_degraded_and_shows_again_when_it_is_back() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::on(Cluster::start_with(3, 0, &[]).await).await;
     let boards = spread(&scene.cluster, "board").await;
     let query = boards.iter().map(|name| format!("watch={name}")).collect::<Vec<_>>().join("&");
@@ -255,7 +256,7 @@ async fn a_board_whose_shard_is_away_is_degraded_and_shows_again_when_it_is_back
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_whose_slot_moves_is_shown_from_where_it_is() {
-    let _turn = alone().await;
+    let _turn = beside_one_other().await;
     let mut scene = Scene::on(Cluster::start_with(3, 0, &[]).await).await;
     let boards = spread(&scene.cluster, "board").await;
     let client = Client::open(&scene.nodes[0], &format!("watch={}", boards[0])).await;

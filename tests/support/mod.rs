@@ -34,7 +34,7 @@ use std::future::Future;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Ample for anything that should happen at once, on a machine that is busy with other tests.
@@ -43,17 +43,29 @@ pub const SOON: Duration = Duration::from_secs(10);
 /// How often a condition is looked at while waiting for it.
 const LOOK: Duration = Duration::from_millis(20);
 
-static MACHINE: RwLock<()> = RwLock::const_new(());
+/// What tests hold of the machine while they run.
+const PLACES: u32 = 4;
 
-/// A light test's place on the machine: others run beside it. Held for the length of the test.
-pub async fn beside_others() -> RwLockReadGuard<'static, ()> {
-    MACHINE.read().await
+static MACHINE: Semaphore = Semaphore::const_new(PLACES as usize);
+
+/// A light test's place on the machine: three others run beside it. Held for the length of the test.
+pub async fn beside_others() -> SemaphorePermit<'static> {
+    places(1).await
+}
+
+/// The place of a test with deadlines, which mostly waits for a store to fail and to recover.
+pub async fn beside_one_other() -> SemaphorePermit<'static> {
+    places(PLACES / 2).await
 }
 
 /// A heavy test's place on the machine: it runs alone, so that its deadlines measure the product
 /// and not its neighbours.
-pub async fn alone() -> RwLockWriteGuard<'static, ()> {
-    MACHINE.write().await
+pub async fn alone() -> SemaphorePermit<'static> {
+    places(PLACES).await
+}
+
+async fn places(count: u32) -> SemaphorePermit<'static> {
+    MACHINE.acquire_many(count).await.expect("the semaphore is never closed")
 }
 
 /// Looks until `attempt` succeeds, and panics with its last complaint when `within` has passed.
