@@ -31,6 +31,7 @@ pub mod watched;
 pub mod wire;
 
 use std::future::Future;
+use std::sync::LazyLock;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -43,25 +44,25 @@ pub const SOON: Duration = Duration::from_secs(10);
 /// How often a condition is looked at while waiting for it.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What tests hold of the machine while they run.
-const PLACES: u32 = 4;
+/// How many light tests run at once.
+static PLACES: LazyLock<u32> = LazyLock::new(|| 2 * std::thread::available_parallelism().map_or(2, |n| n.get() as u32));
 
-static MACHINE: Semaphore = Semaphore::const_new(PLACES as usize);
+static MACHINE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PLACES as usize));
 
-/// A light test's place on the machine: three others run beside it. Held for the length of the test.
+/// A light test's place on the machine: others run beside it. Held for the length of the test.
 pub async fn beside_others() -> SemaphorePermit<'static> {
     places(1).await
 }
 
 /// The place of a test with deadlines, which mostly waits for a store to fail and to recover.
 pub async fn beside_one_other() -> SemaphorePermit<'static> {
-    places(PLACES / 2).await
+    places(*PLACES / 2).await
 }
 
 /// A heavy test's place on the machine: it runs alone, so that its deadlines measure the product
 /// and not its neighbours.
 pub async fn alone() -> SemaphorePermit<'static> {
-    places(PLACES).await
+    places(*PLACES).await
 }
 
 async fn places(count: u32) -> SemaphorePermit<'static> {
