@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
 /// A table with at most this capacity is never shrunk.
-pub const SMALL: usize = 512;
+pub const SMALL: usize = 64;
 
 /// Shrinks a table once less than a quarter of it is used. Call it after a removal.
 pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {

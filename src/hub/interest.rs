@@ -33,6 +33,7 @@ pub(super) fn follow(router: &mut Router) {
                 unwanted.push_back((Instant::now() + LINGER, name));
             }
         }
+        memory::shrink_queue(unwanted);
         router.metrics.channels.set(inner.channels.len() as i64);
     });
 }
@@ -66,6 +67,7 @@ pub(super) fn leave_unwanted(router: &mut Router) {
                 }
             }
         }
+        memory::shrink_queue(unwanted);
         router.metrics.channels.set(inner.channels.len() as i64);
     });
 }

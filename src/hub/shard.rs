@@ -30,7 +30,8 @@ use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::presence::{Joined, Origin};
 
-/// How many sockets must have come, or gone, before memory is given back.
+/// How many sockets must have come, or gone, or how large a table of channels must have shrunk, before memory is given
+/// back.
 const MANY: usize = 1024;
 
 /// The longest name of a board member that can be followed, in bytes: it is sent to the store with each
@@ -49,7 +50,7 @@ pub struct Shard {
     came: usize,
     gone: usize,
     pub(super) channels: Slab<LocalChannel>,
-    /// Whether the table of channels has shrunk since memory was last given back.
+    /// Whether a large table of channels has shrunk since memory was last given back.
     emptied: bool,
     pub(super) by_name: HashMap<Arc<str>, u32>,
     /// Channels with a push that waits, ordered by when to look at them.
@@ -309,7 +310,7 @@ impl Shard {
             if self.channels.capacity() > memory::SMALL && self.channels.len() < self.channels.capacity() / 4 {
                 let before = self.channels.capacity();
                 self.channels.shrink_to_fit();
-                self.emptied |= self.channels.capacity() < before;
+                self.emptied |= before >= MANY && self.channels.capacity() < before;
             }
             self.registry.leave(self.index, &channel.name);
         } else if channel.members.capacity() > 64 && channel.members.len() < channel.members.capacity() / 4 {

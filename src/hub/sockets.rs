@@ -113,8 +113,10 @@ impl Sockets {
         self.all.is_empty()
     }
 
-    /// Shrinks the table. Returns the bound that all socket numbers are below then.
+    /// Shrinks the tables. Returns the bound that all socket numbers are below then.
     pub fn shrink(&mut self) -> usize {
+        self.spare = Vec::new();
+        self.held.shrink_to_fit();
         self.all.shrink_to_fit();
         self.all.capacity()
     }

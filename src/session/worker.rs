@@ -205,6 +205,10 @@ impl Worker {
                 self.shrink_at = None;
                 self.slots.truncate(self.shard.shrink());
                 self.slots.shrink_to_fit();
+                self.unread.shrink_to_fit();
+                self.resting.shrink_to_fit();
+                self.goodbyes.shrink_to_fit();
+                self.actions.shrink_to_fit();
                 memory::trim();
             }
             _ => {}
