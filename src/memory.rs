@@ -45,3 +45,28 @@ pub fn trim() {
         malloc_trim(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_held_a_crowd_is_small_again_once_the_crowd_has_left_one_by_one() {
+        const CROWD: usize = 20_000;
+        let mut map: HashMap<_, _> = (0..CROWD).map(|n| (n, n)).collect();
+        let mut set: HashSet<_> = (0..CROWD).collect();
+        let mut queue: VecDeque<_> = (0..CROWD).collect();
+        for left in (0..CROWD).rev() {
+            map.remove(&left);
+            set.remove(&left);
+            queue.pop_back();
+            shrink(&mut map);
+            shrink_set(&mut set);
+            shrink_queue(&mut queue);
+            // A table's capacity is its next power of two, less an eighth.
+            let bound = SMALL.max(left * 4) + SMALL;
+            let capacities = [map.capacity(), set.capacity(), queue.capacity()];
+            assert!(capacities.iter().all(|capacity| *capacity <= bound), "{capacities:?} with {left}");
+        }
+    }
+}
