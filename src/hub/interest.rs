@@ -33,7 +33,6 @@ pub(super) fn follow(router: &mut Router) {
                 unwanted.push_back((Instant::now() + LINGER, name));
             }
         }
-        memory::shrink_queue(unwanted);
         router.metrics.channels.set(inner.channels.len() as i64);
     });
 }
