@@ -1,4 +1,4 @@
-//! Tests of what leaves in one write: each datagram received is one write.
+//! Tests of a shard: what leaves in one write (each datagram received is one write), and what memory it keeps.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -150,4 +150,25 @@ fn what_is_held_for_a_full_socket_is_not_lost_when_the_socket_blocks_at_the_end_
     assert_eq!(peer.writes().len(), filled);
     assert!(shard.flush(peer.1));
     assert_eq!(peer.writes(), ["a1b1a2"]);
+}
+
+#[test]
+fn the_table_of_channels_is_given_back_once_many_have_gone_and_one_that_stays_keeps_working() {
+    const EACH: usize = 20;
+    let mut shard = shard(1 << 20);
+    let names: Vec<_> = (0..600).map(|n| format!("c{n}")).collect();
+    let together = |names: &[String]| {
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        Peer::on(&mut shard, &names)
+    };
+    let peers: Vec<_> = names.chunks(EACH).map(together).collect();
+    // The first stays; the others leave from the last on, the order in which a slab could shrink each time.
+    for (index, name) in names.iter().enumerate().skip(1).rev() {
+        assert!(shard.leave(peers[index / EACH].1, name));
+    }
+    assert!(shard.many_moved() && shard.channels.capacity() >= names.len(), "not while they leave");
+    shard.shrink();
+    assert!(shard.channels.capacity() < 8 && !shard.many_moved());
+    deliver(&mut shard, [message("c0", "still here")]);
+    assert_eq!(peers[0].writes(), ["still here"]);
 }

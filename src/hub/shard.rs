@@ -30,9 +30,10 @@ use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::presence::{Joined, Origin};
 
-/// How many sockets must have come, or gone, or how large a table of channels must have shrunk, before memory is given
-/// back.
+/// How many sockets must have come, or gone, before memory is given back.
 const MANY: usize = 1024;
+/// How many channels must have gone. One takes more than a socket, in every layer.
+const MANY_CHANNELS: usize = 512;
 
 /// The longest name of a board member that can be followed, in bytes: it is sent to the store with each
 /// read.
@@ -50,8 +51,8 @@ pub struct Shard {
     came: usize,
     gone: usize,
     pub(super) channels: Slab<LocalChannel>,
-    /// Whether a large table of channels has shrunk since memory was last given back.
-    emptied: bool,
+    /// Channels that have gone since then.
+    closed: usize,
     pub(super) by_name: HashMap<Arc<str>, u32>,
     /// Channels with a push that waits, ordered by when to look at them.
     pub(super) waiting: BTreeSet<(Instant, u32)>,
@@ -72,7 +73,7 @@ impl Shard {
             came: 0,
             gone: 0,
             channels: Slab::new(),
-            emptied: false,
+            closed: 0,
             by_name: HashMap::new(),
             waiting: BTreeSet::new(),
             pushed: Vec::new(),
@@ -307,11 +308,7 @@ impl Shard {
             let channel = self.channels.remove(place.channel as usize);
             self.by_name.remove(&channel.name);
             memory::shrink(&mut self.by_name);
-            if self.channels.capacity() > memory::SMALL && self.channels.len() < self.channels.capacity() / 4 {
-                let before = self.channels.capacity();
-                self.channels.shrink_to_fit();
-                self.emptied |= before >= MANY && self.channels.capacity() < before;
-            }
+            self.closed += 1;
             self.registry.leave(self.index, &channel.name);
         } else if channel.members.capacity() > 64 && channel.members.len() < channel.members.capacity() / 4 {
             channel.members.shrink_to(channel.members.len() * 2);
@@ -337,12 +334,15 @@ impl Shard {
     /// Returns whether so many sockets have come or gone, or so many channels have gone, that [`Shard::shrink`] is
     /// worth it. What a socket needs only while it connects is free afterwards, but lies between what it keeps.
     pub fn many_moved(&self) -> bool {
-        self.emptied || self.came.max(self.gone) >= MANY
+        self.came.max(self.gone) >= MANY || self.closed >= MANY_CHANNELS
     }
 
     /// Shrinks the tables. Returns the bound that all socket numbers are below then.
+    ///
+    /// That of the channels shrinks only here: a slab that loses its last entries walks all the others.
     pub fn shrink(&mut self) -> usize {
-        (self.emptied, self.came, self.gone) = (false, 0, 0);
+        (self.came, self.gone, self.closed) = (0, 0, 0);
+        self.channels.shrink_to_fit();
         self.sockets.shrink()
     }
 
