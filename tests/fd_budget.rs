@@ -141,3 +141,10 @@ async fn a_server_that_cannot_accept_serves_those_it_has_and_accepts_again_when_
     node.allow_files(1024);
     assert_eq!(waiting.await.unwrap().unwrap().status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernels_table_of_open_files_never_has_to_grow_while_a_crowd_comes() {
+    let redis = Redis::start().await;
+    let (node, _) = start(&redis, &Certificate::make()).await;
+    assert!(node.table_of_files() >= FILES as usize, "room for {}", node.table_of_files());
+}

@@ -3,6 +3,11 @@
 //! The rule: the shares add up to no more than the system allows, and each share is bounded, so the
 //! kernel never has to refuse a descriptor.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::RawFd;
+
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Embedded};
@@ -18,6 +23,8 @@ const STORE_PART: usize = 8;
 /// Refused connections are held for a moment: at most this many, and at most one in `REFUSED_PART` of all.
 const REFUSED: usize = 1024;
 const REFUSED_PART: usize = 16;
+/// Descriptors for which the kernel makes room at the start: 512 KiB of its memory.
+const PREPARED: usize = 1 << 16;
 
 /// The shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +41,9 @@ impl FdBudget {
         let limit = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
         let all = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |all| all as usize);
+        if let Err(error) = prepare(all.min(PREPARED)) {
+            tracing::debug!(%error, "cannot have the table of open files made in advance");
+        }
         let shares = Self::share(all, config);
         if shares.web.served < config.limits.clients {
             tracing::info!(
@@ -54,6 +64,17 @@ impl FdBudget {
         let refused = REFUSED.min(all / REFUSED_PART);
         Self { web: Descriptors { served: all.saturating_sub(own + store + refused), refused }, store }
     }
+}
+
+/// Makes the kernel's table of this process's open files large enough for this many at once.
+///
+/// It doubles when it is full, and in a process with several threads whoever opens the file that needs it then waits
+/// until all processors have let go of the old table, some 20 ms each time: while a crowd came, the accepting
+/// thread stood still at 256, 512, 1,024, 2,048, … sockets.
+fn prepare(files: usize) -> io::Result<()> {
+    let highest = RawFd::try_from(files.saturating_sub(1)).unwrap_or(RawFd::MAX);
+    fcntl_dupfd_cloexec(File::open("/dev/null")?, highest)?;
+    Ok(())
 }
 
 #[cfg(test)]

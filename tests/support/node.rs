@@ -240,6 +240,14 @@ impl Node {
         std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
     }
 
+    /// For how many open files the kernel's table of the process has room.
+    pub fn table_of_files(&self) -> usize {
+        let pid = self.child.id().expect("the node runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("a size");
+        size.trim().parse().unwrap()
+    }
+
     /// Waits for the process to end by itself.
     pub async fn exit(&mut self, within: Duration) -> ExitStatus {
         match timeout(within, self.child.wait()).await {
