@@ -30,10 +30,8 @@ use crate::net::address_limits::Permit;
 use crate::net::household::Household;
 use crate::presence::{Joined, Origin};
 
-/// How many sockets must have come, or gone, before memory is given back.
-const MANY: usize = 1024;
-/// How many channels must have gone. One takes more than a socket, in every layer.
-const MANY_CHANNELS: usize = 512;
+/// How many sockets must have come or gone, or how many channels gone, before memory is given back.
+const MANY: usize = 512;
 
 /// The longest name of a board member that can be followed, in bytes: it is sent to the store with each
 /// read.
@@ -334,7 +332,7 @@ impl Shard {
     /// Returns whether so many sockets have come or gone, or so many channels have gone, that [`Shard::shrink`] is
     /// worth it. What a socket needs only while it connects is free afterwards, but lies between what it keeps.
     pub fn many_moved(&self) -> bool {
-        self.came.max(self.gone) >= MANY || self.closed >= MANY_CHANNELS
+        self.came.max(self.gone).max(self.closed) >= MANY
     }
 
     /// Shrinks the tables. Returns the bound that all socket numbers are below then.
