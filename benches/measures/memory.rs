@@ -94,9 +94,10 @@ fn visit(server: &Server, guests: &mut Crowd, idle: &mut Crowd) -> Result<()> {
     Ok(())
 }
 
-/// The resident memory once nothing is in flight, and the server has had a round of pings and repairs.
+/// The resident memory once nothing is in flight: the server has had a round of repairs and of pings, and waits for
+/// no pong any more.
 fn rest(server: &Server) -> Result<f64> {
-    std::thread::sleep(Duration::from_secs(13));
+    std::thread::sleep(Duration::from_secs(15));
     server.resident()
 }
 
