@@ -6,6 +6,7 @@
 //! other. In a cluster, each command and each channel goes to the primary that owns its slot. The rule:
 //! every wait has a deadline, and every key name is in [`keys`].
 
+mod assignments;
 mod backoff;
 pub mod client;
 mod connect;
@@ -17,7 +18,6 @@ pub mod inbox;
 pub mod keys;
 mod line;
 mod peer;
-mod places;
 pub mod probe;
 mod revoke;
 mod sentinel;
@@ -35,7 +35,7 @@ pub use client::{Client, Tenure};
 pub use connect::Credentials;
 pub use error::{Error, in_its_own_words};
 pub use inbox::{Event, Inbox};
-pub use keys::{Key, Keys};
+pub use keys::{Keys, StoreKey};
 pub use line::Link;
 pub use peer::Peer;
 pub use revoke::revoke;

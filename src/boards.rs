@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 pub use board::place_json;
 pub use handle::Boards;
-pub use state::{FOLLOWED, News, NoReading};
-use task::Task;
+pub use state::{BoardNews, FOLLOWED, NoReading};
+use task::BoardsTask;
 pub use trending::Trending;
 
 use crate::backplane::topology::Topology;
@@ -41,6 +41,6 @@ pub fn boards(
     let handle = Boards::new(pace);
     let script = redis::Script::new(include_str!("boards/read.lua"));
     let tracker = Trackers::new(config, credentials, topology, script)?;
-    let task = Task::new(handle.clone(), tracker, keys, metrics);
+    let task = BoardsTask::new(handle.clone(), tracker, keys, metrics);
     Ok((handle, task.run()))
 }

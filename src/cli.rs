@@ -50,7 +50,7 @@ pub enum Command {
         token: bool,
     },
     /// Print a token signed with the first secret of auth.secret_files, to try tokens out.
-    Token(tokens::Claims),
+    Token(tokens::TokenArgs),
     /// Check or repair the folder of an embedded store that is not running.
     Store {
         /// What to do with it.

@@ -28,18 +28,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use address::{Listen, MetricsAt, Place, Trusted};
+pub use address::{BindAddress, Listen, MetricsAt, Trusted};
 pub use auth::Auth;
 pub use channels::{Access, Count, Deliver, Rule, Rules};
 pub(crate) use files::read_file;
 pub use model::{
-    CheckUser, Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, Presence, Redis, Server,
-    Session, Store, StoreTls, StoreUser,
+    CheckUser, Config, Embedded, Forwarded, Fsync, Limits, Loaded, Log, LogFormat, Overrides, PresenceConfig, Redis,
+    ServerConfig, SessionConfig, StoreConfig, StoreTls, StoreUser,
 };
 pub use problem::{Invalid, Problem};
 pub use reload::Changes;
 use sources::Variables;
-pub use store_address::{Server as StoreServer, StoreAddress};
+pub use store_address::{HostPort, StoreAddress};
 pub use tls::Tls;
 
 /// By default, the embedded store is as open as Redis is.
@@ -67,7 +67,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
     let state_directory = env.readable.get("STATE_DIRECTORY").and_then(|all| all.split(':').next());
     let state_directory = state_directory.filter(|path| !path.is_empty()).map(PathBuf::from);
     let mut reader = sources::collect(overrides, env)?;
-    let server = Server {
+    let server = ServerConfig {
         listen: network::listen(&mut reader, overrides),
         workers: match reader.int("server.workers") as usize {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -97,7 +97,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         sentinel_user: reader.plain("redis.sentinel_user"),
         sentinel_password: files::password_file(&mut reader, "redis.sentinel_password_file"),
     };
-    let store = Store {
+    let store = StoreConfig {
         embedded: reader.embedded("store.embedded"),
         path: reader.folder("store.path"),
         fsync: reader.fsync("store.fsync"),
@@ -126,7 +126,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         );
     }
     let redis = Redis { url: value::with_password(redis.url, store.password.as_deref()), ..redis };
-    let presence = Presence {
+    let presence = PresenceConfig {
         heartbeat: reader.duration("presence.heartbeat"),
         lease: reader.duration("presence.lease"),
         grace: reader.duration("presence.grace"),
@@ -158,7 +158,7 @@ fn load_with(overrides: &Overrides, env: Variables) -> Result<Loaded, Invalid> {
         pushes_per_second: reader.int("limits.pushes_per_second") as u32,
         handshake: reader.duration("limits.handshake"),
     };
-    let session = Session {
+    let session = SessionConfig {
         ping: reader.duration("session.ping"),
         pong: reader.duration("session.pong"),
         close: reader.duration("session.close"),

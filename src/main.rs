@@ -135,7 +135,7 @@ fn check_store(loaded: &Loaded) -> ExitCode {
 }
 
 /// Prints a signed token, unless this server would reject it.
-fn make_token(loaded: &Loaded, claims: &tokens::Claims) -> ExitCode {
+fn make_token(loaded: &Loaded, claims: &tokens::TokenArgs) -> ExitCode {
     let auth = &loaded.config.auth.verifier;
     let Some(secret) = auth.keys.secret() else {
         eprintln!("headcount: no secret to sign with: name one in auth.secret_files");

@@ -50,12 +50,12 @@ pub mod visitors;
 
 use std::sync::Arc;
 
-pub use channel::{Change, ChannelHandle, Heartbeat, Presence, Reading, Value, Who, flag};
+pub use channel::{ChannelHandle, HandleChange, Heartbeat, Presence, Reading, Value, VisitorProfile, flag};
 pub use crowd::{Crowd, Joined, Moved, Origin};
 pub use lease::NodeId;
 pub use member::{Listing, MemberList, Profile};
 use scripts::Scripts;
-use task::Task;
+use task::PresenceTask;
 pub use visitor_id::VisitorId;
 
 use crate::backplane::{Client, Keys};
@@ -65,7 +65,7 @@ pub use crate::net::household::Household;
 
 /// Makes the handle, and the task that serves it until [`Presence::close`] is carried out.
 pub fn presence(
-    config: config::Presence,
+    config: config::PresenceConfig,
     rules: Arc<Rules>,
     client: Client,
     keys: Keys,
@@ -73,6 +73,6 @@ pub fn presence(
 ) -> (Presence, impl Future<Output = ()> + Send) {
     let handle = Presence::default();
     let link = client.link();
-    let task = Task::new(handle.clone(), config, rules, link, Scripts::new(client, keys), metrics);
+    let task = PresenceTask::new(handle.clone(), config, rules, link, Scripts::new(client, keys), metrics);
     (handle, task.run())
 }

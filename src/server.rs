@@ -143,7 +143,7 @@ impl Server {
             }
         };
         supervising.shutdown().await;
-        let config::Server { notice, drain, .. } = self.reload.loaded.config.server;
+        let config::ServerConfig { notice, drain, .. } = self.reload.loaded.config.server;
         let linger = self.reload.loaded.config.channels.longest_linger();
         let (shown, over) = (format_duration(notice), format_duration(drain));
         tracing::info!(signal, notice = %shown, drain = %over, "stopping");

@@ -77,11 +77,11 @@ mod value;
 mod zset;
 
 pub use access::BadRule;
-pub use aof::repair::{Report, check, repair};
+pub use aof::repair::{RepairReport, check, repair};
 pub use clock::Time;
 pub use eviction::Policy as EvictionPolicy;
 pub use keyspace_events::Classes as EventClasses;
-pub use pubsub::Slot;
+pub use pubsub::ClientSlot;
 pub use server::{Core, Endpoints, Engine, check_user};
 pub use settings::{Credential, Fsync, Options, User};
 pub use store_error::StoreError;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use headcount::config::keys::{Kind, all, find};
+use headcount::config::keys::{ValueType, all, find};
 use headcount::metrics::METRICS;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -79,11 +79,11 @@ async fn the_page_of_the_configuration_names_every_key_with_its_default() {
     let page = printed(&["man", "headcount.toml.5"]).await.replace("\\-", "-");
     let sections: HashMap<&str, &str> = page.split("\n.SH ").filter_map(|section| section.split_once('\n')).collect();
     for key in all() {
-        if let Kind::Channels = key.kind {
+        if let ValueType::Channels = key.kind {
             assert!(sections["[[channels]]"].contains("pattern = \"users:count\""), "{page}");
             continue;
         }
-        if let Kind::Users = key.kind {
+        if let ValueType::Users = key.kind {
             assert!(sections["[[store.users]]"].contains("password_file"), "{page}");
             continue;
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use headcount::config::keys::{Kind, all};
+use headcount::config::keys::{ValueType, all};
 use headcount::config::{Overrides, load_from};
 use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -172,7 +172,7 @@ fn planted(secret: &str) -> Vec<String> {
     ];
     for key in all() {
         let mut texts = shapes.to_vec();
-        if matches!(key.kind, Kind::Secret | Kind::SecretFile | Kind::SecretFiles | Kind::Url) {
+        if matches!(key.kind, ValueType::Secret | ValueType::SecretFile | ValueType::SecretFiles | ValueType::Url) {
             texts.extend([secret.to_owned(), format!("redis://:{secret}")]);
         }
         for text in texts.iter().map(|text| quoted(text)) {

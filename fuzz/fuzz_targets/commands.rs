@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Options, Time};
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code)]
@@ -27,7 +27,7 @@ impl Source for Bytes<'_> {
     }
 }
 
-fn run(core: &mut Core, client: Slot, args: &[Vec<u8>]) -> usize {
+fn run(core: &mut Core, client: ClientSlot, args: &[Vec<u8>]) -> usize {
     let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
     for arg in args {
         bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use headcount::config::keys::{self, Key, Kind};
+use headcount::config::keys::{self, ConfigKey, ValueType};
 use headcount::config::{Overrides, load_from};
 use libfuzzer_sys::fuzz_target;
 
@@ -25,13 +25,13 @@ fn file() -> PathBuf {
 }
 
 /// A secret in the shapes in which people give them, some of them wrong.
-fn secret(key: &Key, shape: u8) -> String {
+fn secret(key: &ConfigKey, shape: u8) -> String {
     match (key.kind, shape % 6) {
-        (Kind::Url, 0) => format!("\"redis://user:{SECRET}@127.0.0.1:6379/x\""),
-        (Kind::Url, 1) => format!("\"rediss://:{SECRET}@[::1\""),
-        (Kind::Url, 2) => format!("\"redis:/{SECRET}@@host\""),
-        (Kind::Url, 3) => format!("[\"redis://:{SECRET}@h\"]"),
-        (Kind::Url, 4) => format!("\"redis://:{SECRET}@h:99999999\""),
+        (ValueType::Url, 0) => format!("\"redis://user:{SECRET}@127.0.0.1:6379/x\""),
+        (ValueType::Url, 1) => format!("\"rediss://:{SECRET}@[::1\""),
+        (ValueType::Url, 2) => format!("\"redis:/{SECRET}@@host\""),
+        (ValueType::Url, 3) => format!("[\"redis://:{SECRET}@h\"]"),
+        (ValueType::Url, 4) => format!("\"redis://:{SECRET}@h:99999999\""),
         (_, 0) => format!("[\"{SECRET}\"]"),
         (_, 1) => format!("{{ a = \"{SECRET}\" }}"),
         (_, 2) => format!("\"{SECRET}"),
@@ -47,7 +47,7 @@ fn lines(mut choices: &[u8]) -> String {
         choices = rest;
         let key = all[usize::from(*which) % all.len()];
         let value = match key.kind {
-            Kind::Secret | Kind::SecretFile | Kind::SecretFiles | Kind::Url => secret(key, *value),
+            ValueType::Secret | ValueType::SecretFile | ValueType::SecretFiles | ValueType::Url => secret(key, *value),
             _ if *value < 128 => EXTREMES[usize::from(*value) % EXTREMES.len()].to_owned(),
             _ => key.default.to_owned(),
         };

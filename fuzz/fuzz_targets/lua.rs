@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Options, Time};
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code)]
@@ -31,7 +31,7 @@ const LIMIT: u64 = 50;
 /// How long it may take at most until the store goes on, on a machine with other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn eval(core: &mut Core, client: Slot, body: &[u8]) -> Vec<u8> {
+fn eval(core: &mut Core, client: ClientSlot, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("*3\r\n$4\r\nEVAL\r\n${}\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     bytes.extend_from_slice(b"\r\n$1\r\n0\r\n");

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Options, Time};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../src/store/rdb/checksum.rs"]
@@ -29,7 +29,7 @@ impl Source for Bytes<'_> {
 /// The names that the commands look for, by what is to be there.
 const KEYS: [&[u8]; 9] = [b"s", b"n", b"l", b"set", b"ints", b"h", b"z", b"x", b"p"];
 
-fn call(core: &mut Core, client: Slot, args: &[Vec<u8>]) -> Vec<u8> {
+fn call(core: &mut Core, client: ClientSlot, args: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
     for arg in args {
         bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());

@@ -12,8 +12,8 @@ use headcount::config::{Config, Overrides, load_from};
 use headcount::presence::effect::Effect;
 use headcount::presence::jobs::Context;
 use headcount::presence::scripts::{Scripts, Store};
-use headcount::presence::state::State;
-use headcount::presence::{Change, NodeId, VisitorId, flag};
+use headcount::presence::state::PresenceState;
+use headcount::presence::{HandleChange, NodeId, VisitorId, flag};
 use libfuzzer_sys::fuzz_target;
 use redis::{Cmd, Value};
 
@@ -148,7 +148,7 @@ fuzz_target!(|data: &[u8]| {
     let context = Context { scripts, config: presence.clone(), rules: rules.clone() };
     let mut ids = fastrand::Rng::with_seed(7);
     let base = Instant::now();
-    let mut state = State::new(presence, rules, base, 7, Box::new(move || NodeId::from_bits(ids.u128(..))));
+    let mut state = PresenceState::new(presence, rules, base, 7, Box::new(move || NodeId::from_bits(ids.u128(..))));
     let (mut now, mut sockets) = (base, [0_u64; 3]);
     state.link(true, now);
     let (mut second, mut before) = (base, 0);
@@ -171,7 +171,7 @@ fuzz_target!(|data: &[u8]| {
         let flags = if choice & 128 == 0 { flag::TALLY } else { flag::LIVE | flag::HEARD };
         let here = sockets[channel];
         let name = CHANNELS[channel].into();
-        let change = Change { name, handle: 1, flags, here, visitors, at_once, news, heard: step };
+        let change = HandleChange { name, handle: 1, flags, here, visitors, at_once, news, heard: step };
         state.changed(change, now);
         state.advance(now);
         let effects: Vec<_> = state.effects().collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use headcount::auth::{Grant, Key, Keys, Policy, Right, Verifier, sign};
+use headcount::auth::{Grant, KeySet, Policy, Right, TrustedKey, Verifier, sign};
 use libfuzzer_sys::fuzz_target;
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, at least";
@@ -27,7 +27,7 @@ fn verifier() -> &'static Verifier {
             point(&base64(&[1; 32]), &base64(&[2; 32]), "P-256"),
             point(&base64(&[1; 48]), &base64(&[2; 48]), "P-384"),
         );
-        let keys = Keys::from_jwks(set.as_bytes(), true).unwrap();
+        let keys = KeySet::from_jwks(set.as_bytes(), true).unwrap();
         assert_eq!(keys.0.len(), 5);
         Verifier { keys: Arc::new(keys), policy: Arc::new(Policy::default()) }
     })
@@ -65,7 +65,7 @@ fuzz_target!(|data: &[u8]| {
         }
         3 => {
             for secrets in [false, true] {
-                if let Ok(keys) = Keys::from_jwks(rest, secrets) {
+                if let Ok(keys) = KeySet::from_jwks(rest, secrets) {
                     assert!(!keys.0.is_empty() && keys.0.len() <= 100 && (secrets || keys.secret().is_none()));
                     let all = Verifier { keys: Arc::new(keys), policy: Arc::new(Policy::default()) };
                     let other = sign(&serde_json::json!({ "exp": 1e10 }), b"another secret, of thirty-two bytes too");
@@ -74,8 +74,8 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         _ => {
-            if let Ok(key) = Key::public(rest) {
-                let all = Verifier { keys: Arc::new(Keys(vec![key])), policy: Arc::new(Policy::default()) };
+            if let Ok(key) = TrustedKey::public(rest) {
+                let all = Verifier { keys: Arc::new(KeySet(vec![key])), policy: Arc::new(Policy::default()) };
                 let claims = serde_json::json!({ "exp": 1e10 });
                 assert!(all.verify(&sign(&claims, rest), NOW).is_err(), "a public key taken for a secret");
             }

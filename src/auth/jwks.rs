@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::json;
-use super::key::{BadKey, Key};
-use super::keys::Keys;
+use super::key::{BadKey, TrustedKey};
+use super::keys::KeySet;
 
 /// The size of the largest set that is read.
 pub const JWKS_BYTES: usize = 256 << 10;
@@ -16,7 +16,7 @@ const KEYS: usize = 100;
 /// The longest key id.
 const LONGEST_ID: usize = 200;
 
-impl Keys {
+impl KeySet {
     /// Reads the keys of a set that can verify signatures; other keys are skipped, as the RFC requires.
     /// `secrets`: whether the set may contain secrets, which only a file may.
     ///
@@ -31,13 +31,14 @@ impl Keys {
         if keys.len() > KEYS {
             return Err(BadKey::TooLarge);
         }
-        let keys: Vec<Key> = keys.iter().filter_map(Value::as_object).filter_map(|jwk| key(jwk, secrets)).collect();
+        let keys: Vec<TrustedKey> =
+            keys.iter().filter_map(Value::as_object).filter_map(|jwk| key(jwk, secrets)).collect();
         if keys.is_empty() { Err(BadKey::NoKeys) } else { Ok(Self(keys)) }
     }
 }
 
 /// Reads one key, if it is for verifying and of a supported kind.
-fn key(jwk: &Map<String, Value>, secrets: bool) -> Option<Key> {
+fn key(jwk: &Map<String, Value>, secrets: bool) -> Option<TrustedKey> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let bytes = |name: &str| text(name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
     if jwk.get("use").is_some_and(|its| its != "sig") {
@@ -57,11 +58,11 @@ fn key(jwk: &Map<String, Value>, secrets: bool) -> Option<Key> {
         None => None,
     };
     let found = match (text("kty")?, text("crv")) {
-        ("RSA", _) => Key::rsa(&bytes("n")?, &bytes("e")?),
-        ("EC", Some("P-256")) => Key::point(Algorithm::Es256, &point(bytes("x")?, bytes("y")?)),
-        ("EC", Some("P-384")) => Key::point(Algorithm::Es384, &point(bytes("x")?, bytes("y")?)),
-        ("OKP", Some("Ed25519")) => Key::ed25519(&bytes("x")?),
-        ("oct", _) if secrets => Key::secret(&bytes("k")?).ok(),
+        ("RSA", _) => TrustedKey::rsa(&bytes("n")?, &bytes("e")?),
+        ("EC", Some("P-256")) => TrustedKey::point(Algorithm::Es256, &point(bytes("x")?, bytes("y")?)),
+        ("EC", Some("P-384")) => TrustedKey::point(Algorithm::Es384, &point(bytes("x")?, bytes("y")?)),
+        ("OKP", Some("Ed25519")) => TrustedKey::ed25519(&bytes("x")?),
+        ("oct", _) if secrets => TrustedKey::secret(&bytes("k")?).ok(),
         _ => None,
     };
     let key = found?.named(id, only);
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     fn read(keys: Value) -> Result<usize, BadKey> {
-        Keys::from_jwks(json!({ "keys": keys }).to_string().as_bytes(), true).map(|keys| keys.0.len())
+        KeySet::from_jwks(json!({ "keys": keys }).to_string().as_bytes(), true).map(|keys| keys.0.len())
     }
 
     fn ed() -> Value {
@@ -118,17 +119,17 @@ mod tests {
     #[test]
     fn a_secret_comes_from_a_file_only() {
         let secret = json!({ "keys": [{ "kty": "oct", "k": URL_SAFE_NO_PAD.encode([7; 32]) }] }).to_string();
-        assert!(Keys::from_jwks(secret.as_bytes(), true).unwrap().secret().is_some());
-        assert_eq!(Keys::from_jwks(secret.as_bytes(), false), Err(BadKey::NoKeys));
+        assert!(KeySet::from_jwks(secret.as_bytes(), true).unwrap().secret().is_some());
+        assert_eq!(KeySet::from_jwks(secret.as_bytes(), false), Err(BadKey::NoKeys));
     }
 
     #[test]
     fn a_set_that_is_none_or_too_large_is_refused() {
         assert_eq!(read(json!(vec![ed(); 10_000])), Err(BadKey::TooLarge));
         assert_eq!(read(json!(vec![ed(); 101])), Err(BadKey::TooLarge));
-        assert_eq!(Keys::from_jwks(&vec![b' '; 10 << 20], true), Err(BadKey::TooLarge));
+        assert_eq!(KeySet::from_jwks(&vec![b' '; 10 << 20], true), Err(BadKey::TooLarge));
         for none in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#] {
-            assert_eq!(Keys::from_jwks(none.as_bytes(), true), Err(BadKey::NotASet), "{none}");
+            assert_eq!(KeySet::from_jwks(none.as_bytes(), true), Err(BadKey::NotASet), "{none}");
         }
     }
 }

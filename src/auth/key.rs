@@ -52,7 +52,7 @@ enum Material {
 
 /// A trusted key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct TrustedKey {
     /// The id by which tokens refer to it, if it has one.
     pub(super) id: Option<Box<str>>,
     /// The algorithms that it may be used with, whatever a token says.
@@ -60,13 +60,13 @@ pub struct Key {
     material: Material,
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for TrustedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("algorithms", &self.algorithms).finish_non_exhaustive()
     }
 }
 
-impl Key {
+impl TrustedKey {
     /// Makes a key from a secret that the signer has, too.
     ///
     /// # Errors

@@ -13,12 +13,12 @@ const ANNOUNCED: u64 = 60_000;
 /// The names (`sub:ann`, `jti:…`) whose tokens are revoked, and until when, in milliseconds since 1970.
 #[derive(Debug, Default)]
 pub struct Revoked {
-    names: RwLock<HashMap<Box<str>, Entry>>,
+    names: RwLock<HashMap<Box<str>, Revocation>>,
     any: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
+struct Revocation {
     until: u64,
     /// The name was announced, but has not been found in the set yet.
     announced: bool,
@@ -45,7 +45,7 @@ impl Revoked {
         self.change(|names| {
             let known = names.get(name).is_some_and(|entry| entry.until > now);
             if !known {
-                names.insert(name.into(), Entry { until: now + ANNOUNCED, announced: true });
+                names.insert(name.into(), Revocation { until: now + ANNOUNCED, announced: true });
             }
             !known
         })
@@ -59,12 +59,12 @@ impl Revoked {
             let found: Vec<_> = set.keys().filter(|name| news(name)).cloned().collect();
             names.retain(|_, entry| entry.announced && entry.until > now);
             let all = set.into_iter().filter(|(_, until)| *until > now);
-            names.extend(all.map(|(name, until)| (name, Entry { until, announced: false })));
+            names.extend(all.map(|(name, until)| (name, Revocation { until, announced: false })));
             found
         })
     }
 
-    fn change<T>(&self, work: impl FnOnce(&mut HashMap<Box<str>, Entry>) -> T) -> T {
+    fn change<T>(&self, work: impl FnOnce(&mut HashMap<Box<str>, Revocation>) -> T) -> T {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut names);
         self.any.store(!names.is_empty(), Ordering::Release);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
 use super::grant::Grant;
-use super::keys::Keys;
+use super::keys::KeySet;
 use super::revoked::Revoked;
 use super::verifier::{Denied, Verifier};
 
@@ -27,7 +27,7 @@ struct Current {
     /// The policy and keys from the configuration.
     configured: Verifier,
     /// The keys fetched from `auth.jwks`.
-    fetched: Keys,
+    fetched: KeySet,
     /// The same policy with the keys of both.
     both: Arc<Verifier>,
 }
@@ -35,7 +35,7 @@ struct Current {
 impl Current {
     fn join(&mut self) {
         let all = self.configured.keys.0.iter().chain(&self.fetched.0).cloned().collect();
-        self.both = Arc::new(Verifier { keys: Arc::new(Keys(all)), policy: self.configured.policy.clone() });
+        self.both = Arc::new(Verifier { keys: Arc::new(KeySet(all)), policy: self.configured.policy.clone() });
     }
 }
 
@@ -71,7 +71,7 @@ impl Tokens {
     }
 
     /// Puts fetched keys into effect, replacing those of earlier fetches.
-    pub fn fetched(&self, keys: Keys) {
+    pub fn fetched(&self, keys: KeySet) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         current.fetched = keys;
         current.join();

@@ -110,15 +110,15 @@ mod tests {
     use ring::signature::{Ed25519KeyPair, KeyPair};
 
     use super::*;
-    use crate::auth::{Key, Keys, Policy, Verifier};
+    use crate::auth::{KeySet, Policy, TrustedKey, Verifier};
 
     /// Returns a token signed with an Ed25519 key, and the `Tokens` that accept it.
     fn signed() -> (String, Arc<Tokens>) {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         // The fixed bytes in front of the 32 bytes of the key (RFC 8410).
         let head = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
-        let key = Key::public(&[&head, pair.public_key().as_ref()].concat()).unwrap();
-        let verifier = Verifier { keys: Arc::new(Keys(vec![key])), policy: Arc::new(Policy::default()) };
+        let key = TrustedKey::public(&[&head, pair.public_key().as_ref()].concat()).unwrap();
+        let verifier = Verifier { keys: Arc::new(KeySet(vec![key])), policy: Arc::new(Policy::default()) };
         let claims = format!(r#"{{"exp":{}}}"#, crate::auth::now().as_secs() + 600);
         let message = [r#"{"alg":"EdDSA"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
         let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes())));

@@ -10,7 +10,7 @@ use super::algorithm::Algorithm;
 use super::claims::Claims;
 use super::grant::Grant;
 use super::json;
-use super::keys::Keys;
+use super::keys::KeySet;
 
 /// The longest token, in bytes.
 const LONGEST: usize = 8 << 10;
@@ -93,7 +93,7 @@ pub enum Denied {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verifier {
     /// The trusted keys.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<KeySet>,
     /// The requirements for a token.
     pub policy: Arc<Policy>,
 }

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Denied, Grant, Key, Keys, Policy, Right, Verifier, sign};
+use super::{Denied, Grant, KeySet, Policy, Right, TrustedKey, Verifier, sign};
 
 const SECRET: &[u8] = b"a secret of this test, and of no use elsewhere";
 const NOW: u64 = 1_800_000_000;
 
 fn verifier(policy: Policy) -> Verifier {
-    let keys = Keys(vec![Key::secret(SECRET).unwrap()]);
+    let keys = KeySet(vec![TrustedKey::secret(SECRET).unwrap()]);
     Verifier { keys: keys.into(), policy: policy.into() }
 }
 
@@ -119,7 +119,7 @@ fn claims_that_are_too_long_or_of_another_kind_are_refused() {
 #[test]
 fn a_token_that_names_a_key_is_tried_with_that_one_and_with_nameless_ones_only() {
     let named = |id: Option<&str>| Verifier {
-        keys: Keys(vec![Key::secret(SECRET).unwrap().named(id, None)]).into(),
+        keys: KeySet(vec![TrustedKey::secret(SECRET).unwrap().named(id, None)]).into(),
         policy: Policy::default().into(),
     };
     let token = |kid: Value| {

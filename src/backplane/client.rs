@@ -123,4 +123,4 @@ impl Client {
 
 /// See [`Client::tenure`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tenure(Option<(config::StoreServer, u64)>);
+pub struct Tenure(Option<(config::HostPort, u64)>);

@@ -24,7 +24,7 @@ use super::error::Error;
 use super::inbox::Inbox;
 use super::sentinel::Votes;
 use super::tls;
-use crate::config::{self, StoreAddress, StoreServer as Server};
+use crate::config::{self, HostPort, StoreAddress};
 
 /// The time between two checks whether the sentinels name another primary.
 const LOOK: Duration = Duration::from_millis(500);
@@ -84,7 +84,7 @@ pub struct Credentials {
 pub(super) struct Connector {
     address: Arc<StoreAddress>,
     /// If set, used in place of the server in the address.
-    server: Option<Server>,
+    server: Option<HostPort>,
     config: Arc<config::Redis>,
     /// If set, used in place of the credentials in the URL.
     credentials: watch::Receiver<Option<Credentials>>,
@@ -108,14 +108,14 @@ impl Connector {
     }
 
     /// Returns the same connector, but for one server of a cluster.
-    pub fn to(&self, server: &Server) -> Self {
+    pub fn to(&self, server: &HostPort) -> Self {
         let (host, port) = server;
         let shown = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         Self { server: Some(server.clone()), shown: shown.into(), ..self.clone() }
     }
 
     /// The cluster servers that the address names; empty if the store is not a cluster.
-    pub fn seeds(&self) -> &[Server] {
+    pub fn seeds(&self) -> &[HostPort] {
         &self.address.seeds
     }
 
@@ -168,7 +168,7 @@ impl Connector {
     }
 
     /// The sentinels' addresses; empty if the address names the server itself.
-    fn sentinels(&self) -> &[Server] {
+    fn sentinels(&self) -> &[HostPort] {
         self.address.sentinels.as_ref().map_or(&[], |sentinels| &sentinels.addresses)
     }
 
@@ -179,7 +179,7 @@ impl Connector {
 
     /// Waits until the sentinels name a primary other than `from`. Never returns if `from` is None, which
     /// means that there are no sentinels.
-    pub async fn moved(&self, from: Option<&Server>) -> String {
+    pub async fn moved(&self, from: Option<&HostPort>) -> String {
         let Some(from) = from else { return std::future::pending().await };
         loop {
             sleep(LOOK).await;
@@ -230,7 +230,7 @@ impl Connector {
     }
 
     /// Asks one of the sentinels which server is the primary.
-    async fn ask_sentinel(&self, place: usize) -> Result<Server, Failure> {
+    async fn ask_sentinel(&self, place: usize) -> Result<HostPort, Failure> {
         let (Some(sentinels), Some(at)) = (&self.address.sentinels, self.sentinels().get(place)) else {
             return Err(Failure::Away("there is no such sentinel".to_owned()));
         };
@@ -258,7 +258,7 @@ impl Connector {
     }
 
     /// Opens a stream to `server`, or to the one in the address if None.
-    async fn stream(&self, server: Option<&Server>) -> Result<Box<dyn Stream>, Failure> {
+    async fn stream(&self, server: Option<&HostPort>) -> Result<Box<dyn Stream>, Failure> {
         let (host, port) = match (server, self.address.info.addr()) {
             (Some((host, port)), _) => (host, *port),
             (None, ConnectionAddr::Tcp(host, port)) => (host, *port),
@@ -281,7 +281,7 @@ pub(super) struct Connection {
     /// The task that reads and writes; ends when the connection does.
     pub driver: JoinHandle<()>,
     /// The server, if sentinels named it.
-    pub server: Option<Server>,
+    pub server: Option<HostPort>,
 }
 
 impl Connection {
@@ -297,7 +297,7 @@ impl Connection {
     }
 
     /// Asks the server for its role: sentinels may be wrong, and a primary may have become a replica meanwhile.
-    async fn check_role(&mut self, (host, port): &Server) -> Result<(), Failure> {
+    async fn check_role(&mut self, (host, port): &HostPort) -> Result<(), Failure> {
         let role = self.commands.send_packed_command(&redis::cmd("ROLE")).await;
         match role.map(Value::extract_error) {
             Ok(Ok(Value::Array(parts))) if parts.first() == Some(&Value::BulkString(b"master".to_vec())) => Ok(()),

@@ -28,7 +28,7 @@ pub(super) enum FeedState {
 }
 
 /// Receives what arrives on a subscription. No method may block.
-pub(super) trait Listener: Send + Sync + 'static {
+pub(super) trait FeedListener: Send + Sync + 'static {
     /// The state of the subscription as a whole has changed.
     fn state(&self, state: FeedState);
     /// The wish with this ticket is fulfilled.
@@ -44,7 +44,7 @@ pub(super) struct Feed {
     pub changed: Notify,
     /// While it is full, the connection is not read.
     inbox: Arc<Inbox>,
-    pub listener: Box<dyn Listener>,
+    pub listener: Box<dyn FeedListener>,
     /// The kind of the last reported state, so that no state is reported twice in a row.
     said: Mutex<Option<Discriminant<FeedState>>>,
     pub metrics: Metrics,
@@ -59,12 +59,12 @@ pub(super) enum Ended {
 }
 
 impl Feed {
-    pub fn new(connector: Connector, inbox: Arc<Inbox>, listener: Box<dyn Listener>, metrics: Metrics) -> Self {
+    pub fn new(connector: Connector, inbox: Arc<Inbox>, listener: Box<dyn FeedListener>, metrics: Metrics) -> Self {
         let (wishes, changed, said) = (Mutex::default(), Notify::new(), Mutex::default());
         Self { connector, wishes, changed, inbox, listener, said, metrics }
     }
 
-    /// Wants a channel; [`Listener::subscribed`] is called with this ticket once it is live.
+    /// Wants a channel; [`FeedListener::subscribed`] is called with this ticket once it is live.
     pub fn want(&self, channel: String, ticket: Ticket) {
         self.wishes().want(channel, ticket);
         self.changed.notify_one();

@@ -13,15 +13,15 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::assignments::{Assignments, FeedId, FeedOrder};
 use super::connect::Connector;
-use super::feed::{Feed, FeedState, Listener};
+use super::feed::{Feed, FeedListener, FeedState};
 use super::following;
 use super::inbox::{Event, Inbox};
-use super::places::{FeedId, Order, Places};
 use super::slots::slot;
 use super::topology::Topology;
 use super::wishes::Ticket;
-use crate::config::StoreServer as Server;
+use crate::config::HostPort;
 use crate::metrics::Metrics;
 
 /// How long a feed that is no longer needed may live on.
@@ -38,10 +38,10 @@ pub(super) struct Feeds {
 
 #[derive(Default)]
 struct State {
-    places: Places,
+    assignments: Assignments,
     topology: Arc<Topology>,
     feeds: HashMap<FeedId, Running>,
-    by_server: HashMap<Server, FeedId>,
+    by_server: HashMap<HostPort, FeedId>,
     last: FeedId,
     /// The kind of the last state that was reported for all feeds together.
     said: Option<Discriminant<Event>>,
@@ -49,7 +49,7 @@ struct State {
 
 /// A feed and the task that keeps it up; the task ends on drop.
 struct Running {
-    server: Server,
+    server: HostPort,
     feed: Arc<Feed>,
     task: AbortHandle,
     state: Option<FeedState>,
@@ -80,7 +80,7 @@ impl Feeds {
         let mut state = self.lock();
         let slot = slot(channel.as_bytes());
         let feed = state.feed_of(slot);
-        let (ticket, orders) = state.places.want(channel, slot, feed);
+        let (ticket, orders) = state.assignments.want(channel, slot, feed);
         state.tell(orders);
         ticket
     }
@@ -88,7 +88,7 @@ impl Feeds {
     /// Stops wanting a channel.
     pub fn leave(&self, channel: &str) {
         let mut state = self.lock();
-        let orders = state.places.leave(channel);
+        let orders = state.assignments.leave(channel);
         state.tell(orders);
     }
 
@@ -124,16 +124,16 @@ impl Feeds {
             }
         }
         state.topology = topology;
-        let State { places, topology, by_server, .. } = &mut *state;
-        let orders = places.follow(|slot| by_server.get(topology.owner(slot)?).copied());
+        let State { assignments, topology, by_server, .. } = &mut *state;
+        let orders = assignments.follow(|slot| by_server.get(topology.owner(slot)?).copied());
         state.tell(orders);
     }
 
     /// Ends the feeds of servers that own no slot and that no channel uses any more.
     fn end_idle(&self) {
         let mut state = self.lock();
-        let State { places, topology, feeds, .. } = &*state;
-        let idle = |id: FeedId, server: &Server| !topology.primaries().contains(server) && !places.uses(id);
+        let State { assignments, topology, feeds, .. } = &*state;
+        let idle = |id: FeedId, server: &HostPort| !topology.primaries().contains(server) && !assignments.uses(id);
         let gone: Vec<FeedId> =
             feeds.iter().filter(|(id, running)| idle(**id, &running.server)).map(|(id, _)| *id).collect();
         let ended: Vec<Running> = gone.iter().filter_map(|id| state.feeds.remove(id)).collect();
@@ -169,15 +169,15 @@ impl State {
         self.by_server.get(self.topology.owner(slot)?).copied()
     }
 
-    fn tell(&self, orders: Vec<Order>) {
+    fn tell(&self, orders: Vec<FeedOrder>) {
         for order in orders {
             match order {
-                Order::Want(id, channel, ticket) => {
+                FeedOrder::Want(id, channel, ticket) => {
                     if let Some(running) = self.feeds.get(&id) {
                         running.feed.want(channel, ticket);
                     }
                 }
-                Order::Leave(id, channel) => {
+                FeedOrder::Leave(id, channel) => {
                     if let Some(running) = self.feeds.get(&id) {
                         running.feed.leave(&channel);
                     }
@@ -193,12 +193,12 @@ struct Ear {
     hub: Weak<Feeds>,
 }
 
-impl Listener for Ear {
+impl FeedListener for Ear {
     fn state(&self, now: FeedState) {
         let Some(hub) = self.hub.upgrade() else { return };
         let mut state = hub.lock();
         if let FeedState::Down(why) | FeedState::Refused(why) = &now {
-            let channels = state.places.lost(self.id);
+            let channels = state.assignments.lost(self.id);
             if !channels.is_empty() {
                 hub.inbox.push(Event::Away { channels, why: why.clone() });
             }
@@ -212,7 +212,7 @@ impl Listener for Ear {
     fn subscribed(&self, channel: String, ticket: Ticket) {
         let Some(hub) = self.hub.upgrade() else { return };
         let mut state = hub.lock();
-        let Some((fulfilled, orders)) = state.places.acknowledged(self.id, &channel, ticket) else { return };
+        let Some((fulfilled, orders)) = state.assignments.acknowledged(self.id, &channel, ticket) else { return };
         state.tell(orders);
         let ticket = fulfilled.ticket;
         hub.inbox.push(match fulfilled.moved {
@@ -224,7 +224,7 @@ impl Listener for Ear {
     fn message(&self, channel: String, payload: Bytes) {
         let Some(hub) = self.hub.upgrade() else { return };
         let state = hub.lock();
-        if state.places.hears(self.id, &channel) {
+        if state.assignments.hears(self.id, &channel) {
             hub.inbox.push(Event::Message { channel, payload });
         }
     }

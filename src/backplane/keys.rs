@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// What the name of one of our keys stands for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Key<'a> {
+pub enum StoreKey<'a> {
     /// The set of the channels of the node with this id.
     Node(&'a [u8]),
     /// One of the keys kept alongside this channel's total.
@@ -98,15 +98,15 @@ impl Keys {
     }
 
     /// Parses a key's name, if it is the name of a node's or a channel's key.
-    pub fn parse<'a>(&self, name: &'a [u8]) -> Option<Key<'a>> {
+    pub fn parse<'a>(&self, name: &'a [u8]) -> Option<StoreKey<'a>> {
         let rest = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"headcount:v1:")?;
         if let Some(id) = rest.strip_prefix(b"node:") {
-            return Some(Key::Node(id));
+            return Some(StoreKey::Node(id));
         }
         // A channel's name may itself contain braces.
         let inside = rest.strip_prefix(b"{")?;
         let end = inside.windows(2).rposition(|two| two == b"}:")?;
-        self.channel(std::str::from_utf8(&inside[..end]).ok()?).map(Key::OfChannel)
+        self.channel(std::str::from_utf8(&inside[..end]).ok()?).map(StoreKey::OfChannel)
     }
 
     /// Sorted set: `sub:…` or `jti:…` to the time until which such tokens are revoked, in milliseconds since 1970.
@@ -135,13 +135,13 @@ mod tests {
         for prefix in ["", "a*[b]\\?:"] {
             let keys = Keys::new(prefix);
             for channel in ["users:count", "{a}:tally", "}:", "é"] {
-                let of_it = Some(Key::OfChannel(channel));
+                let of_it = Some(StoreKey::OfChannel(channel));
                 for name in [keys.tally(channel), keys.own(channel), keys.people(channel), keys.owner(channel)] {
                     assert_eq!(keys.parse(name.as_bytes()), of_it, "{name}");
                 }
                 assert_eq!(keys.parse(keys.total(channel).as_bytes()), None);
             }
-            assert_eq!(keys.parse(&keys.node(b"ab\xff")), Some(Key::Node(b"ab\xff")));
+            assert_eq!(keys.parse(&keys.node(b"ab\xff")), Some(StoreKey::Node(b"ab\xff")));
             assert_eq!(keys.parse(keys.nodes().as_bytes()), None);
         }
         assert_eq!(Keys::new("a*[b]\\?:").pattern(), r"a\*\[b\]\\\?:headcount:v1:*");

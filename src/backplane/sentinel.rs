@@ -5,19 +5,19 @@
 //! leaves its primary only when a majority of all sentinels names another, so a partition with only a few
 //! sentinels does not make it switch back and forth.
 
-use crate::config::StoreServer as Server;
+use crate::config::HostPort;
 
 /// The servers that the sentinels named, each with its number of votes, most votes first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Votes {
-    pub servers: Vec<(Server, usize)>,
+    pub servers: Vec<(HostPort, usize)>,
     pub asked: usize,
     /// The reason given by the last sentinel that named no server.
     pub why: String,
 }
 
 impl Votes {
-    pub fn count(answers: Vec<Result<Server, String>>) -> Self {
+    pub fn count(answers: Vec<Result<HostPort, String>>) -> Self {
         let mut votes = Self { asked: answers.len(), ..Self::default() };
         for answer in answers {
             match answer {
@@ -33,7 +33,7 @@ impl Votes {
     }
 
     /// Returns the server that a majority of all sentinels names, counting also those that did not answer.
-    pub fn elected(&self) -> Option<&Server> {
+    pub fn elected(&self) -> Option<&HostPort> {
         let (server, number) = self.servers.first()?;
         (number * 2 > self.asked).then_some(server)
     }

@@ -20,7 +20,7 @@ use super::error::Error;
 use super::line::{Line, Link};
 use super::slots::{slot, slot_of};
 use super::topology::{Away, Redirect, Topology, View};
-use crate::config::StoreServer as Server;
+use crate::config::HostPort;
 use crate::metrics::Metrics;
 
 /// The usual and the shortest time between two requests for the topology.
@@ -39,7 +39,7 @@ pub(super) struct Shards {
 
 struct Shared {
     connector: Connector,
-    lines: Mutex<HashMap<Server, Running>>,
+    lines: Mutex<HashMap<HostPort, Running>>,
     topology: watch::Sender<Arc<Topology>>,
     link: watch::Sender<Link>,
     /// The primaries that are out of reach.
@@ -97,7 +97,7 @@ impl Shards {
     }
 
     /// Returns the owner of a key's slot, and the number of the current connection to it.
-    pub fn tenure(&self, key: &[u8]) -> Option<(Server, u64)> {
+    pub fn tenure(&self, key: &[u8]) -> Option<(HostPort, u64)> {
         let owner = self.shared.owner(slot(key))?;
         let epoch = self.shared.lines().get(&owner).map_or(0, |running| running.line.epoch());
         Some((owner, epoch))
@@ -180,16 +180,16 @@ impl Shards {
 }
 
 impl Shared {
-    fn lines(&self) -> MutexGuard<'_, HashMap<Server, Running>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<HostPort, Running>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn owner(&self, slot: u16) -> Option<Server> {
+    fn owner(&self, slot: u16) -> Option<HostPort> {
         self.topology.borrow().owner(slot).cloned()
     }
 
     /// Returns the server to ask: the owner of the slot, or any primary if there is no slot.
-    fn target(&self, slot: Option<u16>) -> Option<Server> {
+    fn target(&self, slot: Option<u16>) -> Option<HostPort> {
         match slot {
             Some(slot) => self.owner(slot),
             None => self.topology.borrow().primaries().first().cloned(),
@@ -197,7 +197,7 @@ impl Shared {
     }
 
     /// Returns the connection to a server, making one if there is none; None if there are too many.
-    fn line(&self, server: Server) -> Option<(Server, Line)> {
+    fn line(&self, server: HostPort) -> Option<(HostPort, Line)> {
         let mut lines = self.lines();
         if lines.len() >= LINES && !lines.contains_key(&server) {
             return None;
@@ -211,7 +211,7 @@ impl Shared {
     }
 
     /// Notes that some server names `to` as the owner of a slot.
-    fn moved(&self, slot: u16, to: &Server) {
+    fn moved(&self, slot: u16, to: &HostPort) {
         self.metrics.store_moved.inc();
         self.topology.send_if_modified(|topology| {
             let news = topology.owner(slot) != Some(to);
@@ -229,7 +229,7 @@ impl Shared {
         let primaries = topology.primaries().to_vec();
         let gone: Vec<Running> = {
             let mut lines = self.lines();
-            let gone: Vec<Server> = lines.keys().filter(|server| !primaries.contains(server)).cloned().collect();
+            let gone: Vec<HostPort> = lines.keys().filter(|server| !primaries.contains(server)).cloned().collect();
             gone.iter().filter_map(|server| lines.remove(server)).collect()
         };
         drop(gone);
@@ -250,7 +250,7 @@ impl Shared {
     /// Asks connected primaries for their views, all at once.
     async fn ask_primaries(&self) -> Vec<View> {
         let up = |running: &&Running| matches!(*running.line.link().borrow(), Link::Up(_));
-        let asked: Vec<(Server, Line)> = {
+        let asked: Vec<(HostPort, Line)> = {
             let lines = self.lines();
             let up = lines.iter().filter(|(_, running)| up(running));
             up.take(ASKED).map(|(server, running)| (server.clone(), running.line.clone())).collect()
@@ -288,7 +288,7 @@ impl Shared {
 
     /// Reports which primaries are out of reach, and the best connection's state as that of the cluster.
     fn say_how_it_is(&self) {
-        let links: Vec<(Server, Link)> = {
+        let links: Vec<(HostPort, Link)> = {
             let lines = self.lines();
             lines.iter().map(|(server, running)| (server.clone(), running.line.link().borrow().clone())).collect()
         };
@@ -298,7 +298,7 @@ impl Shared {
             Link::Refused(_) => true,
             Link::Down(why) => !why.is_empty(),
         };
-        let away: HashSet<Server> =
+        let away: HashSet<HostPort> =
             links.iter().filter(|(_, link)| is_away(link)).map(|(server, _)| server.clone()).collect();
         self.away.send_if_modified(|before| {
             let news = **before != away;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::connect::{Connector, Credentials};
-use super::feed::{Feed, FeedState, Listener};
+use super::feed::{Feed, FeedListener, FeedState};
 use super::feeds::Feeds;
 use super::following;
 use super::inbox::{Event, Inbox};
@@ -93,7 +93,7 @@ impl Subscriber {
 /// Puts what arrives on a single subscription straight into the queue.
 struct Direct(Arc<Inbox>);
 
-impl Listener for Direct {
+impl FeedListener for Direct {
     fn state(&self, state: FeedState) {
         self.0.push(match state {
             FeedState::Up => Event::Up,

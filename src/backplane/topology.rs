@@ -12,10 +12,10 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::slots::SLOTS;
-use crate::config::StoreServer as Server;
+use crate::config::HostPort;
 
 /// The primaries that are out of reach.
-pub type Away = Arc<HashSet<Server>>;
+pub type Away = Arc<HashSet<HostPort>>;
 
 /// Marks a slot that nobody owns.
 const NOBODY: u16 = u16::MAX;
@@ -23,15 +23,15 @@ const NOBODY: u16 = u16::MAX;
 /// One server's view of the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    from: Server,
+    from: HostPort,
     /// The first and the last slot of each range, and its owner.
-    ranges: Vec<(u16, u16, Server)>,
+    ranges: Vec<(u16, u16, HostPort)>,
 }
 
 impl View {
     /// Reads the server's reply to CLUSTER SLOTS; None if it is malformed. A range without a host name, which may
     /// be the server's own, belongs to the host that was asked.
-    pub fn read(reply: &Value, from: Server) -> Option<Self> {
+    pub fn read(reply: &Value, from: HostPort) -> Option<Self> {
         let Value::Array(ranges) = reply else { return None };
         if ranges.len() > usize::from(SLOTS) {
             return None;
@@ -41,7 +41,7 @@ impl View {
     }
 }
 
-fn read_range(range: &Value, asked: &str) -> Option<(u16, u16, Server)> {
+fn read_range(range: &Value, asked: &str) -> Option<(u16, u16, HostPort)> {
     let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = parts.as_slice() else { return None };
     let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
@@ -62,7 +62,7 @@ fn host_of(host: &Value, asked: &str) -> String {
 /// Which primary owns which slot.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Topology {
-    primaries: Vec<Server>,
+    primaries: Vec<HostPort>,
     /// For each slot, the index of its owner in `primaries`.
     owners: Vec<u16>,
 }
@@ -103,7 +103,7 @@ impl Topology {
     }
 
     /// Returns the index of a server in `primaries`, adding it if it is new.
-    fn place(&mut self, server: &Server) -> u16 {
+    fn place(&mut self, server: &HostPort) -> u16 {
         let place = self.primaries.iter().position(|known| known == server).unwrap_or_else(|| {
             self.primaries.push(server.clone());
             self.primaries.len() - 1
@@ -124,7 +124,7 @@ impl Topology {
     }
 
     /// Notes that some server names `to` as the owner of a slot.
-    pub fn moved(&mut self, slot: u16, to: &Server) {
+    pub fn moved(&mut self, slot: u16, to: &HostPort) {
         if slot < SLOTS {
             let place = self.place(to);
             self.owners[usize::from(slot)] = place;
@@ -132,17 +132,17 @@ impl Topology {
     }
 
     /// Returns the owner of a slot.
-    pub fn owner(&self, slot: u16) -> Option<&Server> {
+    pub fn owner(&self, slot: u16) -> Option<&HostPort> {
         self.primaries.get(usize::from(*self.owners.get(usize::from(slot))?))
     }
 
     /// All servers that own a slot, and perhaps some that once did.
-    pub fn primaries(&self) -> &[Server] {
+    pub fn primaries(&self) -> &[HostPort] {
         &self.primaries
     }
 
     /// The slots of a primary, as ranges.
-    pub fn ranges(&self, server: &Server) -> Vec<(u16, u16)> {
+    pub fn ranges(&self, server: &HostPort) -> Vec<(u16, u16)> {
         let mut ranges: Vec<(u16, u16)> = Vec::new();
         for slot in (0..SLOTS).filter(|slot| self.owner(*slot) == Some(server)) {
             match ranges.last_mut() {
@@ -170,9 +170,9 @@ impl fmt::Debug for Topology {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Redirect {
     /// The slot belongs to this server.
-    Moved(u16, Server),
+    Moved(u16, HostPort),
     /// This server may have the key already; ask it just this once.
-    Ask(Server),
+    Ask(HostPort),
     /// The keys of the slot are being moved.
     Later,
     /// Nobody serves the slot at the moment.
@@ -193,7 +193,7 @@ impl Redirect {
     }
 }
 
-fn slot_and_server<'a>(mut words: impl Iterator<Item = &'a str>, asked: &str) -> Option<(u16, Server)> {
+fn slot_and_server<'a>(mut words: impl Iterator<Item = &'a str>, asked: &str) -> Option<(u16, HostPort)> {
     let slot = words.next()?.parse().ok().filter(|slot| *slot < SLOTS)?;
     let (host, port) = words.next()?.rsplit_once(':')?;
     let host = if host.is_empty() || host == "?" { asked } else { host };
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    fn server(port: u16) -> Server {
+    fn server(port: u16) -> HostPort {
         ("h".to_owned(), port)
     }
 
@@ -317,7 +317,7 @@ mod tests {
             let views: Vec<View> = views.iter().map(|ranges| view(&sorted(ranges))).collect();
             let topology = Topology::of(&views, &before);
             for slot in 0..60 {
-                let named = |server: &Server| views.iter().any(|view| {
+                let named = |server: &HostPort| views.iter().any(|view| {
                     view.ranges.iter().any(|(first, last, owner)| (*first..=*last).contains(&slot) && owner == server)
                 });
                 if let Some(owner) = topology.owner(slot) {

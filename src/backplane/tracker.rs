@@ -30,7 +30,7 @@ const KEYS: usize = 100_000;
 
 /// What happened since the news was last taken.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub struct TrackerNews {
     /// There is a new connection, on which nothing has been read yet.
     pub connected: Option<Tracking>,
     /// Any key may have changed.
@@ -67,7 +67,7 @@ struct Shared {
 /// Collects news until somebody takes it.
 #[derive(Default)]
 pub(super) struct Mailbox {
-    news: Mutex<News>,
+    news: Mutex<TrackerNews>,
     fresh: Notify,
 }
 
@@ -132,7 +132,9 @@ impl Tracker {
                 Ok((connection, tracking)) => {
                     let start = Instant::now();
                     *lock(&shared.current) = Some(Current { epoch, connection, tracking: tracking == Tracking::On });
-                    shared.mailbox.put(|news| *news = News { connected: Some(tracking), ..News::default() });
+                    shared
+                        .mailbox
+                        .put(|news| *news = TrackerNews { connected: Some(tracking), ..TrackerNews::default() });
                     shared.tried.send_replace(true);
                     shared.watch(epoch, &ended).await;
                     if start.elapsed() >= STABLE {
@@ -241,17 +243,17 @@ impl Shared {
 
 impl Mailbox {
     /// Waits for news and takes it. Cancel safe.
-    pub async fn take(&self) -> News {
+    pub async fn take(&self) -> TrackerNews {
         loop {
             let news = mem::take(&mut *lock(&self.news));
-            if news != News::default() {
+            if news != TrackerNews::default() {
                 return news;
             }
             self.fresh.notified().await;
         }
     }
 
-    pub fn put(&self, change: impl FnOnce(&mut News)) {
+    pub fn put(&self, change: impl FnOnce(&mut TrackerNews)) {
         change(&mut lock(&self.news));
         self.fresh.notify_one();
     }

@@ -11,8 +11,8 @@ use super::connect::{Connector, Credentials};
 use super::error::Error;
 use super::slots::slot;
 use super::topology::Topology;
-use super::tracker::{Mailbox, News, Tracker};
-use crate::config::{self, StoreServer as Server};
+use super::tracker::{Mailbox, Tracker, TrackerNews};
+use crate::config::{self, HostPort};
 
 /// A handle; clones share the connections.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ struct Cluster {
     connector: Connector,
     script: Script,
     topology: watch::Receiver<Arc<Topology>>,
-    trackers: Mutex<HashMap<Server, Running>>,
+    trackers: Mutex<HashMap<HostPort, Running>>,
 }
 
 /// A tracker and the task that keeps it up; the task ends on drop.
@@ -67,7 +67,7 @@ impl Trackers {
     }
 
     /// Waits for news and takes it. Cancel safe.
-    pub async fn news(&self) -> News {
+    pub async fn news(&self) -> TrackerNews {
         self.mailbox.take().await
     }
 
@@ -112,7 +112,7 @@ impl Cluster {
         trackers.get(&owner).map(|running| running.tracker.clone())
     }
 
-    fn follow(&self, primaries: &[Server], mailbox: &Arc<Mailbox>) {
+    fn follow(&self, primaries: &[HostPort], mailbox: &Arc<Mailbox>) {
         let mut trackers = self.trackers.lock().unwrap_or_else(PoisonError::into_inner);
         trackers.retain(|server, _| primaries.contains(server));
         for server in primaries {

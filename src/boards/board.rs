@@ -7,13 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use redis::{FromRedisValue, Value};
 
 /// A member's name: any bytes that a program wrote.
-pub type Member = Vec<u8>;
+pub type BoardMember = Vec<u8>;
 
 /// The top of a sorted set and its size, as they were at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Board {
     /// The first members with their scores, best first.
-    pub top: Vec<(Member, f64)>,
+    pub top: Vec<(BoardMember, f64)>,
     /// How many members there are in all.
     pub size: u64,
 }
@@ -29,7 +29,7 @@ pub struct Place {
 
 /// The result of one read of a board's key.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Reading {
+pub enum BoardReading {
     /// The board, and the places of the requested members in the order of the request; None for a member
     /// that is not on the board.
     Board(Board, Vec<Option<Place>>),
@@ -37,10 +37,10 @@ pub enum Reading {
     NotAnOrderedSet,
 }
 
-impl Reading {
+impl BoardReading {
     /// Parses the script's reply; None if it cannot be the script's.
     pub fn parse(reply: Value) -> Option<Self> {
-        type Reply = (String, i64, Vec<(Member, Member)>, Vec<(Value, Value)>);
+        type Reply = (String, i64, Vec<(BoardMember, BoardMember)>, Vec<(Value, Value)>);
         let (word, size, top, places) = Reply::from_redis_value(reply).ok()?;
         if word != "ok" {
             return Some(Self::NotAnOrderedSet);
@@ -148,9 +148,9 @@ mod tests {
         let reply = list(&[bulk("ok"), Value::Int(2), top, places]);
         let board = Board { top: vec![(b"ann".to_vec(), 1.5), (b"bob".to_vec(), f64::NEG_INFINITY)], size: 2 };
         let bob = Place { rank: 1, score: f64::NEG_INFINITY };
-        assert_eq!(Reading::parse(reply), Some(Reading::Board(board, vec![Some(bob), None])));
+        assert_eq!(BoardReading::parse(reply), Some(BoardReading::Board(board, vec![Some(bob), None])));
         let other = list(&[bulk("other"), Value::Int(0), list(&[]), list(&[])]);
-        assert_eq!(Reading::parse(other), Some(Reading::NotAnOrderedSet));
+        assert_eq!(BoardReading::parse(other), Some(BoardReading::NotAnOrderedSet));
         let odd = [
             Value::Nil,
             Value::Int(1),
@@ -160,7 +160,7 @@ mod tests {
             list(&[bulk("ok"), Value::Int(1), list(&[]), list(&[bulk("x"), bulk("1")])]),
         ];
         for reply in odd {
-            assert_eq!(Reading::parse(reply.clone()), None, "{reply:?}");
+            assert_eq!(BoardReading::parse(reply.clone()), None, "{reply:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::state::{News, State};
+use super::state::{BoardNews, BoardsState};
 use crate::config::channels::BoardRule;
 
 /// A handle to the boards of this node. Clones share it.
@@ -17,9 +17,9 @@ pub struct Boards {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<BoardsState>,
     work: Notify,
-    news: Mutex<HashMap<Arc<str>, News>>,
+    news: Mutex<HashMap<Arc<str>, BoardNews>>,
     fresh: Notify,
 }
 
@@ -27,7 +27,7 @@ impl Boards {
     /// Creates a handle without boards; each board will be read at most once per `pace`.
     pub fn new(pace: Duration) -> Self {
         let shared = Shared {
-            state: Mutex::new(State::new(pace)),
+            state: Mutex::new(BoardsState::new(pace)),
             work: Notify::new(),
             news: Mutex::default(),
             fresh: Notify::new(),
@@ -62,7 +62,7 @@ impl Boards {
     }
 
     /// Waits for news and takes that of all boards. Cancel safe.
-    pub async fn news(&self) -> HashMap<Arc<str>, News> {
+    pub async fn news(&self) -> HashMap<Arc<str>, BoardNews> {
         loop {
             let news = mem::take(&mut *lock(&self.shared.news));
             if !news.is_empty() {
@@ -83,11 +83,11 @@ impl Boards {
         self.shared.work.notified().await;
     }
 
-    pub(super) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut BoardsState) -> T) -> T {
         look(&mut lock(&self.shared.state))
     }
 
-    pub(super) fn hand_on(&self, name: Arc<str>, news: News) {
+    pub(super) fn hand_on(&self, name: Arc<str>, news: BoardNews) {
         let mut all = lock(&self.shared.news);
         let waiting = all.entry(name).or_default();
         waiting.board = news.board.or(waiting.board.take());
@@ -96,7 +96,7 @@ impl Boards {
         self.shared.fresh.notify_one();
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut BoardsState) -> T) -> T {
         let result = self.with(change);
         self.shared.work.notify_one();
         result

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::board::{Board, Member, Place, Reading};
+use super::board::{Board, BoardMember, BoardReading, Place};
 use crate::config::channels::BoardRule;
 use crate::memory;
 
@@ -23,16 +23,16 @@ const MOVING: Duration = Duration::from_millis(100);
 
 /// What to read of one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
+pub struct BoardQuery {
     pub name: Arc<str>,
     pub rule: BoardRule,
-    pub followed: Vec<Member>,
+    pub followed: Vec<BoardMember>,
 }
 
 /// The outcome of a read.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    Read(Reading),
+pub enum ReadOutcome {
+    Read(BoardReading),
     /// The store answered, but not with a board. The next attempt waits a little.
     Refused(String),
     /// Unknown, because the connection is gone. A new connection will read everything.
@@ -45,11 +45,11 @@ pub enum Outcome {
 
 /// What to tell this node's clients about one board. Later news replaces earlier news.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct News {
+pub struct BoardNews {
     /// The board if its top or size has changed, or why there is none.
     pub board: Option<Result<Arc<Board>, NoReading>>,
     /// Followed members whose place has changed.
-    pub places: BTreeMap<Member, Option<Place>>,
+    pub places: BTreeMap<BoardMember, Option<Place>>,
 }
 
 /// Why there is no board.
@@ -65,7 +65,7 @@ pub enum NoReading {
 struct Wanted {
     rule: BoardRule,
     /// For each followed member, how many sockets follow it and its place at the last read.
-    followed: BTreeMap<Member, (usize, Option<Option<Place>>)>,
+    followed: BTreeMap<BoardMember, (usize, Option<Option<Place>>)>,
     /// Whether a read is in progress.
     reading: bool,
     /// Whether it has changed since the last read was sent.
@@ -79,7 +79,7 @@ struct Wanted {
 
 /// See the module.
 #[derive(Debug)]
-pub struct State {
+pub struct BoardsState {
     boards: HashMap<Arc<str>, Wanted>,
     /// All boards that are not being read, ordered by when they are due.
     agenda: BTreeSet<(Instant, Arc<str>)>,
@@ -88,7 +88,7 @@ pub struct State {
     tracking: bool,
 }
 
-impl State {
+impl BoardsState {
     pub fn new(pace: Duration) -> Self {
         Self { boards: HashMap::new(), agenda: BTreeSet::new(), pace, tracking: false }
     }
@@ -181,7 +181,7 @@ impl State {
     }
 
     /// Returns the next board to read, if one is due, and marks it as clean and as being read.
-    pub fn begin(&mut self, now: Instant) -> Option<Query> {
+    pub fn begin(&mut self, now: Instant) -> Option<BoardQuery> {
         let (_, name) = self.agenda.first().filter(|(due, _)| *due <= now)?;
         let name = name.clone();
         self.agenda.pop_first();
@@ -189,35 +189,35 @@ impl State {
         (board.reading, board.dirty) = (true, false);
         (board.not_before, board.heal) = (now + self.pace, now + HEAL);
         let followed = board.followed.keys().cloned().collect();
-        Some(Query { name, rule: board.rule, followed })
+        Some(BoardQuery { name, rule: board.rule, followed })
     }
 
     /// Ends a read. Returns what is new in it.
-    pub fn end(&mut self, query: &Query, outcome: Outcome, now: Instant) -> Option<News> {
+    pub fn end(&mut self, query: &BoardQuery, outcome: ReadOutcome, now: Instant) -> Option<BoardNews> {
         let board = self.boards.get_mut(&query.name)?;
         board.reading = false;
         let news = match outcome {
-            Outcome::Read(reading) if board.rule == query.rule => news(board, &query.followed, reading),
+            ReadOutcome::Read(reading) if board.rule == query.rule => news(board, &query.followed, reading),
             // The rule has changed since the read was sent.
-            Outcome::Read(_) => None,
-            Outcome::Refused(_) => {
+            ReadOutcome::Read(_) => None,
+            ReadOutcome::Refused(_) => {
                 (board.dirty, board.not_before) = (true, now + REFUSED);
                 None
             }
-            Outcome::Lost => {
+            ReadOutcome::Lost => {
                 board.dirty = true;
                 None
             }
-            Outcome::Moving => {
+            ReadOutcome::Moving => {
                 (board.dirty, board.not_before) = (true, now + MOVING);
                 None
             }
-            Outcome::Away => {
+            ReadOutcome::Away => {
                 (board.dirty, board.not_before) = (true, now + REFUSED);
                 let away = Some(Err(NoReading::Away));
                 let news = board.last != away;
                 board.last = away.clone();
-                news.then(|| News { board: away, ..News::default() })
+                news.then(|| BoardNews { board: away, ..BoardNews::default() })
             }
         };
         self.schedule(&query.name);
@@ -239,11 +239,11 @@ impl State {
     }
 }
 
-fn news(board: &mut Wanted, asked: &[Member], reading: Reading) -> Option<News> {
-    let mut news = News::default();
+fn news(board: &mut Wanted, asked: &[BoardMember], reading: BoardReading) -> Option<BoardNews> {
+    let mut news = BoardNews::default();
     let (current, places) = match reading {
-        Reading::Board(read, places) => (Ok(Arc::new(read)), places),
-        Reading::NotAnOrderedSet => (Err(NoReading::NotAnOrderedSet), vec![None; asked.len()]),
+        BoardReading::Board(read, places) => (Ok(Arc::new(read)), places),
+        BoardReading::NotAnOrderedSet => (Err(NoReading::NotAnOrderedSet), vec![None; asked.len()]),
     };
     if board.last.as_ref() != Some(&current) {
         board.last = Some(current.clone());
@@ -256,24 +256,24 @@ fn news(board: &mut Wanted, asked: &[Member], reading: Reading) -> Option<News> 
             news.places.insert(member.clone(), place);
         }
     }
-    (news != News::default()).then_some(news)
+    (news != BoardNews::default()).then_some(news)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::channels::Order;
+    use crate::config::channels::SortOrder;
 
     const PACE: Duration = Duration::from_millis(100);
 
-    fn board(size: u64) -> Outcome {
-        Outcome::Read(Reading::Board(Board { top: Vec::new(), size }, Vec::new()))
+    fn board(size: u64) -> ReadOutcome {
+        ReadOutcome::Read(BoardReading::Board(Board { top: Vec::new(), size }, Vec::new()))
     }
 
-    fn wanted(tracking: bool) -> (State, Instant) {
-        let (mut state, now) = (State::new(PACE), Instant::now());
+    fn wanted(tracking: bool) -> (BoardsState, Instant) {
+        let (mut state, now) = (BoardsState::new(PACE), Instant::now());
         state.connected(tracking);
-        state.want("b".into(), BoardRule { top: 10, order: Order::Descending }, now);
+        state.want("b".into(), BoardRule { top: 10, order: SortOrder::Descending }, now);
         (state, now)
     }
 
@@ -298,8 +298,8 @@ mod tests {
             let query = state.begin(now).unwrap();
             state.end(&query, outcome, now).and_then(|news| news.board)
         };
-        assert!(matches!(read(0, Outcome::Away), Some(Err(NoReading::Away))));
-        assert_eq!(read(1, Outcome::Away), None, "that is told already");
+        assert!(matches!(read(0, ReadOutcome::Away), Some(Err(NoReading::Away))));
+        assert_eq!(read(1, ReadOutcome::Away), None, "that is told already");
         assert!(matches!(read(2, board(1)), Some(Ok(_))));
     }
 
@@ -334,7 +334,7 @@ mod tests {
         let (mut state, now) = wanted(true);
         let read = |rank| {
             let place = Some(Place { rank, score: 1.0 });
-            Outcome::Read(Reading::Board(Board::default(), vec![place]))
+            ReadOutcome::Read(BoardReading::Board(Board::default(), vec![place]))
         };
         assert!(state.follow("b", b"ann", now));
         for (turn, (rank, told)) in [(3, true), (3, false), (2, true)].into_iter().enumerate() {

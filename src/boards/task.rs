@@ -6,23 +6,23 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::board::Reading;
+use super::board::BoardReading;
 use super::handle::Boards;
-use super::state::{Outcome, Query};
+use super::state::{BoardQuery, ReadOutcome};
 use crate::backplane::{Error, Keys, Trackers, Tracking};
-use crate::config::channels::Order;
+use crate::config::channels::SortOrder;
 use crate::metrics::Metrics;
 
 /// How many reads may run at once.
 const READS: usize = 64;
 
 /// See the module.
-pub struct Task {
+pub struct BoardsTask {
     boards: Boards,
     tracker: Trackers,
     keys: Keys,
     metrics: Metrics,
-    reads: JoinSet<(Query, Outcome)>,
+    reads: JoinSet<(BoardQuery, ReadOutcome)>,
     connected: bool,
     /// What was last logged about how changes are noticed.
     told: Option<Tracking>,
@@ -30,7 +30,7 @@ pub struct Task {
     refused: bool,
 }
 
-impl Task {
+impl BoardsTask {
     pub fn new(boards: Boards, tracker: Trackers, keys: Keys, metrics: Metrics) -> Self {
         Self { boards, tracker, keys, metrics, reads: JoinSet::new(), connected: false, told: None, refused: false }
     }
@@ -89,17 +89,17 @@ impl Task {
     }
 
     /// Notes what an outcome says about the store, and logs when that changes.
-    fn judge(&mut self, outcome: &Outcome) {
+    fn judge(&mut self, outcome: &ReadOutcome) {
         match outcome {
-            Outcome::Lost => self.connected = false,
+            ReadOutcome::Lost => self.connected = false,
             // These concern single channels, not the store as a whole.
-            Outcome::Away | Outcome::Moving => {}
-            Outcome::Read(_) => {
+            ReadOutcome::Away | ReadOutcome::Moving => {}
+            ReadOutcome::Read(_) => {
                 if mem::take(&mut self.refused) {
                     tracing::info!("boards can be read again");
                 }
             }
-            Outcome::Refused(why) => {
+            ReadOutcome::Refused(why) => {
                 self.metrics.board_refused.inc();
                 if !mem::replace(&mut self.refused, true) {
                     tracing::error!(why, "the store refuses to read boards; retrying every second");
@@ -124,24 +124,26 @@ impl Task {
     }
 }
 
-fn arguments(query: &Query) -> Vec<Vec<u8>> {
-    let order: &[u8] = if query.rule.order == Order::Descending { b"desc" } else { b"asc" };
+fn arguments(query: &BoardQuery) -> Vec<Vec<u8>> {
+    let order: &[u8] = if query.rule.order == SortOrder::Descending { b"desc" } else { b"asc" };
     let mut arguments = vec![query.rule.top.to_string().into_bytes(), order.to_vec()];
     arguments.extend(query.followed.iter().cloned());
     arguments
 }
 
-fn outcome(reply: Result<redis::Value, Error>, sharded: bool) -> Outcome {
+fn outcome(reply: Result<redis::Value, Error>, sharded: bool) -> ReadOutcome {
     match reply {
-        Ok(reply) => Reading::parse(reply)
-            .map_or_else(|| Outcome::Refused("its reply is not what the script returns".to_owned()), Outcome::Read),
+        Ok(reply) => BoardReading::parse(reply).map_or_else(
+            || ReadOutcome::Refused("its reply is not what the script returns".to_owned()),
+            ReadOutcome::Read,
+        ),
         // The other shards go on.
-        Err(Error::Down | Error::Lost(_)) if sharded => Outcome::Away,
-        Err(Error::Down | Error::Lost(_)) => Outcome::Lost,
+        Err(Error::Down | Error::Lost(_)) if sharded => ReadOutcome::Away,
+        Err(Error::Down | Error::Lost(_)) => ReadOutcome::Lost,
         Err(error) => match error.reason().split(' ').next().filter(|_| sharded) {
-            Some("CLUSTERDOWN" | "LOADING" | "MASTERDOWN") => Outcome::Away,
-            Some("MOVED" | "ASK" | "TRYAGAIN") => Outcome::Moving,
-            _ => Outcome::Refused(error.to_string()),
+            Some("CLUSTERDOWN" | "LOADING" | "MASTERDOWN") => ReadOutcome::Away,
+            Some("MOVED" | "ASK" | "TRYAGAIN") => ReadOutcome::Moving,
+            _ => ReadOutcome::Refused(error.to_string()),
         },
     }
 }

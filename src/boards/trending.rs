@@ -16,7 +16,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::backplane::{Client, Error, Keys, Link};
 use crate::config::Rules;
 use crate::log::Throttle;
-use state::{LEAST, MOST, State, Step};
+use state::{LEAST, MOST, TrendingState, TrendingStep};
 
 /// The pause before a failed step is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub struct Trending {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<TrendingState>,
     work: Notify,
     client: Client,
     keys: Keys,
@@ -39,7 +39,7 @@ impl Trending {
     /// Creates the boards that the rules tell headcount to keep, each checked once per `repair`.
     pub fn new(rules: Arc<Rules>, repair: Duration, client: Client, keys: Keys) -> Self {
         let script = Script::new(include_str!("trending.lua"));
-        let state = Mutex::new(State::new(rules, repair, Instant::now()));
+        let state = Mutex::new(TrendingState::new(rules, repair, Instant::now()));
         Self { shared: Arc::new(Shared { state, work: Notify::new(), client, keys, script }) }
     }
 
@@ -107,7 +107,7 @@ impl Trending {
         }
     }
 
-    async fn carry_out(&self, step: &Step) -> Result<(), Error> {
+    async fn carry_out(&self, step: &TrendingStep) -> Result<(), Error> {
         let Shared { client, keys, script, .. } = &*self.shared;
         let mut call = script.key(keys.total(&step.board));
         call.arg(keys.total("")).arg(lua_pattern(&step.of)).arg(LEAST).arg(MOST);
@@ -123,7 +123,7 @@ impl Trending {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TrendingState> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

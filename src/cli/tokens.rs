@@ -9,7 +9,7 @@ use crate::auth::{Grant, now};
 
 /// The claims of a new token.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Claims {
+pub struct TokenArgs {
     /// The name of the token's holder.
     #[arg(long, value_name = "NAME")]
     pub sub: Option<String>,
@@ -33,7 +33,7 @@ pub struct Claims {
     pub jti: Option<String>,
 }
 
-impl Claims {
+impl TokenArgs {
     /// Returns the claims of a token that this server accepts.
     ///
     /// # Errors

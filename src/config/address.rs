@@ -13,12 +13,12 @@ pub struct Listen {
     /// Whether connections are encrypted.
     pub tls: bool,
     /// The address or path.
-    pub place: Place,
+    pub place: BindAddress,
 }
 
 /// Where a socket is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum BindAddress {
     /// An address and a port.
     Tcp(SocketAddr),
     /// A path in the file system.
@@ -28,7 +28,7 @@ pub enum Place {
 impl Listen {
     /// Returns the address, unless it is a path.
     pub fn address(&self) -> Option<SocketAddr> {
-        if let Place::Tcp(address) = self.place { Some(address) } else { None }
+        if let BindAddress::Tcp(address) = self.place { Some(address) } else { None }
     }
 }
 
@@ -37,11 +37,11 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let place = Place::Unix(PathBuf::from(path));
+            let place = BindAddress::Unix(PathBuf::from(path));
             return if path.starts_with('/') { Ok(Self { tls: false, place }) } else { Err(()) };
         }
         let (tls, address) = text.strip_prefix("tls:").map_or((false, text), |rest| (true, rest));
-        address.parse().map(|address| Self { tls, place: Place::Tcp(address) }).map_err(drop)
+        address.parse().map(|address| Self { tls, place: BindAddress::Tcp(address) }).map_err(drop)
     }
 }
 
@@ -49,8 +49,8 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tls = if self.tls { "tls:" } else { "" };
         match &self.place {
-            Place::Tcp(address) => write!(f, "{tls}{address}"),
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            BindAddress::Tcp(address) => write!(f, "{tls}{address}"),
+            BindAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

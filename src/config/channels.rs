@@ -39,7 +39,7 @@ pub enum Access {
 
 /// The end of a sorted set that is the top of a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum SortOrder {
     /// The highest score is first.
     Descending,
     /// The lowest score is first.
@@ -52,7 +52,7 @@ pub struct BoardRule {
     /// How many members it shows.
     pub top: u32,
     /// Which end comes first.
-    pub order: Order,
+    pub order: SortOrder,
 }
 
 /// The limits of a channel's member list. A longer list is not shown.

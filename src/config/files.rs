@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::keys::{self, Kind};
+use super::keys::{self, ValueType};
 use super::model::StoreTls;
 use super::reader::Reader;
 use super::tls::Tls;
@@ -151,7 +151,9 @@ pub fn read(reader: &mut Reader, path: &'static str, name: PathBuf) -> Option<Ve
     let hidden = file.is_relative() && reader.credentials.as_ref().is_some_and(|dir| std::fs::read_dir(dir).is_err());
     match (read_file(&file), &mut reader.unseen) {
         (Ok(bytes), _) => {
-            if let Some(Kind::SecretFile | Kind::SecretFiles | Kind::Users) = keys::find(path).map(|key| key.kind) {
+            if let Some(ValueType::SecretFile | ValueType::SecretFiles | ValueType::Users) =
+                keys::find(path).map(|key| key.kind)
+            {
                 warn_if_readable(reader, &file);
             }
             Some(bytes)

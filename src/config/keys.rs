@@ -21,7 +21,7 @@ mod tls;
 
 use std::fmt::Write;
 
-pub use row::{Key, Kind, Reload, Section};
+pub use row::{ConfigKey, Section, TakesEffect, ValueType};
 
 /// Every section, in the order of the file.
 pub const SECTIONS: &[Section] = &[
@@ -39,12 +39,12 @@ pub const SECTIONS: &[Section] = &[
 ];
 
 /// Every key, in the order of the file.
-pub fn all() -> impl Iterator<Item = &'static Key> {
+pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
     SECTIONS.iter().flat_map(|section| section.keys)
 }
 
 /// The row of a key.
-pub fn find(path: &str) -> Option<&'static Key> {
+pub fn find(path: &str) -> Option<&'static ConfigKey> {
     all().find(|key| key.path == path)
 }
 
@@ -80,11 +80,11 @@ pub fn file() -> String {
     for section in SECTIONS {
         file.push('\n');
         comment(&mut file, section.about);
-        if let [Key { kind: Kind::Channels, .. }] = section.keys {
+        if let [ConfigKey { kind: ValueType::Channels, .. }] = section.keys {
             file.push_str(channels::TABLES);
             continue;
         }
-        if let [Key { kind: Kind::Users, .. }] = section.keys {
+        if let [ConfigKey { kind: ValueType::Users, .. }] = section.keys {
             file.push_str(store_users::TABLES);
             continue;
         }
@@ -136,7 +136,7 @@ mod tests {
         for (at, key) in all().enumerate() {
             assert!(!paths[at + 1..].contains(&key.path), "{} has two rows", key.path);
             assert!(
-                matches!(key.kind, Kind::Channels | Kind::Users) || !key.doc.is_empty(),
+                matches!(key.kind, ValueType::Channels | ValueType::Users) || !key.doc.is_empty(),
                 "{} is not documented",
                 key.path
             );

@@ -18,21 +18,21 @@ use super::value;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where and how this node listens.
-    pub server: Server,
+    pub server: ServerConfig,
     /// The certificate and key for the encrypted addresses.
     pub tls: Option<Tls>,
     /// The store that keeps the counts and carries the messages.
     pub redis: Redis,
     /// The store that this node may serve itself.
-    pub store: Store,
+    pub store: StoreConfig,
     /// How tokens are verified.
     pub auth: Auth,
     /// The timing of the count.
-    pub presence: Presence,
+    pub presence: PresenceConfig,
     /// Limits per client, per address and in total.
     pub limits: Limits,
     /// How unresponsive clients are detected.
-    pub session: Session,
+    pub session: SessionConfig,
     /// What is logged, and in which format.
     pub log: Log,
     /// Which channels exist, which are counted and how they deliver.
@@ -41,7 +41,7 @@ pub struct Config {
 
 /// `[server]`
 #[derive(Debug, Clone, PartialEq)]
-pub struct Server {
+pub struct ServerConfig {
     /// Where to listen.
     pub listen: Vec<Listen>,
     /// The number of threads that carry sockets.
@@ -68,7 +68,7 @@ pub struct Server {
     pub state_dir: Option<PathBuf>,
 }
 
-impl Server {
+impl ServerConfig {
     /// Returns whether a peer is a proxy that may report a client's address.
     pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
         self.trusted_proxies.iter().any(|one| one.holds(peer))
@@ -186,7 +186,7 @@ pub type CheckUser = fn(&StoreUser) -> Result<(), String>;
 
 /// `[store]`
 #[derive(Clone, PartialEq)]
-pub struct Store {
+pub struct StoreConfig {
     /// Who serves the store.
     pub embedded: Embedded,
     /// The folder of the embedded store, if it is kept on disk.
@@ -217,7 +217,7 @@ pub struct Store {
     pub script_time: Duration,
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("embedded", &self.embedded).field("path", &self.path).finish_non_exhaustive()
     }
@@ -225,7 +225,7 @@ impl fmt::Debug for Store {
 
 /// `[presence]`
 #[derive(Debug, Clone, PartialEq)]
-pub struct Presence {
+pub struct PresenceConfig {
     /// The time between two renewals of this node's lease.
     pub heartbeat: Duration,
     /// How long a lease lasts after its last renewal.
@@ -290,7 +290,7 @@ impl Limits {
 
 /// `[session]`
 #[derive(Debug, Clone, PartialEq)]
-pub struct Session {
+pub struct SessionConfig {
     /// The time between two pings of one socket.
     pub ping: Duration,
     /// How long a socket may take to answer a ping.

@@ -2,7 +2,7 @@
 
 use hyper::http::uri::Authority;
 
-use super::address::{Listen, MetricsAt, Place, Trusted};
+use super::address::{BindAddress, Listen, MetricsAt, Trusted};
 use super::keys;
 use super::model::{Forwarded, Overrides};
 use super::reader::Reader;
@@ -16,7 +16,7 @@ pub fn listen(reader: &mut Reader, overrides: &Overrides) -> Vec<Listen> {
     for text in &texts {
         match text.parse::<Listen>() {
             Ok(mut listen) => {
-                if let (Place::Tcp(address), Some(port), false) = (&mut listen.place, port, listen.tls) {
+                if let (BindAddress::Tcp(address), Some(port), false) = (&mut listen.place, port, listen.tls) {
                     address.set_port(port);
                 }
                 all.push(listen);

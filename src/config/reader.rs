@@ -11,7 +11,7 @@ use std::time::Duration;
 use config::Value;
 
 use super::channels::check_name;
-use super::keys::{self, Kind};
+use super::keys::{self, ValueType};
 use super::model::{Embedded, Fsync, LogFormat};
 use super::problem::{Invalid, Problem};
 use super::store_address::StoreAddress;
@@ -44,11 +44,11 @@ impl Reader {
         let Some(found) = self.values.get(path) else { return };
         let source = found.origin().unwrap_or_default().to_owned();
         let shown = match keys::find(path).map(|key| key.kind) {
-            Some(Kind::Secret | Kind::Url) | None => redact::HIDDEN.to_owned(),
-            Some(Kind::SecretFile) if !value::text(found).is_some_and(|name| name.starts_with('/')) => {
+            Some(ValueType::Secret | ValueType::Url) | None => redact::HIDDEN.to_owned(),
+            Some(ValueType::SecretFile) if !value::text(found).is_some_and(|name| name.starts_with('/')) => {
                 redact::HIDDEN.to_owned()
             }
-            Some(Kind::SecretFiles | Kind::Users) => redact::HIDDEN.to_owned(),
+            Some(ValueType::SecretFiles | ValueType::Users) => redact::HIDDEN.to_owned(),
             Some(_) => value::shown(found),
         };
         self.note(&source, path, &shown, message.to_owned());
@@ -81,7 +81,7 @@ impl Reader {
     }
 
     pub fn int(&mut self, path: &'static str) -> i64 {
-        let Some(Kind::Int(min, max)) = keys::find(path).map(|key| key.kind) else {
+        let Some(ValueType::Int(min, max)) = keys::find(path).map(|key| key.kind) else {
             self.no_row(path);
             return 0;
         };
@@ -98,7 +98,7 @@ impl Reader {
     }
 
     pub fn duration(&mut self, path: &'static str) -> Duration {
-        let Some(Kind::Duration(min, max)) = keys::find(path).map(|key| key.kind) else {
+        let Some(ValueType::Duration(min, max)) = keys::find(path).map(|key| key.kind) else {
             self.no_row(path);
             return Duration::ZERO;
         };
@@ -118,7 +118,7 @@ impl Reader {
     }
 
     pub fn size(&mut self, path: &'static str) -> usize {
-        let Some(Kind::Size(min, max)) = keys::find(path).map(|key| key.kind) else {
+        let Some(ValueType::Size(min, max)) = keys::find(path).map(|key| key.kind) else {
             self.no_row(path);
             return 0;
         };
@@ -146,7 +146,7 @@ impl Reader {
 
     /// Returns the word of a key that allows only certain words.
     pub(super) fn choice(&mut self, path: &'static str) -> String {
-        let Some(Kind::Choice(words)) = keys::find(path).map(|key| key.kind) else {
+        let Some(ValueType::Choice(words)) = keys::find(path).map(|key| key.kind) else {
             self.no_row(path);
             return String::new();
         };

@@ -3,7 +3,7 @@
 //! The rule: [`keys`] says which keys are live. For the others, a node keeps the values that it was started
 //! with, and says so at each reload until it is restarted.
 
-use super::keys::{self, Reload};
+use super::keys::{self, TakesEffect};
 use super::model::Loaded;
 
 /// The keys whose values differ from those in effect, in the order of the list.
@@ -21,7 +21,7 @@ impl Loaded {
         let mut changes = Changes::default();
         let differ: Vec<_> = keys::all().filter(|key| self.differs(&new, key.path)).collect();
         for key in differ {
-            let Reload::Live(adopt) = key.reload else {
+            let TakesEffect::Live(adopt) = key.reload else {
                 changes.restart.push(key.path);
                 continue;
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use config::{Map, Value, ValueKind};
 
 use super::auth::Auth;
-use super::channels::{Access, BoardRule, Count, Deliver, MembersRule, Order, Rule, Rules, check_name};
+use super::channels::{Access, BoardRule, Count, Deliver, MembersRule, Rule, Rules, SortOrder, check_name};
 use super::reader::Reader;
 use super::value;
 use crate::glob::matches_stars;
@@ -68,7 +68,7 @@ impl Reader {
     }
 
     fn rule(&mut self, source: &str, index: usize, table: &Map<String, Value>) -> Rule {
-        let mut table = Table { reader: self, source, index, table };
+        let mut table = ChannelTable { reader: self, source, index, table };
         let board = table.board();
         // A board counts nobody and has only one value, its newest, so neither key is required.
         let (counts, delivers) = if board.is_some() { (Some("none"), Some("latest")) } else { (None, None) };
@@ -137,15 +137,15 @@ fn overlap(one: &[u8], other: &[u8]) -> bool {
     matches_stars(one, other) || matches_stars(other, one)
 }
 
-/// One table, and the reader that collects its mistakes.
-struct Table<'a> {
+/// One `[[channels]]` table, and the reader that collects its mistakes.
+struct ChannelTable<'a> {
     reader: &'a mut Reader,
     source: &'a str,
     index: usize,
     table: &'a Map<String, Value>,
 }
 
-impl Table<'_> {
+impl ChannelTable<'_> {
     fn note(&mut self, key: &str, shown: &str, message: String) {
         self.reader.note(self.source, &format!("channels[{}].{key}", self.index), shown, message);
     }
@@ -183,7 +183,7 @@ impl Table<'_> {
             return None;
         }
         let falling = self.word("order", &["desc", "asc"], Some("desc")) == "desc";
-        let order = if falling { Order::Descending } else { Order::Ascending };
+        let order = if falling { SortOrder::Descending } else { SortOrder::Ascending };
         let top = self.table.get("top").map_or(Some(TOP), |found| {
             value::int(found).and_then(|top| u32::try_from(top).ok()).filter(|top| (1..=MOST).contains(top))
         });
@@ -269,7 +269,7 @@ fn shown(rules: &Rules) -> String {
         let access = if rule.access == Access::Token { ", access = \"token\"" } else { "" };
         let publish = if rule.publish { ", publish = \"token\"" } else { "" };
         if let Some(BoardRule { top, order }) = rule.board {
-            let order = if order == Order::Descending { "desc" } else { "asc" };
+            let order = if order == SortOrder::Descending { "desc" } else { "asc" };
             let of = rule.of.as_deref().map_or(String::new(), |of| format!(", of = {}", value::quoted(of)));
             return format!(
                 "  {{ pattern = {pattern}, source = \"zset\", top = {top}, order = \"{order}\"{of}{access} }},\n"

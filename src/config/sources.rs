@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::files;
-use super::keys::{self, Kind};
+use super::keys::{self, ValueType};
 use super::model::Overrides;
 use super::problem::Invalid;
 use super::reader::{ENVIRONMENT, PREFIX, Reader};
@@ -159,9 +159,9 @@ fn readable_secrets(reader: &mut Reader, path: &Path) {
         let text = value::text(value).unwrap_or_default();
         value.origin() == Some(source.as_str())
             && match keys::find(key).map(|key| key.kind) {
-                Some(Kind::Secret) => !text.is_empty(),
-                Some(Kind::Users) => store_users::has_password(value),
-                Some(Kind::Url) => value::has_password(&text),
+                Some(ValueType::Secret) => !text.is_empty(),
+                Some(ValueType::Users) => store_users::has_password(value),
+                Some(ValueType::Url) => value::has_password(&text),
                 _ => false,
             }
     });

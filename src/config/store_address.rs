@@ -12,17 +12,17 @@ pub struct StoreAddress {
     /// The sentinels that know the server, if the address does not name it.
     pub sentinels: Option<Sentinels>,
     /// Some servers of a cluster, which know the others; empty for any other store.
-    pub seeds: Vec<Server>,
+    pub seeds: Vec<HostPort>,
 }
 
 /// A server's host and port.
-pub type Server = (String, u16);
+pub type HostPort = (String, u16);
 
 /// The sentinels, and what they are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentinels {
     /// The host and port of each sentinel.
-    pub addresses: Vec<Server>,
+    pub addresses: Vec<HostPort>,
     /// Their name for the primary.
     pub primary: String,
 }
@@ -95,7 +95,7 @@ impl StoreAddress {
 
     /// Returns the hosts in a form that may be shown.
     pub fn hosts(&self) -> String {
-        let shown = |(host, port): &Server| match host.contains(':') && !host.starts_with('[') {
+        let shown = |(host, port): &HostPort| match host.contains(':') && !host.starts_with('[') {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
         };
@@ -119,11 +119,11 @@ fn first(login: &str, hosts: &str, database: &str) -> Option<ConnectionInfo> {
     read(&format!("redis://{login}{at}{first}/{database}"))
 }
 
-fn servers(hosts: &str, default: u16) -> Option<Vec<Server>> {
+fn servers(hosts: &str, default: u16) -> Option<Vec<HostPort>> {
     hosts.split(',').map(|host| server(host, default)).collect()
 }
 
-fn server(text: &str, default: u16) -> Option<Server> {
+fn server(text: &str, default: u16) -> Option<HostPort> {
     let url = format!("redis://{text}");
     let info = read(&url)?;
     let ConnectionAddr::Tcp(host, port) = info.addr() else { return None };

@@ -34,7 +34,7 @@ pub fn users(reader: &mut Reader, check: Option<CheckUser>) -> Vec<StoreUser> {
             reader.reject(PATH, SHAPE);
             continue;
         };
-        let mut table = Table { reader, source: &source, index, table };
+        let mut table = UserTable { reader, source: &source, index, table };
         let Some(user) = table.user() else { continue };
         if users.iter().any(|known| known.name == user.name) {
             table.note("name", "another user has this name already".to_owned());
@@ -57,15 +57,15 @@ pub fn has_password(value: &Value) -> bool {
     })
 }
 
-/// One table, and the reader that collects its mistakes.
-struct Table<'a> {
+/// One `[[store.users]]` table, and the reader that collects its mistakes.
+struct UserTable<'a> {
     reader: &'a mut Reader,
     source: &'a str,
     index: usize,
     table: &'a Map<String, Value>,
 }
 
-impl Table<'_> {
+impl UserTable<'_> {
     fn note(&mut self, key: &str, message: String) {
         self.reader.note(self.source, &format!("{PATH}[{}].{key}", self.index), "", message);
     }

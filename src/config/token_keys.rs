@@ -12,7 +12,7 @@ use super::auth::Auth;
 use super::files;
 use super::reader::Reader;
 use super::{redact, value};
-use crate::auth::{Algorithm, BadKey, Key, Keys, Policy, Verifier};
+use crate::auth::{Algorithm, BadKey, KeySet, Policy, TrustedKey, Verifier};
 
 const SECRETS: &str = "auth.secret_files";
 const PUBLIC: &str = "auth.public_key_files";
@@ -36,7 +36,7 @@ pub fn auth(reader: &mut Reader) -> Auth {
         leeway: reader.duration("auth.leeway"),
         max_age: Some(max_age).filter(|age| *age > Duration::ZERO),
     };
-    let verifier = Verifier { keys: Arc::new(Keys(keys)), policy: Arc::new(policy) };
+    let verifier = Verifier { keys: Arc::new(KeySet(keys)), policy: Arc::new(policy) };
     Auth { verifier, jwks, query: reader.boolean("auth.query") }
 }
 
@@ -52,11 +52,11 @@ fn files(reader: &mut Reader, path: &'static str) -> Vec<Vec<u8>> {
     names.into_iter().filter_map(|name| files::read(reader, path, PathBuf::from(name))).collect()
 }
 
-fn token_secrets(reader: &mut Reader) -> Vec<Key> {
+fn token_secrets(reader: &mut Reader) -> Vec<TrustedKey> {
     let mut keys = Vec::new();
     for bytes in files(reader, SECRETS) {
         let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        match Key::secret(secret.strip_suffix(b"\r").unwrap_or(secret)) {
+        match TrustedKey::secret(secret.strip_suffix(b"\r").unwrap_or(secret)) {
             Ok(key) => keys.push(key),
             Err(why) => reader.reject(SECRETS, &why.to_string()),
         }
@@ -64,11 +64,11 @@ fn token_secrets(reader: &mut Reader) -> Vec<Key> {
     keys
 }
 
-fn public_keys(reader: &mut Reader) -> Vec<Key> {
+fn public_keys(reader: &mut Reader) -> Vec<TrustedKey> {
     let mut keys = Vec::new();
     for pem in files(reader, PUBLIC) {
-        let found: Result<Vec<Key>, BadKey> = SubjectPublicKeyInfoDer::pem_slice_iter(&pem)
-            .map(|info| Key::public(info.map_err(|_| BadKey::NotPublic)?.as_ref()))
+        let found: Result<Vec<TrustedKey>, BadKey> = SubjectPublicKeyInfoDer::pem_slice_iter(&pem)
+            .map(|info| TrustedKey::public(info.map_err(|_| BadKey::NotPublic)?.as_ref()))
             .collect();
         match found {
             Ok(found) if !found.is_empty() => keys.extend(found),
@@ -79,7 +79,7 @@ fn public_keys(reader: &mut Reader) -> Vec<Key> {
 }
 
 /// Returns the address of a key set. If the key names a file instead, its keys are read at once.
-fn jwks(reader: &mut Reader, keys: &mut Vec<Key>) -> Option<Uri> {
+fn jwks(reader: &mut Reader, keys: &mut Vec<TrustedKey>) -> Option<Uri> {
     let text = reader.plain(JWKS);
     if text.contains("://") {
         let address = text.parse::<Uri>().ok().filter(|uri| {
@@ -92,7 +92,7 @@ fn jwks(reader: &mut Reader, keys: &mut Vec<Key>) -> Option<Uri> {
         return address;
     }
     if let Some(set) = (!text.is_empty()).then(|| files::read(reader, JWKS, PathBuf::from(text))).flatten() {
-        match Keys::from_jwks(&set, true) {
+        match KeySet::from_jwks(&set, true) {
             Ok(found) => keys.extend(found.0),
             Err(why) => reader.reject(JWKS, &why.to_string()),
         }

@@ -7,7 +7,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Request as HttpRequest, StatusCode};
 
 use super::client_ip;
-use super::context::{App, Connection};
+use super::context::{App, ConnectionInfo};
 use super::places::Refused;
 use super::query;
 use super::reply::{Reply, later};
@@ -42,7 +42,7 @@ pub struct Admitted {
 /// # Errors
 /// The response that says why the client is not admitted.
 pub fn admit(
-    connection: &Connection,
+    connection: &ConnectionInfo,
     http: &HttpRequest<Incoming>,
     grant: Option<Grant>,
     carried: bool,
@@ -73,7 +73,7 @@ pub fn admit(
 }
 
 /// Returns the address of the client that sent a request.
-pub fn client_address(connection: &Connection, config: &Config, headers: &HeaderMap) -> Option<IpAddr> {
+pub fn client_address(connection: &ConnectionInfo, config: &Config, headers: &HeaderMap) -> Option<IpAddr> {
     client_ip::client(connection.peer, headers, &config.server.trusted_proxies, config.server.forwarded_header)
 }
 

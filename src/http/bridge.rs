@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
-use crate::config::Session;
+use crate::config::SessionConfig;
 use crate::net::seats::Held;
 
 /// The kernel buffer between the hub and the task.
@@ -47,7 +47,7 @@ pub struct Patience {
 
 impl Patience {
     /// Returns the same times that apply to a client whose socket the hub owns itself.
-    pub fn of(timing: &Session) -> Self {
+    pub fn of(timing: &SessionConfig) -> Self {
         Self { write: timing.ping + timing.pong, gone: timing.pong, close: timing.close }
     }
 }

@@ -27,14 +27,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::bridge::Patience;
-use super::context::{App, Connection};
+use super::context::{App, ConnectionInfo};
 use super::events;
 use super::places::{Arrived, Use};
 use super::proxy_protocol::proxied;
 use super::reply::{Reply, last};
 use super::routes::{self, Answer};
 use super::stream::Stream;
-use super::takeover::{Kind, Takeover};
+use super::takeover::{Takeover, TakeoverKind};
 use crate::net::seats::Seat;
 use crate::session::NewClient;
 
@@ -50,7 +50,7 @@ const RESERVE_LIFE: Duration = Duration::from_secs(1);
 
 /// The requests of one connection, one after another.
 struct Requests {
-    connection: Connection,
+    connection: ConnectionInfo,
     answered: Cell<u32>,
     taken: Taken,
 }
@@ -143,7 +143,7 @@ pub async fn open(
             Err(_) => return,
         }
     }
-    let connection = Connection { app, peer, tls, purpose: arrived.purpose };
+    let connection = ConnectionInfo { app, peer, tls, purpose: arrived.purpose };
     if !tls {
         return serve(connection, arrived, clients, stream).await;
     }
@@ -160,7 +160,7 @@ pub async fn open(
     .await;
 }
 
-async fn serve(connection: Connection, arrived: Arrived, clients: mpsc::Sender<NewClient>, stream: impl Stream) {
+async fn serve(connection: ConnectionInfo, arrived: Arrived, clients: mpsc::Sender<NewClient>, stream: impl Stream) {
     let (config, peer) = (connection.app.config(), connection.peer);
     let patience = Patience::of(&config.session);
     let life = if connection.purpose == Use::Health { RESERVE_LIFE } else { LIFE };
@@ -207,8 +207,8 @@ async fn hand_over(
     // something now and then, nothing else would end it. Unix sockets do not have this option.
     let _ = SockRef::from(stream.socket()).set_tcp_user_timeout(Some(patience.write));
     let (io, head, early) = match kind {
-        Kind::Socket(head) => (stream.into_socket(patience, pair), head, early),
-        Kind::Events(head) => (events::start(stream, head, patience, pair), Bytes::new(), Bytes::new()),
+        TakeoverKind::Socket(head) => (stream.into_socket(patience, pair), head, early),
+        TakeoverKind::Events(head) => (events::start(stream, head, patience, pair), Bytes::new(), Bytes::new()),
     };
     // No descriptor is left for it; the accept loop logs that.
     let Ok(io) = io else { return };

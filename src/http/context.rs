@@ -37,7 +37,7 @@ pub struct App {
 
 /// What a request may need to know about its connection.
 #[derive(Clone)]
-pub struct Connection {
+pub struct ConnectionInfo {
     /// The node.
     pub app: Arc<App>,
     /// The address of the other end, or the one that a proxy reported instead; `None` if it is unknown.

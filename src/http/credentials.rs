@@ -9,7 +9,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
 use hyper::{Request, StatusCode};
 
 use super::admission::client_address;
-use super::context::Connection;
+use super::context::ConnectionInfo;
 use super::query::{self, Query};
 use super::reply::{Reply, later, with};
 use super::visitor::offered;
@@ -47,7 +47,7 @@ pub fn presented(query: &Query, headers: &HeaderMap, in_query: bool, header: boo
 ///
 /// # Errors
 /// The response that says what is wrong.
-pub fn shown(connection: &Connection, request: &Request<Incoming>) -> Result<Option<String>, Box<Reply>> {
+pub fn shown(connection: &ConnectionInfo, request: &Request<Incoming>) -> Result<Option<String>, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let refuse = |why: &str| Box::new(app.refuse(StatusCode::BAD_REQUEST, why));
     let query = request.uri().query().unwrap_or_default();
@@ -61,7 +61,11 @@ pub fn shown(connection: &Connection, request: &Request<Incoming>) -> Result<Opt
 ///
 /// # Errors
 /// The response that says why the token is rejected.
-pub async fn verify(connection: &Connection, request: &Request<Incoming>, token: String) -> Result<Grant, Box<Reply>> {
+pub async fn verify(
+    connection: &ConnectionInfo,
+    request: &Request<Incoming>,
+    token: String,
+) -> Result<Grant, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let client = client_address(connection, &config, request.headers());
     let limited = client.filter(|client| !config.limits.is_exempt(*client));

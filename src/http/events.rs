@@ -19,10 +19,10 @@ use tokio::time::timeout;
 
 use super::admission::admit;
 use super::bridge::{self, Patience};
-use super::context::Connection;
+use super::context::ConnectionInfo;
 use super::reply::Reply;
 use super::stream::Stream;
-use super::takeover::{Kind, Takeover};
+use super::takeover::{Takeover, TakeoverKind};
 use crate::auth::Grant;
 use crate::hub::ws_frame::{opcode, unframe};
 use crate::net::seats::Held;
@@ -44,7 +44,7 @@ const PONG: [u8; 6] = [0x80 | opcode::PONG, 0x80, 0, 0, 0, 0];
 /// # Errors
 /// The response that says why the client is not admitted.
 pub fn open(
-    connection: &Connection,
+    connection: &ConnectionInfo,
     request: &Request<Incoming>,
     grant: Option<Grant>,
 ) -> Result<Box<Takeover>, Box<Reply>> {
@@ -63,7 +63,7 @@ pub fn open(
          X-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\n{allowed}\r\nretry: {}\nid: 0\n\n",
         fastrand::u32(RETRY)
     );
-    Ok(Takeover::new(Kind::Events(head), admitted))
+    Ok(Takeover::new(TakeoverKind::Events(head), admitted))
 }
 
 /// Starts the task that writes the stream and drops `held` when it ends. Returns the hub's end.

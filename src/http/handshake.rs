@@ -10,9 +10,9 @@ use hyper::header::{
 use hyper::{Request, StatusCode, Version};
 
 use super::admission::admit;
-use super::context::{App, Connection};
+use super::context::{App, ConnectionInfo};
 use super::reply::Reply;
-use super::takeover::{Kind, Takeover};
+use super::takeover::{Takeover, TakeoverKind};
 use super::visitor::subprotocol;
 use crate::auth::Grant;
 
@@ -22,7 +22,7 @@ use crate::auth::Grant;
 /// # Errors
 /// The response that says why the client is not admitted.
 pub fn upgrade(
-    connection: &Connection,
+    connection: &ConnectionInfo,
     mut request: Request<Incoming>,
     grant: Option<Grant>,
 ) -> Result<Box<Takeover>, Box<Reply>> {
@@ -35,7 +35,7 @@ pub fn upgrade(
     if let Some(subprotocol) = subprotocol(request.headers()) {
         reply.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
-    Ok(Takeover::new(Kind::Socket(head(&reply)), admitted))
+    Ok(Takeover::new(TakeoverKind::Socket(head(&reply)), admitted))
 }
 
 /// Serializes the head of a response without a body.

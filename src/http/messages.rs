@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::context::Connection;
+use super::context::ConnectionInfo;
 use super::credentials::{bearers, verify};
 use super::reply::{Reply, fresh, later, with};
 use crate::auth::Grant;
@@ -37,11 +37,11 @@ fn channel(path: &str) -> Option<String> {
 }
 
 /// Publishes a request's body. The response is sent once the store has accepted the message.
-pub async fn publish(connection: &Connection, request: Request<Incoming>) -> Reply {
+pub async fn publish(connection: &ConnectionInfo, request: Request<Incoming>) -> Reply {
     publish_or(connection, request).await.unwrap_or_else(|refusal| *refusal)
 }
 
-async fn publish_or(connection: &Connection, request: Request<Incoming>) -> Result<Reply, Box<Reply>> {
+async fn publish_or(connection: &ConnectionInfo, request: Request<Incoming>) -> Result<Reply, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));
     let grant = grant(connection, &request).await?;
@@ -65,7 +65,7 @@ async fn publish_or(connection: &Connection, request: Request<Incoming>) -> Resu
 }
 
 /// Returns what the token in the header grants.
-async fn grant(connection: &Connection, request: &Request<Incoming>) -> Result<Grant, Box<Reply>> {
+async fn grant(connection: &ConnectionInfo, request: &Request<Incoming>) -> Result<Grant, Box<Reply>> {
     let mut tokens = bearers(request.headers());
     match (tokens.next(), tokens.next()) {
         (Some(token), None) => {
@@ -88,7 +88,7 @@ fn is_json(kind: Option<&HeaderValue>) -> bool {
 }
 
 /// Returns the body if it is JSON, is not too long and arrives in time.
-async fn body(connection: &Connection, body: Incoming) -> Result<String, Box<Reply>> {
+async fn body(connection: &ConnectionInfo, body: Incoming) -> Result<String, Box<Reply>> {
     let (app, limits) = (&connection.app, &connection.app.config().limits);
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));
     let too_long = || refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than limits.message");
@@ -108,7 +108,7 @@ async fn body(connection: &Connection, body: Incoming) -> Result<String, Box<Rep
     }
 }
 
-fn refused(connection: &Connection, why: &PublishError) -> Box<Reply> {
+fn refused(connection: &ConnectionInfo, why: &PublishError) -> Box<Reply> {
     let status = match why {
         PublishError::BadName(_) | PublishError::Count => StatusCode::BAD_REQUEST,
         PublishError::NoChannel => StatusCode::NOT_FOUND,

@@ -7,7 +7,7 @@ use hyper::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTEN
 use hyper::{Method, Request as HttpRequest, StatusCode};
 
 use super::admission::client_address;
-use super::context::Connection;
+use super::context::ConnectionInfo;
 use super::host::{self, BadHost};
 use super::places::Use;
 use super::problem::problem;
@@ -103,7 +103,7 @@ impl Route {
 }
 
 /// Answers one request, the `number`-th on its connection.
-pub fn answer(connection: &Connection, request: HttpRequest<Incoming>, number: u32) -> Answer {
+pub fn answer(connection: &ConnectionInfo, request: HttpRequest<Incoming>, number: u32) -> Answer {
     match find(connection, &request, number) {
         Ok(route @ (Route::Socket | Route::Events)) => match credentials::shown(connection, &request) {
             Ok(None) => client(connection, route, request, None),
@@ -137,7 +137,7 @@ pub fn answer(connection: &Connection, request: HttpRequest<Incoming>, number: u
 }
 
 /// Makes the connection a client, if that is allowed.
-fn client(connection: &Connection, route: Route, request: HttpRequest<Incoming>, grant: Option<Grant>) -> Answer {
+fn client(connection: &ConnectionInfo, route: Route, request: HttpRequest<Incoming>, grant: Option<Grant>) -> Answer {
     let taken = match route {
         Route::Events => events::open(connection, &request, grant),
         _ => handshake::upgrade(connection, request, grant),
@@ -146,7 +146,7 @@ fn client(connection: &Connection, route: Route, request: HttpRequest<Incoming>,
 }
 
 /// Adds the headers that every response has. `embedded`: other sites' pages may embed it.
-fn finish(connection: &Connection, embedded: bool, mut reply: Box<Reply>) -> Answer {
+fn finish(connection: &ConnectionInfo, embedded: bool, mut reply: Box<Reply>) -> Answer {
     let headers = reply.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let who = if embedded { "cross-origin" } else { "same-origin" };
@@ -158,7 +158,7 @@ fn finish(connection: &Connection, embedded: bool, mut reply: Box<Reply>) -> Ans
 }
 
 /// Returns the route of a request, if the request is allowed.
-fn find(connection: &Connection, request: &HttpRequest<Incoming>, number: u32) -> Result<Route, Box<Reply>> {
+fn find(connection: &ConnectionInfo, request: &HttpRequest<Incoming>, number: u32) -> Result<Route, Box<Reply>> {
     let (app, config) = (&connection.app, connection.app.config());
     let refuse = |status, why: &str| Box::new(app.refuse(status, why));
     let path = request.uri().path();
@@ -203,13 +203,13 @@ fn find(connection: &Connection, request: &HttpRequest<Incoming>, number: u32) -
     Ok(route)
 }
 
-fn too_often(connection: &Connection) -> Reply {
+fn too_often(connection: &ConnectionInfo) -> Reply {
     let why = "this address connects or asks more often than limits.connects_per_second allows";
     later(connection.app.refuse(StatusCode::TOO_MANY_REQUESTS, why))
 }
 
 /// Returns the response of a route that needs no waiting.
-fn reply(connection: &Connection, route: Route, request: &HttpRequest<Incoming>) -> Box<Reply> {
+fn reply(connection: &ConnectionInfo, route: Route, request: &HttpRequest<Incoming>) -> Box<Reply> {
     let app = &connection.app;
     Box::new(match route {
         Route::Asset(name) => app.assets.serve(name, request.headers()),

@@ -12,7 +12,7 @@ use crate::session::Request;
 /// A connection to take over.
 pub struct Takeover {
     /// What it becomes.
-    pub kind: Kind,
+    pub kind: TakeoverKind,
     /// Its client's request.
     pub request: Request,
     /// Who the client is and what it may do, if it says.
@@ -26,7 +26,7 @@ pub struct Takeover {
 }
 
 /// What a connection can become.
-pub enum Kind {
+pub enum TakeoverKind {
     /// A WebSocket, with its handshake response. The session sends the response in one write with the answers
     /// to the first joins.
     Socket(Bytes),
@@ -36,7 +36,7 @@ pub enum Kind {
 
 impl Takeover {
     /// Returns the takeover for an admitted client.
-    pub fn new(kind: Kind, admitted: Admitted) -> Box<Self> {
+    pub fn new(kind: TakeoverKind, admitted: Admitted) -> Box<Self> {
         let Admitted { request, known, household, permit, pair } = admitted;
         Box::new(Self { kind, request, known, household, permit, pair })
     }

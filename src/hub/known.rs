@@ -83,7 +83,7 @@ impl Known {
     }
 
     /// Like [`Known::on`], with what others are told about it.
-    pub fn who(&mut self, channel: &str, earlier: bool) -> presence::Who {
+    pub fn who(&mut self, channel: &str, earlier: bool) -> presence::VisitorProfile {
         let identity = self.identity(earlier);
         (identity.on(channel), identity.profile())
     }

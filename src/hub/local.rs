@@ -15,7 +15,7 @@ use super::send_queue::{QueuedFrame, SendQueue};
 use super::{ChannelValue, Known, NoBoard, SocketId, wire};
 use crate::auth::Right;
 use crate::net::household::Household;
-use crate::presence::{self, VisitorId, Who};
+use crate::presence::{self, VisitorId, VisitorProfile};
 
 /// A socket's place in a channel.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ impl Socket {
     }
 
     /// Like [`Socket::on`], with what others are told about it.
-    pub fn who(&mut self, channel: &str, earlier: bool) -> Who {
+    pub fn who(&mut self, channel: &str, earlier: bool) -> VisitorProfile {
         self.known.get_or_insert_default().who(channel, earlier)
     }
 

@@ -12,7 +12,7 @@ use tokio::time::sleep_until;
 
 use super::queue::Queued;
 use super::router::{Addressed, Router, get, show};
-use super::store_state::{Change, StoreState, Subscription};
+use super::store_state::{StoreChange, StoreState, Subscription};
 use super::{ChannelValue, Delivery, NoBoard, away, interest, listing, wire};
 use crate::backplane::Event;
 use crate::boards;
@@ -222,7 +222,7 @@ impl Router {
     }
 
     /// Returns the news of a board: the board itself, then the followed members.
-    fn board_news(&self, name: &Arc<str>, news: boards::News) -> Vec<Addressed> {
+    fn board_news(&self, name: &Arc<str>, news: boards::BoardNews) -> Vec<Addressed> {
         let shown = news.board.map(|board| board.map(|board| ChannelValue::Board(board.json().into())));
         let places: Vec<_> = news
             .places
@@ -265,7 +265,7 @@ impl Router {
     }
 
     /// Logs the store's new state, and tells the workers if it makes a difference to clients.
-    fn store_changed(&self, change: Change) -> Option<Addressed> {
+    fn store_changed(&self, change: StoreChange) -> Option<Addressed> {
         let (up, store, why) = (change.now == StoreState::Live, &self.store, change.why);
         self.registry.with(|inner| inner.store = Some(change.now));
         self.metrics.store_up.set(i64::from(up));

@@ -42,7 +42,7 @@ pub(super) enum Subscription {
 
 /// A change to announce.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct StoreChange {
     pub before: Option<StoreState>,
     pub now: StoreState,
     /// Why the store is not live, or its name if it is.
@@ -76,14 +76,14 @@ impl Default for StoreWatch {
 
 impl StoreWatch {
     /// Returns the change to announce now, if any. It then counts as announced.
-    pub(super) fn news(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn news(&mut self, now: Instant) -> Option<StoreChange> {
         if self.due(now).is_none_or(|at| now < at) {
             return None;
         }
         let (state, why) = self.state()?;
         let before = self.told.replace((state, reason(state, &why).to_owned())).map(|(before, _)| before);
         self.told_at = Some(now);
-        Some(Change { before, now: state, why })
+        Some(StoreChange { before, now: state, why })
     }
 
     /// Returns when [`StoreWatch::news`] will have something, as things stand.

@@ -5,7 +5,7 @@
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use crate::config::keys::{ABOUT, Key, Kind, SECTIONS};
+use crate::config::keys::{ABOUT, ConfigKey, SECTIONS, ValueType};
 
 const WARNING: &str = "Warning:";
 
@@ -25,8 +25,8 @@ pub(super) fn page() -> String {
     roff.to_roff()
 }
 
-fn entry(roff: &mut Roff, key: &Key) {
-    if let Kind::Channels | Kind::Users = key.kind {
+fn entry(roff: &mut Roff, key: &ConfigKey) {
+    if let ValueType::Channels | ValueType::Users = key.kind {
         roff.control("PP", []).text([roman("The default:")]);
         let table = format!("{} = {}", key.path, key.default);
         return as_it_is(roff, &table.lines().collect::<Vec<_>>());

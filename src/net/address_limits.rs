@@ -55,7 +55,7 @@ struct Taken {
 
 /// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Purpose {
     Connection,
     Client,
     Channel,
@@ -73,7 +73,7 @@ struct Rates {
 pub struct Permit {
     all: Arc<AddressLimits>,
     address: IpAddr,
-    place: Place,
+    purpose: Purpose,
 }
 
 impl AddressLimits {
@@ -128,36 +128,36 @@ impl AddressLimits {
 
     /// Takes a place for a connection of an address that may have `limit` clients; None if there is none left.
     pub fn connection(self: &Arc<Self>, address: IpAddr, limit: Option<u32>) -> Option<Box<Permit>> {
-        self.take(address, Place::Connection, limit)
+        self.take(address, Purpose::Connection, limit)
     }
 
     /// Takes a place for a client of an address that may have `limit` clients; None if there is none left.
     pub fn client(self: &Arc<Self>, address: IpAddr, limit: Option<u32>) -> Option<Box<Permit>> {
-        self.take(address, Place::Client, limit)
+        self.take(address, Purpose::Client, limit)
     }
 
-    fn take(self: &Arc<Self>, address: IpAddr, place: Place, limit: Option<u32>) -> Option<Box<Permit>> {
+    fn take(self: &Arc<Self>, address: IpAddr, purpose: Purpose, limit: Option<u32>) -> Option<Box<Permit>> {
         let mut taken = self.lock();
         let fits = |(network, times): &(IpNet, u32)| {
             let Taken { connections, clients, channels } = taken.get(network).copied().unwrap_or_default();
             let Some(limit) = limit.map(|limit| limit.saturating_mul(*times)) else { return true };
-            match place {
-                Place::Connection => connections + clients < limit.saturating_add(limit / 8 + BESIDE),
-                Place::Client => clients < limit,
-                Place::Channel => channels < limit,
+            match purpose {
+                Purpose::Connection => connections + clients < limit.saturating_add(limit / 8 + BESIDE),
+                Purpose::Client => clients < limit,
+                Purpose::Channel => channels < limit,
             }
         };
         if !networks(address).all(|network| fits(&network)) {
             drop(taken);
-            self.refused(if place == Place::Channel { Limit::Channels } else { Limit::Clients }, address);
+            self.refused(if purpose == Purpose::Channel { Limit::Channels } else { Limit::Clients }, address);
             return None;
         }
         for (network, _) in networks(address) {
             let taken = taken.entry(network).or_default();
-            *taken.of(place) += 1;
+            *taken.of(purpose) += 1;
         }
         drop(taken);
-        Some(Box::new(Permit { all: self.clone(), address, place }))
+        Some(Box::new(Permit { all: self.clone(), address, purpose }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpNet, Taken>> {
@@ -166,11 +166,11 @@ impl AddressLimits {
 }
 
 impl Taken {
-    fn of(&mut self, place: Place) -> &mut u32 {
-        match place {
-            Place::Connection => &mut self.connections,
-            Place::Client => &mut self.clients,
-            Place::Channel => &mut self.channels,
+    fn of(&mut self, purpose: Purpose) -> &mut u32 {
+        match purpose {
+            Purpose::Connection => &mut self.connections,
+            Purpose::Client => &mut self.clients,
+            Purpose::Channel => &mut self.channels,
         }
     }
 }
@@ -183,7 +183,7 @@ impl Permit {
 
     /// Takes a place for a channel that this address is the first on, if it has fewer than `limit` such channels.
     pub fn channel(&self, limit: Option<u32>) -> Option<Box<Self>> {
-        self.all.take(self.address, Place::Channel, limit)
+        self.all.take(self.address, Purpose::Channel, limit)
     }
 }
 
@@ -192,7 +192,7 @@ impl Drop for Permit {
         let mut all = self.all.lock();
         for (network, _) in networks(self.address) {
             if let Some(taken) = all.get_mut(&network) {
-                *taken.of(self.place) -= 1;
+                *taken.of(self.purpose) -= 1;
                 if *taken == Taken::default() {
                     all.remove(&network);
                 }

@@ -21,7 +21,7 @@ use super::household::Household;
 use super::packet_filter;
 /// The most households that a listener can shut out at once.
 pub use super::packet_filter::MOST as MOST_SHUT_OUT;
-use crate::config::{Listen, Place};
+use crate::config::{BindAddress, Listen};
 
 /// The mode of our unix sockets: only their user and group may connect.
 const MODE: u32 = 0o660;
@@ -72,14 +72,14 @@ impl Listener {
     /// The address is taken or not this machine's, or the path is taken or not ours to write.
     pub fn open(at: &Listen, all: &[Listen], backlog: u32) -> io::Result<Self> {
         match &at.place {
-            Place::Tcp(address) => {
+            BindAddress::Tcp(address) => {
                 // [::] takes IPv4 too, unless 0.0.0.0 is listed with the same port.
                 let both = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
                 let socket = bound(*address, backlog, all.iter().any(|one| one.address() == Some(both)))?;
-                let place = socket.local_addr()?.as_socket().map_or(at.place.clone(), Place::Tcp);
+                let place = socket.local_addr()?.as_socket().map_or(at.place.clone(), BindAddress::Tcp);
                 Self::new(Listen { place, ..*at }, socket, None)
             }
-            Place::Unix(path) => Self::new(at.clone(), unix(path, backlog)?, Some(File(path.clone()))),
+            BindAddress::Unix(path) => Self::new(at.clone(), unix(path, backlog)?, Some(File(path.clone()))),
         }
     }
 
@@ -111,7 +111,7 @@ impl Listener {
         let _ = socket.detach_filter();
         let address = socket.local_addr()?;
         let path = || address.as_pathname().map(Path::to_path_buf).unwrap_or_default();
-        let place = address.as_socket().map_or_else(|| Place::Unix(path()), Place::Tcp);
+        let place = address.as_socket().map_or_else(|| BindAddress::Unix(path()), BindAddress::Tcp);
         Self::new(Listen { tls, place }, socket, None)
     }
 
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_has_what_its_listener_has() {
-        let at = Listen { tls: false, place: Place::Tcp(([127, 0, 0, 1], 0).into()) };
+        let at = Listen { tls: false, place: BindAddress::Tcp(([127, 0, 0, 1], 0).into()) };
         let listener = Listener::open(&at, std::slice::from_ref(&at), 1).unwrap();
         let client = TcpStream::connect(listener.at.address().unwrap()).unwrap();
         let (stream, peer) = listener.accept().await.unwrap();

@@ -41,7 +41,7 @@ pub mod flag {
 
 /// What a handle tells the task when the task looks at it.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub struct HandleChange {
     /// The channel.
     pub name: Arc<str>,
     /// The handle's number; of two handles with one name, the later one has the higher number.
@@ -73,11 +73,11 @@ pub struct ChannelHandle {
 }
 
 /// A visitor's id, and what others are told of it.
-pub type Who = (VisitorId, Option<Arc<Profile>>);
+pub type VisitorProfile = (VisitorId, Option<Arc<Profile>>);
 
 impl ChannelHandle {
     /// Counts one more; `who` and `origin` matter only where visitors are counted.
-    pub fn join(self: &Arc<Self>, origin: Origin, who: impl FnOnce() -> Who) -> Joined {
+    pub fn join(self: &Arc<Self>, origin: Origin, who: impl FnOnce() -> VisitorProfile) -> Joined {
         let (news, joined) = match &self.crowd {
             Some(crowd) => {
                 let (id, profile) = who();
@@ -95,7 +95,7 @@ impl ChannelHandle {
     }
 
     /// Applies what a token says of somebody who is here.
-    pub fn describe(self: &Arc<Self>, (id, profile): Who) {
+    pub fn describe(self: &Arc<Self>, (id, profile): VisitorProfile) {
         if let (Some(crowd), Some(profile)) = (&self.crowd, profile)
             && crowd.describe(id, profile)
         {
@@ -180,10 +180,10 @@ impl ChannelHandle {
     }
 
     /// Takes what happened since the last look. Whatever happens later posts the handle again.
-    fn take_change(&self) -> Change {
+    fn take_change(&self) -> HandleChange {
         let Seen { flags, here, heard } = self.mark.take();
         let outdated = if self.away.load(Ordering::Acquire) { flag::LIVE } else { flag::AWAY };
-        Change {
+        HandleChange {
             name: self.name.clone(),
             handle: self.number,
             flags: flags & !outdated,
@@ -344,7 +344,7 @@ impl Presence {
         self.shared.work.notified().await;
     }
 
-    pub(super) fn changes(&self) -> Vec<Change> {
+    pub(super) fn changes(&self) -> Vec<HandleChange> {
         let changed = mem::take(&mut *lock(&self.shared.changed));
         changed.iter().map(|channel| channel.take_change()).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::channel::{Change, flag};
+use super::channel::{HandleChange, flag};
 use super::member::Listing;
 use super::roster::{Roll, Roster};
 use super::roster_news::Head;
@@ -51,7 +51,7 @@ impl ChannelRoster {
     }
 
     /// Applies what was published about the list.
-    pub fn hear(&mut self, change: &Change, now: Instant) {
+    pub fn hear(&mut self, change: &HandleChange, now: Instant) {
         let Some(rule) = self.rule else { return };
         let list = self.list.get_or_insert_with(|| Box::new(Roster::new(rule, now)));
         if change.flags & flag::LISTED != 0 {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::channel::{Change, flag};
+use super::channel::{HandleChange, flag};
 use super::channel_roster::ChannelRoster;
 use super::effect::StepJob;
 use super::lease::NodeId;
@@ -151,7 +151,7 @@ impl ChannelState {
     }
 
     /// Applies what happened to the handle.
-    pub fn note(&mut self, change: &Change, now: Instant, quiet: Duration) {
+    pub fn note(&mut self, change: &HandleChange, now: Instant, quiet: Duration) {
         if change.handle < self.handle {
             // The channel was left and joined again with a new handle; the old one has nobody left.
             return;

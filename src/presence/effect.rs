@@ -116,7 +116,7 @@ pub struct Scrubbed {
 
 /// The outcome of a job.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// See [`Job::Beat`].
     Beat {
         /// The id that it was for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::belief::Belief;
-use super::effect::{Job, Outcome, StepJob};
+use super::effect::{Job, JobOutcome, StepJob};
 use super::lease::NodeId;
 use super::script_reply::ScriptReply;
 use super::scripts::{Scripts, Store, Upkeep};
@@ -19,46 +19,46 @@ pub struct Context<S> {
     /// The way to the store.
     pub scripts: Scripts<S>,
     /// How long a lease and its grace last.
-    pub config: config::Presence,
+    pub config: config::PresenceConfig,
     /// Which channels are named exactly.
     pub rules: Arc<Rules>,
 }
 
 impl<S: Store> Context<S> {
     /// Carries out a job.
-    pub async fn carry_out(self, job: Job) -> Outcome {
+    pub async fn carry_out(self, job: Job) -> JobOutcome {
         match job {
             Job::Beat { id, take } => {
                 let (length, grace) = (millis(self.config.lease), millis(self.config.grace));
                 let result = self.scripts.heartbeat(&id, length, grace, take).await;
-                Outcome::Beat { id, taken: take, result }
+                JobOutcome::Beat { id, taken: take, result }
             }
             Job::Step(name, mut job) => {
                 let result = self.step(&name, &mut job).await;
-                Outcome::Step(name, job, result)
+                JobOutcome::Step(name, job, result)
             }
             Job::Unlist(id, names) => {
                 let result = self.scripts.unlist(&id, &names).await;
-                Outcome::Unlist(id, names, result)
+                JobOutcome::Unlist(id, names, result)
             }
             Job::Reap(id) => {
                 let result = self.reap(&id).await;
-                Outcome::Reap(id, result)
+                JobOutcome::Reap(id, result)
             }
             Job::Sweep(name, exact, settled) => {
                 let result = self.scripts.sweep(&name, exact, self.rules.members(&name), &settled).await;
-                Outcome::Swept(name, result)
+                JobOutcome::Swept(name, result)
             }
             Job::Look(names) => {
                 let missing = looks::missing(&self.scripts, &names).await;
-                Outcome::Look(missing)
+                JobOutcome::Look(missing)
             }
-            Job::Scrub(cursor, id) => Outcome::Scrubbed(self.scrub(&cursor, &id).await),
+            Job::Scrub(cursor, id) => JobOutcome::Scrubbed(self.scrub(&cursor, &id).await),
             Job::Audit(id) => {
                 let result = self.scripts.audit(&id).await;
-                Outcome::Audit(id, result)
+                JobOutcome::Audit(id, result)
             }
-            Job::Leave { id, spent } => Outcome::Left(self.leave(&id, &spent).await),
+            Job::Leave { id, spent } => JobOutcome::Left(self.leave(&id, &spent).await),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::member::{Listing, Member, MemberList};
-use super::roster_news::{Change, Head, News};
+use super::roster_news::{Head, RosterChange, RosterNews};
 use super::visitor_id::VisitorId;
 use crate::config::channels::MembersRule;
 
@@ -199,7 +199,7 @@ impl Roster {
         if self.long.is_some() {
             return;
         }
-        let Some(news) = News::parse(message) else {
+        let Some(news) = RosterNews::parse(message) else {
             self.due = true;
             return;
         };
@@ -214,7 +214,7 @@ impl Roster {
             }
             // The first change of a list contains the whole list.
             (Known::NoList | Known::At(_), Some(changes)) if news.head.turn == 1 => {
-                let read = |change: Change<'_>| Some((change.visitor, change.entry?.to_vec()));
+                let read = |change: RosterChange<'_>| Some((change.visitor, change.entry?.to_vec()));
                 let all = changes.into_iter().filter_map(read).collect();
                 self.replace(Roll::All(news.head, news.secret.into(), all), now, hold);
             }
@@ -222,7 +222,7 @@ impl Roster {
         }
     }
 
-    fn change(&mut self, change: Change<'_>, secret: &str) {
+    fn change(&mut self, change: RosterChange<'_>, secret: &str) {
         self.changed = true;
         match change.entry {
             Some(entry) => {

@@ -29,7 +29,7 @@ impl Head {
 
 /// A visitor who came, with the store's entry, or who left.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Change<'a> {
+pub struct RosterChange<'a> {
     /// The visitor.
     pub visitor: VisitorId,
     /// The store's entry for the visitor; None if the visitor left.
@@ -38,7 +38,7 @@ pub struct Change<'a> {
 
 /// One change of the list.
 #[derive(Debug, PartialEq, Eq)]
-pub struct News<'a> {
+pub struct RosterNews<'a> {
     /// How the list stands now.
     pub head: Head,
     /// The mark of the turn before.
@@ -46,10 +46,10 @@ pub struct News<'a> {
     /// The secret from which handles are made.
     pub secret: &'a str,
     /// What changed; None if that was too much to send.
-    pub changes: Option<Vec<Change<'a>>>,
+    pub changes: Option<Vec<RosterChange<'a>>>,
 }
 
-impl<'a> News<'a> {
+impl<'a> RosterNews<'a> {
     /// Parses what was published; None if it only says that the list must be read, or cannot be parsed.
     pub fn parse(message: &'a [u8]) -> Option<Self> {
         let end = message.iter().position(|byte| *byte == b'\n')?;
@@ -62,7 +62,7 @@ impl<'a> News<'a> {
     }
 }
 
-fn changes(mut body: &[u8]) -> Option<Vec<Change<'_>>> {
+fn changes(mut body: &[u8]) -> Option<Vec<RosterChange<'_>>> {
     let mut all = Vec::new();
     while let Some((sign, rest)) = body.split_first() {
         let (visitor, rest) = rest.split_first_chunk::<16>()?;
@@ -76,7 +76,7 @@ fn changes(mut body: &[u8]) -> Option<Vec<Change<'_>>> {
             }
             _ => return None,
         };
-        all.push(Change { visitor: VisitorId(*visitor), entry });
+        all.push(RosterChange { visitor: VisitorId(*visitor), entry });
         body = rest;
     }
     Some(all)
@@ -94,26 +94,26 @@ mod tests {
     fn what_the_script_publishes_is_understood() {
         let body = [&b"+0123456789abcdef6:17 0 x"[..], b"-fedcba9876543210"].concat();
         let message = message(&body);
-        let news = News::parse(&message).unwrap();
+        let news = RosterNews::parse(&message).unwrap();
         assert_eq!((news.head, news.before, news.secret), (Head::of("a1", "2", "c3").unwrap(), "b2", "d4"));
-        let came = Change { visitor: VisitorId(*b"0123456789abcdef"), entry: Some(b"17 0 x") };
-        let went = Change { visitor: VisitorId(*b"fedcba9876543210"), entry: None };
+        let came = RosterChange { visitor: VisitorId(*b"0123456789abcdef"), entry: Some(b"17 0 x") };
+        let went = RosterChange { visitor: VisitorId(*b"fedcba9876543210"), entry: None };
         assert_eq!(news.changes, Some(vec![came, went]));
-        assert_eq!(News::parse(b"a1 2 b2 c3 d4\n?").unwrap().changes, None);
+        assert_eq!(RosterNews::parse(b"a1 2 b2 c3 d4\n?").unwrap().changes, None);
     }
 
     #[test]
     fn whatever_else_is_published_is_none() {
         for bad in [&b""[..], b"?", b"\n", b"a1 2 b2 c3\n?", b"xyz 2 b2 c3 d4\n?", b"a1 -2 b2 c3 d4\n?", b"\xff\n"] {
-            assert_eq!(News::parse(bad), None, "{}", bad.escape_ascii());
+            assert_eq!(RosterNews::parse(bad), None, "{}", bad.escape_ascii());
         }
         for bad in [&b"+"[..], b"+0123456789abcdef", b"+0123456789abcdef9:1", b"+0123456789abcdef-1:1", b"*"] {
-            assert_eq!(News::parse(&message(bad)), None, "{}", bad.escape_ascii());
+            assert_eq!(RosterNews::parse(&message(bad)), None, "{}", bad.escape_ascii());
         }
         let mut draw = fastrand::Rng::with_seed(1);
         for _ in 0..20_000 {
             let body: Vec<u8> = (0..draw.usize(..40)).map(|_| draw.choice(*b"+-0123456789:?\n\xff").unwrap()).collect();
-            let _ = News::parse(&message(&body));
+            let _ = RosterNews::parse(&message(&body));
         }
     }
 }

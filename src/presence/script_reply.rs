@@ -67,7 +67,7 @@ pub enum HeartbeatReply {
 }
 
 /// A script's reply as it came.
-pub struct Reply {
+pub struct RawReply {
     /// The outcome, in one word.
     pub word: String,
     /// What the key holds now, or why it cannot be used.
@@ -80,8 +80,8 @@ pub struct Reply {
     pub more: [String; 4],
 }
 
-impl Reply {
-    /// Interprets the reply like [`Reply::known`].
+impl RawReply {
+    /// Interprets the reply like [`RawReply::known`].
     ///
     /// # Errors
     /// The script replied with something else.

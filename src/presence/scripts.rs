@@ -9,7 +9,7 @@ use super::belief::Belief;
 use super::digits::Digits;
 use super::lease::NodeId;
 use super::owner;
-use super::script_reply::{HeartbeatReply, Reply, ScriptReply};
+use super::script_reply::{HeartbeatReply, RawReply, ScriptReply};
 use super::sources::{Script, Sources};
 use crate::backplane::topology::Away;
 use crate::backplane::{Client, Error, Keys, Tenure, in_its_own_words};
@@ -216,7 +216,7 @@ impl<S: Store> Scripts<S> {
     }
 
     /// Runs a script on a channel's keys.
-    pub(super) async fn ask(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<Reply, Error> {
+    pub(super) async fn ask(&self, script: &Script, channel: &str, arguments: &[&[u8]]) -> Result<RawReply, Error> {
         self.listing(script, channel, None, arguments).await
     }
 
@@ -228,7 +228,7 @@ impl<S: Store> Scripts<S> {
         channel: &str,
         node: Option<&NodeId>,
         arguments: &[&[u8]],
-    ) -> Result<Reply, Error> {
+    ) -> Result<RawReply, Error> {
         let keys_of = &self.keys;
         let all = [
             keys_of.total(channel),
@@ -248,7 +248,7 @@ impl<S: Store> Scripts<S> {
         let mut words = reply.into_iter();
         let mut next = || words.next().unwrap_or_default();
         let (word, total, changed, damage) = (next(), next(), next() == "1", next());
-        Ok(Reply { word, total, changed, damage, more: [next(), next(), next(), next()] })
+        Ok(RawReply { word, total, changed, damage, more: [next(), next(), next(), next()] })
     }
 
     /// Runs a script by its hash, and sends its source if the store does not know it yet.

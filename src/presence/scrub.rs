@@ -16,7 +16,7 @@ use super::looks;
 use super::script_reply::ScriptReply;
 use super::scripts::{Scripts, Store};
 use super::strangers::Sighting;
-use crate::backplane::{Error, Key};
+use crate::backplane::{Error, StoreKey};
 
 /// How many of the store's keys, ours and others', one page covers.
 const PAGE: &[u8] = b"500";
@@ -60,8 +60,8 @@ async fn page<S: Store>(scripts: &Scripts<S>, cursor: &str) -> Result<Page, Erro
     let mut page = Page { next, ..Page::default() };
     for name in &names {
         match scripts.keys.parse(name) {
-            Some(Key::Node(id)) => page.ids.push(NodeId::of(id)),
-            Some(Key::OfChannel(channel)) => page.channels.push(channel.to_owned()),
+            Some(StoreKey::Node(id)) => page.ids.push(NodeId::of(id)),
+            Some(StoreKey::OfChannel(channel)) => page.channels.push(channel.to_owned()),
             None => {}
         }
     }

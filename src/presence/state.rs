@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::beat::Beat;
-use super::channel::{Change, Heartbeat};
+use super::channel::{HandleChange, Heartbeat};
 use super::channel_state::{ChannelState, Now};
 use super::effect::{Effect, Job, News};
 use super::lease::{Lease, NodeId};
@@ -31,8 +31,8 @@ const LEAST_HOLD: Duration = Duration::from_secs(3);
 const UNLISTED: usize = 512;
 
 /// The state; see the module.
-pub struct State {
-    pub(super) config: config::Presence,
+pub struct PresenceState {
+    pub(super) config: config::PresenceConfig,
     pub(super) rules: Arc<Rules>,
     pub(super) random: Rng,
     pub(super) draw: Box<dyn FnMut() -> NodeId + Send>,
@@ -58,10 +58,10 @@ pub struct State {
     pub(super) effects: Vec<Effect>,
 }
 
-impl State {
+impl PresenceState {
     /// Makes a node without a connection. `seed` seeds its random numbers, `draw` draws its ids.
     pub fn new(
-        config: config::Presence,
+        config: config::PresenceConfig,
         rules: Arc<Rules>,
         now: Instant,
         seed: u64,
@@ -171,7 +171,7 @@ impl State {
     }
 
     /// Applies what happened to a handle.
-    pub fn changed(&mut self, mut change: Change, now: Instant) {
+    pub fn changed(&mut self, mut change: HandleChange, now: Instant) {
         if self.closing {
             // Sockets that are still open end with the process, so nobody counts as here.
             change.here = 0;
@@ -189,7 +189,7 @@ impl State {
         self.look_at(change.name, now);
     }
 
-    /// Begins whatever is due. Must be called after every event, and at [`State::wake`].
+    /// Begins whatever is due. Must be called after every event, and at [`PresenceState::wake`].
     pub fn advance(&mut self, now: Instant) {
         self.wake_up(now);
         self.beat_if_due(now);
@@ -205,7 +205,7 @@ impl State {
         &self.lease.id
     }
 
-    /// When to call [`State::advance`] at the latest.
+    /// When to call [`PresenceState::advance`] at the latest.
     pub fn wake(&self, now: Instant) -> Instant {
         let idle = now + self.config.heartbeat;
         let beat = if self.may_beat() { self.beat.next } else { idle };

@@ -12,19 +12,19 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::channel::Presence;
-use super::effect::{Effect, Outcome};
+use super::effect::{Effect, JobOutcome};
 use super::jobs::Context;
 use super::lease::NodeId;
 use super::report::Report;
 use super::scripts::Scripts;
-use super::state::State;
+use super::state::PresenceState;
 use crate::backplane::topology::Away;
 use crate::backplane::{Client, Link, Tenure};
 use crate::config::{self, Rules};
 use crate::metrics::Metrics;
 
 /// See the module.
-pub struct Task {
+pub struct PresenceTask {
     presence: Presence,
     context: Context<Client>,
     link: watch::Receiver<Link>,
@@ -32,22 +32,27 @@ pub struct Task {
     away: Option<watch::Receiver<Away>>,
     /// The server that has the leases, and the connection to it.
     tenure: Tenure,
-    state: State,
+    state: PresenceState,
     report: Report,
-    jobs: JoinSet<Outcome>,
+    jobs: JoinSet<JobOutcome>,
 }
 
-impl Task {
+impl PresenceTask {
     pub fn new(
         presence: Presence,
-        config: config::Presence,
+        config: config::PresenceConfig,
         rules: Arc<Rules>,
         link: watch::Receiver<Link>,
         scripts: Scripts<Client>,
         metrics: Metrics,
     ) -> Self {
-        let mut state =
-            State::new(config.clone(), rules.clone(), Instant::now(), fastrand::u64(..), Box::new(NodeId::draw));
+        let mut state = PresenceState::new(
+            config.clone(),
+            rules.clone(),
+            Instant::now(),
+            fastrand::u64(..),
+            Box::new(NodeId::draw),
+        );
         if scripts.sharded {
             state = state.over_shards();
         }

@@ -6,10 +6,10 @@ use std::time::Instant;
 use super::channel::{Reading, Value};
 use super::channel_state::{ChannelState, Listed};
 use super::channel_visitors::Visit;
-use super::effect::{Effect, News, Outcome, Scrubbed, StepJob};
+use super::effect::{Effect, JobOutcome, News, Scrubbed, StepJob};
 use super::lease::NodeId;
 use super::script_reply::{HeartbeatReply, ScriptReply};
-use super::state::State;
+use super::state::PresenceState;
 use super::step::Step;
 use super::{leftovers, schedule};
 use crate::backplane::Error;
@@ -19,24 +19,24 @@ const DENIED: [&str; 3] = ["NOPERM", "ACL failure", "The user executing the scri
 /// Why the key of a channel under a pattern is left alone.
 const FOREIGN: &str = "the key exists and is not a count of ours";
 
-impl State {
+impl PresenceState {
     /// Applies the outcome of a job.
-    pub fn apply(&mut self, outcome: Outcome, now: Instant) {
+    pub fn apply(&mut self, outcome: JobOutcome, now: Instant) {
         match outcome {
-            Outcome::Beat { id, taken, result } => self.beaten(&id, taken, result, now),
-            Outcome::Step(name, job, result) => {
+            JobOutcome::Beat { id, taken, result } => self.beaten(&id, taken, result, now),
+            JobOutcome::Step(name, job, result) => {
                 self.end_step(&job.id);
                 self.stepped(&name, &job, result, now);
                 self.look_at(name, now);
             }
-            Outcome::Unlist(id, names, result) => {
+            JobOutcome::Unlist(id, names, result) => {
                 self.end_step(&id);
                 for name in names {
                     self.unlisted(&name, &id, &result, now);
                     self.look_at(name, now);
                 }
             }
-            Outcome::Reap(id, result) => {
+            JobOutcome::Reap(id, result) => {
                 let own = self.reapers.reaped(&id, result.is_err());
                 match result {
                     Ok(_) if own => {}
@@ -44,13 +44,13 @@ impl State {
                     Err(error) => self.tell(News::NotYet("a dead node's shares are not withdrawn yet", error)),
                 }
             }
-            Outcome::Swept(name, result) => {
+            JobOutcome::Swept(name, result) => {
                 self.reapers.swept(&name);
                 if let Err(error) = result {
                     self.tell(News::NotYet("dead nodes' visitors are not swept out yet", error));
                 }
             }
-            Outcome::Look(result) => {
+            JobOutcome::Look(result) => {
                 self.look.under_way = false;
                 for name in result.unwrap_or_default() {
                     if let Some(channel) = self.channels.get_mut(&name).filter(|channel| channel.has_total()) {
@@ -59,13 +59,13 @@ impl State {
                     }
                 }
             }
-            Outcome::Audit(id, result) => {
+            JobOutcome::Audit(id, result) => {
                 if id == self.lease.id {
                     self.audited(result.unwrap_or_default(), now);
                 }
             }
-            Outcome::Scrubbed(result) => self.scrubbed(result, now),
-            Outcome::Left(result) => {
+            JobOutcome::Scrubbed(result) => self.scrubbed(result, now),
+            JobOutcome::Left(result) => {
                 if let Err(error) = result {
                     self.tell(News::NotYet("the lease is not given back; it ends by itself", error));
                 }

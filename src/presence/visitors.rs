@@ -57,7 +57,7 @@ impl Visitor {
 
 /// One change in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct VisitorChange {
     /// The visitor.
     pub visitor: VisitorId,
     /// Whether the visitor came; if not, it left.
@@ -77,7 +77,7 @@ pub struct Batch {
     /// This batch's own stamp.
     pub to: u64,
     /// The changes; those of visitors who left come first.
-    pub changes: Vec<Change>,
+    pub changes: Vec<VisitorChange>,
 }
 
 /// What the store has of this node's visitors: their number and stamp, or None if there are none.
@@ -220,7 +220,7 @@ impl Visitors {
                 continue;
             }
             let (here, profile) = (visitor.is_wanted(), visitor.profile.clone());
-            let change = Change { visitor: id, here, profile, before: visitor.stated };
+            let change = VisitorChange { visitor: id, here, profile, before: visitor.stated };
             if change.here {
                 came.push(change)
             } else {
@@ -265,7 +265,7 @@ impl Visitors {
     }
 
     /// Records what the store knows of a visitor since a batch was answered.
-    fn settle(&mut self, change: &Change, stated: Stated) {
+    fn settle(&mut self, change: &VisitorChange, stated: Stated) {
         // A token that came meanwhile must still be stated.
         let outdated = stated == Stated::Yes && self.is_outdated(change);
         self.mark(change.visitor, if outdated { Stated::Doubt } else { stated });
@@ -273,7 +273,7 @@ impl Visitors {
     }
 
     /// Whether a newer token has come since a change was made.
-    fn is_outdated(&self, change: &Change) -> bool {
+    fn is_outdated(&self, change: &VisitorChange) -> bool {
         let made = |profile: &Option<Arc<Profile>>| profile.as_ref().map(|profile| profile.made);
         self.all.get(&change.visitor).is_some_and(|visitor| made(&visitor.profile) > made(&change.profile))
     }

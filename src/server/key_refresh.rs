@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hyper::Uri;
 use tokio::time::{sleep, sleep_until};
 
-use crate::auth::{JWKS_BYTES, Keys};
+use crate::auth::{JWKS_BYTES, KeySet};
 use crate::http::App;
 use crate::net::https::get;
 
@@ -30,9 +30,9 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Says why there is none.
-pub async fn fetch(address: &Uri) -> Result<(Keys, Duration), String> {
+pub async fn fetch(address: &Uri) -> Result<(KeySet, Duration), String> {
     let fetched = get(address, JWKS_BYTES, WITHIN).await?;
-    let keys = Keys::from_jwks(&fetched.body, false).map_err(|why| format!("the answer {why}"))?;
+    let keys = KeySet::from_jwks(&fetched.body, false).map_err(|why| format!("the answer {why}"))?;
     Ok((keys, fetched.max_age.unwrap_or(USUAL).clamp(SHORTEST, LONGEST)))
 }
 
@@ -45,7 +45,7 @@ pub async fn keep_fresh(app: Arc<App>) {
         let wanted = app.config().auth.jwks.clone();
         if wanted != address {
             // The keys of a URL that is no longer trusted are not valid any more.
-            app.tokens.fetched(Keys::default());
+            app.tokens.fetched(KeySet::default());
             (due, last, failing) = (wanted.as_ref().map(|_| Instant::now()), None, false);
             address = wanted;
         }

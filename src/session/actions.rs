@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use bytes::Bytes;
 
 use super::close_code::{self, Close};
-use super::keepalive::Key;
+use super::keepalive::SocketKey;
 use super::machine::Action;
 use super::request::{Request, short};
 use super::worker::Worker;
@@ -235,7 +235,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn key(&mut self, id: SocketId) -> Option<Key> {
+    pub(super) fn key(&mut self, id: SocketId) -> Option<SocketKey> {
         self.slot(id).map(|slot| (id, slot.generation))
     }
 }

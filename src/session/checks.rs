@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::keepalive::Key;
+use super::keepalive::SocketKey;
 use super::request::Request;
 use crate::auth::{Verdict, Verification};
 
@@ -17,14 +17,14 @@ const VERDICTS: usize = 64;
 
 /// The verdict on a client's token.
 pub struct Checked {
-    pub key: Key,
+    pub key: SocketKey,
     pub verdict: Verdict,
 }
 
 /// The checks of one worker's clients.
 pub struct Checks {
     pub verification: Arc<Verification>,
-    held: HashMap<Key, Vec<Request>>,
+    held: HashMap<SocketKey, Vec<Request>>,
     verdicts: Sender<Checked>,
     checked: Receiver<Checked>,
 }
@@ -37,7 +37,7 @@ impl Checks {
     }
 
     /// Starts to check a client's token; `request` is what came with it.
-    pub fn begin(&mut self, key: Key, token: String, request: Request) {
+    pub fn begin(&mut self, key: SocketKey, token: String, request: Request) {
         self.held.insert(key, vec![request]);
         let (verification, verdicts) = (self.verification.clone(), self.verdicts.clone());
         tokio::spawn(async move {
@@ -48,12 +48,12 @@ impl Checks {
     }
 
     /// Keeps a request of a client whose token is being checked.
-    pub fn hold(&mut self, key: Key, request: Request) {
+    pub fn hold(&mut self, key: SocketKey, request: Request) {
         self.held.entry(key).or_default().push(request);
     }
 
     /// Returns what a client has asked for since it showed its token, which has been checked now.
-    pub fn release(&mut self, key: Key) -> Vec<Request> {
+    pub fn release(&mut self, key: SocketKey) -> Vec<Request> {
         let held = self.held.remove(&key).unwrap_or_default();
         if self.held.is_empty() {
             self.held = HashMap::new();

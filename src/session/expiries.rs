@@ -2,28 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use super::keepalive::Key;
+use super::keepalive::SocketKey;
 
 /// When each client's token needs attention, in milliseconds since 1970. A client is here at most once.
 #[derive(Debug, Default)]
-pub struct Expiries(BTreeSet<(u64, Key)>);
+pub struct Expiries(BTreeSet<(u64, SocketKey)>);
 
 impl Expiries {
     /// Sets when a client is due, in place of `before`, which is 0 if nothing was due.
-    pub fn set(&mut self, key: Key, before: u64, at: u64) {
+    pub fn set(&mut self, key: SocketKey, before: u64, at: u64) {
         self.forget(key, before);
         self.0.insert((at, key));
     }
 
     /// Forgets that a client is due at `at`; 0 if nothing is.
-    pub fn forget(&mut self, key: Key, at: u64) {
+    pub fn forget(&mut self, key: SocketKey, at: u64) {
         if at != 0 {
             self.0.remove(&(at, key));
         }
     }
 
     /// Takes the next client that is due at `now`, if there is one.
-    pub fn due(&mut self, now: u64) -> Option<Key> {
+    pub fn due(&mut self, now: u64) -> Option<SocketKey> {
         let (at, key) = *self.0.first()?;
         (at <= now).then(|| {
             self.0.pop_first();

@@ -44,10 +44,10 @@ pub enum Due {
 }
 
 /// A socket's number and its generation, since numbers are reused.
-pub type Key = (SocketId, u32);
+pub type SocketKey = (SocketId, u32);
 
 /// A time in whole milliseconds, and whom it is for. It is small, since every idle socket has one.
-type Deadline = (u64, Key);
+type Deadline = (u64, SocketKey);
 
 /// The deadlines of all sockets of a worker.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ fn millis(at: Duration) -> u64 {
 
 impl Deadlines {
     /// Schedules a ping at `at`; calls must come in the order of their times.
-    pub fn ping_at(&mut self, at: Duration, key: Key) {
+    pub fn ping_at(&mut self, at: Duration, key: SocketKey) {
         self.pings.push_back((millis(at), key));
     }
 
@@ -72,7 +72,7 @@ impl Deadlines {
     }
 
     /// Expects an answer by `at`.
-    pub fn pong_by(&mut self, at: Duration, key: Key) {
+    pub fn pong_by(&mut self, at: Duration, key: SocketKey) {
         self.pongs.push_back((millis(at), key));
     }
 
@@ -83,7 +83,7 @@ impl Deadlines {
     }
 
     /// Takes the next deadline that is due at `now`.
-    pub fn due(&mut self, now: Duration) -> Option<(Due, Key)> {
+    pub fn due(&mut self, now: Duration) -> Option<(Due, SocketKey)> {
         let now = millis(now);
         let due = |queue: &mut VecDeque<Deadline>| {
             if queue.capacity() > 1024 && queue.len() < queue.capacity() / 2 {

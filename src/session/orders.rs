@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::drain::Drain;
-use super::keepalive::Key;
+use super::keepalive::SocketKey;
 use super::order::Order;
 use super::worker::{Slot, Worker};
 use crate::config::Config;
@@ -17,7 +17,7 @@ pub fn obey(worker: &mut Worker, order: Order) {
     }
 }
 
-fn keys(worker: &Worker) -> Vec<Key> {
+fn keys(worker: &Worker) -> Vec<SocketKey> {
     let key = |(id, slot): (usize, &Option<Slot>)| slot.as_ref().map(|slot| (id as SocketId, slot.generation));
     worker.slots.iter().enumerate().filter_map(key).collect()
 }

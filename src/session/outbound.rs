@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::keepalive::Key;
+use super::keepalive::SocketKey;
 use crate::hub::{PublishError, Publisher};
 
 /// How many answers may wait for a worker: more than there can be messages on their way.
@@ -11,7 +11,7 @@ const ANSWERS: usize = 2048;
 /// The outcome of a message that a client published.
 pub struct Published {
     /// The client.
-    pub(super) key: Key,
+    pub(super) key: SocketKey,
     /// The channel.
     pub(super) channel: String,
     /// Whether the store accepted it.

@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::keepalive::Key;
+use super::keepalive::SocketKey;
 use super::outbound::Published;
 use super::request::{Publish, short};
 use super::rest;
@@ -41,7 +41,7 @@ fn refusal(channel: &str, why: &PublishError) -> bytes::Bytes {
 
 /// Passes an outcome on to the worker. If the publisher ends first, no outcome comes.
 async fn pass_on(
-    key: Key,
+    key: SocketKey,
     channel: String,
     answer: oneshot::Receiver<Result<(), PublishError>>,
     answers: mpsc::Sender<Published>,

@@ -5,7 +5,7 @@
 
 use super::checks::Checked;
 use super::close_code;
-use super::keepalive::Key;
+use super::keepalive::SocketKey;
 use super::request::Request;
 use super::rest;
 use super::worker::Worker;
@@ -83,7 +83,7 @@ pub(super) fn take_checked(worker: &mut Worker) {
     }
 }
 
-fn is_open(worker: &mut Worker, key: Key) -> bool {
+fn is_open(worker: &mut Worker, key: SocketKey) -> bool {
     worker.alive(key).is_some_and(|slot| slot.session.is_open())
 }
 

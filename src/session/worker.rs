@@ -14,12 +14,12 @@ use super::NewClient;
 use super::checks::Checks;
 use super::drain::Drain;
 use super::expiries::Expiries;
-use super::keepalive::{Clock, Deadlines, Due, Key};
+use super::keepalive::{Clock, Deadlines, Due, SocketKey};
 use super::machine::{Action, Session};
 use super::outbound::Outbound;
 use super::poller::Poller;
 use crate::auth::Verification;
-use crate::config::{Limits, Session as Timing};
+use crate::config::{Limits, SessionConfig};
 use crate::hub::{Registry, Shard, SocketId};
 use crate::memory;
 use crate::metrics::Metrics;
@@ -57,7 +57,7 @@ pub struct Worker {
     pub(super) shard: Shard,
     pub(super) slots: Vec<Option<Slot>>,
     pub(super) limits: Limits,
-    pub(super) timing: Timing,
+    pub(super) timing: SessionConfig,
     pub(super) metrics: Metrics,
     /// The worker's own time, as of the last look at its clock.
     pub(super) now: Duration,
@@ -65,17 +65,17 @@ pub struct Worker {
     pub(super) checks: Checks,
     pub(super) expiries: Expiries,
     pub(super) outbound: Outbound,
-    pub(super) goodbyes: VecDeque<(Duration, Key)>,
-    pub(super) drain: Option<(Drain, Vec<Key>)>,
+    pub(super) goodbyes: VecDeque<(Duration, SocketKey)>,
+    pub(super) drain: Option<(Drain, Vec<SocketKey>)>,
     /// Kept between turns to reuse its memory.
     pub(super) actions: Vec<Action>,
     pub(super) registry: Arc<Registry>,
     pub(super) poller: Poller,
     pub(super) clock: Clock,
     /// Sockets that may have more to read, once all others have had their turn.
-    pub(super) unread: VecDeque<Key>,
+    pub(super) unread: VecDeque<SocketKey>,
     /// Clients that are not read for a while, and until when.
-    pub(super) resting: VecDeque<(Duration, Key)>,
+    pub(super) resting: VecDeque<(Duration, SocketKey)>,
     /// When this turn stops reading.
     pub(super) turn_ends: Instant,
     generation: u32,
@@ -92,7 +92,7 @@ impl Worker {
         shard: Shard,
         registry: Arc<Registry>,
         limits: Limits,
-        timing: Timing,
+        timing: SessionConfig,
         verification: Arc<Verification>,
         outbound: Outbound,
         metrics: Metrics,
@@ -127,7 +127,7 @@ impl Worker {
     }
 
     /// Returns the client of a key, if it is still the same one.
-    pub(super) fn alive(&mut self, (id, generation): Key) -> Option<&mut Slot> {
+    pub(super) fn alive(&mut self, (id, generation): SocketKey) -> Option<&mut Slot> {
         self.slot(id).filter(|slot| slot.generation == generation)
     }
 

@@ -9,6 +9,6 @@ mod rules;
 #[cfg(test)]
 mod rules_tests;
 
-pub use known::{Known, categories_of_subcommand};
+pub use known::{KnownCommand, categories_of_subcommand};
 pub use rights::{Access, Denied, KeyPattern, sort_denied};
 pub use rules::{BadRule, MISSING, read};

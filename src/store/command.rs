@@ -42,7 +42,7 @@ mod zsets;
 pub use categories::{CATEGORIES, is_fast, is_in};
 pub use connection::ping_subscriber;
 pub use key_specs::{describe_keys, has_keys, keys_with_flags, takes, tell_flags};
-pub use lookup::Table;
+pub use lookup::CommandTable;
 pub use numbers::{first_of_server, is_known, number, subcommand_number, subcommands};
 pub use spec::{Command, Flags, Spec, row};
 pub use subcommand::other_subcommand;

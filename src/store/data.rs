@@ -5,7 +5,7 @@
 use super::call_stats::CallStats;
 use super::keyspace::{Keyspace, begin_script, keep_changes, undo_changes};
 use super::keyspace_events::Classes;
-use super::pubsub::{Kind, PubSub};
+use super::pubsub::{PubSub, SubscriptionKind};
 use super::resp::Args;
 use super::small_bytes::SmallBytes;
 
@@ -62,7 +62,7 @@ impl Data {
             let by_event = wanted.has(Classes::BY_EVENT).then_some((name.as_bytes(), &event.key[..]));
             for (channel, payload) in by_key.into_iter().chain(by_event) {
                 // The command has already run, so events beyond the limit on publishing are lost.
-                if self.pubsub.publish(channel, payload, Kind::Channel).is_err() {
+                if self.pubsub.publish(channel, payload, SubscriptionKind::Channel).is_err() {
                     return;
                 }
             }

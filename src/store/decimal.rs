@@ -8,7 +8,7 @@ use super::number::{parse_float, trim_zeros};
 
 /// Why two texts have no sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Problem {
+pub enum NoSum {
     /// One of the texts is not a number.
     NotANumber,
     /// The sum is infinite.
@@ -18,10 +18,10 @@ pub enum Problem {
 const DECIMALS: i32 = 17;
 
 /// Adds two decimal texts.
-pub fn sum(one: &[u8], other: &[u8]) -> Result<String, Problem> {
-    let (a, b) = (parse_float(one).ok_or(Problem::NotANumber)?, parse_float(other).ok_or(Problem::NotANumber)?);
+pub fn sum(one: &[u8], other: &[u8]) -> Result<String, NoSum> {
+    let (a, b) = (parse_float(one).ok_or(NoSum::NotANumber)?, parse_float(other).ok_or(NoSum::NotANumber)?);
     if !(a + b).is_finite() {
-        return Err(Problem::Infinite);
+        return Err(NoSum::Infinite);
     }
     let exact = scaled(one).zip(scaled(other)).and_then(|(a, b)| a.checked_add(b));
     Ok(exact.map_or_else(|| trim_zeros(&format!("{:.17}", a + b)).to_owned(), print))
@@ -72,7 +72,7 @@ mod tests {
         ] {
             assert_eq!(sum(a.as_bytes(), b.as_bytes()).as_deref(), Ok(expected));
         }
-        assert_eq!(sum(b"x", b"1"), Err(Problem::NotANumber));
-        assert_eq!(sum(b"1", b"inf"), Err(Problem::Infinite));
+        assert_eq!(sum(b"x", b"1"), Err(NoSum::NotANumber));
+        assert_eq!(sum(b"1", b"inf"), Err(NoSum::Infinite));
     }
 }

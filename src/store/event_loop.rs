@@ -22,7 +22,7 @@ use rustix::net::{SendFlags, send};
 use scoped_tls_hkt::scoped_thread_local;
 
 use super::clock::Time;
-use super::pubsub::Slot;
+use super::pubsub::ClientSlot;
 use super::server::{Core, Endpoints};
 use crate::net::listener::is_the_peers;
 use crate::pulse::Pulse;
@@ -64,7 +64,7 @@ pub struct EventLoop {
     /// The connections, indexed by the client's slot in the core.
     connections: Vec<Option<Connection>>,
     /// Clients that may have more to read, to be continued in the next round.
-    unread: VecDeque<Slot>,
+    unread: VecDeque<ClientSlot>,
     /// Events that were polled but not handled yet.
     arrived: VecDeque<Event>,
     scratch: Vec<u8>,
@@ -272,7 +272,7 @@ impl EventLoop {
     }
 
     /// Reads what a client has sent and runs it.
-    fn read(&mut self, core: &mut Core, slot: Slot, to_the_end: bool) {
+    fn read(&mut self, core: &mut Core, slot: ClientSlot, to_the_end: bool) {
         for _ in 0..READS {
             let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
             connection.unread = true;
@@ -305,7 +305,7 @@ impl EventLoop {
     }
 
     /// Sends a client its pending output, and closes it if it is finished.
-    fn serve(&mut self, core: &mut Core, slot: Slot) {
+    fn serve(&mut self, core: &mut Core, slot: ClientSlot) {
         let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
         let (sent, bytes) = flush(&connection.socket, core.output(slot));
         core.note_sent(slot, bytes);
@@ -320,7 +320,7 @@ impl EventLoop {
         }
     }
 
-    fn close(&mut self, core: &mut Core, slot: Slot) {
+    fn close(&mut self, core: &mut Core, slot: ClientSlot) {
         core.close(slot);
         if let Some(connection) = self.connections.get_mut(slot) {
             *connection = None;

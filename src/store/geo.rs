@@ -8,4 +8,4 @@ mod area;
 mod hash;
 
 pub use area::{Shape, areas};
-pub use hash::{Place, distance, name, number, place};
+pub use hash::{Coordinates, distance, name, number, place};

@@ -11,7 +11,7 @@ mod sparse;
 
 use hash::murmur;
 
-pub use layout::{Problem, REGISTERS, Registers};
+pub use layout::{REGISTERS, Registers, Unusable};
 
 use layout::{CHOICE, DENSE, HEAD, REST};
 
@@ -31,13 +31,13 @@ pub fn empty() -> Vec<u8> {
 }
 
 /// Checks by its header whether a string is a HyperLogLog.
-pub fn check(bytes: &[u8]) -> Result<(), Problem> {
+pub fn check(bytes: &[u8]) -> Result<(), Unusable> {
     let fits = match bytes.get(4) {
         Some(&IS_DENSE) => bytes.len() == DENSE,
         Some(&IS_SPARSE) => bytes.len() >= HEAD,
         _ => false,
     };
-    if fits && bytes.starts_with(MAGIC) { Ok(()) } else { Err(Problem::NotOne) }
+    if fits && bytes.starts_with(MAGIC) { Ok(()) } else { Err(Unusable::NotOne) }
 }
 
 /// Whether the registers are dense.
@@ -53,23 +53,23 @@ fn place(element: &[u8]) -> (usize, u8) {
 }
 
 /// Adds an element to a string that was checked; returns whether this changed the string.
-pub fn add(bytes: &mut Vec<u8>, element: &[u8]) -> Result<bool, Problem> {
+pub fn add(bytes: &mut Vec<u8>, element: &[u8]) -> Result<bool, Unusable> {
     let (register, count) = place(element);
     set(bytes, register, count)
 }
 
 /// Raises a register to at least `count`; returns whether this changed it.
-pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<bool, Problem> {
+pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<bool, Unusable> {
     if is_dense(bytes) {
         return Ok(set_dense(bytes, register, count));
     }
     match sparse::set(bytes, register, count)? {
-        sparse::Outcome::Same => Ok(false),
-        sparse::Outcome::Changed => {
+        sparse::Raised::Same => Ok(false),
+        sparse::Raised::Changed => {
             make_stale(bytes);
             Ok(true)
         }
-        sparse::Outcome::TooLarge => {
+        sparse::Raised::TooLarge => {
             make_dense(bytes)?;
             set_dense(bytes, register, count);
             make_stale(bytes);
@@ -79,7 +79,7 @@ pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<bool, Prob
 }
 
 /// Converts the registers to the dense form, with six bits each.
-pub fn make_dense(bytes: &mut Vec<u8>) -> Result<(), Problem> {
+pub fn make_dense(bytes: &mut Vec<u8>) -> Result<(), Unusable> {
     if is_dense(bytes) {
         return Ok(());
     }
@@ -125,7 +125,7 @@ fn put_dense(bytes: &mut [u8], register: usize, count: u8) {
 }
 
 /// Raises each register to its value in a string that was checked.
-pub fn merge(bytes: &[u8], into: &mut Registers) -> Result<(), Problem> {
+pub fn merge(bytes: &[u8], into: &mut Registers) -> Result<(), Unusable> {
     if !is_dense(bytes) {
         return sparse::merge(&bytes[HEAD..], into);
     }

@@ -36,7 +36,7 @@ pub use undoing::{begin_script, keep_changes, undo_changes};
 
 use db::{Db, Item, SLOT};
 use snapshot::Snapshot;
-use undo::{Step, Undo};
+use undo::{Undo, UndoStep};
 
 /// The number of databases.
 pub const DATABASES: usize = 16;
@@ -223,7 +223,7 @@ impl Keyspace {
                 if expired != 0 {
                     self.dbs[self.selected].expiring.remove(&(expired, SmallBytes::new(key)));
                     let place = (self.selected, index);
-                    self.undo.note(|| Step::SetExpiry(place, expired));
+                    self.undo.note(|| UndoStep::SetExpiry(place, expired));
                 }
             }
             None => {
@@ -233,7 +233,7 @@ impl Keyspace {
                 let item = Item { value, expires: 0, epoch: self.snapshot.epoch, usage };
                 self.dbs[self.selected].items.insert(name, item);
                 let db = self.selected;
-                self.undo.note(|| Step::PopKey(db));
+                self.undo.note(|| UndoStep::PopKey(db));
                 self.tell(Classes::NEW, "new", key);
             }
         }
@@ -373,7 +373,7 @@ impl Keyspace {
     fn touch_watchers(&mut self, db: usize, key: &[u8]) {
         self.version += 1;
         if let Some(before) = self.dbs[db].watchers.touch(key, self.version) {
-            self.undo.note(|| Step::SetVersion(db, SmallBytes::new(key), before));
+            self.undo.note(|| UndoStep::SetVersion(db, SmallBytes::new(key), before));
         }
     }
 
@@ -390,7 +390,7 @@ impl Keyspace {
         if item.expires != 0 {
             db.expiring.remove(&end);
         }
-        self.undo.note(|| Step::PutKey(place, end.1, item, false));
+        self.undo.note(|| UndoStep::PutKey(place, end.1, item, false));
         value
     }
 }

@@ -94,7 +94,7 @@ impl std::fmt::Display for Classes {
 
 /// Something that happened to a key.
 #[derive(Debug)]
-pub struct Event {
+pub struct KeyEvent {
     /// The key's database.
     pub db: usize,
     /// What happened.
@@ -108,14 +108,14 @@ pub struct Event {
 pub struct Events {
     /// The classes of events to publish.
     pub wanted: Classes,
-    pending: Vec<Event>,
+    pending: Vec<KeyEvent>,
 }
 
 impl Events {
     /// Notes an event, if it is wanted.
     pub fn note(&mut self, class: Classes, name: &'static str, db: usize, key: &[u8]) {
         if self.wanted.has(class) && (self.wanted.has(Classes::BY_KEY) || self.wanted.has(Classes::BY_EVENT)) {
-            self.pending.push(Event { db, name, key: SmallBytes::new(key) });
+            self.pending.push(KeyEvent { db, name, key: SmallBytes::new(key) });
         }
     }
 
@@ -125,7 +125,7 @@ impl Events {
     }
 
     /// Takes the pending events.
-    pub fn take(&mut self) -> Vec<Event> {
+    pub fn take(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.pending)
     }
 }

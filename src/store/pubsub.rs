@@ -11,11 +11,11 @@ use super::small_bytes::SmallBytes;
 use crate::glob;
 
 /// The slot of a client in the server's table.
-pub type Slot = usize;
+pub type ClientSlot = usize;
 
 /// What kind of name a subscription is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SubscriptionKind {
     /// One channel.
     Channel,
     /// All channels that match a pattern.
@@ -24,7 +24,7 @@ pub enum Kind {
     Shard,
 }
 
-impl Kind {
+impl SubscriptionKind {
     /// The first word of a delivered message.
     pub fn message(self) -> &'static [u8] {
         match self {
@@ -42,11 +42,11 @@ pub struct Message {
     pub channel: SmallBytes,
     /// The content that was published.
     pub payload: SmallBytes,
-    /// [`Kind::Channel`] or [`Kind::Shard`].
-    pub kind: Kind,
+    /// [`SubscriptionKind::Channel`] or [`SubscriptionKind::Shard`].
+    pub kind: SubscriptionKind,
 }
 
-type Names = IndexMap<SmallBytes, IndexSet<Slot>>;
+type Names = IndexMap<SmallBytes, IndexSet<ClientSlot>>;
 
 /// All subscriptions; see the module's text.
 #[derive(Debug, Default)]
@@ -65,12 +65,12 @@ const OUTGOING: usize = 256 << 20;
 
 impl PubSub {
     /// Adds a subscription that the client does not have yet.
-    pub fn subscribe(&mut self, kind: Kind, name: &[u8], slot: Slot) {
+    pub fn subscribe(&mut self, kind: SubscriptionKind, name: &[u8], slot: ClientSlot) {
         self.names_mut(kind).entry(SmallBytes::new(name)).or_default().insert(slot);
     }
 
     /// Ends a subscription.
-    pub fn unsubscribe(&mut self, kind: Kind, name: &[u8], slot: Slot) {
+    pub fn unsubscribe(&mut self, kind: SubscriptionKind, name: &[u8], slot: ClientSlot) {
         let names = self.names_mut(kind);
         if let Some(slots) = names.get_mut(name) {
             slots.swap_remove(&slot);
@@ -81,7 +81,7 @@ impl PubSub {
     }
 
     /// Queues a message; returns how many subscriptions it matches. A message without subscribers is not queued.
-    pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: Kind) -> Result<usize, CommandError> {
+    pub fn publish(&mut self, channel: &[u8], payload: &[u8], kind: SubscriptionKind) -> Result<usize, CommandError> {
         let direct = self.names(kind).get(channel).map_or(0, IndexSet::len);
         let receivers = direct + self.matching(channel, kind).map(|(_, slots)| slots.len()).sum::<usize>();
         if receivers > 0 {
@@ -96,13 +96,19 @@ impl PubSub {
     }
 
     /// The clients that are subscribed to a message's channel by its name.
-    pub fn direct(&self, message: &Message) -> impl Iterator<Item = Slot> + '_ {
+    pub fn direct(&self, message: &Message) -> impl Iterator<Item = ClientSlot> + '_ {
         self.names(message.kind).get(&message.channel).into_iter().flatten().copied()
     }
 
     /// The patterns that a channel matches, each with its clients.
-    pub fn matching(&self, channel: &[u8], kind: Kind) -> impl Iterator<Item = (&SmallBytes, &IndexSet<Slot>)> {
-        self.patterns.iter().filter(move |(pattern, _)| kind == Kind::Channel && glob::matches(pattern, channel))
+    pub fn matching(
+        &self,
+        channel: &[u8],
+        kind: SubscriptionKind,
+    ) -> impl Iterator<Item = (&SmallBytes, &IndexSet<ClientSlot>)> {
+        self.patterns
+            .iter()
+            .filter(move |(pattern, _)| kind == SubscriptionKind::Channel && glob::matches(pattern, channel))
     }
 
     /// Whether anybody listens to channels, by name or by pattern.
@@ -111,33 +117,33 @@ impl PubSub {
     }
 
     /// The channels or shard channels that have subscribers.
-    pub fn active(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+    pub fn active(&self, kind: SubscriptionKind) -> impl Iterator<Item = &[u8]> {
         self.names(kind).keys().map(|name| &**name)
     }
 
     /// The number of subscribers to a name.
-    pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
+    pub fn subscribers(&self, kind: SubscriptionKind, name: &[u8]) -> usize {
         self.names(kind).get(name).map_or(0, IndexSet::len)
     }
 
     /// The number of names of a kind that have subscribers.
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count(&self, kind: SubscriptionKind) -> usize {
         self.names(kind).len()
     }
 
-    fn names(&self, kind: Kind) -> &Names {
+    fn names(&self, kind: SubscriptionKind) -> &Names {
         match kind {
-            Kind::Channel => &self.channels,
-            Kind::Pattern => &self.patterns,
-            Kind::Shard => &self.shards,
+            SubscriptionKind::Channel => &self.channels,
+            SubscriptionKind::Pattern => &self.patterns,
+            SubscriptionKind::Shard => &self.shards,
         }
     }
 
-    fn names_mut(&mut self, kind: Kind) -> &mut Names {
+    fn names_mut(&mut self, kind: SubscriptionKind) -> &mut Names {
         match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
-            Kind::Shard => &mut self.shards,
+            SubscriptionKind::Channel => &mut self.channels,
+            SubscriptionKind::Pattern => &mut self.patterns,
+            SubscriptionKind::Shard => &mut self.shards,
         }
     }
 }

@@ -28,6 +28,6 @@ mod unguarded;
 mod vm;
 
 pub use header::Header;
-pub use session::{Order, Permission, Progress};
+pub use session::{Permission, Progress, Verdict};
 pub use sources::{Scripts, sha1_hex};
 pub use vm::Vm;

@@ -1,7 +1,7 @@
 //! The server: its state, and the path of a request through it.
 //!
 //! The loop drives `core`. `input`, `dispatch` and `call` lead from bytes to a command; `commands` holds the server's
-//! own commands, which are listed in `table`. All of them work on the [`Server`] in `state`.
+//! own commands, which are listed in `table`. All of them work on the [`StoreServer`] in `state`.
 
 mod auth_guard;
 mod blocking;
@@ -34,5 +34,5 @@ mod watches;
 
 pub use client::Endpoints;
 pub use core::{Core, Engine};
-pub use state::{Body, Busy, Contents, Directory, Row, Server, UNREAD, UNREAD_REPLIES};
+pub use state::{Body, Busy, Contents, Directory, Row, StoreServer, UNREAD, UNREAD_REPLIES};
 pub use table::check_user;

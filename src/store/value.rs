@@ -18,7 +18,7 @@ mod set;
 
 pub use hash::Hash;
 pub use list::List;
-pub use logs::{Kind, Logs};
+pub use logs::{CollectionKind, Logs};
 pub use set::Set;
 
 /// The value of a key.
@@ -120,7 +120,7 @@ impl Value {
 /// A collection type, so that lookups can be written once for all of them.
 pub trait Collection: Default {
     /// The kind of the collection.
-    const KIND: Kind;
+    const KIND: CollectionKind;
     /// Wraps the collection as a value.
     fn into_value(self) -> Value;
     /// Returns the collection, if the value is of this type.
@@ -150,7 +150,7 @@ macro_rules! collection {
     };
     ($type:ident, $log:ident, $start:expr, $stop:expr) => {
         impl Collection for $type {
-            const KIND: Kind = Kind::$type;
+            const KIND: CollectionKind = CollectionKind::$type;
             fn into_value(self) -> Value {
                 Value::$type(Box::new(self))
             }

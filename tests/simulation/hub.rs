@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headcount::presence::{Change, Crowd, Household, Listing, Origin, Profile, Reading, Value, VisitorId, flag};
+use headcount::presence::{Crowd, HandleChange, Household, Listing, Origin, Profile, Reading, Value, VisitorId, flag};
 
 use crate::client::Client;
 use crate::node::{Asks, Node};
@@ -73,7 +73,8 @@ impl Node {
         let here = if channel == ROOM { 0 } else { hub.sockets };
         let (handle, heard) = (hub.handle, hub.heard);
         let (news, at_once) = (std::mem::take(&mut hub.news), Vec::new());
-        let change = Change { name: CHANNELS[channel].into(), handle, flags, here, visitors, at_once, news, heard };
+        let change =
+            HandleChange { name: CHANNELS[channel].into(), handle, flags, here, visitors, at_once, news, heard };
         self.state.changed(change, self.at(now));
     }
 

@@ -2,7 +2,7 @@
 
 use headcount::backplane::Error;
 use headcount::presence::belief::Belief;
-use headcount::presence::effect::{Job, Outcome};
+use headcount::presence::effect::{Job, JobOutcome};
 use headcount::presence::flag;
 use headcount::presence::jobs::Context;
 use headcount::presence::script_reply::ScriptReply;
@@ -218,19 +218,19 @@ impl Mutation {
         Some(job)
     }
 
-    pub fn outcome(self, outcome: Outcome) -> Outcome {
+    pub fn outcome(self, outcome: JobOutcome) -> JobOutcome {
         match (self, outcome) {
-            (M::LossIsConfirmation, Outcome::Step(name, job, Err(Error::Lost(_)))) => {
+            (M::LossIsConfirmation, JobOutcome::Step(name, job, Err(Error::Lost(_)))) => {
                 let total =
                     ScriptReply::Total { total: 0, changed: false, damage: String::new(), dying: false, list: None };
-                Outcome::Step(name, job, Ok(total))
+                JobOutcome::Step(name, job, Ok(total))
             }
-            (M::ExpelsOnRefusal, Outcome::Step(name, job, Err(Error::Refused(_)))) => {
-                Outcome::Step(name, job, Ok(ScriptReply::Foreign))
+            (M::ExpelsOnRefusal, JobOutcome::Step(name, job, Err(Error::Refused(_)))) => {
+                JobOutcome::Step(name, job, Ok(ScriptReply::Foreign))
             }
-            (M::LeavesOwnShares, Outcome::Scrubbed(Ok(mut scrubbed))) => {
+            (M::LeavesOwnShares, JobOutcome::Scrubbed(Ok(mut scrubbed))) => {
                 scrubbed.shares.clear();
-                Outcome::Scrubbed(Ok(scrubbed))
+                JobOutcome::Scrubbed(Ok(scrubbed))
             }
             (_, outcome) => outcome,
         }
@@ -238,7 +238,7 @@ impl Mutation {
 }
 
 /// Reaps as a reaper that strikes first would.
-pub async fn strike_first<S: Store>(context: Context<S>, job: Job) -> Outcome {
+pub async fn strike_first<S: Store>(context: Context<S>, job: Job) -> JobOutcome {
     let Job::Reap(id) = job else { return context.carry_out(job).await };
     let result = async {
         let channels = context.scripts.listed(&id).await?;
@@ -250,7 +250,7 @@ pub async fn strike_first<S: Store>(context: Context<S>, job: Job) -> Outcome {
         Ok(channels.len())
     };
     let result = result.await;
-    Outcome::Reap(id, result)
+    JobOutcome::Reap(id, result)
 }
 
 #[test]

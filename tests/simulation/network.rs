@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use headcount::store::Slot;
+use headcount::store::ClientSlot;
 use redis::{PushKind, Value};
 
 use crate::plan::{Action, CHANNELS, ERRORS, Inject, LIST, TOPICS};
@@ -14,7 +14,7 @@ pub struct Connection {
     pub node: usize,
     messages: bool,
     /// The client's number at the store, while that knows it.
-    pub slot: Option<Slot>,
+    pub slot: Option<ClientSlot>,
     /// Whether the client still has it.
     pub open: bool,
     /// Its node has given it up and makes another.
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    fn hand_out(&mut self, out: Vec<(Slot, Vec<u8>)>) {
+    fn hand_out(&mut self, out: Vec<(ClientSlot, Vec<u8>)>) {
         for (slot, bytes) in out {
             let to = self.connections.iter().find(|(_, connection)| connection.slot == Some(slot));
             if let Some(connection) = to.map(|(number, _)| *number) {

@@ -9,23 +9,23 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use headcount::backplane::{Error, Keys};
-use headcount::config::{Presence as Config, Rules};
+use headcount::config::{PresenceConfig, Rules};
 use headcount::presence::NodeId;
-use headcount::presence::effect::{Effect, Job, News, Outcome};
+use headcount::presence::effect::{Effect, Job, JobOutcome, News};
 use headcount::presence::jobs::Context;
 use headcount::presence::scripts::Scripts;
-use headcount::presence::state::State;
+use headcount::presence::state::PresenceState;
 
 use crate::hub::Hub;
 use crate::mutation::Mutation;
 use crate::plan::{CHANNELS, ROOM};
 use crate::seam::Seam;
 
-type JobFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type JobFuture = Pin<Box<dyn Future<Output = JobOutcome> + Send>>;
 
 /// A process that runs.
 pub struct Node {
-    pub state: State,
+    pub state: PresenceState,
     pub hubs: BTreeMap<usize, Hub>,
     /// Its connections, if they stand.
     pub commands: Option<usize>,
@@ -74,7 +74,7 @@ pub struct Asks {
 
 impl Node {
     pub fn start(
-        config: Config,
+        config: PresenceConfig,
         rules: Arc<Rules>,
         base: Instant,
         now: u64,
@@ -87,7 +87,7 @@ impl Node {
         let scripts = Scripts::new(seam.clone(), Keys::new(""));
         let at = base + Duration::from_micros(now);
         Self {
-            state: State::new(config.clone(), rules.clone(), at, seed, draw),
+            state: PresenceState::new(config.clone(), rules.clone(), at, seed, draw),
             hubs: BTreeMap::new(),
             commands: None,
             messages: None,

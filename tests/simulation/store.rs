@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use headcount::store::{Core, Endpoints, Engine, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Engine, Options, Time};
 use redis::Value;
 
 use crate::plan::ERRORS;
@@ -22,7 +22,7 @@ thread_local! {
 
 pub struct Store {
     core: Option<Core>,
-    admin: Slot,
+    admin: ClientSlot,
     /// What the store's clock is ahead, in milliseconds.
     pub ahead: i64,
     /// Until when nothing is answered, in virtual microseconds.
@@ -78,18 +78,18 @@ impl Store {
         }
     }
 
-    pub fn connect(&mut self) -> Option<Slot> {
+    pub fn connect(&mut self) -> Option<ClientSlot> {
         self.core.as_mut()?.connect(Endpoints::in_process()).ok()
     }
 
-    pub fn close(&mut self, slot: Slot) {
+    pub fn close(&mut self, slot: ClientSlot) {
         if let Some(core) = &mut self.core {
             core.close(slot);
         }
     }
 
     /// Runs what a client has sent; returns what all clients get from that.
-    pub fn feed(&mut self, now: u64, slot: Slot, bytes: &[u8]) -> Vec<(Slot, Vec<u8>)> {
+    pub fn feed(&mut self, now: u64, slot: ClientSlot, bytes: &[u8]) -> Vec<(ClientSlot, Vec<u8>)> {
         let time = self.time(now);
         let Some(core) = &mut self.core else { return Vec::new() };
         core.set_time(time);

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use headcount::store::Slot;
+use headcount::store::ClientSlot;
 use redis::Value;
 
 use crate::node::Node;
@@ -79,7 +79,7 @@ fn is_zero(reply: &[u8], place: usize) -> bool {
 impl World {
     /// Looks at a call that the store has carried out: nothing is stated after its lease has ended, no
     /// share is counted under two ids of one node, and nobody is withdrawn whose lease stands.
-    pub fn watch(&mut self, number: usize, request: &[u8], out: &[(Slot, Vec<u8>)]) {
+    pub fn watch(&mut self, number: usize, request: &[u8], out: &[(ClientSlot, Vec<u8>)]) {
         let Some(connection) = self.connections.get(&number) else { return };
         let (node, slot) = (connection.node, connection.slot);
         self.watch_published(out);
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// What is published is what the total is, so publishes never go back in time.
-    fn watch_published(&mut self, out: &[(Slot, Vec<u8>)]) {
+    fn watch_published(&mut self, out: &[(ClientSlot, Vec<u8>)]) {
         for (_, bytes) in out.iter().filter(|(_, bytes)| bytes.starts_with(b">3\r\n$7\r\nmessage")) {
             let Some(Value::Push { data, .. }) = wire::parse(bytes) else { continue };
             let [Value::BulkString(channel), Value::BulkString(number)] = &data[..] else { continue };

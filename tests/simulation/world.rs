@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use headcount::config::channels::MembersRule;
-use headcount::config::{Access, Count, Deliver, Presence as Config, Rule, Rules};
+use headcount::config::{Access, Count, Deliver, PresenceConfig, Rule, Rules};
 use headcount::presence::effect::News;
 
 use crate::mutation::Mutation;
@@ -140,10 +140,10 @@ pub struct World {
     pub rate: [(u64, u32); NODES],
 }
 
-pub fn config(defaults: bool) -> Config {
+pub fn config(defaults: bool) -> PresenceConfig {
     let ms = Duration::from_millis;
     let (heartbeat, lease, grace, repair) = if defaults { (500, 2500, 500, 10_000) } else { (100, 500, 100, 2_000) };
-    Config {
+    PresenceConfig {
         heartbeat: ms(heartbeat),
         lease: ms(lease),
         grace: ms(grace),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Options, Time};
 
 use super::extreme;
 use super::servers::Embedded;
@@ -17,11 +17,11 @@ fn open(options: Options) -> Core {
     Core::open(options, Time::from_millis(1_700_000_000_000)).unwrap()
 }
 
-fn connect(core: &mut Core) -> Slot {
+fn connect(core: &mut Core) -> ClientSlot {
     core.connect(Endpoints::in_process()).unwrap()
 }
 
-fn call(core: &mut Core, client: Slot, args: &[&[u8]]) -> Vec<u8> {
+fn call(core: &mut Core, client: ClientSlot, args: &[&[u8]]) -> Vec<u8> {
     core.feed(client, &request(args));
     core.end_round();
     core.take_output(client)
@@ -172,7 +172,7 @@ fn a_client_that_is_closed_while_it_is_served_takes_nobody_with_it() {
     let mut core = open(Options { max_client_memory: 2 << 20, ..Options::default() });
     for round in 0..50 {
         let writer = connect(&mut core);
-        let waiting: Vec<Slot> = (0..8).map(|_| connect(&mut core)).collect();
+        let waiting: Vec<ClientSlot> = (0..8).map(|_| connect(&mut core)).collect();
         for (nth, client) in waiting.iter().enumerate() {
             let command: &[&[u8]] = match nth % 4 {
                 0 => &[b"BLPOP", b"l", b"0"],

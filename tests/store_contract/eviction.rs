@@ -1,6 +1,6 @@
 //! Keys go when memory is short, as the policy says; never those of the count.
 
-use headcount::store::{Core, Endpoints, EvictionPolicy, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, EvictionPolicy, Options, Time};
 
 use super::log::Folder;
 use super::servers::{Embedded, Redis};
@@ -11,7 +11,7 @@ const MEMORY: usize = 100_000;
 /// A store on virtual time, where a second passes with each command.
 struct Store {
     core: Core,
-    client: Slot,
+    client: ClientSlot,
     seconds: u64,
 }
 

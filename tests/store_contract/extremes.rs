@@ -1,6 +1,6 @@
 //! Every command with extreme and random arguments: no panic, no endless work, no reply without bound.
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Options, Time};
 
 use super::extreme::{self, Command};
 use super::wire::request;
@@ -15,7 +15,7 @@ fn open() -> Core {
     Core::open(options, Time::from_millis(1_700_000_000_000)).unwrap()
 }
 
-fn connect(core: &mut Core) -> Slot {
+fn connect(core: &mut Core) -> ClientSlot {
     core.connect(Endpoints::in_process()).unwrap()
 }
 

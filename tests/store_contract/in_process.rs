@@ -1,6 +1,6 @@
 //! The store's core without sockets, on a time that the test sets.
 
-use headcount::store::{Core, Credential, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Credential, Endpoints, Options, Time};
 
 use crate::support::ends;
 
@@ -8,12 +8,12 @@ fn open(options: Options) -> Core {
     Core::open(options, Time::from_millis(1_000_000)).unwrap()
 }
 
-fn connect(core: &mut Core) -> Slot {
+fn connect(core: &mut Core) -> ClientSlot {
     core.connect(Endpoints::in_process()).unwrap()
 }
 
 /// Sends an inline request; what the client has got by the end of the round.
-fn call(core: &mut Core, client: Slot, request: &str) -> String {
+fn call(core: &mut Core, client: ClientSlot, request: &str) -> String {
     core.feed(client, format!("{request}\r\n").as_bytes());
     core.end_round();
     String::from_utf8(core.take_output(client)).unwrap()
@@ -65,7 +65,7 @@ fn messages_go_to_those_who_are_named_as_scheduled() {
     call(&mut core, one, "SUBSCRIBE news");
     while core.next_scheduled().is_some() {}
     assert_eq!(call(&mut core, other, "PUBLISH news hi"), ":1\r\n");
-    let named: Vec<Slot> = std::iter::from_fn(|| core.next_scheduled()).collect();
+    let named: Vec<ClientSlot> = std::iter::from_fn(|| core.next_scheduled()).collect();
     assert!(named.contains(&one), "{named:?}");
     assert_eq!(core.take_output(one), b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n");
 }
@@ -118,7 +118,7 @@ fn more_clients_than_allowed_are_told_so() {
 fn what_clients_hold_together_is_bounded_and_the_heaviest_go_first() {
     let mut core = open(Options { max_client_memory: 4 << 20, ..Options::default() });
     let light = connect(&mut core);
-    let heavy: Vec<Slot> = (0..20).map(|_| connect(&mut core)).collect();
+    let heavy: Vec<ClientSlot> = (0..20).map(|_| connect(&mut core)).collect();
     for client in &heavy {
         // A command that never ends.
         core.feed(*client, format!("*2\r\n$3\r\nGET\r\n$1000000\r\n{}", "x".repeat(500_000)).as_bytes());
@@ -132,7 +132,7 @@ fn what_clients_hold_together_is_bounded_and_the_heaviest_go_first() {
 #[test]
 fn a_subscriber_that_fetches_nothing_cannot_fill_the_memory_with_others_help() {
     let mut core = open(Options { max_client_memory: 8 << 20, ..Options::default() });
-    let listeners: Vec<Slot> = (0..50).map(|_| connect(&mut core)).collect();
+    let listeners: Vec<ClientSlot> = (0..50).map(|_| connect(&mut core)).collect();
     for client in &listeners {
         call(&mut core, *client, "SUBSCRIBE news");
     }
@@ -176,7 +176,7 @@ fn twenty_thousand_that_wait_for_one_key_cost_one_push_no_more_than_one() {
     // A step for each of those who wait, at each push, would take minutes.
     ends("all are served", std::time::Duration::from_secs(60), || {
         let mut core = open(Options { max_clients: 30_000, ..Options::default() });
-        let waiting: Vec<Slot> = (0..20_000).map(|_| connect(&mut core)).collect();
+        let waiting: Vec<ClientSlot> = (0..20_000).map(|_| connect(&mut core)).collect();
         for client in &waiting {
             core.feed(*client, b"BLPOP l 0\r\n");
         }
@@ -204,7 +204,7 @@ fn this_process_gets_in_whatever_the_password_and_however_many_others_there_are(
     connect(&mut core);
     for _ in 0..3 {
         // Others hold on to every place that there is and want more.
-        let pushing: Vec<Slot> = (0..50).map(|_| connect(&mut core)).collect();
+        let pushing: Vec<ClientSlot> = (0..50).map(|_| connect(&mut core)).collect();
         assert!(call(&mut core, pushing[49], "PING").starts_with("-ERR max number of clients"));
         assert!(core.is_finished(pushing[49]) && core.is_finished(pushing[0]));
         let own = connect(&mut core);
@@ -239,7 +239,7 @@ fn the_count_is_kept_when_there_is_no_memory_for_others() {
 #[test]
 fn wrong_passwords_cost_time_and_a_right_one_does_not() {
     let mut core = open(Options { password: Some("secret".to_owned()), ..Options::default() });
-    let clients: Vec<Slot> = (0..20).map(|_| connect(&mut core)).collect();
+    let clients: Vec<ClientSlot> = (0..20).map(|_| connect(&mut core)).collect();
     let answered = |core: &mut Core| {
         for client in &clients {
             core.feed(*client, b"AUTH wrong\r\nPING\r\n");

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Options, Time};
 
 use super::lua_grammar;
 use super::wire::request;
@@ -19,7 +19,7 @@ const WORLD: &str = "local n = 0 \
     for k, v in pairs(lib) do n = n + 1 end end \
     return tostring(('a'):upper() == 'A' and type(redis.call) == 'function' and rawget(_G, 'x') == nil) .. n";
 
-fn eval(core: &mut Core, client: Slot, body: &str) -> Vec<u8> {
+fn eval(core: &mut Core, client: ClientSlot, body: &str) -> Vec<u8> {
     core.feed(client, &request(&["EVAL", body, "0"]));
     core.end_round();
     core.take_output(client)

@@ -1,10 +1,10 @@
 //! A command that names very much is carried out in turns, between which others have theirs.
 
-use headcount::store::{Core, Endpoints, Options, Slot, Time};
+use headcount::store::{ClientSlot, Core, Endpoints, Options, Time};
 
 const MANY: usize = 100_000;
 
-fn store() -> (Core, Slot, Slot) {
+fn store() -> (Core, ClientSlot, ClientSlot) {
     let mut core = Core::open(Options::default(), Time::from_millis(1_000_000)).unwrap();
     let mut connect = || core.connect(Endpoints::in_process()).unwrap();
     let (one, other) = (connect(), connect());
@@ -21,20 +21,20 @@ fn naming(command: &str) -> Vec<u8> {
     request(&[command].into_iter().map(str::to_owned).chain((0..MANY).map(|n| format!("c{n}"))).collect::<Vec<_>>())
 }
 
-fn ask(core: &mut Core, client: Slot, line: &str) -> String {
+fn ask(core: &mut Core, client: ClientSlot, line: &str) -> String {
     core.feed(client, format!("{line}\r\n").as_bytes());
     String::from_utf8(core.take_output(client)).unwrap()
 }
 
 /// How many channels somebody listens to, as another client sees it.
-fn channels(core: &mut Core, other: Slot) -> usize {
+fn channels(core: &mut Core, other: ClientSlot) -> usize {
     let info = ask(core, other, "INFO stats");
     let line = info.lines().find(|line| line.starts_with("pubsub_channels:")).unwrap();
     line["pubsub_channels:".len()..].parse().unwrap()
 }
 
 /// Ends rounds until nothing is left to be done; what one client has got meanwhile, and in how many rounds.
-fn rounds(core: &mut Core, client: Slot) -> (String, usize) {
+fn rounds(core: &mut Core, client: ClientSlot) -> (String, usize) {
     let (mut got, mut rounds) = (Vec::new(), 0);
     loop {
         got.extend(core.take_output(client));

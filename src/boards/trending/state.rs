@@ -27,7 +27,7 @@ const LEFT: Duration = Duration::from_secs(2);
 
 /// What one step restates.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct TrendingStep {
     /// The board.
     pub board: Arc<str>,
     /// The pattern of the channels that the board ranks.
@@ -53,7 +53,7 @@ struct Kept {
 
 /// See the module.
 #[derive(Debug)]
-pub struct State {
+pub struct TrendingState {
     kept: Vec<Kept>,
     rules: Arc<Rules>,
     /// The last known totals of this node's channels that some board ranks.
@@ -61,7 +61,7 @@ pub struct State {
     repair: Duration,
 }
 
-impl State {
+impl TrendingState {
     /// Starts without any totals; each board is checked once per `repair`.
     pub fn new(rules: Arc<Rules>, repair: Duration, now: Instant) -> Self {
         let mut state = Self { kept: Vec::new(), rules: Arc::default(), totals: HashMap::new(), repair };
@@ -122,7 +122,7 @@ impl State {
     }
 
     /// Returns the next step, if one is due.
-    pub fn next(&mut self, now: Instant) -> Option<Step> {
+    pub fn next(&mut self, now: Instant) -> Option<TrendingStep> {
         for at in 0..self.kept.len() {
             if self.kept[at].sweep <= now {
                 self.say_again(at, now);
@@ -136,7 +136,7 @@ impl State {
     }
 
     /// Reschedules a step that failed or may have failed.
-    pub fn failed(&mut self, step: Step, later: Instant) {
+    pub fn failed(&mut self, step: TrendingStep, later: Instant) {
         let Some(at) = self.kept.iter().position(|kept| kept.board == step.board && kept.of == step.of) else { return };
         if step.all {
             self.kept[at].sweep = later;
@@ -184,7 +184,7 @@ impl Kept {
         self.agenda.insert((at, channel.clone()));
     }
 
-    fn step(&mut self, all: bool, now: Instant) -> Step {
+    fn step(&mut self, all: bool, now: Instant) -> TrendingStep {
         let mut channels = Vec::new();
         while channels.len() < BATCH
             && let Some((at, _)) = self.agenda.first()
@@ -195,7 +195,7 @@ impl Kept {
             channels.push(channel);
         }
         memory::shrink(&mut self.due);
-        Step { board: self.board.clone(), of: self.of.clone(), all, channels }
+        TrendingStep { board: self.board.clone(), of: self.of.clone(), all, channels }
     }
 }
 
@@ -207,12 +207,12 @@ fn matches(of: &str, channel: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::channels::{BoardRule, Count, Deliver, Order, Rule};
+    use crate::config::channels::{BoardRule, Count, Deliver, Rule, SortOrder};
 
     const REPAIR: Duration = Duration::from_secs(10);
 
     fn rule(pattern: &str, access: Access, of: Option<&str>) -> Rule {
-        let board = of.map(|_| BoardRule { top: 10, order: Order::Descending });
+        let board = of.map(|_| BoardRule { top: 10, order: SortOrder::Descending });
         Rule {
             pattern: pattern.to_owned(),
             count: if of.is_some() { Count::None } else { Count::Visitors },
@@ -226,18 +226,18 @@ mod tests {
         }
     }
 
-    fn state(now: Instant) -> State {
+    fn state(now: Instant) -> TrendingState {
         let rules = Rules(vec![
             rule("page:/closed", Access::Token, None),
             rule("page:/*", Access::Open, None),
             rule("top:pages", Access::Open, Some("page:/*")),
         ]);
-        let mut state = State::new(Arc::new(rules), REPAIR, now);
+        let mut state = TrendingState::new(Arc::new(rules), REPAIR, now);
         assert_eq!(state.next(now).map(|step| (step.all, step.channels.len())), Some((true, 0)));
         state
     }
 
-    fn names(step: Option<Step>) -> Vec<String> {
+    fn names(step: Option<TrendingStep>) -> Vec<String> {
         step.into_iter().flat_map(|step| step.channels).map(|name| name.to_string()).collect()
     }
 

@@ -1,7 +1,7 @@
 //! `[auth]`: whose tokens are taken.
 
 use super::super::model::Config;
-use super::row::{DAY, Kind::*, section};
+use super::row::{DAY, ValueType::*, section};
 
 section! {
     /// Whose tokens (JSON Web Tokens) are taken, for channels with access = "token" or publish = "token".

@@ -1,6 +1,6 @@
 //! `[[channels]]`: which channels exist, which are counted and how they deliver.
 
-use super::row::{Key, Kind, Reload, Section};
+use super::row::{ConfigKey, Section, TakesEffect, ValueType};
 
 /// The one row of this section, an array of tables.
 pub(super) const SECTION: Section = Section {
@@ -33,12 +33,12 @@ pub(super) const SECTION: Section = Section {
         "   of       A pattern of counted channels: headcount itself keeps this board, whose name has no *. It shows",
         "            those with the most people, at least 2, and everybody who watches it sees their names.",
     ],
-    keys: &[Key {
+    keys: &[ConfigKey {
         path: "channels",
         doc: &[],
         default: DEFAULT,
-        kind: Kind::Channels,
-        reload: Reload::Live(|running, new| running.channels = new.channels.clone()),
+        kind: ValueType::Channels,
+        reload: TakesEffect::Live(|running, new| running.channels = new.channels.clone()),
     }],
 };
 

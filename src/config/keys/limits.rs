@@ -1,6 +1,6 @@
 //! `[limits]`: bounds on what one client, or all of them, may take.
 
-use super::row::{GIB, HOUR, Kind::*, section};
+use super::row::{GIB, HOUR, ValueType::*, section};
 
 section! {
     [limits]

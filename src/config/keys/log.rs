@@ -1,6 +1,6 @@
 //! `[log]`: what is logged, and in which form.
 
-use super::row::{Kind::*, section};
+use super::row::{ValueType::*, section};
 
 section! {
     [log]

@@ -1,6 +1,6 @@
 //! `[presence]`: the timing of the count.
 
-use super::row::{HOUR, Kind::*, section};
+use super::row::{HOUR, ValueType::*, section};
 
 section! {
     /// The timing of the count. The defaults are right for almost everybody.

@@ -1,6 +1,6 @@
 //! `[redis]`: which store keeps the counts and carries the messages.
 
-use super::row::{Kind::*, section};
+use super::row::{ValueType::*, section};
 
 section! {
     [redis]

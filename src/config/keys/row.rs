@@ -14,7 +14,7 @@ pub(super) const GIB: u64 = 1 << 30;
 
 /// What values a key takes.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum ValueType {
     /// A whole number, both ends included.
     Int(i64, i64),
     /// A time such as "500ms", "10s" or "2m", both ends (in milliseconds) included.
@@ -46,7 +46,7 @@ pub enum Kind {
 
 /// When a changed value takes effect.
 #[derive(Debug, Clone, Copy)]
-pub enum Reload {
+pub enum TakesEffect {
     /// At the next start.
     Restart,
     /// At a reload: copies the value from the configuration just loaded to the one in effect.
@@ -55,7 +55,7 @@ pub enum Reload {
 
 /// One row of the list.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct ConfigKey {
     /// `section.key`
     pub path: &'static str,
     /// What it does, in lines.
@@ -63,9 +63,9 @@ pub struct Key {
     /// The default, as TOML.
     pub default: &'static str,
     /// What values it takes.
-    pub kind: Kind,
+    pub kind: ValueType,
     /// When a changed value takes effect.
-    pub reload: Reload,
+    pub reload: TakesEffect,
 }
 
 /// A table of the configuration.
@@ -76,10 +76,10 @@ pub struct Section {
     /// What its keys have in common, in lines.
     pub about: &'static [&'static str],
     /// Its keys.
-    pub keys: &'static [Key],
+    pub keys: &'static [ConfigKey],
 }
 
-impl Key {
+impl ConfigKey {
     /// The key's name within its section.
     pub fn name(&self) -> &'static str {
         self.path.split_once('.').map_or(self.path, |(_, name)| name)
@@ -88,16 +88,16 @@ impl Key {
     /// The allowed values and when a change takes effect, in a sentence or two. May be empty.
     pub fn note(&self) -> String {
         let mut note = match self.kind {
-            Kind::Int(min, max) => format!("Allowed: {min} to {max}. "),
-            Kind::Duration(min, max) => format!("Allowed: \"{}\" to \"{}\". ", shown_ms(min), shown_ms(max)),
-            Kind::Size(min, max) => format!("Allowed: {} to {}. ", shown_bytes(min), shown_bytes(max)),
-            Kind::Choice(words) => {
+            ValueType::Int(min, max) => format!("Allowed: {min} to {max}. "),
+            ValueType::Duration(min, max) => format!("Allowed: \"{}\" to \"{}\". ", shown_ms(min), shown_ms(max)),
+            ValueType::Size(min, max) => format!("Allowed: {} to {}. ", shown_bytes(min), shown_bytes(max)),
+            ValueType::Choice(words) => {
                 let words: Vec<_> = words.iter().map(|word| value::quoted(word)).collect();
                 format!("Allowed: {}. ", words.join(", "))
             }
             _ => String::new(),
         };
-        if let Reload::Restart = self.reload {
+        if let TakesEffect::Restart = self.reload {
             note.push_str("Needs a restart.");
         }
         note.trim_end().to_owned()
@@ -128,7 +128,7 @@ macro_rules! section {
         pub(super) const SECTION: super::row::Section = super::row::Section {
             header: concat!("[", stringify!($section), "]"),
             about: &[$($about),*],
-            keys: &[$(super::row::Key {
+            keys: &[$(super::row::ConfigKey {
                 path: concat!(stringify!($section), ".", stringify!($key)),
                 doc: &[$($doc),*],
                 default: stringify!($default),
@@ -137,10 +137,10 @@ macro_rules! section {
             }),+],
         };
     };
-    (@restart $section:ident $key:ident) => { super::row::Reload::Restart };
+    (@restart $section:ident $key:ident) => { super::row::TakesEffect::Restart };
     (@live $section:ident $key:ident) => {
-        super::row::Reload::Live(|running, new| running.$section.$key = new.$section.$key.clone())
+        super::row::TakesEffect::Live(|running, new| running.$section.$key = new.$section.$key.clone())
     };
-    (@live $section:ident $key:ident $adopt:expr) => { super::row::Reload::Live($adopt) };
+    (@live $section:ident $key:ident $adopt:expr) => { super::row::TakesEffect::Live($adopt) };
 }
 pub(super) use section;

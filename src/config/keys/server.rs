@@ -1,6 +1,6 @@
 //! `[server]`: where and how this node listens.
 
-use super::row::{HOUR, Kind::*, section};
+use super::row::{HOUR, ValueType::*, section};
 
 section! {
     [server]

@@ -1,6 +1,6 @@
 //! `[session]`: how silent clients are found.
 
-use super::row::{HOUR, Kind::*, section};
+use super::row::{HOUR, ValueType::*, section};
 
 section! {
     /// A client that vanishes without a word is out of the count after ping + pong.

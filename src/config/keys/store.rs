@@ -1,6 +1,6 @@
 //! `[store]`: the store that this node may serve itself.
 
-use super::row::{GIB, HOUR, Kind::*, section};
+use super::row::{GIB, HOUR, ValueType::*, section};
 
 section! {
     /// The embedded Redis-compatible store.

@@ -1,6 +1,6 @@
 //! `[[store.users]]`: users of the embedded store beside the default one.
 
-use super::row::{Key, Kind, Reload, Section};
+use super::row::{ConfigKey, Section, TakesEffect, ValueType};
 
 /// The one row of this section, an array of tables.
 pub(super) const SECTION: Section = Section {
@@ -18,7 +18,13 @@ pub(super) const SECTION: Section = Section {
         "                  -@category, allcommands, nocommands. There are no selectors.",
         "                  A user is off and may do nothing until a rule says otherwise.",
     ],
-    keys: &[Key { path: "store.users", doc: &[], default: "[]", kind: Kind::Users, reload: Reload::Restart }],
+    keys: &[ConfigKey {
+        path: "store.users",
+        doc: &[],
+        default: "[]",
+        kind: ValueType::Users,
+        reload: TakesEffect::Restart,
+    }],
 };
 
 /// What stands in the file: nobody, and an example.

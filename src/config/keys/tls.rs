@@ -1,7 +1,7 @@
 //! `[tls]`: certificate and key of the addresses that speak TLS.
 
 use super::super::model::Config;
-use super::row::{Kind::*, section};
+use super::row::{ValueType::*, section};
 
 section! {
     /// For the addresses in server.listen that start with "tls:". HTTP/1.1 over TLS 1.2 and 1.3.

@@ -2,7 +2,7 @@
 
 /// A command, or a subcommand such as `client|id`.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownCommand {
     /// Its full name, in lower case.
     pub name: String,
     /// The number under which its calls are counted.
@@ -11,7 +11,7 @@ pub struct Known {
     pub categories: Vec<&'static str>,
 }
 
-impl Known {
+impl KnownCommand {
     /// Whether this is the named command or one of its subcommands.
     pub fn is_of(&self, name: &str) -> bool {
         self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::known::Known;
+use super::known::KnownCommand;
 use super::rights::{Access, KeyPattern, digest};
 use crate::store::command::CATEGORIES;
 use crate::store::settings::{NODE, User};
@@ -47,7 +47,7 @@ pub const MISSING: [&str; 7] =
 
 /// Parses a user. `known` lists what rules can name; `absent` says whether the store leaves a command out on
 /// purpose.
-pub fn read(user: &User, known: &[Known], absent: fn(&[u8]) -> bool) -> Result<Access, BadRule> {
+pub fn read(user: &User, known: &[KnownCommand], absent: fn(&[u8]) -> bool) -> Result<Access, BadRule> {
     let whole = |message| Err(BadRule { rule: None, message });
     match user.name.as_str() {
         "" => return whole("the name is empty"),
@@ -91,7 +91,7 @@ fn shown(rule: &str) -> String {
 
 struct Reading<'a> {
     access: Access,
-    known: &'a [Known],
+    known: &'a [KnownCommand],
     absent: fn(&[u8]) -> bool,
 }
 
@@ -205,7 +205,7 @@ impl Reading<'_> {
                 return Err(NO_SUCH);
             }
             // As in Redis, a category that contains a command also contains all of its subcommands.
-            let with = |one: &Known| one.categories.contains(&category);
+            let with = |one: &KnownCommand| one.categories.contains(&category);
             let heads: Vec<&str> =
                 known.iter().filter(|one| with(one) && !one.name.contains('|')).map(|one| one.name.as_str()).collect();
             return self.set(may, name, |one| with(one) || heads.iter().any(|head| one.is_of(head)));
@@ -234,7 +234,7 @@ impl Reading<'_> {
     }
 
     /// Allows or forbids the commands that `of` selects. A rule that changes nothing is not kept.
-    fn set(&mut self, may: bool, name: &str, of: impl Fn(&Known) -> bool) -> Result<(), &'static str> {
+    fn set(&mut self, may: bool, name: &str, of: impl Fn(&KnownCommand) -> bool) -> Result<(), &'static str> {
         let mut changed = false;
         for one in self.known.iter().filter(|one| of(one)) {
             let Some(bit) = self.access.commands.get_mut(one.number) else { continue };

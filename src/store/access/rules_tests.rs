@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::known::Known;
+use super::known::KnownCommand;
 use super::rights::Access;
 use super::rules::{BadRule, read};
 use crate::store::settings::User;
@@ -16,8 +16,8 @@ const NAMES: [(&str, &[&str]); 6] = [
     ("client|kill", &["admin", "connection"]),
 ];
 
-fn known() -> Vec<Known> {
-    let one = |(number, (name, categories)): (usize, &(&str, &[&'static str]))| Known {
+fn known() -> Vec<KnownCommand> {
+    let one = |(number, (name, categories)): (usize, &(&str, &[&'static str]))| KnownCommand {
         name: (*name).to_owned(),
         number,
         categories: categories.to_vec(),

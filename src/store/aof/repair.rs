@@ -11,7 +11,7 @@ use crate::store::data::Data;
 
 /// What [`check`] and [`repair`] found.
 #[derive(Debug)]
-pub struct Report {
+pub struct RepairReport {
     /// The log.
     pub path: PathBuf,
     /// How large it is, in bytes.
@@ -30,7 +30,7 @@ pub struct Report {
 ///
 /// # Errors
 /// The folder cannot be used, or a store has it open.
-pub fn check(folder: &Path) -> Result<Report, StoreError> {
+pub fn check(folder: &Path) -> Result<RepairReport, StoreError> {
     let (report, _) = look(folder)?;
     Ok(report)
 }
@@ -40,7 +40,7 @@ pub fn check(folder: &Path) -> Result<Report, StoreError> {
 ///
 /// # Errors
 /// The folder cannot be used, or a store has it open.
-pub fn repair(folder: &Path) -> Result<Report, StoreError> {
+pub fn repair(folder: &Path) -> Result<RepairReport, StoreError> {
     let (mut report, _lock) = look(folder)?;
     if report.good == report.size {
         return Ok(report);
@@ -55,7 +55,7 @@ pub fn repair(folder: &Path) -> Result<Report, StoreError> {
     Ok(report)
 }
 
-fn look(folder: &Path) -> Result<(Report, File), StoreError> {
+fn look(folder: &Path) -> Result<(RepairReport, File), StoreError> {
     let path = folder.join(FILE);
     let at = |source: io::Error| StoreError::Folder { path: path.clone(), source };
     let mut file = File::open(&path).map_err(at)?;
@@ -69,7 +69,7 @@ fn look(folder: &Path) -> Result<(Report, File), StoreError> {
         Err(StoreError::Damaged { offset, good, reason, .. }) => (good, None, Some((offset, reason))),
         Err(other) => return Err(other),
     };
-    Ok((Report { path, size, good, changes, damage, copy: None }, lock))
+    Ok((RepairReport { path, size, good, changes, damage, copy: None }, lock))
 }
 
 /// An unused file name next to the log.

@@ -58,8 +58,8 @@ pub fn incrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcome
     let old = string(keys, args[1])?;
     let old = if old.is_empty() && !keys.contains(args[1]) { b"0".to_vec() } else { old };
     let sum = decimal::sum(&old, args[2]).map_err(|problem| match problem {
-        decimal::Problem::NotANumber => NOT_A_FLOAT,
-        decimal::Problem::Infinite => NAN_OR_INFINITY,
+        decimal::NoSum::NotANumber => NOT_A_FLOAT,
+        decimal::NoSum::Infinite => NAN_OR_INFINITY,
     })?;
     let text = Value::Text(SmallBytes::new(sum.as_bytes()));
     if !keys.update(args[1], |_| Ok(text.clone()))? {

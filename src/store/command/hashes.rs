@@ -138,8 +138,8 @@ pub fn hincrbyfloat(keys: &mut Keyspace, args: &Args, out: &mut Reply) -> Outcom
     }
     let old = keys.read::<Hash>(args[1])?.and_then(|hash| hash.get(args[2]));
     let sum = decimal::sum(old.unwrap_or(b"0"), args[3]).map_err(|problem| match problem {
-        decimal::Problem::NotANumber => CommandError::new("ERR hash value is not a float"),
-        decimal::Problem::Infinite => NAN_OR_INFINITY,
+        decimal::NoSum::NotANumber => CommandError::new("ERR hash value is not a float"),
+        decimal::NoSum::Infinite => NAN_OR_INFINITY,
     })?;
     keys.write_or_create::<Hash>(args[1])?.insert(args[2], sum.as_bytes());
     keys.changed_by(Classes::HASH, "hincrbyfloat", args[1]);

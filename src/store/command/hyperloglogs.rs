@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::slice::from_ref;
 
 use crate::store::error::{CommandError, Outcome, WRONGTYPE};
-use crate::store::hyperloglog::{self, Problem, REGISTERS};
+use crate::store::hyperloglog::{self, REGISTERS, Unusable};
 use crate::store::keyspace::Keyspace;
 use crate::store::keyspace_events::Classes;
 use crate::store::reply::Reply;
@@ -17,10 +17,10 @@ use super::strings::grow;
 /// A range that covers all bytes of even the longest HyperLogLog.
 const WHOLE: Range<usize> = 0..16 << 10;
 
-fn error(problem: Problem) -> CommandError {
+fn error(problem: Unusable) -> CommandError {
     CommandError::new(match problem {
-        Problem::NotOne => "WRONGTYPE Key is not a valid HyperLogLog string value.",
-        Problem::Damaged => "INVALIDOBJ Corrupted HLL object detected",
+        Unusable::NotOne => "WRONGTYPE Key is not a valid HyperLogLog string value.",
+        Unusable::Damaged => "INVALIDOBJ Corrupted HLL object detected",
     })
 }
 

@@ -8,13 +8,13 @@ use super::spec::Command;
 const SLOTS: usize = 1024;
 
 /// Commands by name, with an index that is built on first use.
-pub struct Table<R: 'static> {
+pub struct CommandTable<R: 'static> {
     /// One row per command.
     pub rows: &'static [Command<R>],
     index: OnceLock<Vec<(u16, &'static str)>>,
 }
 
-impl<R> Table<R> {
+impl<R> CommandTable<R> {
     /// Creates a table of these rows.
     pub const fn new(rows: &'static [Command<R>]) -> Self {
         Self { rows, index: OnceLock::new() }

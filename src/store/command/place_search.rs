@@ -2,7 +2,7 @@
 
 use crate::store::args::{int, is};
 use crate::store::error::{CommandError, Outcome, SYNTAX};
-use crate::store::geo::{self, Place, Shape};
+use crate::store::geo::{self, Coordinates, Shape};
 use crate::store::keyspace::Keyspace;
 use crate::store::keyspace_events::Classes;
 use crate::store::number::{format_double, parse_float};
@@ -33,7 +33,7 @@ enum Form {
 /// A parsed search.
 #[derive(Default)]
 struct Request<'a> {
-    middle: Option<Place>,
+    middle: Option<Coordinates>,
     /// Whether the middle is given as a member. If the set is missing, its position is unknown.
     from_member: bool,
     shape: Option<Shape>,
@@ -71,7 +71,7 @@ fn circle(radius: &[u8], unit: &[u8]) -> Result<(Shape, f64), CommandError> {
 }
 
 /// The place of a member.
-fn member(zset: &Zset, name: &[u8]) -> Result<Place, CommandError> {
+fn member(zset: &Zset, name: &[u8]) -> Result<Coordinates, CommandError> {
     place_of(zset, name).ok_or(CommandError::new("ERR could not decode requested zset member"))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::store::args::is;
 use crate::store::error::{CommandError, NOT_A_FLOAT, Outcome, SYNTAX};
-use crate::store::geo::{self, Place};
+use crate::store::geo::{self, Coordinates};
 use crate::store::keyspace::Keyspace;
 use crate::store::number::{parse_float, trim_zeros};
 use crate::store::reply::Reply;
@@ -12,15 +12,15 @@ use crate::store::zset::Zset;
 use super::zsets::zadd;
 
 /// Parses a place given as longitude and latitude.
-pub fn parse_place(longitude: &[u8], latitude: &[u8]) -> Result<Place, CommandError> {
-    let place = Place {
+pub fn parse_place(longitude: &[u8], latitude: &[u8]) -> Result<Coordinates, CommandError> {
+    let place = Coordinates {
         longitude: parse_float(longitude).ok_or(NOT_A_FLOAT)?,
         latitude: parse_float(latitude).ok_or(NOT_A_FLOAT)?,
     };
     if place.is_valid() {
         return Ok(place);
     }
-    let Place { longitude, latitude } = place;
+    let Coordinates { longitude, latitude } = place;
     Err(CommandError::new(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}")))
 }
 
@@ -36,7 +36,7 @@ pub fn parse_unit(word: &[u8]) -> Result<f64, CommandError> {
 }
 
 /// The place of a member. As in Redis, every score is decoded to a place, even one that does not encode a place.
-pub fn place_of(zset: &Zset, member: &[u8]) -> Option<Place> {
+pub fn place_of(zset: &Zset, member: &[u8]) -> Option<Coordinates> {
     zset.score(member).map(|score| geo::place(score as u64))
 }
 
@@ -46,7 +46,7 @@ pub fn reply_distance(distance: f64, out: &mut Reply) {
 }
 
 /// Replies with longitude and latitude.
-pub fn reply_place(place: Place, out: &mut Reply) {
+pub fn reply_place(place: Coordinates, out: &mut Reply) {
     out.array(2);
     for degrees in [place.longitude, place.latitude] {
         let text = format!("{degrees:.17}");

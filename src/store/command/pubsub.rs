@@ -5,22 +5,26 @@ use crate::glob;
 use crate::store::args::is;
 use crate::store::data::Data;
 use crate::store::error::Outcome;
-use crate::store::pubsub::Kind;
+use crate::store::pubsub::SubscriptionKind;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
 pub fn publish(data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
-    out.len(data.pubsub.publish(args[1], args[2], Kind::Channel)?);
+    out.len(data.pubsub.publish(args[1], args[2], SubscriptionKind::Channel)?);
     Ok(())
 }
 
 pub fn spublish(data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
-    out.len(data.pubsub.publish(args[1], args[2], Kind::Shard)?);
+    out.len(data.pubsub.publish(args[1], args[2], SubscriptionKind::Shard)?);
     Ok(())
 }
 
 pub fn introspect(data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
-    let kind = if args[1].len() > 5 && is(&args[1][..5], "SHARD") { Kind::Shard } else { Kind::Channel };
+    let kind = if args[1].len() > 5 && is(&args[1][..5], "SHARD") {
+        SubscriptionKind::Shard
+    } else {
+        SubscriptionKind::Channel
+    };
     match args {
         [_, what, pattern @ ..] if (is(what, "CHANNELS") || is(what, "SHARDCHANNELS")) && pattern.len() < 2 => {
             let found: Vec<&[u8]> = data
@@ -37,7 +41,7 @@ pub fn introspect(data: &mut Data, args: &Args, out: &mut Reply) -> Outcome {
                 out.len(data.pubsub.subscribers(kind, name));
             }
         }
-        [_, what] if is(what, "NUMPAT") => out.len(data.pubsub.count(Kind::Pattern)),
+        [_, what] if is(what, "NUMPAT") => out.len(data.pubsub.count(SubscriptionKind::Pattern)),
         _ => return other_subcommand("PUBSUB", args, out),
     }
     Ok(())

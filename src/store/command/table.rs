@@ -3,7 +3,7 @@
 //! The columns are name, number of arguments (including the name; negative for a minimum), flags, key positions
 //! (first, last, step), group, function and summary. The server's own commands have a similar table in `server`.
 
-use super::lookup::Table;
+use super::lookup::CommandTable;
 use super::spec::Run::{Data, Keys};
 use super::spec::{Command, Flags, Run, row};
 use super::{bitmaps, dumps, hyperloglogs, place_search, places, sorting, subsequence};
@@ -24,7 +24,7 @@ const NO_SCRIPT: Flags = Flags::NO_SCRIPT;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
 /// Every command that needs only data.
-pub static COMMANDS: Table<Run> = Table::new(ROWS);
+pub static COMMANDS: CommandTable<Run> = CommandTable::new(ROWS);
 
 #[rustfmt::skip]
 const ROWS: &[Command] = &[

@@ -1,7 +1,7 @@
 //! The shape of a search, and the squares that it scans.
 
 use super::hash::{
-    Edges, Place, STEPS, Square, distance, edges, in_degrees, interleave, latitude_distance, separate, square,
+    Coordinates, Edges, STEPS, Square, distance, edges, in_degrees, interleave, latitude_distance, separate, square,
 };
 
 /// Half the circumference of the earth in the projection that the squares use, in metres.
@@ -18,11 +18,11 @@ pub enum Shape {
 
 impl Shape {
     /// The distance of a place from the middle, if the place lies within the shape.
-    pub fn distance(self, middle: Place, place: Place) -> Option<f64> {
+    pub fn distance(self, middle: Coordinates, place: Coordinates) -> Option<f64> {
         match self {
             Self::Circle(radius) => Some(distance(middle, place)).filter(|distance| *distance <= radius),
             Self::Box(width, height) => {
-                let beside = Place { longitude: middle.longitude, latitude: place.latitude };
+                let beside = Coordinates { longitude: middle.longitude, latitude: place.latitude };
                 let within = latitude_distance(place.latitude, middle.latitude) <= height / 2.0
                     && distance(place, beside) <= width / 2.0;
                 within.then(|| distance(middle, place))
@@ -39,7 +39,7 @@ impl Shape {
     }
 
     /// The edges of a box that contains the shape.
-    fn edges(self, middle: Place) -> Edges {
+    fn edges(self, middle: Coordinates) -> Edges {
         let (width, height) = self.halves();
         let up = in_degrees(height);
         // Circles of latitude are shortest on the side towards the pole.
@@ -80,7 +80,7 @@ fn neighbour(of: Square, east: i64, north: i64) -> Square {
 const AROUND: [(i64, i64); 9] = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)];
 
 /// The ranges of numbers, each with an exclusive end, that cover everything a search can find.
-pub fn areas(shape: Shape, middle: Place) -> Vec<(u64, u64)> {
+pub fn areas(shape: Shape, middle: Coordinates) -> Vec<(u64, u64)> {
     let bounds = shape.edges(middle);
     let (width, height) = shape.halves();
     let radius = if matches!(shape, Shape::Circle(_)) { width } else { width.hypot(height) };
@@ -129,10 +129,10 @@ mod tests {
             size in 1.0f64..500_000.0,
             is_box: bool,
         ) {
-            let middle = Place { longitude: middle.0, latitude: middle.1 };
+            let middle = Coordinates { longitude: middle.0, latitude: middle.1 };
             let scale = (size / 111_000.0).min(1.0);
             let longitude = (middle.longitude + place.0 * scale + 180.0).rem_euclid(360.0) - 180.0;
-            let place = Place { longitude, latitude: (middle.latitude + place.1 * scale).clamp(-85.0, 85.0) };
+            let place = Coordinates { longitude, latitude: (middle.latitude + place.1 * scale).clamp(-85.0, 85.0) };
             let shape = if is_box { Shape::Box(size, size / 2.0) } else { Shape::Circle(size) };
             if shape.distance(middle, place).is_some() {
                 let number = number(place);

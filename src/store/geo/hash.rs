@@ -14,14 +14,14 @@ const DIGITS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
 
 /// Longitude and latitude, in degrees.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub struct Place {
+pub struct Coordinates {
     /// From -180 to 180.
     pub longitude: f64,
     /// From -85.05112878 to 85.05112878.
     pub latitude: f64,
 }
 
-impl Place {
+impl Coordinates {
     /// Whether the coordinates are in range.
     pub fn is_valid(self) -> bool {
         let within = |value: f64, (low, high): (f64, f64)| value >= low && value <= high;
@@ -63,13 +63,13 @@ pub fn separate(bits: u64) -> (u64, u64) {
     })
 }
 
-fn square_within(place: Place, latitudes: (f64, f64), steps: u32) -> Square {
+fn square_within(place: Coordinates, latitudes: (f64, f64), steps: u32) -> Square {
     let latitude = offset(place.latitude, latitudes, steps);
     Square { bits: interleave(latitude, offset(place.longitude, LONGITUDES, steps)), steps }
 }
 
 /// The square that a place is in.
-pub fn square(place: Place, steps: u32) -> Square {
+pub fn square(place: Coordinates, steps: u32) -> Square {
     square_within(place, LATITUDES, steps)
 }
 
@@ -85,19 +85,19 @@ pub fn edges(square: Square) -> Edges {
 }
 
 /// The number of a place.
-pub fn number(place: Place) -> u64 {
+pub fn number(place: Coordinates) -> u64 {
     square(place, STEPS).bits
 }
 
 /// The middle of the square that a number stands for.
-pub fn place(number: u64) -> Place {
+pub fn place(number: u64) -> Coordinates {
     let edges = edges(Square { bits: number, steps: STEPS });
     let middle = |(low, high): (f64, f64), (least, most): (f64, f64)| f64::midpoint(low, high).clamp(least, most);
-    Place { longitude: middle(edges.longitude, LONGITUDES), latitude: middle(edges.latitude, LATITUDES) }
+    Coordinates { longitude: middle(edges.longitude, LONGITUDES), latitude: middle(edges.latitude, LATITUDES) }
 }
 
 /// The geohash string of a place, with eleven digits.
-pub fn name(place: Place) -> [u8; 11] {
+pub fn name(place: Coordinates) -> [u8; 11] {
     let bits = square_within(place, ALL_LATITUDES, STEPS).bits;
     // 52 bits make ten digits; Redis leaves out the remaining two bits and writes a 0.
     std::array::from_fn(|at| if at == 10 { b'0' } else { DIGITS[(bits >> (52 - (at as u32 + 1) * 5) & 31) as usize] })
@@ -109,7 +109,7 @@ pub fn latitude_distance(one: f64, other: f64) -> f64 {
 }
 
 /// How far two places are apart, in metres.
-pub fn distance(one: Place, other: Place) -> f64 {
+pub fn distance(one: Coordinates, other: Coordinates) -> f64 {
     let v = ((other.longitude.to_radians() - one.longitude.to_radians()) / 2.0).sin();
     if v == 0.0 {
         return latitude_distance(one.latitude, other.latitude);
@@ -133,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_number_stands_for_a_place_nearby(longitude in -180.0..180.0, latitude in -85.0..85.0) {
-            let here = Place { longitude, latitude };
+            let here = Coordinates { longitude, latitude };
             prop_assert!(here.is_valid());
             prop_assert!(distance(here, place(number(here))) < 1.0);
         }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn places_have_the_names_that_all_the_world_uses() {
-        let palermo = Place { longitude: 13.361_389, latitude: 38.115_556 };
+        let palermo = Coordinates { longitude: 13.361_389, latitude: 38.115_556 };
         assert_eq!(&name(place(number(palermo))), b"sqc8b49rny0");
     }
 }

@@ -13,7 +13,7 @@ pub const REST: u32 = 64 - CHOICE;
 
 /// Why a string cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Problem {
+pub enum Unusable {
     /// It is not a HyperLogLog.
     NotOne,
     /// It is a damaged HyperLogLog.

@@ -1,6 +1,6 @@
 //! Registers stored as runs: up to 64 zeros in one byte, up to 16,384 in two, or up to four equal values in one.
 
-use super::layout::{HEAD, Problem, REGISTERS, Registers};
+use super::layout::{HEAD, REGISTERS, Registers, Unusable};
 
 /// The runs of a HyperLogLog whose registers are all 0.
 pub const EMPTY: [u8; 2] = [0x7f, 0xff];
@@ -17,7 +17,7 @@ const LOOKS: usize = 5;
 
 /// The outcome of raising a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Raised {
     /// It already had this value or a higher one.
     Same,
     /// It was raised.
@@ -61,14 +61,14 @@ impl Run {
 }
 
 /// Raises a register of a string that includes its header.
-pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<Outcome, Problem> {
+pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<Raised, Unusable> {
     if count > HIGHEST {
         // No run can hold this value, so no register has reached it yet.
-        return Ok(Outcome::TooLarge);
+        return Ok(Raised::TooLarge);
     }
     let (mut at, mut first, mut before) = (HEAD, 0, HEAD);
     let run = loop {
-        let run = Run::read(&bytes[at..]).ok_or(Problem::Damaged)?;
+        let run = Run::read(&bytes[at..]).ok_or(Unusable::Damaged)?;
         if register < first + run.length {
             break run;
         }
@@ -77,18 +77,18 @@ pub fn set(bytes: &mut Vec<u8>, register: usize, count: u8) -> Result<Outcome, P
         first += run.length;
     };
     if run.value >= count {
-        return Ok(Outcome::Same);
+        return Ok(Raised::Same);
     }
     let mut runs = Vec::with_capacity(5);
     Run::write(run.value, register - first, &mut runs);
     Run::write(count, 1, &mut runs);
     Run::write(run.value, first + run.length - 1 - register, &mut runs);
     if runs.len() > run.size && bytes.len() + runs.len() - run.size > LONGEST {
-        return Ok(Outcome::TooLarge);
+        return Ok(Raised::TooLarge);
     }
     bytes.splice(at..at + run.size, runs);
     join(bytes, before);
-    Ok(Outcome::Changed)
+    Ok(Raised::Changed)
 }
 
 /// Joins neighbouring runs of the same value near a position that has changed.
@@ -112,16 +112,16 @@ fn join(bytes: &mut Vec<u8>, from: usize) {
 }
 
 /// Raises each register to its value in these runs, which must cover all registers.
-pub fn merge(mut runs: &[u8], into: &mut Registers) -> Result<(), Problem> {
+pub fn merge(mut runs: &[u8], into: &mut Registers) -> Result<(), Unusable> {
     let mut first = 0;
     while !runs.is_empty() {
-        let run = Run::read(runs).ok_or(Problem::Damaged)?;
-        let registers = into.get_mut(first..first + run.length).ok_or(Problem::Damaged)?;
+        let run = Run::read(runs).ok_or(Unusable::Damaged)?;
+        let registers = into.get_mut(first..first + run.length).ok_or(Unusable::Damaged)?;
         if run.value > 0 {
             registers.iter_mut().for_each(|register| *register = (*register).max(run.value));
         }
         first += run.length;
         runs = &runs[run.size..];
     }
-    if first == REGISTERS { Ok(()) } else { Err(Problem::Damaged) }
+    if first == REGISTERS { Ok(()) } else { Err(Unusable::Damaged) }
 }

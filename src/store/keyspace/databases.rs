@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::undo::{Flushed, Step};
+use super::undo::{Flushed, UndoStep};
 use super::{DATABASES, Item, Keyspace, SLOT};
 use crate::store::small_bytes::SmallBytes;
 use crate::store::value::Value;
@@ -48,7 +48,7 @@ impl Keyspace {
             self.ready.extend(self.dbs[index].watchers.awaited().map(|key| (index, key.clone())));
             self.used -= size(&items);
             if self.undo.on {
-                self.undo.note(|| Step::Unflush(index, Box::new(Flushed { items, expiring, begun })));
+                self.undo.note(|| UndoStep::Unflush(index, Box::new(Flushed { items, expiring, begun })));
             } else {
                 self.trash.throw_all(items.into_iter().map(|(key, item)| (key, item.value)).collect());
             }
@@ -66,14 +66,14 @@ impl Keyspace {
 
     fn note_versions(&mut self, db: usize, touched: Vec<(SmallBytes, u64)>) {
         for (key, version) in touched {
-            self.undo.note(|| Step::SetVersion(db, key, version));
+            self.undo.note(|| UndoStep::SetVersion(db, key, version));
         }
     }
 
     /// Swaps two databases; watchers and waiting clients stay with the database numbers.
     pub fn swap(&mut self, one: usize, other: usize) {
         self.exchange(one, other);
-        self.undo.note(|| Step::Swap(one, other));
+        self.undo.note(|| UndoStep::Swap(one, other));
         for index in [one, other] {
             self.version += 1;
             let watchers = &mut self.dbs[index].watchers;
@@ -114,7 +114,7 @@ impl Keyspace {
             db.expiring.insert((at, SmallBytes::new(key)));
         }
         let place = (self.selected, index);
-        self.undo.note(|| Step::SetExpiry(place, old));
+        self.undo.note(|| UndoStep::SetExpiry(place, old));
     }
 
     /// Removes up to `limit` expired keys.

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::undo::{Place, Undo};
+use super::undo::{KeyPosition, Undo};
 use crate::store::value::{Collection, Value};
 
 /// A value that is being changed; dropping the edit updates the memory count.
@@ -16,9 +16,9 @@ pub struct Edit<'a, T> {
 /// What is needed at the end to pass the value's recorded changes on to the undo log.
 struct Noted<'a, T> {
     undo: &'a mut Undo,
-    place: Place,
+    position: KeyPosition,
     before: usize,
-    end: fn(&mut T, &mut Undo, Place, usize),
+    end: fn(&mut T, &mut Undo, KeyPosition, usize),
 }
 
 impl<'a> Edit<'a, Value> {
@@ -31,25 +31,30 @@ impl<'a> Edit<'a, Value> {
 
 impl<'a, T: Collection> Edit<'a, T> {
     /// Starts to change a collection; its changes are recorded if `undo` is given.
-    pub(super) fn collection(used: &'a mut usize, value: &'a mut T, undo: Option<&'a mut Undo>, place: Place) -> Self {
+    pub(super) fn collection(
+        used: &'a mut usize,
+        value: &'a mut T,
+        undo: Option<&'a mut Undo>,
+        position: KeyPosition,
+    ) -> Self {
         *used -= T::footprint(value);
         let noted = undo.map(|undo| {
             let before = value.start_noting(&mut undo.logs);
-            Noted { undo, place, before, end: end::<T> }
+            Noted { undo, position, before, end: end::<T> }
         });
         Self { used, value, footprint: T::footprint, noted }
     }
 }
 
-fn end<T: Collection>(value: &mut T, undo: &mut Undo, place: Place, before: usize) {
+fn end<T: Collection>(value: &mut T, undo: &mut Undo, position: KeyPosition, before: usize) {
     let count = value.stop_noting(&mut undo.logs) - before;
-    undo.note_changes(place, T::KIND, count);
+    undo.note_changes(position, T::KIND, count);
 }
 
 impl<T> Drop for Edit<'_, T> {
     fn drop(&mut self) {
-        if let Some(Noted { undo, place, before, end }) = &mut self.noted {
-            end(self.value, undo, *place, *before);
+        if let Some(Noted { undo, position, before, end }) = &mut self.noted {
+            end(self.value, undo, *position, *before);
         }
         *self.used += (self.footprint)(self.value);
     }

@@ -16,28 +16,28 @@ use crate::store::journal::Mark;
 use crate::store::lazyfree::LazyFree;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::stream::Stream;
-use crate::store::value::{Collection, Hash, Kind, List, Logs, Set, Value};
+use crate::store::value::{Collection, CollectionKind, Hash, List, Logs, Set, Value};
 use crate::store::zset::Zset;
 
 /// A database and the position of a key in its table.
-pub type Place = (usize, usize);
+pub type KeyPosition = (usize, usize);
 
 /// A step that undoes one change.
 #[derive(Debug)]
-pub enum Step {
+pub enum UndoStep {
     /// Removes the last key of a database.
     PopKey(usize),
     /// Puts a key back where it was. The flag says whether the item holds the value; if not, the value is the last
     /// one that was removed while undoing.
-    PutKey(Place, SmallBytes, Item, bool),
+    PutKey(KeyPosition, SmallBytes, Item, bool),
     /// Replaces the value of a key.
-    SetValue(Place, Value),
+    SetValue(KeyPosition, Value),
     /// Restores the length of a string and its bytes from a position on.
-    SetBytes(Place, usize, usize, Vec<u8>),
+    SetBytes(KeyPosition, usize, usize, Vec<u8>),
     /// Restores when a key expires.
-    SetExpiry(Place, u64),
+    SetExpiry(KeyPosition, u64),
     /// Undoes the last changes of a collection.
-    Collection(Place, Kind, usize),
+    Collection(KeyPosition, CollectionKind, usize),
     /// Puts back all keys of a database.
     Unflush(usize, Box<Flushed>),
     /// Swaps two databases.
@@ -80,9 +80,9 @@ pub struct Undo {
     pub logs: Logs,
     /// The state of other things when the script began.
     pub before: Before,
-    steps: Vec<Step>,
+    steps: Vec<UndoStep>,
     /// The strings recorded as a whole since positions last changed; further changes to them need no record.
-    whole: HashSet<Place>,
+    whole: HashSet<KeyPosition>,
     bytes: usize,
     used: usize,
 }
@@ -95,15 +95,17 @@ impl Undo {
     }
 
     /// Records the step that undoes a change, if changes are being recorded.
-    pub fn note(&mut self, step: impl FnOnce() -> Step) {
+    pub fn note(&mut self, step: impl FnOnce() -> UndoStep) {
         if self.on {
             self.add(step(), 0);
         }
     }
 
     /// Adds a step; `held` is about how many bytes it holds besides its own size.
-    fn add(&mut self, step: Step, held: usize) {
-        if !self.whole.is_empty() && !matches!(step, Step::SetBytes(..) | Step::SetExpiry(..) | Step::SetVersion(..)) {
+    fn add(&mut self, step: UndoStep, held: usize) {
+        if !self.whole.is_empty()
+            && !matches!(step, UndoStep::SetBytes(..) | UndoStep::SetExpiry(..) | UndoStep::SetVersion(..))
+        {
             self.whole.clear();
         }
         self.steps.push(step);
@@ -111,38 +113,38 @@ impl Undo {
     }
 
     /// Records that a collection has recorded this many changes.
-    pub fn note_changes(&mut self, place: Place, kind: Kind, count: usize) {
+    pub fn note_changes(&mut self, position: KeyPosition, kind: CollectionKind, count: usize) {
         if count > 0 {
-            self.steps.push(Step::Collection(place, kind, count));
+            self.steps.push(UndoStep::Collection(position, kind, count));
         }
     }
 
     /// Records how to undo a change to these ranges of a string, which may also become longer.
-    pub fn note_string(&mut self, place: Place, value: &Value, ranges: &[Range<usize>]) {
+    pub fn note_string(&mut self, position: KeyPosition, value: &Value, ranges: &[Range<usize>]) {
         let Value::Growing(bytes) = value else {
             // An integer or a short text becomes another value; anything else is not a string and stays the same.
             if matches!(value, Value::Int(_) | Value::Text(_)) {
-                self.add(Step::SetValue(place, value.clone()), value.footprint());
+                self.add(UndoStep::SetValue(position, value.clone()), value.footprint());
             }
             return;
         };
         for range in ranges {
             let at = range.start.min(bytes.len());
             let old = &bytes[at..range.end.clamp(at, bytes.len())];
-            if old.len() > SHORT && old.len() == bytes.len() && !self.whole.insert(place) {
+            if old.len() > SHORT && old.len() == bytes.len() && !self.whole.insert(position) {
                 continue;
             }
             let old = old.to_vec();
             let held = old.len();
-            self.add(Step::SetBytes(place, bytes.len(), at, old), held);
+            self.add(UndoStep::SetBytes(position, bytes.len(), at, old), held);
         }
     }
 
     /// Takes a value that was replaced: keeps it if changes are being recorded, or else throws it away.
-    pub fn replaced(&mut self, place: Place, old: Value, trash: &mut LazyFree) {
+    pub fn replaced(&mut self, position: KeyPosition, old: Value, trash: &mut LazyFree) {
         if self.on {
             let held = old.footprint();
-            self.add(Step::SetValue(place, old), held);
+            self.add(UndoStep::SetValue(position, old), held);
         } else {
             trash.throw(old);
         }
@@ -152,7 +154,7 @@ impl Undo {
     /// throws it away.
     pub fn discard(&mut self, value: Value, trash: &mut LazyFree) {
         match self.steps.last_mut() {
-            Some(Step::PutKey(_, _, item, is_here @ false)) if self.on => {
+            Some(UndoStep::PutKey(_, _, item, is_here @ false)) if self.on => {
                 self.bytes += value.footprint();
                 (item.value, *is_here) = (value, true);
             }
@@ -163,12 +165,12 @@ impl Undo {
     /// Whether the script has changed so much that it must not change more. What it has removed does not count,
     /// because it was there before. `used` is the memory that keys and values take now.
     pub fn is_full(&self, used: usize) -> bool {
-        let held = || self.steps.len() * size_of::<Step>() + self.bytes + self.logs.size();
+        let held = || self.steps.len() * size_of::<UndoStep>() + self.bytes + self.logs.size();
         self.on && held() > MOST + self.used.saturating_sub(used)
     }
 
     /// Stops recording; returns the steps, which the caller undoes or drops.
-    pub fn end(&mut self) -> Vec<Step> {
+    pub fn end(&mut self) -> Vec<UndoStep> {
         self.on = false;
         self.bytes = 0;
         self.whole.clear();
@@ -176,7 +178,7 @@ impl Undo {
     }
 
     /// Clears the recorded changes, and keeps a small buffer for the next script's steps.
-    pub fn clear(&mut self, mut steps: Vec<Step>) {
+    pub fn clear(&mut self, mut steps: Vec<UndoStep>) {
         self.logs.clear();
         if steps.capacity() <= KEPT {
             steps.clear();
@@ -193,13 +195,13 @@ fn undo_in<T: Collection>(value: &mut Value, logs: &mut Logs, count: usize) {
 }
 
 /// Undoes the last `count` changes of a collection of this kind.
-pub fn undo_collection(value: &mut Value, kind: Kind, logs: &mut Logs, count: usize) {
+pub fn undo_collection(value: &mut Value, kind: CollectionKind, logs: &mut Logs, count: usize) {
     match kind {
-        Kind::List => undo_in::<List>(value, logs, count),
-        Kind::Hash => undo_in::<Hash>(value, logs, count),
-        Kind::Set => undo_in::<Set>(value, logs, count),
-        Kind::Zset => undo_in::<Zset>(value, logs, count),
-        Kind::Stream => undo_in::<Stream>(value, logs, count),
+        CollectionKind::List => undo_in::<List>(value, logs, count),
+        CollectionKind::Hash => undo_in::<Hash>(value, logs, count),
+        CollectionKind::Set => undo_in::<Set>(value, logs, count),
+        CollectionKind::Zset => undo_in::<Zset>(value, logs, count),
+        CollectionKind::Stream => undo_in::<Stream>(value, logs, count),
     }
 }
 

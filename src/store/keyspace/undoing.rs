@@ -1,7 +1,7 @@
 //! Running a script so that it can be undone: its changes are recorded from the start, and at the end they are kept
 //! or undone, together with the log entries and notifications that they caused.
 
-use super::undo::{Before, Place, Step, put_key, undo_collection};
+use super::undo::{Before, KeyPosition, UndoStep, put_key, undo_collection};
 use super::{Item, Keyspace, SLOT};
 use crate::store::value::Value;
 
@@ -18,8 +18,8 @@ pub fn keep_changes(keys: &mut Keyspace) {
     let mut steps = keys.undo.end();
     for step in steps.drain(..) {
         match step {
-            Step::PutKey(_, _, Item { value, .. }, true) | Step::SetValue(_, value) => keys.trash.throw(value),
-            Step::Unflush(_, flushed) => {
+            UndoStep::PutKey(_, _, Item { value, .. }, true) | UndoStep::SetValue(_, value) => keys.trash.throw(value),
+            UndoStep::Unflush(_, flushed) => {
                 let values = flushed.items.into_iter().map(|(key, item)| (key, item.value));
                 keys.trash.throw_all(values.collect());
             }
@@ -44,9 +44,9 @@ pub fn undo_changes(keys: &mut Keyspace) {
 }
 
 /// Undoes one change. `taken` is the value that was removed last, for the step that puts its key back.
-fn take_back(keys: &mut Keyspace, step: Step, taken: &mut Option<Value>) {
+fn take_back(keys: &mut Keyspace, step: UndoStep, taken: &mut Option<Value>) {
     match step {
-        Step::PopKey(db) => {
+        UndoStep::PopKey(db) => {
             let Some((key, item)) = keys.dbs[db].items.pop() else { return };
             keys.used -= SLOT + key.heap_size() + item.value.footprint();
             if item.expires != 0 {
@@ -54,22 +54,22 @@ fn take_back(keys: &mut Keyspace, step: Step, taken: &mut Option<Value>) {
             }
             *taken = Some(item.value);
         }
-        Step::PutKey((db, index), key, mut item, is_here) => {
+        UndoStep::PutKey((db, index), key, mut item, is_here) => {
             if !is_here && let Some(value) = taken.take() {
                 item.value = value;
             }
             keys.used += put_key(&mut keys.dbs[db], index, key, item);
         }
-        Step::SetValue(place, value) => *taken = change(keys, place, |now| std::mem::replace(now, value)),
-        Step::SetBytes(place, length, at, old) => {
-            change(keys, place, |value| {
+        UndoStep::SetValue(position, value) => *taken = change(keys, position, |now| std::mem::replace(now, value)),
+        UndoStep::SetBytes(position, length, at, old) => {
+            change(keys, position, |value| {
                 if let Value::Growing(bytes) = value {
                     bytes.resize(length, 0);
                     bytes[at..at + old.len()].copy_from_slice(&old);
                 }
             });
         }
-        Step::SetExpiry((db, index), at) => {
+        UndoStep::SetExpiry((db, index), at) => {
             let db = &mut keys.dbs[db];
             let Some((key, item)) = db.items.get_index_mut(index) else { return };
             let now = std::mem::replace(&mut item.expires, at);
@@ -80,19 +80,19 @@ fn take_back(keys: &mut Keyspace, step: Step, taken: &mut Option<Value>) {
                 db.expiring.insert((at, key.clone()));
             }
         }
-        Step::Collection(place, kind, count) => {
+        UndoStep::Collection(position, kind, count) => {
             let mut logs = std::mem::take(&mut keys.undo.logs);
-            change(keys, place, |value| undo_collection(value, kind, &mut logs, count));
+            change(keys, position, |value| undo_collection(value, kind, &mut logs, count));
             keys.undo.logs = logs;
         }
-        Step::Unflush(db, flushed) => keys.unflush(db, *flushed),
-        Step::Swap(one, other) => keys.exchange(one, other),
-        Step::SetVersion(db, key, version) => keys.dbs[db].watchers.set_version(&key, version),
+        UndoStep::Unflush(db, flushed) => keys.unflush(db, *flushed),
+        UndoStep::Swap(one, other) => keys.exchange(one, other),
+        UndoStep::SetVersion(db, key, version) => keys.dbs[db].watchers.set_version(&key, version),
     }
 }
 
 /// Changes a value of any type, and updates the memory count.
-fn change<T>(keys: &mut Keyspace, (db, index): Place, change: impl FnOnce(&mut Value) -> T) -> Option<T> {
+fn change<T>(keys: &mut Keyspace, (db, index): KeyPosition, change: impl FnOnce(&mut Value) -> T) -> Option<T> {
     let (_, item) = keys.dbs[db].items.get_index_mut(index)?;
     keys.used -= item.value.footprint();
     let outcome = change(&mut item.value);

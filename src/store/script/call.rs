@@ -7,7 +7,7 @@ use mlua::{Lua, MultiValue, Value};
 use smallvec::SmallVec;
 
 use super::convert;
-use super::session::{Session, Shared};
+use super::session::{ScriptSession, Shared};
 use super::unguarded::{UNGUARDED, unguarded};
 use crate::store::access::{Denied, sort_denied};
 use crate::store::args::is;
@@ -56,7 +56,7 @@ const UNKNOWN: CommandError = CommandError::Error(Cow::Borrowed("ERR Unknown Red
 /// Reply buffers larger than this are freed.
 const KEPT: usize = 64 << 10;
 
-fn run(shared: &Shared, session: &mut Session, args: &MultiValue) -> Result<(), CommandError> {
+fn run(shared: &Shared, session: &mut ScriptSession, args: &MultiValue) -> Result<(), CommandError> {
     if args.is_empty() {
         return Err(CommandError::new("ERR Please specify at least one argument for this redis lib call"));
     }
@@ -140,7 +140,7 @@ pub fn may_run(shared: &Shared, args: &[Value]) -> Result<bool, String> {
 /// Refuses a command that a script may not run, or not now.
 fn admit(
     shared: &Shared,
-    session: &Session,
+    session: &ScriptSession,
     spec: &Spec,
     number: Option<usize>,
     args: &ArgList,

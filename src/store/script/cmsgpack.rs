@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Lua, Table, Value, Variadic};
 
 use super::library::{Builder, bad_argument, fail, number, number_argument, string_argument, throw};
-use super::session::{Shared, State, Thrown};
+use super::session::{ScriptState, Shared, Thrown};
 
 /// Tables that are nested deeper than this are packed as nil.
 const DEEPEST_PACKED: usize = 16;
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
 
 /// Unpacks all values or, with a range, up to `limit` values from an offset, preceded by the offset where they
 /// end.
-fn unpack(lua: &Lua, state: &State, text: &[u8], range: Option<(i32, i32)>) -> Result<Vec<Value>, Failure> {
+fn unpack(lua: &Lua, state: &ScriptState, text: &[u8], range: Option<(i32, i32)>) -> Result<Vec<Value>, Failure> {
     let (limit, offset) = range.unwrap_or((0, 0));
     let all = limit == 0 && offset == 0;
     if limit < 0 || offset < 0 {

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Value};
 
-use super::session::{Shared, State, Thrown};
+use super::session::{ScriptState, Shared, Thrown};
 use crate::store::strtod::c_number;
 
 /// How many steps are made between two looks at the clock.
@@ -10,7 +10,7 @@ const LOOK_EVERY: usize = 1024;
 
 /// Text that a library builds for a script, within the script's memory and time limits.
 pub struct Builder<'a> {
-    state: &'a State,
+    state: &'a ScriptState,
     /// What has been built so far.
     pub text: Vec<u8>,
     steps: usize,
@@ -18,7 +18,7 @@ pub struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// Creates an empty builder.
-    pub fn new(state: &'a State) -> Self {
+    pub fn new(state: &'a ScriptState) -> Self {
         Self { state, text: Vec::new(), steps: 0 }
     }
 

@@ -8,7 +8,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use smallvec::SmallVec;
 
 use super::library::number;
-use super::session::State;
+use super::session::ScriptState;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::reply::Reply;
 
@@ -47,7 +47,7 @@ impl Names {
 }
 
 /// Appends a script's result. After a failure the reply is half written, and the caller must remove it.
-pub fn write(state: &State, names: &Names, value: &Value, out: &mut Reply) -> Outcome {
+pub fn write(state: &ScriptState, names: &Names, value: &Value, out: &mut Reply) -> Outcome {
     let end = out.buf.len() + LIMIT;
     // `redis.setresp` sets what the script sees; here it only affects how booleans are written.
     let resp3 = state.session.borrow().as_ref().is_some_and(|session| session.out.resp3);
@@ -55,7 +55,7 @@ pub fn write(state: &State, names: &Names, value: &Value, out: &mut Reply) -> Ou
 }
 
 struct Writer<'a> {
-    state: &'a State,
+    state: &'a ScriptState,
     names: &'a Names,
     out: &'a mut Reply,
     end: usize,

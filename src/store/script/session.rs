@@ -9,15 +9,15 @@ use crate::store::access::Access;
 use crate::store::command::Spec;
 use crate::store::data::Data;
 use crate::store::error::Outcome;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
 /// Runs one of the server's own commands for a client.
-pub type ServerCall = fn(&mut Box<Data>, Slot, &Args, &mut Reply) -> Outcome;
+pub type ServerCall = fn(&mut Box<Data>, ClientSlot, &Args, &mut Reply) -> Outcome;
 
 /// Serves other clients while a script takes long, and returns whether the script may go on.
-pub type Meanwhile = fn(Progress) -> Order;
+pub type Meanwhile = fn(Progress) -> Verdict;
 
 /// What a script may do, as decided by its caller.
 pub struct Permission {
@@ -38,7 +38,7 @@ pub struct Permission {
     /// The longest command that it may run, in bytes.
     pub longest_command: usize,
     /// The client that has called the script.
-    pub caller: Slot,
+    pub caller: ClientSlot,
     /// Called on every tick once the script has run for [`Self::busy_after`].
     pub meanwhile: Meanwhile,
     /// See [`Self::meanwhile`].
@@ -51,14 +51,14 @@ pub struct Permission {
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     /// The client that has called the script.
-    pub caller: Slot,
+    pub caller: ClientSlot,
     /// Whether it has run a command that writes.
     pub has_written: bool,
 }
 
 /// Whether a script that takes long may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum Verdict {
     /// It may go on.
     GoOn,
     /// It must end.
@@ -100,7 +100,7 @@ pub enum Thrown {
 }
 
 /// What the running script works on and what it may do.
-pub struct Session {
+pub struct ScriptSession {
     /// The store's data, which nobody else can reach meanwhile.
     pub data: Box<Data>,
     /// What it may do.
@@ -123,14 +123,14 @@ impl Default for Random {
 
 /// The state that the engine's functions and its hook share.
 #[derive(Default)]
-pub struct State {
+pub struct ScriptState {
     /// The running script, if there is one.
-    pub session: RefCell<Option<Session>>,
+    pub session: RefCell<Option<ScriptSession>>,
     /// The deadline of the running script or compilation.
     pub until: Cell<Option<Instant>>,
     /// When the store starts to count as busy.
     pub busy_from: Cell<Option<Instant>>,
-    meanwhile: Cell<Option<(Meanwhile, Slot)>>,
+    meanwhile: Cell<Option<(Meanwhile, ClientSlot)>>,
     /// Whether the script has run a command that writes.
     pub has_written: Cell<bool>,
     /// Why the script must end, if it must.
@@ -148,9 +148,9 @@ pub struct State {
 }
 
 /// The state, as shared by the engine and its functions.
-pub type Shared = Rc<State>;
+pub type Shared = Rc<ScriptState>;
 
-impl State {
+impl ScriptState {
     /// Starts the time limit of a compilation, during which no other clients are served.
     pub fn start_compiling(&self, time: Duration) {
         self.until.set(Instant::now().checked_add(time));
@@ -172,11 +172,11 @@ impl State {
         self.ended.set(None);
         self.ended_line.set(None);
         let out = Reply { buf: buffer, ..Reply::default() };
-        *self.session.borrow_mut() = Some(Session { data, permission, out, thrown: None });
+        *self.session.borrow_mut() = Some(ScriptSession { data, permission, out, thrown: None });
     }
 
     /// Ends the script and returns its session.
-    pub fn finish(&self) -> Option<Session> {
+    pub fn finish(&self) -> Option<ScriptSession> {
         self.until.set(None);
         self.session.borrow_mut().take()
     }
@@ -195,7 +195,7 @@ impl State {
                 self.ended.set(Some(Ended::OutOfTime));
             } else if let Some((meanwhile, caller)) = self.meanwhile.get()
                 && self.busy_from.get().is_some_and(|from| now >= from)
-                && meanwhile(Progress { caller, has_written: self.has_written.get() }) == Order::End
+                && meanwhile(Progress { caller, has_written: self.has_written.get() }) == Verdict::End
             {
                 self.ended.set(Some(Ended::Killed));
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Lua, Table, Value, Variadic};
 
 use super::library::{Builder, bad_argument, fail, number_argument, string_argument, to_number};
-use super::session::{Shared, State};
+use super::session::{ScriptState, Shared};
 
 /// The size of the widest integer, in bytes.
 const WIDEST: usize = 32;
@@ -98,7 +98,7 @@ fn argument_error(problem: String) -> String {
     problem.replace("got no value", "got nil")
 }
 
-fn pack(state: &State, args: &[Value]) -> Result<Vec<u8>, String> {
+fn pack(state: &ScriptState, args: &[Value]) -> Result<Vec<u8>, String> {
     let text = string_argument(args, 1, "pack")?;
     let mut format = Format::new(&text);
     let mut out = Builder::new(state);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 
 /// How many wrong passwords are answered without delay, because people mistype.
 const FREE: u64 = 3;
@@ -26,12 +26,12 @@ pub struct AuthGuard {
     told_at: Option<u64>,
     untold: u64,
     /// Clients whose answer is held back: until when, slot and ID.
-    held: BTreeSet<(u64, Slot, u64)>,
+    held: BTreeSet<(u64, ClientSlot, u64)>,
 }
 
 impl AuthGuard {
     /// Notes a wrong password; returns until when its answer must be held back, if at all.
-    pub fn wrong(&mut self, now: u64, slot: Slot, id: u64) -> Option<u64> {
+    pub fn wrong(&mut self, now: u64, slot: ClientSlot, id: u64) -> Option<u64> {
         self.total += 1;
         self.untold += 1;
         self.recent = self.recent.saturating_sub(now.saturating_sub(self.counted_at) / FORGET) + 1;
@@ -57,7 +57,7 @@ impl AuthGuard {
     }
 
     /// Returns the next client whose answer is due: slot and ID.
-    pub fn release(&mut self, now: u64) -> Option<(Slot, u64)> {
+    pub fn release(&mut self, now: u64) -> Option<(ClientSlot, u64)> {
         let (until, ..) = self.held.first()?;
         if *until > now {
             return None;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::call::note_run;
 use super::client::Blocked;
-use super::waiting::Place;
-use super::{Row, Server};
+use super::waiting::Awaited;
+use super::{Row, StoreServer};
 use crate::store::command;
 use crate::store::error::{Block, CommandError};
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::small_bytes::SmallBytes;
@@ -22,7 +22,7 @@ const STREAM_GONE: &str = "UNBLOCKED the stream key no longer exists";
 const GROUP_GONE: &str = "NOGROUP the consumer group this client was blocked on no longer exists";
 
 /// Blocks a client on keys.
-pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
+pub fn block(server: &mut StoreServer, slot: ClientSlot, args: &Args, block: Block) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
@@ -31,8 +31,8 @@ pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
     let args = block.instead.take().unwrap_or_else(|| args.iter().map(|arg| SmallBytes::new(arg)).collect());
     let turn = server.waiting.begin(block.until, slot);
     for key in &block.keys {
-        let place = Place { db, key: key.clone(), type_name: block.type_name };
-        if server.waiting.join(place, turn, slot) {
+        let awaited = Awaited { db, key: key.clone(), type_name: block.type_name };
+        if server.waiting.join(awaited, turn, slot) {
             server.data.keys.await_key(db, key, true);
         }
     }
@@ -40,7 +40,7 @@ pub fn block(server: &mut Server, slot: Slot, args: &Args, block: Block) {
 }
 
 /// Ends the wait of a client that was not answered by its command. The command still counts as run.
-pub fn give_up(server: &mut Server, slot: Slot) {
+pub fn give_up(server: &mut StoreServer, slot: ClientSlot) {
     let blocked = server.clients.get(slot).and_then(|client| client.blocked.as_ref());
     let row = blocked.and_then(|blocked| (server.directory.find)(blocked.args.first()?));
     if let Some(number) = row.and_then(|row| (server.directory.number)(row, &[])) {
@@ -50,7 +50,7 @@ pub fn give_up(server: &mut Server, slot: Slot) {
 }
 
 /// Removes a client from all queues; its reply has been given, or never will be.
-pub fn unblock(server: &mut Server, slot: Slot) {
+pub fn unblock(server: &mut StoreServer, slot: ClientSlot) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
@@ -59,9 +59,9 @@ pub fn unblock(server: &mut Server, slot: Slot) {
     };
     let db = client.db;
     for key in blocked.block.keys {
-        let place = Place { db, key, type_name: blocked.block.type_name };
-        if server.waiting.leave(&place, blocked.turn) {
-            server.data.keys.await_key(db, &place.key, false);
+        let awaited = Awaited { db, key, type_name: blocked.block.type_name };
+        if server.waiting.leave(&awaited, blocked.turn) {
+            server.data.keys.await_key(db, &awaited.key, false);
         }
     }
     server.waiting.end(blocked.block.until, slot);
@@ -69,7 +69,7 @@ pub fn unblock(server: &mut Server, slot: Slot) {
 }
 
 /// Serves the clients whose keys have changed, first come, first served.
-pub fn serve_ready(server: &mut Server) {
+pub fn serve_ready(server: &mut StoreServer) {
     let selected = server.data.keys.selected;
     while !server.data.keys.ready.is_empty() {
         for (db, key) in std::mem::take(&mut server.data.keys.ready) {
@@ -78,10 +78,10 @@ pub fn serve_ready(server: &mut Server) {
             let value = if there { server.data.keys.get(&key) } else { None };
             let type_name = value.map(|value| value.type_name());
             if type_name != Some(STREAM) {
-                end_group_reads(server, &Place { db, key: key.clone(), type_name: STREAM });
+                end_group_reads(server, &Awaited { db, key: key.clone(), type_name: STREAM });
             }
             if let Some(type_name) = type_name {
-                serve_line(server, &Place { db, key, type_name });
+                serve_line(server, &Awaited { db, key, type_name });
             }
         }
     }
@@ -89,9 +89,9 @@ pub fn serve_ready(server: &mut Server) {
 }
 
 /// Tells the clients that wait to read a stream for a group that the stream is gone.
-fn end_group_reads(server: &mut Server, place: &Place) {
+fn end_group_reads(server: &mut StoreServer, awaited: &Awaited) {
     let mut last = 0;
-    while let Some((turn, slot)) = server.waiting.next(place, last) {
+    while let Some((turn, slot)) = server.waiting.next(awaited, last) {
         last = turn;
         if let Some(client) = server.clients.get_mut(slot)
             && client.blocked.as_ref().is_some_and(|blocked| blocked.block.needs_key)
@@ -105,19 +105,19 @@ fn end_group_reads(server: &mut Server, place: &Place) {
 }
 
 /// Serves the clients that wait for one key, as long as the key exists.
-fn serve_line(server: &mut Server, place: &Place) {
+fn serve_line(server: &mut StoreServer, awaited: &Awaited) {
     let mut last = 0;
-    while let Some((turn, slot)) = server.waiting.next(place, last) {
+    while let Some((turn, slot)) = server.waiting.next(awaited, last) {
         last = turn;
-        server.data.keys.selected = place.db;
-        if !server.data.keys.contains(&place.key) {
+        server.data.keys.selected = awaited.db;
+        if !server.data.keys.contains(&awaited.key) {
             return;
         }
         try_again(server, slot);
     }
 }
 
-fn try_again(server: &mut Server, slot: Slot) {
+fn try_again(server: &mut StoreServer, slot: ClientSlot) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
@@ -155,7 +155,7 @@ fn try_again(server: &mut Server, slot: Slot) {
 }
 
 /// Ends the waits that have timed out.
-pub fn time_out(server: &mut Server) {
+pub fn time_out(server: &mut StoreServer) {
     while let Some(slot) = server.waiting.next_over(server.data.keys.now) {
         if let Some(client) = server.clients.get_mut(slot) {
             client.reply.null_array();

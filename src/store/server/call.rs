@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Row, Server, monitors, tracking};
+use super::{Row, StoreServer, monitors, tracking};
 use crate::store::args::is;
 use crate::store::command::{Flags, ping_subscriber};
 use crate::store::error::{CommandError, Outcome};
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 
@@ -14,7 +14,7 @@ use crate::store::resp::Args;
 const WRONG_NUMBER: &str = "ERR wrong number of arguments";
 
 /// Shows a command that has run to the monitoring clients.
-fn show(server: &mut Server, slot: Slot, row: Row, args: &Args) {
+fn show(server: &mut StoreServer, slot: ClientSlot, row: Row, args: &Args) {
     let flags = row.spec().flags;
     if !flags.has(Flags::SHOWN_FIRST) && !flags.has(Flags::ADMIN) && !is_for_administrators(row, args) {
         monitors::show(server, slot, args);
@@ -33,7 +33,14 @@ fn is_for_administrators(row: Row, args: &Args) -> bool {
 }
 
 /// Notes that a command ran and how long it took.
-pub(super) fn note_run(server: &mut Server, slot: Slot, row: Row, args: &Args, took: Duration, failed: bool) {
+pub(super) fn note_run(
+    server: &mut StoreServer,
+    slot: ClientSlot,
+    row: Row,
+    args: &Args,
+    took: Duration,
+    failed: bool,
+) {
     if let Some(number) = (server.directory.number)(row, args) {
         server.data.calls.ran(number, took, failed);
     }
@@ -45,7 +52,7 @@ pub(super) fn note_run(server: &mut Server, slot: Slot, row: Row, args: &Args, t
 }
 
 /// Runs a command in the client's selected database; the caller turns a failure into a reply.
-pub fn call(server: &mut Server, slot: Slot, row: Row, args: &Args, out: &mut Reply) -> Outcome {
+pub fn call(server: &mut StoreServer, slot: ClientSlot, row: Row, args: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get(slot) else {
         return Ok(());
     };

@@ -14,7 +14,7 @@ use super::tracks::Tracks;
 use crate::store::access::Access;
 use crate::store::clock::Time;
 use crate::store::error::Block;
-use crate::store::pubsub::Kind;
+use crate::store::pubsub::SubscriptionKind;
 use crate::store::reply::Reply;
 use crate::store::resp::Decoder;
 use crate::store::settings::Options;
@@ -267,18 +267,18 @@ impl Client {
     }
 
     /// Its subscriptions of one kind.
-    pub fn names(&mut self, kind: Kind) -> &mut IndexSet<SmallBytes> {
+    pub fn names(&mut self, kind: SubscriptionKind) -> &mut IndexSet<SmallBytes> {
         match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
-            Kind::Shard => &mut self.shards,
+            SubscriptionKind::Channel => &mut self.channels,
+            SubscriptionKind::Pattern => &mut self.patterns,
+            SubscriptionKind::Shard => &mut self.shards,
         }
     }
 
     /// How many subscriptions `SUBSCRIBE` and similar commands report.
-    pub fn subscriptions(&self, kind: Kind) -> usize {
+    pub fn subscriptions(&self, kind: SubscriptionKind) -> usize {
         match kind {
-            Kind::Shard => self.shards.len(),
+            SubscriptionKind::Shard => self.shards.len(),
             _ => self.channels.len() + self.patterns.len(),
         }
     }

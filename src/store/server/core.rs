@@ -32,11 +32,12 @@ use super::client::{Client, Endpoints, NAMES_A_TURN};
 use super::input::UNFETCHED;
 use super::table::DIRECTORY;
 use super::{
-    Contents, Server, UNREAD, blocking, delivery, input, pausing, permissions, persistence, room, tracking, watches,
+    Contents, StoreServer, UNREAD, blocking, delivery, input, pausing, permissions, persistence, room, tracking,
+    watches,
 };
 use crate::store::StoreError;
 use crate::store::clock::Time;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::script::Vm;
 use crate::store::settings::Options;
 
@@ -57,7 +58,7 @@ pub struct Engine(Option<Vm>);
 /// A store driven by its caller; see the module documentation.
 #[repr(transparent)]
 pub struct Core {
-    server: Server,
+    server: StoreServer,
 }
 
 impl Core {
@@ -70,7 +71,7 @@ impl Core {
     }
 
     /// Returns the core that wraps a server.
-    fn around(server: &mut Server) -> &mut Self {
+    fn around(server: &mut StoreServer) -> &mut Self {
         // SAFETY: a core contains a server and nothing else, and is `repr(transparent)`.
         #[expect(unsafe_code)]
         unsafe {
@@ -79,7 +80,7 @@ impl Core {
     }
 
     pub(in crate::store) fn new(contents: Contents, now: Time) -> Self {
-        let mut server = Server::new(contents, now, &DIRECTORY);
+        let mut server = StoreServer::new(contents, now, &DIRECTORY);
         permissions::take_in(&mut server);
         Self { server }
     }
@@ -135,7 +136,7 @@ impl Core {
     ///
     /// # Errors
     /// All places are taken. The error is the reply to send to the client.
-    pub fn connect(&mut self, endpoints: Endpoints) -> Result<Slot, &'static [u8]> {
+    pub fn connect(&mut self, endpoints: Endpoints) -> Result<ClientSlot, &'static [u8]> {
         let server = &mut self.server;
         let full = server.clients.len() >= server.settings.max_clients;
         if full && server.settings.own_credential.is_none() {
@@ -159,7 +160,7 @@ impl Core {
     }
 
     /// Takes bytes that a client has sent, split at any point, and runs the complete requests.
-    pub fn feed(&mut self, client: Slot, bytes: &[u8]) {
+    pub fn feed(&mut self, client: ClientSlot, bytes: &[u8]) {
         self.server.stats.input += bytes.len() as u64;
         self.server.stats.reads += 1;
         input::feed(&mut self.server, client, bytes);
@@ -168,7 +169,7 @@ impl Core {
 
     /// Whether a client's bytes should be fed now. If not, leave them unread: the client must fetch its replies
     /// first, has to wait and has already sent much, or is closing.
-    pub fn is_reading(&self, client: Slot) -> bool {
+    pub fn is_reading(&self, client: ClientSlot) -> bool {
         if self.server.busy.is_some_and(|busy| busy.caller == client) {
             return false;
         }
@@ -227,7 +228,7 @@ impl Core {
 
     /// Returns the next client that has output to send or should be closed. Each is returned once until it has
     /// something new.
-    pub fn next_scheduled(&mut self) -> Option<Slot> {
+    pub fn next_scheduled(&mut self) -> Option<ClientSlot> {
         while let Some(slot) = self.server.scheduled.pop_front() {
             if let Some(client) = self.server.clients.get_mut(slot) {
                 client.scheduled = false;
@@ -254,12 +255,12 @@ impl Core {
     }
 
     /// Returns the output that waits to be sent to a client.
-    pub fn output(&self, client: Slot) -> &[u8] {
+    pub fn output(&self, client: ClientSlot) -> &[u8] {
         self.server.clients.get(client).map_or(&[], |client| &client.reply.buf[client.sent..])
     }
 
     /// Notes that this many bytes of a client's output were sent.
-    pub fn note_sent(&mut self, slot: Slot, bytes: usize) {
+    pub fn note_sent(&mut self, slot: ClientSlot, bytes: usize) {
         let Some(client) = self.server.clients.get_mut(slot) else { return };
         client.note_sent(bytes);
         self.server.stats.output += bytes as u64;
@@ -271,7 +272,7 @@ impl Core {
     }
 
     /// Notes that a client accepts no more output for now.
-    pub fn note_stuck(&mut self, slot: Slot) {
+    pub fn note_stuck(&mut self, slot: ClientSlot) {
         let server = &mut self.server;
         let Some(client) = server.clients.get_mut(slot) else { return };
         if client.closing {
@@ -287,25 +288,25 @@ impl Core {
     }
 
     /// Returns all output that waits for a client, and notes it as sent.
-    pub fn take_output(&mut self, client: Slot) -> Vec<u8> {
+    pub fn take_output(&mut self, client: ClientSlot) -> Vec<u8> {
         let bytes = self.output(client).to_vec();
         self.note_sent(client, bytes.len());
         bytes
     }
 
     /// Makes [`Self::next_scheduled`] return a client again, because it can take more output.
-    pub fn schedule(&mut self, client: Slot) {
+    pub fn schedule(&mut self, client: ClientSlot) {
         self.server.schedule(client);
     }
 
     /// Whether a client should be closed now: it is doomed, or it is closing and all its output is sent.
-    pub fn is_finished(&self, client: Slot) -> bool {
+    pub fn is_finished(&self, client: ClientSlot) -> bool {
         let client = self.server.clients.get(client);
         client.is_some_and(|client| client.doomed || client.closing && client.pending() == 0)
     }
 
     /// Forgets a client that has disconnected or must go. Its slot becomes free for another.
-    pub fn close(&mut self, slot: Slot) {
+    pub fn close(&mut self, slot: ClientSlot) {
         let server = &mut self.server;
         // A running script may hold its watches and subscriptions, or there may be too many of them for one turn.
         if server.busy.is_some() || !delivery::leave_some(server, slot, NAMES_A_TURN) {
@@ -329,7 +330,7 @@ impl Core {
     }
 
     fn close_all(&mut self) {
-        let slots: Vec<Slot> = self.server.clients.iter().map(|(slot, _)| slot).collect();
+        let slots: Vec<ClientSlot> = self.server.clients.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             self.close(slot);
         }
@@ -340,7 +341,7 @@ impl Core {
     /// Gives a client a reserve place, so that this process's own clients can connect even if others hold all
     /// regular places. When the reserve is full too, the client that has been in it longest is dropped, unless it
     /// has authenticated as one of this process's own.
-    fn take_in_reserve(server: &mut Server, slot: Slot, id: u64) {
+    fn take_in_reserve(server: &mut StoreServer, slot: ClientSlot, id: u64) {
         server.reserve.push_back((slot, id));
         if server.reserve.len() <= RESERVE {
             return;
@@ -355,7 +356,7 @@ impl Core {
 
     /// Sends the notifications that are left at the end of a round, and the round's changes to clients that track
     /// prefixes.
-    fn tell(server: &mut Server) {
+    fn tell(server: &mut StoreServer) {
         if !server.data.keys.events.is_empty() {
             server.data.publish_events();
         }
@@ -369,7 +370,7 @@ impl Core {
     }
 
     /// Releases the answers that were held back after a wrong password and are now due.
-    fn release_held_back(server: &mut Server) {
+    fn release_held_back(server: &mut StoreServer) {
         while let Some((slot, id)) = server.auth_guard.release(server.data.keys.now) {
             if let Some(client) = server.clients.get_mut(slot)
                 && client.id == id
@@ -382,7 +383,7 @@ impl Core {
     }
 
     /// Dooms closing clients that have not fetched their output in time.
-    fn end_lingering(server: &mut Server) {
+    fn end_lingering(server: &mut StoreServer) {
         while let Some(&(until, slot, id)) = server.lingering.front()
             && until <= server.data.keys.now
         {

@@ -1,8 +1,8 @@
 //! Delivers published messages to subscribers.
 
 use super::client::name_cost;
-use super::{Server, UNREAD};
-use crate::store::pubsub::{Kind, Slot};
+use super::{StoreServer, UNREAD};
+use crate::store::pubsub::{ClientSlot, SubscriptionKind};
 use crate::store::reply::Reply;
 use crate::store::small_bytes::SmallBytes;
 
@@ -13,7 +13,7 @@ const KEPT_UNSENT: usize = 1 << 20;
 /// The replies of the client whose command has just run, and where the last one begins.
 pub struct Own<'a> {
     /// The client.
-    pub slot: Slot,
+    pub slot: ClientSlot,
     /// Where the last reply begins.
     pub mark: &'a mut usize,
     /// The replies.
@@ -31,17 +31,17 @@ impl Own<'_> {
 
 /// Delivers what the last command has published. A client that published to itself gets the message before the
 /// reply that `own` points to.
-pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) {
+pub fn deliver(server: &mut StoreServer, mut own: Option<Own<'_>>) {
     server.data.pubsub.outgoing = 0;
     for message in std::mem::take(&mut server.data.pubsub.outbox) {
         let mut frames = Frames::default();
         let (channel, payload) = (&*message.channel, &*message.payload);
         let parts = [message.kind.message(), channel, payload];
-        let direct: Vec<Slot> = server.data.pubsub.direct(&message).collect();
+        let direct: Vec<ClientSlot> = server.data.pubsub.direct(&message).collect();
         for slot in direct {
             deliver_to(server, slot, &parts, &mut frames, &mut own);
         }
-        let matching: Vec<(SmallBytes, Vec<Slot>)> = server
+        let matching: Vec<(SmallBytes, Vec<ClientSlot>)> = server
             .data
             .pubsub
             .matching(channel, message.kind)
@@ -49,7 +49,7 @@ pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) {
             .collect();
         for (pattern, slots) in matching {
             let mut frames = Frames::default();
-            let parts = [Kind::Pattern.message(), &pattern, channel, payload];
+            let parts = [SubscriptionKind::Pattern.message(), &pattern, channel, payload];
             for slot in slots {
                 deliver_to(server, slot, &parts, &mut frames, &mut own);
             }
@@ -57,7 +57,13 @@ pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) {
     }
 }
 
-fn deliver_to(server: &mut Server, slot: Slot, parts: &[&[u8]], frames: &mut Frames, own: &mut Option<Own<'_>>) {
+fn deliver_to(
+    server: &mut StoreServer,
+    slot: ClientSlot,
+    parts: &[&[u8]],
+    frames: &mut Frames,
+    own: &mut Option<Own<'_>>,
+) {
     if let Some(own) = own
         && own.slot == slot
     {
@@ -77,12 +83,12 @@ fn deliver_to(server: &mut Server, slot: Slot, parts: &[&[u8]], frames: &mut Fra
 }
 
 /// Ends at most `most` subscriptions of a client; returns whether none are left.
-pub fn leave_some(server: &mut Server, slot: Slot, most: usize) -> bool {
+pub fn leave_some(server: &mut StoreServer, slot: ClientSlot, most: usize) -> bool {
     let Some(client) = server.clients.get_mut(slot) else {
         return true;
     };
     let mut left = most;
-    for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+    for kind in [SubscriptionKind::Channel, SubscriptionKind::Pattern, SubscriptionKind::Shard] {
         while left > 0
             && let Some(name) = client.names(kind).pop()
         {

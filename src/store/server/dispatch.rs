@@ -4,11 +4,11 @@ use super::call::call;
 use super::client::{Client, ReplyMode, Transaction};
 use super::commands::scripts;
 use super::delivery::{Own, deliver};
-use super::{Row, Server, blocking, monitors, permissions, refused, room, table, tracking, watches};
+use super::{Row, StoreServer, blocking, monitors, permissions, refused, room, table, tracking, watches};
 use crate::store::args::is;
 use crate::store::command::Flags;
 use crate::store::error::{BUSY, CommandError, FULL, NOAUTH, OOM, wrong_arity};
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::small_bytes::SmallBytes;
@@ -19,7 +19,7 @@ const MOST_AWAITED: usize = 4096;
 const TOO_MANY_KEYS: &str = "ERR a client may not wait for so many keys";
 
 /// Runs one request of a client whose reply buffer the caller holds.
-pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
+pub fn execute(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) {
     if args.is_empty() {
         return;
     }
@@ -60,7 +60,7 @@ pub fn execute(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
 
 /// Sends invalidations for the keys that the command changed or found expired. Returns those that its own client
 /// must get after the reply.
-fn tell(server: &mut Server, slot: Slot, mark: &mut usize, out: &mut Reply) -> Vec<u8> {
+fn tell(server: &mut StoreServer, slot: ClientSlot, mark: &mut usize, out: &mut Reply) -> Vec<u8> {
     if server.trackers.is_empty() && !server.data.keys.tracking.has_notices() {
         return Vec::new();
     }
@@ -69,7 +69,7 @@ fn tell(server: &mut Server, slot: Slot, mark: &mut usize, out: &mut Reply) -> V
 
 /// Runs a command and its immediate effects. Returns where its reply begins in `out`, after the messages that the
 /// command sent to its own client.
-fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Reply) -> usize {
+fn run(server: &mut StoreServer, slot: ClientSlot, command: Row, args: &Args, out: &mut Reply) -> usize {
     let mut mark = out.buf.len();
     let flags = command.spec().flags;
     if server.monitors > 0 && flags.has(Flags::SHOWN_FIRST) {
@@ -103,7 +103,7 @@ fn run(server: &mut Server, slot: Slot, command: Row, args: &Args, out: &mut Rep
     mark
 }
 
-fn end_of_command(server: &mut Server, slot: Slot, mark: usize, out: &mut Reply) {
+fn end_of_command(server: &mut StoreServer, slot: ClientSlot, mark: usize, out: &mut Reply) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
@@ -118,7 +118,7 @@ fn end_of_command(server: &mut Server, slot: Slot, mark: usize, out: &mut Reply)
 }
 
 /// Applies the guards, in the order of Redis.
-fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandError> {
+fn admit(server: &mut StoreServer, slot: ClientSlot, args: &Args) -> Result<Row, CommandError> {
     let command = table::find(args[0]).ok_or_else(|| unknown(server, slot, args))?;
     if !command.spec().takes(args.len()) {
         return Err(wrong_arity(command.spec().name));
@@ -170,7 +170,7 @@ fn admit(server: &mut Server, slot: Slot, args: &Args) -> Result<Row, CommandErr
 
 /// Returns the flags of a command, including those that its script declares. The script's header is read only
 /// where it matters, because scripts are called often.
-fn flags_now(server: &Server, slot: Slot, client: &Client, command: Row, args: &Args) -> Flags {
+fn flags_now(server: &StoreServer, slot: ClientSlot, client: &Client, command: Row, args: &Args) -> Flags {
     let flags = command.spec().flags;
     if !flags.has(Flags::SHOWN_FIRST) {
         return flags;
@@ -199,7 +199,7 @@ fn is_script_kill(command: Row, args: &Args) -> bool {
     command.spec().name == "script" && args.get(1).is_some_and(|what| is(what, "KILL"))
 }
 
-fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out: &mut Reply) {
+fn refuse(server: &mut StoreServer, slot: ClientSlot, args: &Args, fail: CommandError, out: &mut Reply) {
     if let Some(client) = server.clients.get_mut(slot)
         && let Some(transaction) = &mut client.transaction
     {
@@ -228,7 +228,7 @@ fn refuse(server: &mut Server, slot: Slot, args: &Args, fail: CommandError, out:
 }
 
 /// Returns the error for an unknown command name. A browser that posts here is disconnected.
-fn unknown(server: &mut Server, slot: Slot, args: &Args) -> CommandError {
+fn unknown(server: &mut StoreServer, slot: ClientSlot, args: &Args) -> CommandError {
     if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
         tracing::warn!(
             "possible attack: a client sent HTTP to the store, as a web page can make a browser do; disconnected it"

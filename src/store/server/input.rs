@@ -1,8 +1,8 @@
 //! Turns the bytes of a client into requests, each run as soon as it is complete.
 
 use super::commands::subscribe;
-use super::{Server, UNREAD_REPLIES, dispatch, pausing, persistence};
-use crate::store::pubsub::Slot;
+use super::{StoreServer, UNREAD_REPLIES, dispatch, pausing, persistence};
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::{LIMIT as REPLY_LIMIT, Reply};
 use crate::store::resp::Limits;
 
@@ -10,7 +10,7 @@ use crate::store::resp::Limits;
 pub const UNFETCHED: usize = 1 << 20;
 
 /// Takes bytes that a client has sent, runs the complete requests and keeps the rest.
-pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
+pub fn feed(server: &mut StoreServer, slot: ClientSlot, bytes: &[u8]) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
@@ -42,7 +42,7 @@ pub fn feed(server: &mut Server, slot: Slot, bytes: &[u8]) {
 }
 
 /// Resumes the clients that were held up.
-pub fn resume(server: &mut Server) {
+pub fn resume(server: &mut StoreServer) {
     for slot in std::mem::take(&mut server.resumed) {
         let Some(client) = server.clients.get_mut(slot) else {
             continue;
@@ -67,7 +67,7 @@ pub fn resume(server: &mut Server) {
 }
 
 /// Continues a command that takes several turns. Returns whether there is more to do.
-fn finish(server: &mut Server, slot: Slot) -> bool {
+fn finish(server: &mut StoreServer, slot: ClientSlot) -> bool {
     let Some(client) = server.clients.get_mut(slot) else { return false };
     let mut out = std::mem::take(&mut client.reply);
     let (resp3, sent) = (out.resp3, client.sent);
@@ -86,7 +86,7 @@ fn finish(server: &mut Server, slot: Slot) -> bool {
 }
 
 /// Runs input that was kept because it could not be run yet.
-fn drain(server: &mut Server, slot: Slot) {
+fn drain(server: &mut StoreServer, slot: ClientSlot) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
@@ -109,7 +109,7 @@ fn drain(server: &mut Server, slot: Slot) {
 }
 
 /// Runs the complete requests at the start of `bytes`; returns how many bytes they take.
-fn process(server: &mut Server, slot: Slot, bytes: &[u8]) -> usize {
+fn process(server: &mut StoreServer, slot: ClientSlot, bytes: &[u8]) -> usize {
     let Some(client) = server.clients.get_mut(slot) else {
         return bytes.len();
     };

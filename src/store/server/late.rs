@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::small_bytes::SmallBytes;
 
 /// When a client began to watch a key.
@@ -20,7 +20,7 @@ pub enum Since {
 #[derive(Debug, Default)]
 pub struct Late {
     /// Clients that have begun to watch keys.
-    pub watchers: BTreeSet<Slot>,
+    pub watchers: BTreeSet<ClientSlot>,
     /// Keys that clients no longer watch.
     pub unwatched: Vec<(usize, SmallBytes)>,
 }

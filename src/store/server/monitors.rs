@@ -4,12 +4,12 @@
 //! script are shown after the script, those of a transaction before its `EXEC`. Passwords are hidden.
 
 use super::secrets::redacted;
-use super::{Server, UNREAD};
-use crate::store::pubsub::Slot;
+use super::{StoreServer, UNREAD};
+use crate::store::pubsub::ClientSlot;
 use crate::store::resp::{ArgList, Args};
 
 /// Shows a command of the client in a slot to the monitoring clients.
-pub fn show(server: &mut Server, slot: Slot, args: &Args) {
+pub fn show(server: &mut StoreServer, slot: ClientSlot, args: &Args) {
     let Some(client) = server.clients.get(slot) else {
         return;
     };
@@ -18,7 +18,7 @@ pub fn show(server: &mut Server, slot: Slot, args: &Args) {
 }
 
 /// Shows the commands that the last script has run.
-pub fn show_scripted(server: &mut Server) {
+pub fn show_scripted(server: &mut StoreServer) {
     let Some(seen) = &mut server.data.seen else { return };
     for (db, args) in std::mem::take(seen) {
         let args: ArgList = args.iter().map(|arg| &**arg).collect();
@@ -27,7 +27,7 @@ pub fn show_scripted(server: &mut Server) {
     }
 }
 
-fn line(server: &Server, origin: &str, args: &Args) -> String {
+fn line(server: &StoreServer, origin: &str, args: &Args) -> String {
     let keys = &server.data.keys;
     let (seconds, micros) = (keys.now / 1000, keys.now % 1000 * 1000 + keys.micros);
     let mut line = format!("{seconds}.{micros:06} [{origin}]");
@@ -58,8 +58,8 @@ fn escape(bytes: &[u8], out: &mut String) {
     }
 }
 
-fn tell(server: &mut Server, line: &str) {
-    let watchers: Vec<Slot> =
+fn tell(server: &mut StoreServer, line: &str) {
+    let watchers: Vec<ClientSlot> =
         server.clients.iter().filter(|(_, client)| client.monitor).map(|(slot, _)| slot).collect();
     let limit = server.settings.max_pending_output;
     for watcher in watchers {

@@ -1,6 +1,6 @@
 //! The state of `CLIENT PAUSE`.
 
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 
 /// Which requests are held up, and until when.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub struct Pause {
     /// Whether all requests are held up, and not only those that may change something.
     pub all: bool,
     /// The clients whose requests are held up.
-    pub held: Vec<Slot>,
+    pub held: Vec<ClientSlot>,
 }
 
 impl Pause {

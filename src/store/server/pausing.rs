@@ -1,16 +1,16 @@
 //! `CLIENT PAUSE`: holds up all requests, or only those that may change something, until a deadline.
 
 use super::commands::scripts;
-use super::{Row, Server};
+use super::{Row, StoreServer};
 use crate::store::command::Flags;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::resp::{ArgList, Args};
 
 /// Commands that are not marked as writes but may change something.
 const SPREADING: [&str; 5] = ["eval", "evalsha", "pfcount", "publish", "spublish"];
 
 /// Holds up a request if it must wait; it is read again when the pause ends. Returns whether it waits.
-pub fn hold(server: &mut Server, slot: Slot, args: &Args) -> bool {
+pub fn hold(server: &mut StoreServer, slot: ClientSlot, args: &Args) -> bool {
     if server.pause.until <= server.data.keys.now {
         return false;
     }
@@ -37,7 +37,7 @@ pub fn hold(server: &mut Server, slot: Slot, args: &Args) -> bool {
     true
 }
 
-fn may_change(server: &Server, row: Row, args: &Args) -> bool {
+fn may_change(server: &StoreServer, row: Row, args: &Args) -> bool {
     if let Some(header) = scripts::header(server, row.spec(), args) {
         return !header.no_writes;
     }
@@ -45,7 +45,7 @@ fn may_change(server: &Server, row: Row, args: &Args) -> bool {
 }
 
 /// Ends the pause and resumes the clients that were held up.
-pub fn end(server: &mut Server) {
+pub fn end(server: &mut StoreServer) {
     (server.pause.until, server.pause.all) = (0, false);
     for slot in std::mem::take(&mut server.pause.held) {
         if let Some(client) = server.clients.get_mut(slot)
@@ -57,7 +57,7 @@ pub fn end(server: &mut Server) {
 }
 
 /// Ends the pause if its time is up.
-pub fn end_in_time(server: &mut Server) {
+pub fn end_in_time(server: &mut StoreServer) {
     if server.pause.until > 0 && server.pause.until <= server.data.keys.now {
         end(server);
     }

@@ -4,17 +4,19 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::refused;
-use super::state::{Directory, Row, Server};
-use crate::store::access::{Access, BadRule, Denied, Known, MISSING, categories_of_subcommand, read, sort_denied};
+use super::state::{Directory, Row, StoreServer};
+use crate::store::access::{
+    Access, BadRule, Denied, KnownCommand, MISSING, categories_of_subcommand, read, sort_denied,
+};
 use crate::store::command::{CATEGORIES, Flags, is_in, other_subcommand, subcommands};
 use crate::store::error::{CommandError, Outcome};
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::settings::User;
 
 /// The commands and subcommands that rules can name.
-fn known(directory: &Directory) -> Vec<Known> {
+fn known(directory: &Directory) -> Vec<KnownCommand> {
     let mut known = Vec::new();
     for row in (directory.all)() {
         let spec = row.spec();
@@ -24,14 +26,14 @@ fn known(directory: &Directory) -> Vec<Known> {
             true => vec!["slow"],
             false => CATEGORIES.into_iter().filter(|category| is_in(spec, category)).collect(),
         };
-        known.extend(number.map(|number| Known { name: spec.name.to_owned(), number, categories }));
+        known.extend(number.map(|number| KnownCommand { name: spec.name.to_owned(), number, categories }));
     }
     for full in subcommands() {
         let (command, name) = full.split_once('|').unwrap_or((full, ""));
         let row = (directory.find)(command.as_bytes());
         let number = row.and_then(|row| (directory.number)(row, &[command.as_bytes(), name.as_bytes()]));
         let categories = categories_of_subcommand(full);
-        known.extend(number.map(|number| Known { name: full.clone(), number, categories }));
+        known.extend(number.map(|number| KnownCommand { name: full.clone(), number, categories }));
     }
     known
 }
@@ -42,7 +44,7 @@ pub fn user(directory: &Directory, user: &User) -> Result<Access, BadRule> {
 }
 
 /// Loads the configured users. A user with an invalid rule is left out, so nobody can log in as that user.
-pub fn take_in(server: &mut Server) {
+pub fn take_in(server: &mut StoreServer) {
     for one in &server.settings.users {
         match user(server.directory, one) {
             Ok(access) => drop(server.users.insert(one.name.clone(), Rc::new(access))),
@@ -52,7 +54,7 @@ pub fn take_in(server: &mut Server) {
 }
 
 /// Refuses a command that a user may not run. `runs` is false if the command is only queued.
-pub fn admit(server: &Server, access: &Access, row: Row, args: &Args, runs: bool) -> Outcome {
+pub fn admit(server: &StoreServer, access: &Access, row: Row, args: &Args, runs: bool) -> Outcome {
     let (spec, directory) = (row.spec(), server.directory);
     let number = (directory.number)(row, args);
     let Some(number) = number else {
@@ -77,7 +79,7 @@ fn full_name(command: &str, args: &Args) -> String {
 }
 
 /// Why a queued command is refused when it runs, if it is.
-pub fn denied_at_exec(server: &Server, slot: Slot, row: Row, args: &Args) -> Option<Cow<'static, str>> {
+pub fn denied_at_exec(server: &StoreServer, slot: ClientSlot, row: Row, args: &Args) -> Option<Cow<'static, str>> {
     let access = server.clients.get(slot)?.access.as_ref()?;
     let number = (server.directory.number)(row, args);
     let unknown = number.is_none() && access.may_run((server.directory.number)(row, &args[..1]), &[]);

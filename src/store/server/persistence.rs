@@ -1,11 +1,11 @@
 //! Writes the changes of commands to the log.
 
-use super::Server;
+use super::StoreServer;
 use super::client::Client;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 
 /// Writes the round's changes to the log, and syncs or rewrites the log if that is due.
-pub fn write_log(server: &mut Server) {
+pub fn write_log(server: &mut StoreServer) {
     let Some(log) = &mut server.log else { return };
     let round = log.write_round(&mut server.data.keys);
     if round.rewritten {
@@ -19,7 +19,7 @@ pub fn write_log(server: &mut Server) {
 }
 
 /// Rewrites the whole log now.
-pub fn save(server: &mut Server) -> Result<(), String> {
+pub fn save(server: &mut StoreServer) -> Result<(), String> {
     server.request_rewrite(true);
     write_log(server);
     match server.log.as_ref().and_then(|log| log.rewrite_problem().or(log.problem())) {
@@ -29,7 +29,7 @@ pub fn save(server: &mut Server) -> Result<(), String> {
 }
 
 /// Begins to rewrite the log; the rewrite continues between rounds.
-pub fn begin_rewrite(server: &mut Server) -> Result<(), String> {
+pub fn begin_rewrite(server: &mut StoreServer) -> Result<(), String> {
     server.request_rewrite(false);
     write_log(server);
     let begun = server.log.as_ref().filter(|log| !log.is_rewriting()).and_then(|log| log.rewrite_problem());
@@ -37,18 +37,18 @@ pub fn begin_rewrite(server: &mut Server) -> Result<(), String> {
 }
 
 /// Writes changes to the log before the end of the round, if there are many.
-pub fn relieve(server: &mut Server) {
+pub fn relieve(server: &mut StoreServer) {
     if server.data.keys.journal.is_large() {
         write_log(server);
     }
 }
 
 /// Drops all clients with pending output, because it may confirm a change that is not on disk.
-fn drop_unsafe(server: &mut Server) {
+fn drop_unsafe(server: &mut StoreServer) {
     let answered = |client: &Client| client.pending() > 0;
     let clients = &server.clients;
-    let is_answered = |slot: &Slot| clients.get(*slot).is_some_and(|client| answered(client));
-    let slots: Vec<Slot> = server.scheduled.iter().copied().filter(is_answered).collect();
+    let is_answered = |slot: &ClientSlot| clients.get(*slot).is_some_and(|client| answered(client));
+    let slots: Vec<ClientSlot> = server.scheduled.iter().copied().filter(is_answered).collect();
     for slot in slots {
         if let Some(client) = server.clients.get_mut(slot) {
             client.reply.buf.truncate(client.sent);
@@ -58,7 +58,7 @@ fn drop_unsafe(server: &mut Server) {
 }
 
 /// Writes everything to the log and forces it onto the disk, when the store closes.
-pub fn close_log(server: &mut Server) {
+pub fn close_log(server: &mut StoreServer) {
     server.data.keys.journal.commit();
     write_log(server);
     if let Some(log) = &mut server.log {

@@ -1,6 +1,6 @@
 //! The rest of a command that names too much for one turn.
 
-use crate::store::pubsub::Kind;
+use crate::store::pubsub::SubscriptionKind;
 use crate::store::small_bytes::SmallBytes;
 
 /// How many names are subscribed or unsubscribed per turn; other clients have their turns in between.
@@ -21,7 +21,7 @@ pub enum What {
 #[derive(Debug)]
 pub struct Rest {
     /// The kind of names.
-    pub kind: Kind,
+    pub kind: SubscriptionKind,
     /// What to do with them.
     pub what: What,
     /// The names, in reverse order.
@@ -33,7 +33,7 @@ pub struct Rest {
 
 impl Rest {
     /// Creates the rest of a command from the remaining names.
-    pub fn new(kind: Kind, what: What, names: &[&[u8]]) -> Self {
+    pub fn new(kind: SubscriptionKind, what: What, names: &[&[u8]]) -> Self {
         let bytes = names.iter().map(|name| name.len() + size_of::<SmallBytes>()).sum();
         Self {
             kind,

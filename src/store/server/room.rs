@@ -1,6 +1,6 @@
 //! Making room: evicts keys when memory is short, as far as the policy allows.
 
-use super::Server;
+use super::StoreServer;
 use crate::store::eviction::Policy;
 use crate::store::keyspace::evict_one;
 
@@ -9,7 +9,7 @@ const MOST: usize = 128;
 
 /// Evicts keys until there is enough memory. If that takes more than one step, it continues at the end of the
 /// round, and commands run meanwhile.
-pub fn make(server: &mut Server) {
+pub fn make(server: &mut StoreServer) {
     server.making_room = false;
     let limit = server.settings.max_memory;
     // While a script takes long, it holds the keys.

@@ -36,7 +36,7 @@ pub struct SlowCommand {
 
 /// The delays of one kind, by second.
 #[derive(Debug, Default)]
-pub struct Event {
+pub struct Delays {
     /// Seconds since 1970, each with its longest delay in milliseconds; the newest last.
     pub seconds: VecDeque<(u64, u64)>,
     /// The longest delay of all, in milliseconds.
@@ -49,7 +49,7 @@ pub struct Slow {
     /// The slow commands, the newest first.
     pub commands: VecDeque<SlowCommand>,
     /// The delays of each kind.
-    pub events: BTreeMap<&'static str, Event>,
+    pub events: BTreeMap<&'static str, Delays>,
     next: u64,
     /// Durations below this are ignored; `None` if all are.
     least: Option<Duration>,
@@ -95,7 +95,7 @@ impl Slow {
     }
 }
 
-impl Event {
+impl Delays {
     fn add(&mut self, now: u64, milliseconds: u64) {
         self.longest = self.longest.max(milliseconds);
         match self.seconds.back_mut() {

@@ -24,7 +24,7 @@ use crate::store::data::Data;
 use crate::store::error::Outcome;
 use crate::store::keyspace::{Limits, begin_usage};
 use crate::store::number::hex;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::script::{Scripts, Vm};
@@ -36,7 +36,7 @@ pub const UNREAD: &str = "it does not read its messages";
 pub const UNREAD_REPLIES: &str = "a reply to it was too large";
 
 /// The body of one of the server's own commands, called for the client in a slot.
-pub type Body = fn(&mut Server, Slot, &Args, &mut Reply) -> Outcome;
+pub type Body = fn(&mut StoreServer, ClientSlot, &Args, &mut Reply) -> Outcome;
 
 /// A row of one of the two command tables.
 #[derive(Clone, Copy)]
@@ -100,7 +100,7 @@ impl Contents {
 #[derive(Debug, Clone, Copy)]
 pub struct Busy {
     /// The client that called it.
-    pub caller: Slot,
+    pub caller: ClientSlot,
     /// Whether it has run a command that writes.
     pub has_written: bool,
     /// Whether it must end.
@@ -108,16 +108,16 @@ pub struct Busy {
 }
 
 /// Serves other clients while a script takes long.
-pub type ServeMeanwhile = Rc<dyn Fn(&mut Server)>;
+pub type ServeMeanwhile = Rc<dyn Fn(&mut StoreServer)>;
 
 /// The server's state; see the module documentation.
-pub struct Server {
+pub struct StoreServer {
     /// Keys and subscriptions; boxed, because a running script takes them over.
     pub data: Box<Data>,
     /// All clients.
     pub clients: Clients,
     /// The slots of all clients, by client ID.
-    pub slots: HashMap<u64, Slot>,
+    pub slots: HashMap<u64, ClientSlot>,
     /// The settings.
     pub settings: Options,
     /// Counters.
@@ -137,17 +137,17 @@ pub struct Server {
     /// The memory that all clients use, in bytes.
     pub client_memory: usize,
     /// Clients that may continue with what they have sent.
-    pub resumed: Vec<Slot>,
+    pub resumed: Vec<ClientSlot>,
     /// How many clients use `MONITOR`.
     pub monitors: usize,
     /// Clients that use `CLIENT TRACKING`, by client ID.
-    pub trackers: BTreeMap<u64, Slot>,
+    pub trackers: BTreeMap<u64, ClientSlot>,
     /// Users besides the default one, by name.
     pub users: BTreeMap<String, Rc<Access>>,
     /// Counts wrong passwords and delays their answers.
     pub auth_guard: AuthGuard,
     /// Clients that connected when all places were taken, the oldest first: slot and ID.
-    pub reserve: VecDeque<(Slot, u64)>,
+    pub reserve: VecDeque<(ClientSlot, u64)>,
     /// Where the server listens.
     pub address: Option<SocketAddr>,
     /// Drawn at random at each start.
@@ -165,21 +165,21 @@ pub struct Server {
     /// Work that waits for a long script to end.
     pub late: Late,
     /// Clients that have disconnected but are not cleaned up yet.
-    pub departed: Vec<Slot>,
+    pub departed: Vec<ClientSlot>,
     /// The log, if there is one.
     pub log: Option<Aof>,
     /// Clients that have output to send or should be closed.
-    pub scheduled: VecDeque<Slot>,
+    pub scheduled: VecDeque<ClientSlot>,
     /// How many clients were put at the front of `scheduled` because they sent requests, since this count was last
     /// taken.
     pub asked: usize,
     /// Closing clients that have not fetched all their output: deadline, slot and ID.
-    pub lingering: VecDeque<(u64, Slot, u64)>,
+    pub lingering: VecDeque<(u64, ClientSlot, u64)>,
     /// The ID of the next client.
     pub next_id: u64,
 }
 
-impl Server {
+impl StoreServer {
     /// Creates a server without clients.
     pub fn new(contents: Contents, now: Time, directory: &'static Directory) -> Self {
         let mut server = Self {
@@ -233,7 +233,7 @@ impl Server {
     }
 
     /// Notes that a client has output to send or should be closed.
-    pub fn schedule(&mut self, slot: Slot) {
+    pub fn schedule(&mut self, slot: ClientSlot) {
         if let Some(client) = self.clients.get_mut(slot)
             && (!client.held_back || client.doomed)
             && !std::mem::replace(&mut client.scheduled, true)
@@ -245,7 +245,7 @@ impl Server {
     /// Notes that a client has sent a request, and schedules it before all others, so that it is answered before
     /// the effects of the request are sent: a client that publishes to a thousand subscribers can send its next
     /// message while they are served.
-    pub fn schedule_first(&mut self, slot: Slot) {
+    pub fn schedule_first(&mut self, slot: ClientSlot) {
         if let Some(client) = self.clients.get_mut(slot)
             && (!client.held_back || client.doomed)
             && !std::mem::replace(&mut client.scheduled, true)
@@ -256,7 +256,7 @@ impl Server {
     }
 
     /// Closes a client at the end of this round, even if output is waiting for it.
-    pub fn doom(&mut self, slot: Slot) {
+    pub fn doom(&mut self, slot: ClientSlot) {
         if let Some(client) = self.clients.get_mut(slot) {
             client.closing = true;
             client.doomed = true;
@@ -265,7 +265,7 @@ impl Server {
     }
 
     /// Dooms a client that exceeds a limit; `what` is the reason for the log.
-    pub fn drop_reader(&mut self, slot: Slot, what: &str, limit: usize) {
+    pub fn drop_reader(&mut self, slot: ClientSlot, what: &str, limit: usize) {
         let Some(client) = self.clients.get(slot) else { return };
         if client.closing {
             return;
@@ -276,7 +276,7 @@ impl Server {
     }
 
     /// Updates the memory count of a client.
-    pub fn recount(&mut self, slot: Slot) {
+    pub fn recount(&mut self, slot: ClientSlot) {
         if let Some(client) = self.clients.get_mut(slot) {
             let now = client.memory();
             let before = std::mem::replace(&mut client.counted, now);
@@ -291,7 +291,7 @@ impl Server {
             return;
         }
         let sheddable = |client: &Client| !client.closing && !client.no_evict;
-        let mut heaviest: Vec<(usize, Slot)> = self
+        let mut heaviest: Vec<(usize, ClientSlot)> = self
             .clients
             .iter()
             .filter(|(_, client)| sheddable(client))
@@ -313,7 +313,7 @@ impl Server {
     /// Whether keys and values use too much memory for a client to run a script with these keys, or a command of
     /// its own. This process's own clients are exempt, and so are the scripts with which other nodes keep the
     /// count.
-    pub fn is_out_of_memory(&self, slot: Slot, keys: &Args) -> bool {
+    pub fn is_out_of_memory(&self, slot: ClientSlot, keys: &Args) -> bool {
         let reserved = |prefix: &Vec<u8>| keys.iter().any(|key| key.starts_with(prefix));
         let exempt = self.clients.get(slot).is_some_and(|client| client.trusted)
             || self.settings.reserved_keys.as_ref().is_some_and(reserved);

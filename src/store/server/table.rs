@@ -9,7 +9,8 @@ use super::commands::{acl, admin, client, command, connection, info, scripts, sl
 use super::{Body, Directory, Row, permissions};
 use crate::store::access::BadRule;
 use crate::store::command::{
-    COMMANDS, Command, Flags, Spec, Table, first_of_server, number as data_number, row, subcommand_number, subcommands,
+    COMMANDS, Command, CommandTable, Flags, Spec, first_of_server, number as data_number, row, subcommand_number,
+    subcommands,
 };
 use crate::store::resp::Args;
 use crate::store::settings::User;
@@ -29,7 +30,7 @@ const SHOWN_FIRST: Flags = Flags::SHOWN_FIRST;
 const WHILE_SUBSCRIBED: Flags = Flags::WHILE_SUBSCRIBED;
 
 /// All of the server's own commands.
-static SERVER_COMMANDS: Table<Body> = Table::new(ROWS);
+static SERVER_COMMANDS: CommandTable<Body> = CommandTable::new(ROWS);
 
 #[rustfmt::skip]
 const ROWS: &[Command<Body>] = &[

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use super::client::Client;
 use super::delivery::Own;
 use super::tracks::Mode;
-use super::{Server, UNREAD};
-use crate::store::pubsub::Slot;
+use super::{StoreServer, UNREAD};
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::tracking::{Broadcast, ClientId, Notice};
@@ -19,7 +19,7 @@ use crate::store::tracking::{Broadcast, ClientId, Notice};
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 
 /// Remembers the keys that the client's next command reads, if its tracking mode asks for that.
-pub fn begin(server: &mut Server, slot: Slot) {
+pub fn begin(server: &mut StoreServer, slot: ClientSlot) {
     if server.trackers.is_empty() {
         return;
     }
@@ -40,7 +40,7 @@ pub fn end(client: &mut Client, command: &str) {
 }
 
 /// Stops tracking keys for a client.
-pub fn stop(server: &mut Server, slot: Slot) {
+pub fn stop(server: &mut StoreServer, slot: ClientSlot) {
     let Some(client) = server.clients.get_mut(slot) else { return };
     let Some(tracks) = client.tracks.take() else { return };
     for prefix in &tracks.prefixes {
@@ -53,7 +53,7 @@ pub fn stop(server: &mut Server, slot: Slot) {
 
 /// Sends the invalidations that the last command or expiry has caused. Returns those that the command's own client
 /// must get after the reply.
-pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) -> Vec<u8> {
+pub fn deliver(server: &mut StoreServer, mut own: Option<Own<'_>>) -> Vec<u8> {
     server.data.keys.tracking.reader = None;
     server.data.keys.tracking.writer = None;
     let mut later = Vec::new();
@@ -79,7 +79,7 @@ pub fn deliver(server: &mut Server, mut own: Option<Own<'_>>) -> Vec<u8> {
 }
 
 /// Notifies clients that track prefixes which keys with those prefixes have changed in this round.
-pub fn broadcast(server: &mut Server) {
+pub fn broadcast(server: &mut StoreServer) {
     for Broadcast { clients, keys } in server.data.keys.tracking.take_broadcasts() {
         let all = keys.as_ref().map(|keys| array(keys.keys().map(|key| &**key)));
         for id in clients {
@@ -114,7 +114,13 @@ fn array<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 
 /// Notifies one tracking client, or the client that it redirects to. If `keys` is `None`, everything may have
 /// changed.
-fn tell(server: &mut Server, slot: Slot, keys: Option<&[u8]>, own: &mut Option<Own<'_>>, later: &mut Vec<u8>) {
+fn tell(
+    server: &mut StoreServer,
+    slot: ClientSlot,
+    keys: Option<&[u8]>,
+    own: &mut Option<Own<'_>>,
+    later: &mut Vec<u8>,
+) {
     let Some(client) = server.clients.get_mut(slot) else { return };
     let Some(tracks) = &mut client.tracks else { return };
     let speaks_resp3 = client.reply.resp3;
@@ -161,7 +167,13 @@ fn tell(server: &mut Server, slot: Slot, keys: Option<&[u8]>, own: &mut Option<O
 
 /// Queues a frame for a client. If that client runs the current command, invalidations of its own go after its
 /// reply, and those redirected to it by other clients go before.
-fn send(server: &mut Server, slot: Slot, frame: &[u8], later: Option<&mut Vec<u8>>, own: &mut Option<Own<'_>>) {
+fn send(
+    server: &mut StoreServer,
+    slot: ClientSlot,
+    frame: &[u8],
+    later: Option<&mut Vec<u8>>,
+    own: &mut Option<Own<'_>>,
+) {
     if let Some(own) = own
         && own.slot == slot
     {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::small_bytes::SmallBytes;
 use crate::store::tracking::ClientId;
 
@@ -29,7 +29,7 @@ pub struct Tracks {
     /// Whether it is not notified of its own changes.
     pub no_loop: bool,
     /// The client that is notified in its place: ID and slot.
-    pub redirect: Option<(ClientId, Slot)>,
+    pub redirect: Option<(ClientId, ClientSlot)>,
     /// Whether the client that it redirects to was found gone.
     pub broken: bool,
     /// The prefixes that it asked for.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::small_bytes::SmallBytes;
 
 /// What a client waits for: a database, a key in it, and the type that the key must get.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct Awaited {
     /// The database.
     pub db: usize,
     /// The key.
@@ -20,9 +20,9 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// The clients that wait for each key, by turn: first come, first served.
-    lines: HashMap<Place, BTreeMap<u64, Slot>>,
+    lines: HashMap<Awaited, BTreeMap<u64, ClientSlot>>,
     /// When waits end, in milliseconds since 1970.
-    deadlines: BTreeSet<(u64, Slot)>,
+    deadlines: BTreeSet<(u64, ClientSlot)>,
     /// The last turn that was given out.
     turn: u64,
     clients: usize,
@@ -40,7 +40,7 @@ impl Waiting {
     }
 
     /// Begins the wait of a client and returns its turn.
-    pub fn begin(&mut self, until: Option<u64>, slot: Slot) -> u64 {
+    pub fn begin(&mut self, until: Option<u64>, slot: ClientSlot) -> u64 {
         self.turn += 1;
         self.clients += 1;
         self.deadlines.extend(until.map(|until| (until, slot)));
@@ -48,7 +48,7 @@ impl Waiting {
     }
 
     /// Ends a client's wait, once it has left all queues.
-    pub fn end(&mut self, until: Option<u64>, slot: Slot) {
+    pub fn end(&mut self, until: Option<u64>, slot: ClientSlot) {
         self.clients -= 1;
         if let Some(until) = until {
             self.deadlines.remove(&(until, slot));
@@ -56,23 +56,23 @@ impl Waiting {
     }
 
     /// Adds a client to a queue; returns whether it was not there yet.
-    pub fn join(&mut self, place: Place, turn: u64, slot: Slot) -> bool {
-        self.lines.entry(place).or_default().insert(turn, slot).is_none()
+    pub fn join(&mut self, awaited: Awaited, turn: u64, slot: ClientSlot) -> bool {
+        self.lines.entry(awaited).or_default().insert(turn, slot).is_none()
     }
 
     /// Removes a client from a queue; returns whether it was there.
-    pub fn leave(&mut self, place: &Place, turn: u64) -> bool {
-        let Some(line) = self.lines.get_mut(place) else { return false };
+    pub fn leave(&mut self, awaited: &Awaited, turn: u64) -> bool {
+        let Some(line) = self.lines.get_mut(awaited) else { return false };
         let was_there = line.remove(&turn).is_some();
         if line.is_empty() {
-            self.lines.remove(place);
+            self.lines.remove(awaited);
         }
         was_there
     }
 
     /// The first client in a queue whose turn comes after `turn`.
-    pub fn next(&self, place: &Place, turn: u64) -> Option<(u64, Slot)> {
-        let (turn, slot) = self.lines.get(place)?.range(turn + 1..).next()?;
+    pub fn next(&self, awaited: &Awaited, turn: u64) -> Option<(u64, ClientSlot)> {
+        let (turn, slot) = self.lines.get(awaited)?.range(turn + 1..).next()?;
         Some((*turn, *slot))
     }
 
@@ -82,7 +82,7 @@ impl Waiting {
     }
 
     /// Removes and returns a client whose deadline has passed.
-    pub fn next_over(&mut self, now: u64) -> Option<Slot> {
+    pub fn next_over(&mut self, now: u64) -> Option<ClientSlot> {
         let (at, _) = self.deadlines.first()?;
         if *at > now {
             return None;

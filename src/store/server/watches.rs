@@ -3,13 +3,13 @@
 //! While a script takes long, it holds the data. Watches that begin or end meanwhile are noted, and take effect
 //! when the script has ended.
 
-use super::Server;
+use super::StoreServer;
 use super::client::name_cost;
 use super::late::Since;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 
 /// Ends a client's watches; returns whether one of the keys has changed.
-pub fn release(server: &mut Server, slot: Slot) -> bool {
+pub fn release(server: &mut StoreServer, slot: ClientSlot) -> bool {
     let Some(client) = server.clients.get_mut(slot) else {
         return false;
     };
@@ -29,7 +29,7 @@ pub fn release(server: &mut Server, slot: Slot) -> bool {
 }
 
 /// Applies what was noted while a script took long. `written` says whether the script has changed anything.
-pub fn catch_up(server: &mut Server, written: bool) {
+pub fn catch_up(server: &mut StoreServer, written: bool) {
     let late = std::mem::take(&mut server.late);
     let keys = &mut server.data.keys;
     for (db, key) in late.unwatched {

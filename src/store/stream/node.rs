@@ -40,7 +40,7 @@ pub struct Entry<'a> {
 
 /// An entry and where it is in its node.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct EntryInNode<'a> {
     /// The entry.
     pub entry: Entry<'a>,
     /// Whether it is deleted.
@@ -155,7 +155,7 @@ impl Node {
     }
 
     /// All entries, including deleted ones.
-    pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
+    pub fn places(&self) -> impl Iterator<Item = EntryInNode<'_>> {
         let mut at = self.body();
         std::iter::from_fn(move || {
             let place = self.place(at?)?;
@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// The entry at a position; 0 means the first entry.
-    pub fn place_at(&self, at: usize) -> Option<Place<'_>> {
+    pub fn place_at(&self, at: usize) -> Option<EntryInNode<'_>> {
         if at == 0 { self.place(self.body()?) } else { self.place(at) }
     }
 
@@ -217,7 +217,7 @@ impl Node {
             })
     }
 
-    fn place(&self, at: usize) -> Option<Place<'_>> {
+    fn place(&self, at: usize) -> Option<EntryInNode<'_>> {
         let block = &self.block[..];
         let int = |at: usize| {
             let (element, next) = listpack::read(block, at)?;
@@ -237,7 +237,7 @@ impl Node {
         let elements = if names.is_some() { fields } else { fields.checked_mul(2)? };
         let (_, next) = int(skip(block, values, elements)?)?;
         let entry = Entry { id, block, at: values, fields, names };
-        Some(Place { entry, deleted: flags & DELETED != 0, at, next })
+        Some(EntryInNode { entry, deleted: flags & DELETED != 0, at, next })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::store::zset::ZsetChange;
 
 /// The type of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CollectionKind {
     /// A list.
     List,
     /// A hash.

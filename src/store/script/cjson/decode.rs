@@ -4,7 +4,7 @@ use mlua::{Lua, Table, Value};
 
 use super::config::{Config, DEEPEST, null};
 use crate::store::script::library::Builder;
-use crate::store::script::session::State;
+use crate::store::script::session::ScriptState;
 use crate::store::strtod::c_number;
 
 /// A token of the text.
@@ -72,7 +72,7 @@ struct Parser<'a> {
 }
 
 /// Decodes a text. The inner error is the text that the script sees.
-pub fn decode(lua: &Lua, state: &State, text: &[u8]) -> mlua::Result<Result<Value, String>> {
+pub fn decode(lua: &Lua, state: &ScriptState, text: &[u8]) -> mlua::Result<Result<Value, String>> {
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         return Ok(Err("JSON parser does not support UTF-16 or UTF-32".to_owned()));
     }

@@ -7,12 +7,12 @@ use crate::store::args::{int, is};
 use crate::store::command::{CATEGORIES, Flags, is_in, is_known, other_subcommand, takes};
 use crate::store::error::{CommandError, Outcome, wrong_arity};
 use crate::store::number::hex;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::Server;
+use crate::store::server::StoreServer;
 
-pub fn acl(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn acl(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
         [_, what] if is(what, "WHOAMI") => {
             let own = server.settings.own_credential.as_ref().map(|own| own.user.as_str());
@@ -85,7 +85,7 @@ fn password(bits: i64, out: &mut Reply) -> Outcome {
 }
 
 /// Checks whether a user may run a command.
-fn dry_run(server: &Server, user: &[u8], call: &Args, out: &mut Reply) -> Outcome {
+fn dry_run(server: &StoreServer, user: &[u8], call: &Args, out: &mut Reply) -> Outcome {
     let shown = |name: &[u8]| String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
     let access = users(server).into_iter().find(|access| access.name.as_bytes() == user);
     let access = access.ok_or_else(|| CommandError::new(format!("ERR User '{}' not found", shown(user))))?;
@@ -111,7 +111,7 @@ fn dry_run(server: &Server, user: &[u8], call: &Args, out: &mut Reply) -> Outcom
 const ELSEWHERE: [&str; 5] = ["DELUSER", "LOAD", "LOG", "SAVE", "SETUSER"];
 
 /// All users, sorted by name.
-fn users(server: &Server) -> Vec<Rc<Access>> {
+fn users(server: &StoreServer) -> Vec<Rc<Access>> {
     let mut users: Vec<Rc<Access>> = server.users.values().cloned().collect();
     let password = server.settings.password.as_ref();
     users.push(Rc::new(Access::of_everything(DEFAULT, password.map(String::as_bytes))));

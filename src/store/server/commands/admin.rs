@@ -6,12 +6,12 @@ use crate::glob;
 use crate::store::args::{int, is};
 use crate::store::command::other_subcommand;
 use crate::store::error::{CommandError, Outcome};
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::{Server, persistence};
+use crate::store::server::{StoreServer, persistence};
 
-pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn config(server: &mut StoreServer, _: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
         [_, what, patterns @ ..] if is(what, "GET") && !patterns.is_empty() => {
             let found: Vec<(&str, String)> = server
@@ -68,37 +68,37 @@ pub fn config(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Out
 const NOT_KEPT: &str = "ERR this store keeps nothing on disk: store.path is not set";
 
 /// Runs a rewrite of the log, if there is a log.
-fn rewrite(server: &mut Server, run: fn(&mut Server) -> Result<(), String>) -> Outcome {
+fn rewrite(server: &mut StoreServer, run: fn(&mut StoreServer) -> Result<(), String>) -> Outcome {
     if server.log.is_none() {
         return Err(CommandError::new(NOT_KEPT));
     }
     run(server).map_err(|problem| CommandError::new(format!("ERR the log could not be rewritten: {problem}")))
 }
 
-pub fn save(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn save(server: &mut StoreServer, _: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     rewrite(server, persistence::save)?;
     out.ok();
     Ok(())
 }
 
-pub fn bgsave(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn bgsave(server: &mut StoreServer, _: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     rewrite(server, persistence::begin_rewrite)?;
     out.simple("Background saving started");
     Ok(())
 }
 
-pub fn bgrewriteaof(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn bgrewriteaof(server: &mut StoreServer, _: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     rewrite(server, persistence::begin_rewrite)?;
     out.simple("Background append only file rewriting started");
     Ok(())
 }
 
-pub fn lastsave(server: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn lastsave(server: &mut StoreServer, _: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     out.int((server.stats.last_save / 1000) as i64);
     Ok(())
 }
 
-pub fn monitor(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn monitor(server: &mut StoreServer, slot: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     if let Some(client) = server.clients.get_mut(slot)
         && !std::mem::replace(&mut client.monitor, true)
     {
@@ -108,7 +108,7 @@ pub fn monitor(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Ou
     Ok(())
 }
 
-pub fn role(_: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn role(_: &mut StoreServer, _: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     out.array(3);
     out.bulk(b"master");
     out.int(0);
@@ -116,7 +116,7 @@ pub fn role(_: &mut Server, _: Slot, _: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-pub fn wait(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn wait(_: &mut StoreServer, _: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     int(args[1])?;
     let timeout = int(args[2]).map_err(|_| CommandError::new("ERR timeout is not an integer or out of range"))?;
     if timeout < 0 {
@@ -126,6 +126,6 @@ pub fn wait(_: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
     Ok(())
 }
 
-pub fn cluster_disabled(_: &mut Server, _: Slot, _: &Args, _: &mut Reply) -> Outcome {
+pub fn cluster_disabled(_: &mut StoreServer, _: ClientSlot, _: &Args, _: &mut Reply) -> Outcome {
     Err(CommandError::new("ERR This instance has cluster support disabled"))
 }

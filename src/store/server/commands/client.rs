@@ -6,17 +6,17 @@ use crate::store::args::is;
 use crate::store::command::other_subcommand;
 use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX, TIMEOUT_NEGATIVE};
 use crate::store::number::parse_int;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::client::{Client, ReplyMode};
 use crate::store::server::tracks::Mode;
-use crate::store::server::{Server, blocking, pausing};
+use crate::store::server::{StoreServer, blocking, pausing};
 
 use super::connection::{set_name, valid_name};
 use super::tracking::{caching, redirection, tracking, tracking_info};
 
-pub fn client(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn client(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
@@ -87,7 +87,7 @@ pub fn client(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> 
     Ok(())
 }
 
-fn pause(server: &mut Server, timeout: &[u8], mode: Option<&[u8]>) -> Outcome {
+fn pause(server: &mut StoreServer, timeout: &[u8], mode: Option<&[u8]>) -> Outcome {
     let all = match mode {
         None => true,
         Some(mode) if is(mode, "ALL") => true,
@@ -182,7 +182,7 @@ fn check_type(arg: &[u8]) -> Outcome {
     Err(CommandError::new(format!("ERR Unknown client type '{arg}'")))
 }
 
-fn list(server: &Server, filter: &Args, _resp3: bool) -> Result<String, CommandError> {
+fn list(server: &StoreServer, filter: &Args, _resp3: bool) -> Result<String, CommandError> {
     let mut wanted: Box<dyn Fn(&Client) -> bool> = Box::new(|_| true);
     match filter {
         [] => {}
@@ -216,7 +216,7 @@ struct KillFilter {
 }
 
 impl KillFilter {
-    fn parse(server: &Server, args: &Args) -> Result<Self, CommandError> {
+    fn parse(server: &StoreServer, args: &Args) -> Result<Self, CommandError> {
         let mut filter = Self { skip_me: true, ..Self::default() };
         for pair in args.chunks(2) {
             let [word, value] = pair else {
@@ -261,7 +261,7 @@ impl KillFilter {
     }
 }
 
-fn kill(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+fn kill(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let old_form = args.len() == 1;
     let filter = if old_form {
         let address = Some(String::from_utf8_lossy(args[0]).into_owned());
@@ -269,7 +269,7 @@ fn kill(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcom
     } else {
         KillFilter::parse(server, args)?
     };
-    let doomed: Vec<Slot> = server
+    let doomed: Vec<ClientSlot> = server
         .clients
         .iter()
         .filter(|(other, client)| !(filter.skip_me && *other == slot) && filter.hits(client))
@@ -292,7 +292,7 @@ fn kill(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcom
     Ok(())
 }
 
-fn unblock(server: &mut Server, id: &[u8], how: &Args, out: &mut Reply) -> Outcome {
+fn unblock(server: &mut StoreServer, id: &[u8], how: &Args, out: &mut Reply) -> Outcome {
     let id = parse_int(id).ok_or(NOT_AN_INTEGER)?;
     let with_error = match how {
         [] => false,
@@ -303,7 +303,7 @@ fn unblock(server: &mut Server, id: &[u8], how: &Args, out: &mut Reply) -> Outco
         }
     };
     let slot = u64::try_from(id).ok().and_then(|id| server.slots.get(&id).copied());
-    let is_blocked = |slot: &Slot| server.clients.get(*slot).is_some_and(|client| client.blocked.is_some());
+    let is_blocked = |slot: &ClientSlot| server.clients.get(*slot).is_some_and(|client| client.blocked.is_some());
     let found = slot.filter(is_blocked);
     if let Some(slot) = found {
         if let Some(client) = server.clients.get_mut(slot) {

@@ -7,13 +7,13 @@ use crate::store::command::{
     tell_flags, told_flags,
 };
 use crate::store::error::{CommandError, Outcome, SYNTAX};
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::{Row, Server};
+use crate::store::server::{Row, StoreServer};
 
 /// `COMMAND` and its subcommands.
-pub fn command(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn command(server: &mut StoreServer, _: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let (all, find) = ((server.directory.all)(), server.directory.find);
     match args {
         [_] => {

@@ -3,14 +3,14 @@
 use crate::store::args::{Cursor, is};
 use crate::store::error::{BUSY, CommandError, FULL, Outcome, SYNTAX};
 use crate::store::number::parse_int;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
 use crate::store::server::client::{Client, ReplyMode};
-use crate::store::server::{Server, delivery, tracking, watches};
+use crate::store::server::{StoreServer, delivery, tracking, watches};
 use crate::store::settings::REDIS_VERSION;
 
-pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn quit(server: &mut StoreServer, slot: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     if let Some(client) = server.clients.get_mut(slot) {
         client.closing = true;
     }
@@ -18,7 +18,7 @@ pub fn quit(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
     Ok(())
 }
 
-pub fn reset(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn reset(server: &mut StoreServer, slot: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     // A running script holds the tables of subscriptions and tracked keys.
     let is_known = |client: &Client| client.is_subscriber() || client.tracks.is_some();
     if server.busy.is_some() && server.clients.get(slot).is_some_and(|client| is_known(client)) {
@@ -57,7 +57,7 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && std::hint::black_box(different) == 0
 }
 
-fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outcome {
+fn check(server: &mut StoreServer, slot: ClientSlot, user: &[u8], password: &[u8]) -> Outcome {
     let own = server.settings.own_credential.as_ref();
     let trusted = own.is_some_and(|own| user == own.user.as_bytes() && same(own.password.as_bytes(), password));
     let right = match &server.settings.password {
@@ -83,7 +83,7 @@ fn check(server: &mut Server, slot: Slot, user: &[u8], password: &[u8]) -> Outco
 }
 
 /// Notes a wrong password, which may delay its answer, and logs at most one line a minute.
-fn refuse(server: &mut Server, slot: Slot) {
+fn refuse(server: &mut StoreServer, slot: ClientSlot) {
     let now = server.data.keys.now;
     let Some(client) = server.clients.get_mut(slot) else { return };
     client.held_back = server.auth_guard.wrong(now, slot, client.id).is_some();
@@ -93,7 +93,7 @@ fn refuse(server: &mut Server, slot: Slot) {
     }
 }
 
-pub fn auth(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn auth(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
         [_, _] if server.settings.password.is_none() => {
             return Err(CommandError::new(
@@ -118,7 +118,7 @@ pub fn valid_name(name: &[u8]) -> bool {
 }
 
 /// Names a client, if the name is valid.
-pub fn set_name(server: &mut Server, slot: Slot, name: &[u8]) -> Outcome {
+pub fn set_name(server: &mut StoreServer, slot: ClientSlot, name: &[u8]) -> Outcome {
     if !valid_name(name) {
         return Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."));
     }
@@ -128,7 +128,7 @@ pub fn set_name(server: &mut Server, slot: Slot, name: &[u8]) -> Outcome {
     Ok(())
 }
 
-pub fn hello(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn hello(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let mut resp3 = None;
     let mut name = None;
     if let Some(version) = args.get(1) {

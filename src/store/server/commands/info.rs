@@ -8,17 +8,17 @@ use crate::store::args::is;
 use crate::store::call_stats::Calls;
 use crate::store::error::Outcome;
 use crate::store::process;
-use crate::store::pubsub::{Kind, Slot};
+use crate::store::pubsub::{ClientSlot, SubscriptionKind};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::Server;
+use crate::store::server::StoreServer;
 use crate::store::server::client::Client;
 use crate::store::settings::REDIS_VERSION;
 
 type Lines = Vec<(String, String)>;
 
 /// A section: its name, whether it is shown by default, and its lines.
-type Section = (&'static str, bool, fn(&Server) -> Lines);
+type Section = (&'static str, bool, fn(&StoreServer) -> Lines);
 
 const SECTIONS: &[Section] = &[
     ("Server", true, server_lines),
@@ -36,7 +36,7 @@ const SECTIONS: &[Section] = &[
     ("Keyspace", true, keyspace_lines),
 ];
 
-pub fn info(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn info(server: &mut StoreServer, _: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let wanted = &args[1..];
     let names = |word: &str| wanted.iter().any(|name| is(name, word));
     let everything = names("ALL") || names("EVERYTHING");
@@ -88,7 +88,7 @@ fn ratio(one: usize, other: usize) -> String {
     format!("{:.2}", if other == 0 { 0.0 } else { one as f64 / other as f64 })
 }
 
-fn server_lines(server: &Server) -> Lines {
+fn server_lines(server: &StoreServer) -> Lines {
     let now = server.data.keys.now;
     let uptime = now.saturating_sub(server.stats.started) / 1000;
     lines! {
@@ -118,7 +118,7 @@ fn server_lines(server: &Server) -> Lines {
     }
 }
 
-fn client_lines(server: &Server) -> Lines {
+fn client_lines(server: &StoreServer) -> Lines {
     let largest = |size: fn(&Client) -> usize| server.clients.iter().map(|(_, client)| size(client)).max().unwrap_or(0);
     lines! {
         "connected_clients" = server.clients.len(),
@@ -133,7 +133,7 @@ fn client_lines(server: &Server) -> Lines {
     }
 }
 
-fn memory_lines(server: &Server) -> Lines {
+fn memory_lines(server: &StoreServer) -> Lines {
     let (keys, scripts, clients) = (server.data.keys.used(), server.scripts.memory(), server.client_memory);
     let (engine, resident, machine) = (server.script_memory(), process::resident(), process::machine_memory());
     let used = keys + scripts + clients + engine;
@@ -186,7 +186,7 @@ const NOTHING_IN_MEMORY: &str = "number_of_functions number_of_libraries used_me
     mem_total_replication_buffers mem_clients_slaves mem_cluster_links active_defrag_running \
     lazyfree_pending_objects lazyfreed_objects";
 
-fn persistence_lines(server: &Server) -> Lines {
+fn persistence_lines(server: &StoreServer) -> Lines {
     let rewrite = if server.log.as_ref().is_some_and(|log| log.rewrite_problem().is_some()) { "err" } else { "ok" };
     let mut lines = lines! {
         "loading" = 0,
@@ -213,7 +213,7 @@ const NOTHING_SAVED: &str = "async_loading current_cow_peak current_cow_size cur
     rdb_last_load_keys_loaded aof_rewrite_scheduled aof_rewrites_consecutive_failures aof_last_cow_size \
     module_fork_in_progress module_fork_last_cow_size";
 
-fn stats_lines(server: &Server) -> Lines {
+fn stats_lines(server: &StoreServer) -> Lines {
     let (stats, keys) = (&server.stats, &server.data.keys);
     let [remembered, items, prefixes] = keys.tracking.sizes();
     let [commands, input, output] = stats.rates.a_second();
@@ -232,9 +232,9 @@ fn stats_lines(server: &Server) -> Lines {
         "evicted_scripts" = stats.forgotten_scripts,
         "keyspace_hits" = keys.hits,
         "keyspace_misses" = keys.misses,
-        "pubsub_channels" = server.data.pubsub.count(Kind::Channel),
-        "pubsub_patterns" = server.data.pubsub.count(Kind::Pattern),
-        "pubsubshard_channels" = server.data.pubsub.count(Kind::Shard),
+        "pubsub_channels" = server.data.pubsub.count(SubscriptionKind::Channel),
+        "pubsub_patterns" = server.data.pubsub.count(SubscriptionKind::Pattern),
+        "pubsubshard_channels" = server.data.pubsub.count(SubscriptionKind::Shard),
         "client_output_buffer_limit_disconnections" = stats.dropped_output,
         "client_query_buffer_limit_disconnections" = stats.dropped_input,
         "acl_access_denied_auth" = server.auth_guard.total,
@@ -257,7 +257,7 @@ const NOTHING_HAPPENS: &str = "total_net_repl_input_bytes total_net_repl_output_
     total_active_defrag_time current_active_defrag_time unexpected_error_replies dump_payload_sanitizations \
     io_threaded_reads_processed io_threaded_writes_processed reply_buffer_shrinks reply_buffer_expands";
 
-fn replication_lines(server: &Server) -> Lines {
+fn replication_lines(server: &StoreServer) -> Lines {
     lines! {
         "role" = "master",
         "connected_slaves" = 0,
@@ -273,7 +273,7 @@ fn replication_lines(server: &Server) -> Lines {
     }
 }
 
-fn cpu_lines(_: &Server) -> Lines {
+fn cpu_lines(_: &StoreServer) -> Lines {
     let ([system, own], [thread_system, thread_own]) = (process::processor(false), process::processor(true));
     lines! {
         "used_cpu_sys" = format!("{system:.6}"),
@@ -285,7 +285,7 @@ fn cpu_lines(_: &Server) -> Lines {
     }
 }
 
-fn command_lines(server: &Server) -> Lines {
+fn command_lines(server: &StoreServer) -> Lines {
     let line = |(number, calls): (usize, &Calls)| {
         let micros = calls.nanoseconds / 1000;
         let each = calls.nanoseconds as f64 / 1000.0 / calls.calls.max(1) as f64;
@@ -298,12 +298,12 @@ fn command_lines(server: &Server) -> Lines {
     server.data.calls.called().map(line).collect()
 }
 
-fn error_lines(server: &Server) -> Lines {
+fn error_lines(server: &StoreServer) -> Lines {
     let count = |(code, count): (&String, &u64)| (format!("errorstat_{code}"), format!("count={count}"));
     server.data.calls.errors.iter().map(count).collect()
 }
 
-fn latency_lines(server: &Server) -> Lines {
+fn latency_lines(server: &StoreServer) -> Lines {
     let timed = server.data.calls.called().filter(|(_, calls)| calls.durations.total() > 0);
     let line = |(number, calls): (usize, &Calls)| {
         let micros = |percent: f64| calls.durations.percentile(percent) as f64 / 1000.0;
@@ -313,11 +313,11 @@ fn latency_lines(server: &Server) -> Lines {
     timed.map(line).collect()
 }
 
-fn cluster_lines(_: &Server) -> Lines {
+fn cluster_lines(_: &StoreServer) -> Lines {
     lines! { "cluster_enabled" = 0 }
 }
 
-fn keyspace_lines(server: &Server) -> Lines {
+fn keyspace_lines(server: &StoreServer) -> Lines {
     let line = |(index, (keys, expires)): (usize, (usize, usize))| {
         (format!("db{index}"), format!("keys={keys},expires={expires},avg_ttl=0"))
     };

@@ -9,11 +9,11 @@ use crate::store::command::{Spec, other_subcommand};
 use crate::store::data::Data;
 use crate::store::error::{CommandError, NOSCRIPT, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::script::{Header, Order, Permission, Progress, Vm, sha1_hex};
-use crate::store::server::{Busy, Row, Server, watches};
+use crate::store::script::{Header, Permission, Progress, Verdict, Vm, sha1_hex};
+use crate::store::server::{Busy, Row, StoreServer, watches};
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
 
@@ -21,29 +21,29 @@ use crate::store::small_bytes::SmallBytes;
 /// who may run a script may declare this.
 const BEYOND: usize = 64 << 20;
 
-pub fn eval(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn eval(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     eval_source(server, slot, args, out, false)
 }
 
-pub fn eval_ro(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn eval_ro(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     eval_source(server, slot, args, out, true)
 }
 
-pub fn evalsha(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn evalsha(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     eval_name(server, slot, args, out, false)
 }
 
-pub fn evalsha_ro(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn evalsha_ro(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     eval_name(server, slot, args, out, true)
 }
 
-fn eval_source(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
+fn eval_source(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
     let split = split(args)?;
     let (name, header) = load(server, args[1], false)?;
     run(server, slot, (&name, header), split, out, read_only)
 }
 
-fn eval_name(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
+fn eval_name(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply, read_only: bool) -> Outcome {
     let name = name(args[1]).ok_or(NOSCRIPT)?;
     let split = split(args)?;
     server.scripts.note_run(&name);
@@ -62,7 +62,7 @@ fn name(given: &[u8]) -> Option<[u8; 40]> {
 }
 
 /// Returns the header of the script that a command would run, if it has one.
-pub fn header(server: &Server, spec: &Spec, args: &Args) -> Option<Header> {
+pub fn header(server: &StoreServer, spec: &Spec, args: &Args) -> Option<Header> {
     match (spec.name, *args.get(1)?) {
         ("eval" | "eval_ro", source) => Header::parse(source).ok()?,
         ("evalsha" | "evalsha_ro", given) => server.scripts.get(&name(given)?)?.header,
@@ -91,7 +91,7 @@ fn engine<'a>(vm: &'a mut Option<Vm>, settings: &Options) -> Result<&'a mut Vm, 
 }
 
 /// Compiles a script and keeps it. If `stays` is set, it is not forgotten when others are run.
-fn load(server: &mut Server, source: &[u8], stays: bool) -> Result<(SmallBytes, Option<Header>), CommandError> {
+fn load(server: &mut StoreServer, source: &[u8], stays: bool) -> Result<(SmallBytes, Option<Header>), CommandError> {
     let header = Header::parse(source)?;
     if stays && server.scripts.is_full(source.len()) {
         server.scripts.clear();
@@ -137,12 +137,12 @@ fn admit(header: Header, log_problem: Option<&str>, out_of_memory: bool, read_on
 
 scoped_thread_local!(
     /// The store that the running script belongs to, for as long as it runs.
-    static mut HOST: for<'a> &'a mut Server
+    static mut HOST: for<'a> &'a mut StoreServer
 );
 
 fn run(
-    server: &mut Server,
-    slot: Slot,
+    server: &mut StoreServer,
+    slot: ClientSlot,
     (name, header): (&[u8], Option<Header>),
     (keys, argv): (&Args, &Args),
     out: &mut Reply,
@@ -227,7 +227,7 @@ fn server_number(args: &Args) -> Option<usize> {
 }
 
 /// Runs one of the server's own commands for a script.
-fn server_call(data: &mut Box<Data>, caller: Slot, args: &Args, out: &mut Reply) -> Outcome {
+fn server_call(data: &mut Box<Data>, caller: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     HOST.with(|server| {
         let Some(Row::Server(command)) = (server.directory.find)(args[0]) else {
             return Err(CommandError::new("ERR Unknown Redis command called from script"));
@@ -240,7 +240,7 @@ fn server_call(data: &mut Box<Data>, caller: Slot, args: &Args, out: &mut Reply)
 }
 
 /// Serves other clients while a script takes long, and returns whether the script may go on.
-fn meanwhile(progress: Progress) -> Order {
+fn meanwhile(progress: Progress) -> Verdict {
     HOST.with(|server| {
         if server.busy.is_none() {
             let after = server.settings.busy_after;
@@ -254,12 +254,12 @@ fn meanwhile(progress: Progress) -> Order {
         if let Some(serve) = server.serve_meanwhile.clone() {
             serve(server);
         }
-        if server.busy.is_some_and(|busy| busy.ending) { Order::End } else { Order::GoOn }
+        if server.busy.is_some_and(|busy| busy.ending) { Verdict::End } else { Verdict::GoOn }
     })
 }
 
 /// Ends the running script. Only a client that is served while it runs can ask for this.
-fn kill(server: &mut Server) -> Outcome {
+fn kill(server: &mut StoreServer) -> Outcome {
     match &mut server.busy {
         None => Err(CommandError::new("NOTBUSY No scripts in execution right now.")),
         Some(busy) if busy.has_written => Err(CommandError::new(
@@ -273,7 +273,7 @@ fn kill(server: &mut Server) -> Outcome {
     }
 }
 
-pub fn script(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn script(server: &mut StoreServer, _: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     match args {
         [_, what, source] if is(what, "LOAD") => out.bulk(&load(server, source, true)?.0),
         [_, what, names @ ..] if is(what, "EXISTS") && !names.is_empty() => {

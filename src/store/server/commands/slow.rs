@@ -4,16 +4,16 @@ use crate::store::args::is;
 use crate::store::command::other_subcommand;
 use crate::store::error::{CommandError, Outcome};
 use crate::store::number::parse_int;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::Server;
+use crate::store::server::StoreServer;
 use crate::store::server::slow::SlowCommand;
 
 /// How many commands `SLOWLOG GET` shows by default.
 const FEW: i64 = 10;
 
-pub fn slowlog(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn slowlog(server: &mut StoreServer, _: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let commands = &mut server.slow.commands;
     match args {
         [_, what, count @ ..] if is(what, "GET") && count.len() < 2 => {
@@ -41,7 +41,7 @@ pub fn slowlog(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Ou
 }
 
 /// Writes a histogram of durations for each command, or for each of the named commands.
-fn histogram(server: &Server, names: &Args, out: &mut Reply) {
+fn histogram(server: &StoreServer, names: &Args, out: &mut Reply) {
     let named = |name: &str| {
         let parent = name.split('|').next().unwrap_or(name);
         names.is_empty() || names.iter().any(|given| is(given, name) || is(given, parent))
@@ -65,7 +65,7 @@ fn histogram(server: &Server, names: &Args, out: &mut Reply) {
 }
 
 /// Tells an operator what to do about slow commands.
-fn advice(server: &Server) -> String {
+fn advice(server: &StoreServer) -> String {
     let threshold = server.settings.latency_threshold;
     if threshold == 0 {
         return "Latency is not watched. CONFIG SET latency-monitor-threshold <milliseconds> turns it on.\n".to_owned();
@@ -100,7 +100,7 @@ fn tell(command: &SlowCommand, out: &mut Reply) {
     out.bulk(command.name.as_bytes());
 }
 
-pub fn latency(server: &mut Server, _: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn latency(server: &mut StoreServer, _: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let events = &mut server.slow.events;
     match args {
         [_, what, names @ ..] if is(what, "HISTOGRAM") => histogram(server, names, out),

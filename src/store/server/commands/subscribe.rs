@@ -4,17 +4,23 @@
 //! theirs in between; the client's next command waits until all turns are done.
 
 use crate::store::error::{CommandError, Outcome};
-use crate::store::pubsub::{Kind, Slot};
+use crate::store::pubsub::{ClientSlot, SubscriptionKind};
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::Server;
+use crate::store::server::StoreServer;
 use crate::store::server::client::{NAMES_A_TURN, Rest, What, name_cost};
 use crate::store::small_bytes::SmallBytes;
 
 /// How many channels, patterns or shard channels one client may subscribe to.
 const MOST_NAMES: usize = 1 << 20;
 
-fn join(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind: Kind) -> Outcome {
+fn join(
+    server: &mut StoreServer,
+    slot: ClientSlot,
+    names: &[&[u8]],
+    out: &mut Reply,
+    kind: SubscriptionKind,
+) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
@@ -31,7 +37,7 @@ fn join(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind:
     Ok(())
 }
 
-fn leave(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind: Kind) {
+fn leave(server: &mut StoreServer, slot: ClientSlot, names: &[&[u8]], out: &mut Reply, kind: SubscriptionKind) {
     let Some(client) = server.clients.get_mut(slot) else {
         return;
     };
@@ -45,7 +51,7 @@ fn leave(server: &mut Server, slot: Slot, names: &[&[u8]], out: &mut Reply, kind
 }
 
 /// Unsubscribes from one turn's share of all names of a kind. Returns whether there are more.
-fn leave_some(server: &mut Server, slot: Slot, out: &mut Reply, kind: Kind) -> bool {
+fn leave_some(server: &mut StoreServer, slot: ClientSlot, out: &mut Reply, kind: SubscriptionKind) -> bool {
     let Some(client) = server.clients.get_mut(slot) else {
         return false;
     };
@@ -55,14 +61,14 @@ fn leave_some(server: &mut Server, slot: Slot, out: &mut Reply, kind: Kind) -> b
     server.clients.get_mut(slot).is_some_and(|client| !client.names(kind).is_empty())
 }
 
-fn acknowledge(out: &mut Reply, kind: Kind, joined: bool, name: Option<&[u8]>, count: usize) {
+fn acknowledge(out: &mut Reply, kind: SubscriptionKind, joined: bool, name: Option<&[u8]>, count: usize) {
     let word = match (kind, joined) {
-        (Kind::Channel, true) => "subscribe",
-        (Kind::Channel, false) => "unsubscribe",
-        (Kind::Pattern, true) => "psubscribe",
-        (Kind::Pattern, false) => "punsubscribe",
-        (Kind::Shard, true) => "ssubscribe",
-        (Kind::Shard, false) => "sunsubscribe",
+        (SubscriptionKind::Channel, true) => "subscribe",
+        (SubscriptionKind::Channel, false) => "unsubscribe",
+        (SubscriptionKind::Pattern, true) => "psubscribe",
+        (SubscriptionKind::Pattern, false) => "punsubscribe",
+        (SubscriptionKind::Shard, true) => "ssubscribe",
+        (SubscriptionKind::Shard, false) => "sunsubscribe",
     };
     out.push(3);
     out.bulk(word.as_bytes());
@@ -70,7 +76,14 @@ fn acknowledge(out: &mut Reply, kind: Kind, joined: bool, name: Option<&[u8]>, c
     out.len(count);
 }
 
-fn begin(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Kind, joins: bool) -> Outcome {
+fn begin(
+    server: &mut StoreServer,
+    slot: ClientSlot,
+    args: &Args,
+    out: &mut Reply,
+    kind: SubscriptionKind,
+    joins: bool,
+) -> Outcome {
     let (now, later) = args[1..].split_at(NAMES_A_TURN.min(args.len() - 1));
     let what = match (joins, now) {
         (true, _) => {
@@ -97,7 +110,7 @@ fn begin(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply, kind: Ki
     Ok(())
 }
 
-fn put_off(server: &mut Server, slot: Slot, rest: Rest) {
+fn put_off(server: &mut StoreServer, slot: ClientSlot, rest: Rest) {
     if let Some(client) = server.clients.get_mut(slot) {
         client.rest = Some(Box::new(rest));
         server.resumed.push(slot);
@@ -105,7 +118,7 @@ fn put_off(server: &mut Server, slot: Slot, rest: Rest) {
 }
 
 /// Continues the unfinished command of a client. Returns whether there is more to do.
-pub fn go_on(server: &mut Server, slot: Slot, out: &mut Reply) -> bool {
+pub fn go_on(server: &mut StoreServer, slot: ClientSlot, out: &mut Reply) -> bool {
     let Some(mut rest) = server.clients.get_mut(slot).and_then(|client| client.rest.take()) else {
         return false;
     };
@@ -133,26 +146,26 @@ pub fn go_on(server: &mut Server, slot: Slot, out: &mut Reply) -> bool {
     more
 }
 
-pub fn subscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    begin(server, slot, args, out, Kind::Channel, true)
+pub fn subscribe(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
+    begin(server, slot, args, out, SubscriptionKind::Channel, true)
 }
 
-pub fn psubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    begin(server, slot, args, out, Kind::Pattern, true)
+pub fn psubscribe(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
+    begin(server, slot, args, out, SubscriptionKind::Pattern, true)
 }
 
-pub fn ssubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    begin(server, slot, args, out, Kind::Shard, true)
+pub fn ssubscribe(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
+    begin(server, slot, args, out, SubscriptionKind::Shard, true)
 }
 
-pub fn unsubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    begin(server, slot, args, out, Kind::Channel, false)
+pub fn unsubscribe(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
+    begin(server, slot, args, out, SubscriptionKind::Channel, false)
 }
 
-pub fn punsubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    begin(server, slot, args, out, Kind::Pattern, false)
+pub fn punsubscribe(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
+    begin(server, slot, args, out, SubscriptionKind::Pattern, false)
 }
 
-pub fn sunsubscribe(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
-    begin(server, slot, args, out, Kind::Shard, false)
+pub fn sunsubscribe(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
+    begin(server, slot, args, out, SubscriptionKind::Shard, false)
 }

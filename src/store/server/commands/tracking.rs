@@ -6,10 +6,10 @@ use std::ops::Bound;
 use crate::store::args::{Cursor, is};
 use crate::store::error::{CommandError, NOT_AN_INTEGER, Outcome, SYNTAX};
 use crate::store::number::parse_int;
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::server::Server;
+use crate::store::server::StoreServer;
 use crate::store::server::client::{Client, name_cost};
 use crate::store::server::tracking::stop;
 use crate::store::server::tracks::{Mode, Tracks};
@@ -20,7 +20,7 @@ const MOST_PREFIXES: usize = 4096;
 
 #[derive(Default)]
 struct Options<'a> {
-    redirect: Option<(u64, Slot)>,
+    redirect: Option<(u64, ClientSlot)>,
     broadcast: bool,
     opt_in: bool,
     opt_out: bool,
@@ -29,7 +29,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(server: &Server, args: &Args<'a>) -> Result<Self, CommandError> {
+    fn parse(server: &StoreServer, args: &Args<'a>) -> Result<Self, CommandError> {
         let mut options = Self::default();
         let mut cursor = Cursor::new(args, 3);
         while let Some(word) = cursor.next() {
@@ -130,14 +130,14 @@ fn overlapping<'a>(names: &'a BTreeSet<SmallBytes>, prefix: &[u8]) -> Option<&'a
 }
 
 /// Finds the client to which another one redirects its invalidations.
-fn redirect(server: &Server, id: &[u8]) -> Result<Option<(u64, Slot)>, CommandError> {
+fn redirect(server: &StoreServer, id: &[u8]) -> Result<Option<(u64, ClientSlot)>, CommandError> {
     let id = parse_int(id).ok_or(NOT_AN_INTEGER)?;
     let found = u64::try_from(id).ok().and_then(|id| Some((id, *server.slots.get(&id)?)));
     found.map(Some).ok_or(CommandError::new("ERR The client ID you want redirect to does not exist"))
 }
 
 /// `CLIENT TRACKING`
-pub fn tracking(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn tracking(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let options = Options::parse(server, args)?;
     if is(args[2], "OFF") {
         stop(server, slot);
@@ -152,7 +152,7 @@ pub fn tracking(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -
     Ok(())
 }
 
-fn start(server: &mut Server, slot: Slot, options: &Options) {
+fn start(server: &mut StoreServer, slot: ClientSlot, options: &Options) {
     let Some(client) = server.clients.get_mut(slot) else { return };
     let old = client.tracks.take();
     if old.is_none() {

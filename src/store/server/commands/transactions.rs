@@ -1,19 +1,19 @@
 //! Transactions: commands that run together, and keys that must not change until then.
 
 use crate::store::error::{CommandError, EXECABORT, Outcome};
-use crate::store::pubsub::Slot;
+use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::{ArgList, Args};
 use crate::store::server::call::call;
 use crate::store::server::client::{Since, Transaction, name_cost};
 use crate::store::server::commands::subscribe;
-use crate::store::server::{Server, permissions, watches};
+use crate::store::server::{StoreServer, permissions, watches};
 use crate::store::small_bytes::SmallBytes;
 
 /// How many keys one client may watch.
 const MOST_WATCHED: usize = 4096;
 
-pub fn multi(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn multi(server: &mut StoreServer, slot: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
@@ -25,7 +25,7 @@ pub fn multi(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outc
     Ok(())
 }
 
-pub fn discard(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn discard(server: &mut StoreServer, slot: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
@@ -35,7 +35,7 @@ pub fn discard(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Ou
     Ok(())
 }
 
-pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> Outcome {
+pub fn watch(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
@@ -63,13 +63,13 @@ pub fn watch(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) -> O
     Ok(())
 }
 
-pub fn unwatch(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn unwatch(server: &mut StoreServer, slot: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     watches::release(server, slot);
     out.ok();
     Ok(())
 }
 
-pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outcome {
+pub fn exec(server: &mut StoreServer, slot: ClientSlot, _: &Args, out: &mut Reply) -> Outcome {
     let Some(client) = server.clients.get_mut(slot) else {
         return Ok(());
     };
@@ -90,7 +90,7 @@ pub fn exec(server: &mut Server, slot: Slot, _: &Args, out: &mut Reply) -> Outco
     Ok(())
 }
 
-fn run_queued(server: &mut Server, slot: Slot, args: &Args, out: &mut Reply) {
+fn run_queued(server: &mut StoreServer, slot: ClientSlot, args: &Args, out: &mut Reply) {
     let Some(row) = (server.directory.find)(args[0]) else { return };
     let mark = out.buf.len();
     // The client may have become another user since the command was queued.
