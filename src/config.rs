@@ -37,7 +37,7 @@ pub use model::{
     ServerConfig, SessionConfig, StoreConfig, StoreTls, StoreUser,
 };
 pub use problem::{Invalid, Problem};
-pub use reload::Changes;
+pub use reload::ChangedKeys;
 use sources::Variables;
 pub use store_address::{HostPort, StoreAddress};
 pub use tls::Tls;

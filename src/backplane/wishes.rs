@@ -36,7 +36,7 @@ struct Channel {
 
 /// What to tell the store next.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
+pub(super) struct WishChanges {
     pub join: Vec<String>,
     pub leave: Vec<String>,
     /// Wishes that are fulfilled already, by a subscription that never ended.
@@ -70,8 +70,8 @@ impl Wishes {
     }
 
     /// Returns the next changes, at most `most`; wishes that came and went in between are left out.
-    pub fn next(&mut self, most: usize) -> Changes {
-        let mut changes = Changes::default();
+    pub fn next(&mut self, most: usize) -> WishChanges {
+        let mut changes = WishChanges::default();
         let some: Vec<String> = self.changed.iter().take(most).cloned().collect();
         for name in some {
             self.changed.remove(&name);
@@ -227,7 +227,7 @@ mod tests {
         wishes.next(9);
         wishes.leave("a");
         wishes.want("a".into(), 2);
-        assert_eq!(wishes.next(9), Changes::default(), "the acknowledgement is on its way");
+        assert_eq!(wishes.next(9), WishChanges::default(), "the acknowledgement is on its way");
         assert_eq!(wishes.answered("a", true), Some(2));
         wishes.leave("a");
         wishes.want("a".into(), 3);
@@ -243,7 +243,7 @@ mod tests {
         wishes.refused(&join);
         wishes.next(9);
         wishes.deny("a");
-        assert_eq!((wishes.denied(), wishes.next(9)), (1, Changes::default()));
+        assert_eq!((wishes.denied(), wishes.next(9)), (1, WishChanges::default()));
         wishes.retry_one();
         assert_eq!(wishes.next(9).join, names(&["a"]));
         wishes.deny("a");
@@ -286,7 +286,7 @@ mod tests {
                     prop_assert!(store.subscribed.contains(name));
                     fulfilled.insert(*ticket);
                 }
-                Ok(changes != Changes::default())
+                Ok(changes != WishChanges::default())
             };
             for (ticket, (what, channel)) in (1..).zip(steps) {
                 let name = channel.to_string();

@@ -8,7 +8,7 @@ use super::model::Loaded;
 
 /// The keys whose values differ from those in effect, in the order of the list.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub struct ChangedKeys {
     /// The keys whose new values are in effect now.
     pub live: Vec<&'static str>,
     /// The keys whose new values need a restart.
@@ -17,8 +17,8 @@ pub struct Changes {
 
 impl Loaded {
     /// Adopts the values that may change while the node runs.
-    pub fn adopt(&mut self, new: Loaded) -> Changes {
-        let mut changes = Changes::default();
+    pub fn adopt(&mut self, new: Loaded) -> ChangedKeys {
+        let mut changes = ChangedKeys::default();
         let differ: Vec<_> = keys::all().filter(|key| self.differs(&new, key.path)).collect();
         for key in differ {
             let TakesEffect::Live(adopt) = key.reload else {

@@ -2,7 +2,7 @@
 //!
 //! The rule: a configuration with any mistake changes nothing, and every mistake is logged.
 
-use crate::config::{self, Changes, Loaded, Overrides};
+use crate::config::{self, ChangedKeys, Loaded, Overrides};
 use crate::log::Threshold;
 
 /// The configuration in effect, and where it came from.
@@ -40,7 +40,7 @@ impl Reload {
     }
 }
 
-fn tell(Changes { live, restart }: &Changes) {
+fn tell(ChangedKeys { live, restart }: &ChangedKeys) {
     if !restart.is_empty() {
         tracing::warn!(keys = restart.join(", "), "these keys changed and need a restart");
     }

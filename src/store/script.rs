@@ -28,6 +28,6 @@ mod unguarded;
 mod vm;
 
 pub use header::Header;
-pub use session::{Permission, Progress, Verdict};
+pub use session::{Permission, Progress, ScriptVerdict};
 pub use sources::{Scripts, sha1_hex};
 pub use vm::Vm;

@@ -17,7 +17,7 @@ use crate::store::resp::Args;
 pub type ServerCall = fn(&mut Box<Data>, ClientSlot, &Args, &mut Reply) -> Outcome;
 
 /// Serves other clients while a script takes long, and returns whether the script may go on.
-pub type Meanwhile = fn(Progress) -> Verdict;
+pub type Meanwhile = fn(Progress) -> ScriptVerdict;
 
 /// What a script may do, as decided by its caller.
 pub struct Permission {
@@ -58,7 +58,7 @@ pub struct Progress {
 
 /// Whether a script that takes long may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ScriptVerdict {
     /// It may go on.
     GoOn,
     /// It must end.
@@ -195,7 +195,7 @@ impl ScriptState {
                 self.ended.set(Some(Ended::OutOfTime));
             } else if let Some((meanwhile, caller)) = self.meanwhile.get()
                 && self.busy_from.get().is_some_and(|from| now >= from)
-                && meanwhile(Progress { caller, has_written: self.has_written.get() }) == Verdict::End
+                && meanwhile(Progress { caller, has_written: self.has_written.get() }) == ScriptVerdict::End
             {
                 self.ended.set(Some(Ended::Killed));
             }

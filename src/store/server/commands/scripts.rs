@@ -12,7 +12,7 @@ use crate::store::number::parse_int;
 use crate::store::pubsub::ClientSlot;
 use crate::store::reply::Reply;
 use crate::store::resp::Args;
-use crate::store::script::{Header, Permission, Progress, Verdict, Vm, sha1_hex};
+use crate::store::script::{Header, Permission, Progress, ScriptVerdict, Vm, sha1_hex};
 use crate::store::server::{Busy, Row, StoreServer, watches};
 use crate::store::settings::Options;
 use crate::store::small_bytes::SmallBytes;
@@ -240,7 +240,7 @@ fn server_call(data: &mut Box<Data>, caller: ClientSlot, args: &Args, out: &mut 
 }
 
 /// Serves other clients while a script takes long, and returns whether the script may go on.
-fn meanwhile(progress: Progress) -> Verdict {
+fn meanwhile(progress: Progress) -> ScriptVerdict {
     HOST.with(|server| {
         if server.busy.is_none() {
             let after = server.settings.busy_after;
@@ -254,7 +254,7 @@ fn meanwhile(progress: Progress) -> Verdict {
         if let Some(serve) = server.serve_meanwhile.clone() {
             serve(server);
         }
-        if server.busy.is_some_and(|busy| busy.ending) { Verdict::End } else { Verdict::GoOn }
+        if server.busy.is_some_and(|busy| busy.ending) { ScriptVerdict::End } else { ScriptVerdict::GoOn }
     })
 }
 
