@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
 use crate::support::node::{Node, Scratch, headcount};
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, free_port};
 use crate::support::{SOON, beside_others};
 
 const DEFAULT_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/headcount.toml");
@@ -111,7 +111,7 @@ async fn help_and_version_are_there() {
 async fn port_and_redis_url_work_as_everyone_expects() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut child = headcount()
         .envs([("PORT", port.to_string()), ("REDIS_URL", redis.url())])
         .stderr(Stdio::null())

@@ -30,8 +30,8 @@ async fn quick(kinds: &Kinds, redis: &Redis) -> Node {
     let node = kinds
         .on(redis)
         .set("PRESENCE__HEARTBEAT", "100ms")
-        .set("PRESENCE__LEASE", "600ms")
-        .set("PRESENCE__GRACE", "100ms")
+        .set("PRESENCE__LEASE", "2s")
+        .set("PRESENCE__GRACE", "300ms")
         .set("PRESENCE__REPAIR", "1s")
         .start()
         .await;

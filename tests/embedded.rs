@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::client::Client;
 use crate::support::node::{Node, Scratch, Setup, headcount};
-use crate::support::redis::{Redis, free_port};
+use crate::support::redis::{Redis, connect, free_port};
 use crate::support::{SOON, alone, beside_others, eventually, same, settles, stays};
 
 const COUNT: &str = "users:count";
@@ -18,8 +18,7 @@ fn auto(host: &str, port: u16) -> Setup {
 
 async fn run<T: redis::FromRedisValue>(port: u16, command: &[&str]) -> Result<T, String> {
     let told = |error: redis::RedisError| error.to_string();
-    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).map_err(told)?;
-    let mut connection = client.get_multiplexed_async_connection().await.map_err(told)?;
+    let mut connection = connect(&format!("redis://127.0.0.1:{port}")).await.map_err(told)?;
     redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await.map_err(told)
 }
 
@@ -198,8 +197,7 @@ async fn a_user_of_the_configuration_may_do_what_it_says_and_the_server_everythi
     let users = "[[store.users]]\nname = \"app\"\npassword = \"open\"\nacl = \"on ~app:* +get +set +acl|whoami\"\n";
     let node = auto("127.0.0.1", port).set("STORE__PASSWORD", "sesame").config(users).start().await;
     node.ready().await;
-    let client = redis::Client::open(format!("redis://app:open@127.0.0.1:{port}")).unwrap();
-    let mut app = client.get_multiplexed_async_connection().await.unwrap();
+    let mut app = connect(&format!("redis://app:open@127.0.0.1:{port}")).await.unwrap();
     let who: String = redis::cmd("ACL").arg("WHOAMI").query_async(&mut app).await.unwrap();
     assert_eq!(who, "app");
     redis::cmd("SET").arg(&["app:key", "1"]).exec_async(&mut app).await.unwrap();
@@ -260,8 +258,7 @@ async fn a_server_cannot_be_locked_out_of_the_store_that_it_serves() {
     node.ready().await;
     let first = Client::open(&node, "").await;
     count_is(port, &[&first], 1).await;
-    let url = format!("redis://127.0.0.1:{port}");
-    let mut stranger = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut stranger = connect(&format!("redis://127.0.0.1:{port}")).await.unwrap();
     for command in [&["CONFIG", "SET", "requirepass", "secret"][..], &["CONFIG", "SET", "maxclients", "1"]] {
         redis::cmd(command[0]).arg(&command[1..]).exec_async(&mut stranger).await.unwrap();
     }

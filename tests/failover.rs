@@ -18,6 +18,7 @@ use crate::support::client::Client;
 use crate::support::crowd::Crowd;
 use crate::support::link::Mode;
 use crate::support::node::Node;
+use crate::support::redis::connect;
 use crate::support::watched::{Watched, Ways};
 use crate::support::{SOON, alone, eventually, same, settles};
 
@@ -122,11 +123,11 @@ struct Publisher {
 impl Publisher {
     fn start(store: &Watched, server: usize) -> Publisher {
         let (count, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", store.servers[server].port)).unwrap();
+        let url = format!("redis://127.0.0.1:{}", store.servers[server].port);
         let task = tokio::spawn({
             let (count, stop) = (count.clone(), stop.clone());
             async move {
-                let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+                let mut connection = connect(&url).await.unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     let number = count.load(Ordering::Relaxed);
                     let sent = redis::cmd("PUBLISH").arg(NEWS).arg(number).query_async::<i64>(&mut connection).await;

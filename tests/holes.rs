@@ -9,7 +9,7 @@ use redis::{Script, Value};
 
 use crate::support::client::Client;
 use crate::support::node::Node;
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, connect};
 use crate::support::{SOON, beside_others, eventually, same, settles};
 
 const COUNT: &str = "users:count";
@@ -51,8 +51,7 @@ async fn quick(redis: &Redis) -> Node {
 
 /// Runs one of the count's scripts as a node would.
 async fn run(redis: &Redis, script: &str, keys: &[&str], arguments: &[&str]) -> Vec<Value> {
-    let client = redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connect(&redis.url()).await.unwrap();
     let script = Script::new(script);
     let mut call = script.prepare_invoke();
     for key in keys {

@@ -12,7 +12,7 @@ const COUNT: &str = "users:count";
 
 /// A server that asks often.
 fn watchful(redis: &Redis) -> Setup {
-    Node::on(&redis.url()).set("SESSION__PING", "1s").set("SESSION__PONG", "1s")
+    Node::on(&redis.url()).set("SESSION__PING", "1s").set("SESSION__PONG", "3s")
 }
 
 #[tokio::test(flavor = "multi_thread")]

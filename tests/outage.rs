@@ -19,6 +19,8 @@ const NEWS: &str = "public:news";
 /// How long the product may take to be right once Redis is back.
 const WITHIN: Duration = Duration::from_secs(4);
 const HOLD: Duration = Duration::from_secs(1);
+/// The default of `presence.heartbeat`.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long a visitor lingers.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -56,7 +58,11 @@ impl Scene {
     }
 
     async fn all_right(&self) {
-        self.tabs.come_right("at last", &self.redis, WITHIN, HOLD).await;
+        self.all_right_within(WITHIN).await;
+    }
+
+    async fn all_right_within(&self, within: Duration) {
+        self.tabs.come_right("at last", &self.redis, within, HOLD).await;
     }
 
     async fn everybody_is_told(&self, expected: &[&str]) {
@@ -163,7 +169,8 @@ async fn whoever_is_on_a_node_that_is_cut_off_has_gone_until_it_is_back_and_nobo
     for mode in [Mode::Cut, Mode::Silent, Mode::Deaf] {
         link.set(mode);
         scene.tabs.cut_off(Some(&scene.nodes[1]));
-        scene.all_right().await;
+        // One whose requests still arrive is there until the last of them, a heartbeat later.
+        scene.all_right_within(if mode == Mode::Deaf { WITHIN + HEARTBEAT } else { WITHIN }).await;
         link.set(Mode::Open);
         scene.tabs.cut_off(None);
         scene.all_right().await;
@@ -196,6 +203,7 @@ async fn each_change_of_state_is_one_line_in_the_log() {
     let node = Node::start(&redis.url()).await;
     let client = Client::join(&node, &[COUNT]).await;
     client.shows(COUNT, 1).await;
+    node.says(&["live: "]).await;
     let lines = || node.log.text().lines().count();
     let before = lines();
     redis.kill().await;

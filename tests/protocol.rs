@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::support::client::Client;
 use crate::support::node::Node;
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, connect};
 use crate::support::{SOON, beside_others};
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -61,7 +61,7 @@ fn words(command: &str) -> Vec<Vec<u8>> {
 
 async fn run(redis: &Redis, command: &str) {
     let words = words(command.strip_prefix("redis-cli ").expect("a command for redis-cli"));
-    let mut connection = redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connect(&redis.url()).await.unwrap();
     let mut call = redis::Cmd::new();
     for word in words {
         call.arg(word);

@@ -4,14 +4,13 @@ use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::node::Node;
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, connect};
 use crate::support::{SOON, beside_others, eventually, same};
 
 const NEWS: &str = "public:news";
 
 async fn publish(redis: &Redis, channel: &str, payloads: impl IntoIterator<Item = String>) {
-    let client = redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connect(&redis.url()).await.unwrap();
     let mut pipeline = redis::pipe();
     for payload in payloads {
         pipeline.cmd("PUBLISH").arg(channel).arg(payload).ignore();
@@ -94,8 +93,7 @@ async fn a_payload_arrives_as_json_as_text_or_as_base64() {
     client.until("joined", SOON, |m| m.iter().any(|m| m["subscribed"] == NEWS).then_some(())).await;
     let texts = ["{\"a\":[1,null]}", "\"quoted\"", "plain", "1e3", "", "{broken", "\u{1F980} \"\\ \n\u{1}"];
     publish(&redis, NEWS, texts.map(String::from)).await;
-    let client_redis = redis::Client::open(redis.url()).unwrap();
-    let mut connection = client_redis.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connect(&redis.url()).await.unwrap();
     redis::cmd("PUBLISH").arg(NEWS).arg(&[0xff_u8, 0x00, 0x01][..]).query_async::<()>(&mut connection).await.unwrap();
     client.until("the bytes", SOON, |m| m.iter().any(|m| m["base64"] == true).then_some(())).await;
     let messages = client.messages();

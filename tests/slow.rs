@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::raw::Raw;
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, connect};
 use crate::support::wire::{CLOSE, FINAL, TEXT, masked};
 use crate::support::{SOON, alone, eventually, same};
 
@@ -15,8 +15,7 @@ const MESSAGES: usize = 16_000;
 /// Publishes numbered messages of a kilobyte each: far more than the kernel's buffers and the
 /// client's limit hold together. Whoever is `quick` is waited for every now and then.
 async fn flood(redis: &Redis, channel: &str, quick: Option<&Client>) {
-    let client = redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connect(&redis.url()).await.unwrap();
     let padding = "x".repeat(1_000);
     for chunk in (0..MESSAGES).collect::<Vec<_>>().chunks(200) {
         let mut pipeline = redis::pipe();
@@ -150,9 +149,7 @@ async fn a_burst_waits_in_the_store_and_not_in_the_servers_memory() {
     let mut reader = Raw::open(&node, &format!("channel={channel}")).await;
     reader.frame(SOON).await.unwrap();
     let before = node.most_memory();
-    let client = redis::Client::open(redis.url()).unwrap();
-    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(SOON));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
+    let mut connection = connect(&redis.url()).await.unwrap();
     let payload = "x".repeat(900_000);
     for _ in 0..150 {
         redis::cmd("PUBLISH").arg(channel).arg(&payload).query_async::<()>(&mut connection).await.unwrap();

@@ -12,7 +12,7 @@ use crate::support::link::{Kind, Link, Mode};
 use crate::support::node::Node;
 use crate::support::redis::Redis;
 use crate::support::watched::Watched;
-use crate::support::{SOON, beside_one_other, settles};
+use crate::support::{SOON, alone, settles};
 
 const COUNT: &str = "users:count";
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ async fn notices(url: &str, link: &Link, told: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn swallowed_bytes_are_noticed_on_one_server() {
-    let _turn = beside_one_other().await;
+    let _turn = alone().await;
     let redis = Redis::start_real().await;
     let link = Link::to(redis.port()).await;
     notices(&link.url(), &link, &json!({"state": "degraded"})).await;
@@ -59,7 +59,7 @@ async fn swallowed_bytes_are_noticed_on_one_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn swallowed_bytes_are_noticed_behind_sentinels() {
-    let _turn = beside_one_other().await;
+    let _turn = alone().await;
     let store = Watched::start().await;
     let ways = store.ways().await;
     notices(&ways.url(), &ways.servers[0], &json!({"state": "degraded"})).await;
@@ -67,7 +67,7 @@ async fn swallowed_bytes_are_noticed_behind_sentinels() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn swallowed_bytes_are_noticed_on_each_shard_of_a_cluster() {
-    let _turn = beside_one_other().await;
+    let _turn = alone().await;
     let cluster = Cluster::start_linked(3, 0, &[]).await;
     let shard = cluster.owner(slot(COUNT), None).await.unwrap();
     notices(&cluster.url(), &cluster.links[shard].0, &json!({"degraded": COUNT})).await;

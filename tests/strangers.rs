@@ -12,7 +12,7 @@ use crate::support::client::Client;
 use crate::support::http::{read_reply, request};
 use crate::support::node::Node;
 use crate::support::raw::Raw;
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, free_port};
 use crate::support::wire::{FINAL, TEXT, UPGRADE, masked};
 use crate::support::{SOON, alone, beside_others, eventually, same};
 
@@ -98,10 +98,15 @@ async fn an_address_that_connects_too_often_gets_429_and_the_log_names_the_limit
     assert!((10..=30).contains(&refused), "{refused} of 80");
     node.says(&["limits.connects_per_second"]).await;
     assert_eq!(node.log.lines_with("limits.connects_per_second").len(), 1, "{}", node.log.text());
-    // Requests on an open connection count, too.
+    // Requests on an open connection count, too: a few may pass, as time gives back what they take.
     let mut stream = TcpStream::connect(node.address).await.unwrap();
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
-    assert_eq!(read_reply(&mut stream).await.unwrap().status, 429);
+    let mut statuses = Vec::new();
+    while statuses.len() < 100 && statuses.last() != Some(&429) {
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        statuses.push(read_reply(&mut stream).await.unwrap().status);
+    }
+    let (last, passed) = statuses.split_last().unwrap();
+    assert!(*last == 429 && passed.iter().all(|status| *status == 200), "{statuses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,8 +349,7 @@ async fn another_sites_page_hears_nothing_where_origins_are_listed_whatever_its_
 async fn metrics_have_an_address_of_their_own_and_health_is_on_both() {
     let _turn = beside_others().await;
     let redis = Redis::start().await;
-    // Free a moment ago is as good as free.
-    let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let own = free_port();
     let node = Node::on(&redis.url()).set("SERVER__METRICS", &format!("127.0.0.1:{own}")).start().await;
     node.ready().await;
     let there = std::net::SocketAddr::from(([127, 0, 0, 1], own));

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::support::node::Node;
 use crate::support::raw::Raw;
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, connect};
 use crate::support::wire::{BINARY, CLOSE, CONTINUATION, FINAL, PING, PONG, TEXT, masked};
 use crate::support::{SOON, beside_others};
 
@@ -208,8 +208,7 @@ impl Recorder {
     }
 
     async fn publish(&self, redis: &Redis, channel: &str, payload: &[u8]) {
-        let client = redis::Client::open(redis.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = connect(&redis.url()).await.unwrap();
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(payload).query_async::<i64>(&mut connection).await.unwrap();
     }

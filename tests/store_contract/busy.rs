@@ -68,7 +68,7 @@ fn seen(address: SocketAddr) -> Vec<String> {
         seen.push(format!("{line} of a watcher: {:?}", late.call(&line.split(' ').collect::<Vec<_>>())));
     }
     seen.push(format!("{:?}", other.call(&["SCRIPT", "KILL"])));
-    let loops = "redis.call('SET', 'x', 1) for i = 1, 1e8 do end redis.call('SET', 'written', 1) \
+    let loops = "redis.call('SET', 'x', 1) for i = 1, 3e8 do end redis.call('SET', 'written', 1) \
                  return redis.call('GET', 'x')";
     caller.send(&request(&["EVAL", loops, "0"]));
     until_busy(&mut other);

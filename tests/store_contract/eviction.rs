@@ -1,5 +1,7 @@
 //! Keys go when memory is short, as the policy says; never those of the count.
 
+use std::net::SocketAddr;
+
 use headcount::store::{ClientSlot, Core, Endpoints, EvictionPolicy, Options, Time};
 
 use super::log::Folder;
@@ -186,6 +188,14 @@ fn what_went_is_gone_after_a_restart_and_is_told() {
     assert_eq!(Connection::open(store.address).call(&["KEYS", "*"]).unordered(), before);
 }
 
+/// Compares what is seen of both. For how long a key was idle is told in whole seconds, and one may begin anywhere: so
+/// another try or two are for that, and what really differs does so each time.
+fn same_at_some_second(seen: impl Fn(SocketAddr) -> Vec<String>) {
+    let pairs = (0..3).map(|_| (seen(Embedded::start().address), seen(Redis::start().address)));
+    let different: Vec<_> = pairs.take_while(|(ours, theirs)| ours != theirs).collect();
+    assert!(different.len() < 3, "{different:#?}");
+}
+
 #[test]
 fn policies_are_named_and_told_as_in_redis() {
     let seen = |address| {
@@ -208,7 +218,7 @@ fn policies_are_named_and_told_as_in_redis() {
         ];
         lines.map(|line| format!("{line}: {:?}", client.call(&line.split(' ').collect::<Vec<_>>())))
     };
-    assert_eq!(seen(Embedded::start().address), seen(Redis::start().address));
+    same_at_some_second(|address| seen(address).to_vec());
 }
 
 #[test]
@@ -248,7 +258,7 @@ fn a_restored_key_counts_as_used_as_the_command_says() {
             format!("{line}: {:?}", client.call(&args))
         })
     };
-    assert_eq!(seen(Embedded::start().address), seen(Redis::start().address));
+    same_at_some_second(|address| seen(address).to_vec());
 }
 
 #[test]

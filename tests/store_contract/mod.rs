@@ -34,6 +34,9 @@ mod undone;
 mod unmodified;
 mod wire;
 
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
 use servers::{Embedded, Redis};
 use wire::{Connection, Value};
 
@@ -62,32 +65,47 @@ fn every_reply_is_the_one_that_redis_gives() {
     let mut differences = Vec::new();
     for (topic, text) in CASES {
         for (protocol, case) in ["2", "3"].iter().flat_map(|p| text.split("\n\n").map(move |c| (p, c))) {
-            let mut pair = [ours.address, theirs.address].map(Connection::open);
-            for setup in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["HELLO", protocol]] {
-                for connection in &mut pair {
-                    connection.call(setup);
-                }
-            }
-            for line in case.lines().filter(|line| !line.is_empty()) {
-                let args = split(line.trim_start_matches('~'));
-                let args: Vec<&[u8]> = args.iter().map(|arg| &**arg).collect();
-                let name = String::from_utf8_lossy(args[0]).to_uppercase();
-                let [a, b] = pair.each_mut().map(|connection| {
-                    let mut replies = vec![connection.call(&args)];
-                    if TALKATIVE.iter().any(|talkative| name.ends_with(talkative)) {
-                        // What came of its own accord stands in front of the answer to this.
-                        replies.push(connection.call(&["PING"]));
-                    }
-                    if line.starts_with('~') { replies.into_iter().map(Value::unordered).collect() } else { replies }
-                });
-                let [a, b] = [a, b].map(|replies| replies.into_iter().map(Value::without_times).collect::<Vec<_>>());
-                if a != b {
-                    differences.push(format!("{topic}, RESP{protocol}: {line}\n  ours  {a:?}\n  Redis {b:?}"));
+            // Times to live are told in whole seconds, rounded: a case that took nearly half of one is tried again.
+            for tries in 1.. {
+                let start = Instant::now();
+                let found = differences_in(case, protocol, [ours.address, theirs.address]);
+                if found.is_empty() || start.elapsed() < Duration::from_millis(400) || tries == 3 {
+                    differences.extend(found.into_iter().map(|found| format!("{topic}, RESP{protocol}: {found}")));
+                    break;
                 }
             }
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Which replies of the two servers to the commands of a case are not the same.
+fn differences_in(case: &str, protocol: &str, servers: [SocketAddr; 2]) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut pair = servers.map(Connection::open);
+    for setup in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["HELLO", protocol]] {
+        for connection in &mut pair {
+            connection.call(setup);
+        }
+    }
+    for line in case.lines().filter(|line| !line.is_empty()) {
+        let args = split(line.trim_start_matches('~'));
+        let args: Vec<&[u8]> = args.iter().map(|arg| &**arg).collect();
+        let name = String::from_utf8_lossy(args[0]).to_uppercase();
+        let [a, b] = pair.each_mut().map(|connection| {
+            let mut replies = vec![connection.call(&args)];
+            if TALKATIVE.iter().any(|talkative| name.ends_with(talkative)) {
+                // What came of its own accord stands in front of the answer to this.
+                replies.push(connection.call(&["PING"]));
+            }
+            if line.starts_with('~') { replies.into_iter().map(Value::unordered).collect() } else { replies }
+        });
+        let [a, b] = [a, b].map(|replies| replies.into_iter().map(Value::without_times).collect::<Vec<_>>());
+        if a != b {
+            differences.push(format!("{line}\n  ours  {a:?}\n  Redis {b:?}"));
+        }
+    }
+    differences
 }
 
 /// Splits a line into words; `"` quotes, with `\"`, `\\` and `\n` inside.

@@ -189,12 +189,12 @@ fn latency_doctor_says_what_took_long() {
     let store = Embedded::start();
     let mut client = Connection::open(store.address);
     assert!(client.call(&["LATENCY", "DOCTOR"]).text().contains("latency-monitor-threshold"));
-    client.call(&["CONFIG", "SET", "latency-monitor-threshold", "1"]);
-    assert!(client.call(&["LATENCY", "DOCTOR"]).text().starts_with("No command has taken 1 ms"));
-    client.call(&["EVAL", "for _ = 1, 3e6 do end", "0"]);
+    client.call(&["CONFIG", "SET", "latency-monitor-threshold", "100"]);
+    assert!(client.call(&["LATENCY", "DOCTOR"]).text().starts_with("No command has taken 100 ms"));
+    client.call(&["EVAL", "for _ = 1, 1e8 do end", "0"]);
     let text = client.call(&["LATENCY", "DOCTOR"]).text();
     assert!(
-        text.starts_with("command: 1 seconds with delays") && text.contains("slowlog-log-slower-than 1000"),
+        text.starts_with("command: 1 seconds with delays") && text.contains("slowlog-log-slower-than 100000"),
         "{text}"
     );
 }

@@ -101,7 +101,7 @@ fn endless() -> Vec<u8> {
 
 /// A store on which a script may run for a moment only.
 fn strict() -> Options {
-    Options { script_time: 40, busy_after: 20, ..Options::default() }
+    Options { script_time: 300, busy_after: 20, ..Options::default() }
 }
 
 const UNDONE: &str = "ERR Script ended: it ran for longer than script-time-limit allows. What it wrote was undone.";
@@ -180,7 +180,7 @@ fn what_else_a_transaction_does_stays() {
 #[test]
 fn what_was_undone_is_not_in_the_log_also_while_it_is_rewritten() {
     let folder = Folder::new("undone");
-    let options = Options { script_time: 40, busy_after: 20, ..folder.options() };
+    let options = Options { script_time: 300, busy_after: 20, ..folder.options() };
     let store = Embedded::open(options.clone()).unwrap();
     let mut client = Connection::open(store.address);
     fill(&mut client);
@@ -215,7 +215,7 @@ fn what_was_undone_is_not_in_the_log_also_while_it_is_rewritten() {
 #[test]
 fn a_store_that_stops_does_not_wait_for_a_script_that_has_written() {
     let folder = Folder::new("undone-stop");
-    let options = Options { script_time: 600_000, busy_after: 10, ..folder.options() };
+    let options = Options { script_time: 600_000, busy_after: 300, ..folder.options() };
     let store = Embedded::open(options.clone()).unwrap();
     let (mut client, mut other) = (Connection::open(store.address), Connection::open(store.address));
     fill(&mut client);

@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::SOON;
 use super::node::Node;
+use super::{Deadline, SOON};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -157,15 +157,14 @@ impl Client {
 
     /// Waits until `find` finds something in all that was received.
     pub async fn until<T>(&self, what: &str, within: Duration, mut find: impl FnMut(&[Value]) -> Option<T>) -> T {
-        let deadline = Instant::now() + within;
+        let deadline = Deadline::within(within);
         loop {
             let changed = self.inbox.changed.notified();
             let messages = self.messages();
             if let Some(found) = find(&messages) {
                 return found;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if timeout(left, changed).await.is_err() {
+            if timeout(deadline.left(), changed).await.is_err() && deadline.left().is_zero() {
                 let tail = &messages[messages.len().saturating_sub(8)..];
                 panic!(
                     "{what}: not within {within:?}; {:?}; the last of {} messages: {tail:?}",

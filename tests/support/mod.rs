@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod client;
 pub mod cluster;
 pub mod crowd;
+mod deadline;
 pub mod fleet;
 pub mod http;
 pub mod kinds;
@@ -37,6 +38,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
+
+pub use deadline::Deadline;
 
 /// Ample for anything that should happen at once, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -75,15 +78,16 @@ where
     F: FnMut() -> A,
     A: Future<Output = Result<T, String>>,
 {
-    let deadline = Instant::now() + within;
+    let deadline = Deadline::within(within);
     let mut complaint = String::from("no attempt ended in time");
     loop {
-        match timeout(deadline.saturating_duration_since(Instant::now()), attempt()).await {
-            Ok(Ok(value)) => return value,
-            Ok(Err(why)) => complaint = why,
-            Err(_) => panic!("{what}: not within {within:?}: {complaint}"),
+        if let Ok(outcome) = timeout(deadline.left(), attempt()).await {
+            match outcome {
+                Ok(value) => return value,
+                Err(why) => complaint = why,
+            }
         }
-        if Instant::now() >= deadline {
+        if deadline.left().is_zero() {
             panic!("{what}: not within {within:?}: {complaint}");
         }
         sleep(LOOK).await;
@@ -110,7 +114,7 @@ where
     F: FnMut() -> A,
     A: Future<Output = Result<(), String>>,
 {
-    let start = Instant::now();
+    let (start, deadline) = (Instant::now(), Deadline::within(within));
     let mut since = None;
     let mut complaint = String::from("never looked");
     loop {
@@ -127,7 +131,7 @@ where
                 complaint = format!("after {:.2?}: {why}", looked_at - start);
             }
         }
-        if since.is_none() && start.elapsed() > within {
+        if since.is_none() && deadline.left().is_zero() {
             panic!("{what}: not right within {within:?}; last, {complaint}");
         }
         sleep(LOOK).await;

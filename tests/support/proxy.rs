@@ -1,7 +1,7 @@
 //! Real reverse proxies, with the settings that docs/OPERATIONS.md gives for them, word for word but for the
 //! addresses.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::node::{Log, Node};
+use super::redis::free_port;
 use super::{SOON, eventually};
 
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
@@ -37,7 +38,7 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one before a node.
     pub async fn start(kind: Kind, node: &Node) -> Proxy {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let home = std::env::temp_dir().join(format!("headcount-proxy-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();

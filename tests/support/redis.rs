@@ -10,7 +10,8 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
-use redis::{FromRedisValue, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, RedisResult, Value};
 use rustix::process::Signal;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
@@ -118,10 +119,8 @@ impl Redis {
         }
         let told = |error: redis::RedisError| format!("{command:?}: {error}");
         let ask = async {
-            let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).map_err(told)?;
-            // The deadline is the one below; the client's own, half a second, is too short for a busy machine.
-            let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-            let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.map_err(told)?;
+            let url = format!("redis://127.0.0.1:{}", self.port);
+            let mut connection = connect(&url).await.map_err(told)?;
             let mut request = redis::cmd(command[0]);
             request.arg(&command[1..]);
             request.query_async(&mut connection).await.map_err(told)
@@ -255,6 +254,14 @@ async fn start_container(port: u16, arguments: &[&str]) -> Server {
             panic!("a container of {}:{} does not start (.ci/setup makes the image): {why}", IMAGE.0, IMAGE.1)
         });
     Server::Container(Box::new(container))
+}
+
+/// A connection whose deadlines are ample: the client's own, half a second for a reply, are too short for a busy
+/// machine.
+pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
+    let patient =
+        redis::AsyncConnectionConfig::new().set_connection_timeout(Some(SOON)).set_response_timeout(Some(SOON));
+    redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&patient).await
 }
 
 /// A port that nobody listens on, below the range from which the kernel takes the ports of outgoing

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::redis::free_port;
+use super::redis::{connect, free_port};
 use super::{SOON, eventually};
 
 /// Among a server's arguments: it has a clock of its own. Also the name of the file that says how far it is off.
@@ -130,7 +130,9 @@ impl Server {
 
     /// Runs one command that has to work.
     pub async fn must<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        self.ask(command).await.unwrap()
+        let mut connection = connect(&format!("redis://127.0.0.1:{}", self.port)).await.unwrap();
+        let answer = redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await;
+        answer.unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
     pub fn runs(&mut self) -> bool {

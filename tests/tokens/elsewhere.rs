@@ -90,11 +90,11 @@ async fn a_page_that_says_how_to_get_a_token_joins_publishes_and_gets_another_wh
     let (redis, auth) = (Redis::start().await, Auth::new());
     let node = auth.node(&redis.url()).start().await;
     node.ready().await;
+    let browser = Browser::start().await;
     let rights = serde_json::json!({ "join": ["room:1"], "publish": ["room:1"] });
-    let first = token(serde_json::json!({ "sub": "ann", "exp": now() + 4, "headcount": rights }));
+    let first = token(serde_json::json!({ "sub": "ann", "exp": now() + 8, "headcount": rights }));
     let next = token(serde_json::json!({ "sub": "ann", "headcount": rights }));
     let page = StaticPage::serve(member(&node.address.to_string(), &first, &next)).await;
-    let browser = Browser::start().await;
     let tab = browser.open(&page.address).await;
     browser.becomes(&tab, "#count", "1").await;
     browser.becomes(&tab, "#error", "token_expired").await;

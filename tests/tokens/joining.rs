@@ -177,7 +177,7 @@ async fn an_expired_token_is_told_and_whoever_renews_stays_and_whoever_does_not_
     let _place = beside_others().await;
     let (redis, auth) = (Redis::start().await, Auth::new());
     let node = auth.node(&redis.url()).start().await;
-    let short = || token(json!({ "sub": "ann", "exp": now() + 2, "headcount": { "join": ["room:*"] } }));
+    let short = || token(json!({ "sub": "ann", "exp": now() + 5, "headcount": { "join": ["room:*"] } }));
     let renewing = open(&node, "channel=room:1", &short()).await.unwrap();
     let silent = open(&node, "channel=room:1&channel=lobby", &short()).await.unwrap();
     let stranger = Client::open(&node, "channel=lobby").await;

@@ -180,7 +180,11 @@ async fn a_token_publishes_so_much_a_second_and_another_one_is_not_held_up_by_it
     }
     assert!(codes.len() > 10 && codes[..10].iter().all(Value::is_null), "{codes:?}");
     assert_eq!(codes.last(), Some(&json!("rate_limited")));
-    let reply = post(&node, "news:1", &ann, "{}").await;
+    // One a second is given back, perhaps at this moment.
+    let mut reply = post(&node, "news:1", &ann, "{}").await;
+    if reply.status == 202 {
+        reply = post(&node, "news:1", &ann, "{}").await;
+    }
     is_problem(&reply, 429);
     assert!(reply.header("retry-after").is_some());
     assert_eq!(post(&node, "news:1", &bob, "{}").await.status, 202);

@@ -59,7 +59,7 @@ async fn a_node_outlives_any_bytes_and_answers_honest_clients_all_the_while() {
         .set("LIMITS__CLIENTS_PER_ADDRESS", "0")
         .set("LIMITS__HANDSHAKE", "2s")
         .set("SESSION__PING", "2s")
-        .set("SESSION__PONG", "1s")
+        .set("SESSION__PONG", "3s")
         .set("SESSION__CLOSE", "1s")
         .set("LOG__LEVEL", "warn");
     let mut node = node.start().await;

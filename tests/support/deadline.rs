@@ -1,0 +1,56 @@
+//! Deadlines that measure the product and not the machine: time in which this process stood still, as it does
+//! where the whole machine is paused or has too much to do, is not counted.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How often a thread looks whether it still gets its turns.
+const TURN: Duration = Duration::from_millis(10);
+/// A turn that comes later than this is late.
+const LATE: Duration = Duration::from_millis(30);
+
+/// Milliseconds for which turns were late, since somebody asked first.
+static STOOD_STILL: LazyLock<AtomicU64> = LazyLock::new(|| {
+    std::thread::spawn(|| {
+        loop {
+            let slept = Instant::now();
+            std::thread::sleep(TURN);
+            let late = slept.elapsed() - TURN;
+            if late > LATE {
+                STOOD_STILL.fetch_add(late.as_millis() as u64, Ordering::Relaxed);
+            }
+        }
+    });
+    AtomicU64::new(0)
+});
+
+/// For how long this process has stood still so far.
+fn stood_still() -> Duration {
+    Duration::from_millis(STOOD_STILL.load(Ordering::Relaxed))
+}
+
+/// A moment by which something has to have happened.
+pub struct Deadline {
+    start: Instant,
+    within: Duration,
+    stood_still: Duration,
+}
+
+impl Deadline {
+    /// So long from now. What has no time at all has none either where the process stood still.
+    pub fn within(within: Duration) -> Deadline {
+        Deadline { start: Instant::now(), within, stood_still: stood_still() }
+    }
+
+    /// How much time is left.
+    pub fn left(&self) -> Duration {
+        if self.within.is_zero() {
+            return Duration::ZERO;
+        }
+        let still = stood_still() - self.stood_still;
+        (self.within + still).saturating_sub(self.start.elapsed())
+    }
+}
