@@ -232,7 +232,7 @@ async fn what_was_written_with_a_path_is_there_after_a_crash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_lists_the_commands_that_there_are() {
+async fn the_operations_page_lists_the_commands_that_there_are() {
     let _turn = beside_others().await;
     let port = free_port();
     let node = auto("127.0.0.1", port).start().await;

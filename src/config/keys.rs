@@ -3,8 +3,7 @@
 //!
 //! Loading, `headcount check`, reloading, `config/headcount.toml` and headcount.toml(5) all follow
 //! from these rows. To add a key, write its row in the section's file, give [`super::Config`] a field,
-//! read the field in [`super::load`], and let `headcount man headcount.toml` rewrite
-//! `config/headcount.toml`. Tests fail if one of these is missing.
+//! read the field in `load_with`, and let `just config` rewrite `config/headcount.toml`. Tests fail if one of these is missing.
 
 mod auth;
 mod channels;
@@ -150,7 +149,7 @@ mod tests {
         assert!(
             std::fs::read_to_string(path).unwrap() == expected,
             "config/headcount.toml differs from the rows in src/config/keys: run\n    \
-             cargo run -- man headcount.toml > config/headcount.toml"
+             just config"
         );
         assert_eq!(expected.lines().find(|line| line.len() > 110), None, "longer than 110 bytes");
     }

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn every_live_key_takes_effect_and_no_other_one_does() {
+    fn live_keys_take_effect_and_another_one_does_not() {
         let variables = [
             ("HEADCOUNT_SERVER__NOTICE", "7s"),
             ("HEADCOUNT_SERVER__ORIGINS", "https://example.com"),
