@@ -164,7 +164,7 @@ impl Client {
             if let Some(found) = find(&messages) {
                 return found;
             }
-            if timeout(deadline.left(), changed).await.is_err() && deadline.left().is_zero() {
+            if timeout(deadline.left(), changed).await.is_err() && deadline.has_passed() {
                 let tail = &messages[messages.len().saturating_sub(8)..];
                 panic!(
                     "{what}: not within {within:?}; {:?}; the last of {} messages: {tail:?}",

@@ -53,4 +53,13 @@ impl Deadline {
         let still = stood_still() - self.stood_still;
         (self.within + still).saturating_sub(self.start.elapsed())
     }
+
+    /// Whether none is left.
+    pub fn has_passed(&self) -> bool {
+        self.left().is_zero() && {
+            // After a standstill, whoever measures it may get the next turn only.
+            std::thread::sleep(TURN * 2);
+            self.left().is_zero()
+        }
+    }
 }

@@ -87,7 +87,7 @@ where
                 Err(why) => complaint = why,
             }
         }
-        if deadline.left().is_zero() {
+        if deadline.has_passed() {
             panic!("{what}: not within {within:?}: {complaint}");
         }
         sleep(LOOK).await;
@@ -131,7 +131,7 @@ where
                 complaint = format!("after {:.2?}: {why}", looked_at - start);
             }
         }
-        if since.is_none() && deadline.left().is_zero() {
+        if since.is_none() && deadline.has_passed() {
             panic!("{what}: not right within {within:?}; last, {complaint}");
         }
         sleep(LOOK).await;
