@@ -25,11 +25,12 @@ mod verifier_tests;
 
 pub use algorithm::Algorithm;
 pub use grant::{Grant, Right, Rights};
-pub use jwks::JWKS_BYTES;
+pub(crate) use jwks::JWKS_BYTES;
 pub use key::{BadKey, TrustedKey};
 pub use keys::KeySet;
-pub use revoked::{Revoked, is_name};
+pub use revoked::Revoked;
+pub(crate) use revoked::is_name;
 pub use sign::sign;
 pub use tokens::{Tokens, now, now_ms};
-pub use verification::{Verdict, Verification};
+pub(crate) use verification::{Verdict, Verification};
 pub use verifier::{Denied, Policy, Verifier};

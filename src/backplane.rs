@@ -4,42 +4,42 @@
 //! subscription events. It reconnects by itself and reports state changes. It does not know
 //! what the numbers mean, nor which kind of Redis it talks to: the embedded store is like any
 //! other. In a cluster, each command and each channel goes to the primary that owns its slot. The rule:
-//! every wait has a deadline, and every key name is in [`keys`].
+//! every wait has a deadline, and every key name is in `keys`.
 
 mod assignments;
 mod backoff;
-pub mod client;
+pub(crate) mod client;
 mod connect;
 mod error;
 mod feed;
 mod feeds;
 mod following;
-pub mod inbox;
-pub mod keys;
+pub(crate) mod inbox;
+pub(crate) mod keys;
 mod line;
 mod peer;
 pub mod probe;
 mod revoke;
 mod sentinel;
 mod shards;
-pub mod slots;
-pub mod subscriber;
+pub(crate) mod slots;
+pub(crate) mod subscriber;
 mod tls;
-pub mod topology;
-pub mod tracker;
+pub(crate) mod topology;
+pub(crate) mod tracker;
 mod trackers;
 mod wishes;
 
-pub use backoff::Backoff;
 pub use client::{Client, Tenure};
 pub use connect::Credentials;
-pub use error::{Error, in_its_own_words};
+pub use error::Error;
+pub(crate) use error::in_its_own_words;
 pub use inbox::{Event, Inbox};
 pub use keys::{Keys, StoreKey};
 pub use line::Link;
 pub use peer::Peer;
 pub use revoke::revoke;
-pub use subscriber::Subscriber;
-pub use tracker::Tracking;
-pub use trackers::Trackers;
-pub use wishes::Ticket;
+pub(crate) use subscriber::Subscriber;
+pub(crate) use tracker::Tracking;
+pub(crate) use trackers::Trackers;
+pub(crate) use wishes::Ticket;

@@ -5,7 +5,7 @@
 //! text is turned into typed values here and nowhere else. The rule: [`keys`] is the only list of keys; a key
 //! that is not in it is an error, and no error shows a value that may be a secret.
 
-pub mod address;
+pub(crate) mod address;
 mod auth;
 pub mod channels;
 mod files;
@@ -39,7 +39,7 @@ pub use model::{
 pub use problem::{Invalid, Problem};
 pub use reload::ChangedKeys;
 use sources::Variables;
-pub use store_address::{HostPort, StoreAddress};
+pub(crate) use store_address::{HostPort, StoreAddress};
 pub use tls::Tls;
 
 /// By default, the embedded store is as open as Redis is.

@@ -42,7 +42,7 @@ pub fn start(log: &Log) -> Threshold {
 ///
 /// For events that others can trigger, such as messages that are too long. A metric has the exact number.
 #[derive(Debug)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     state: Mutex<(Option<Instant>, u64)>,
     period: Duration,
 }

@@ -30,7 +30,7 @@ mod owner;
 mod reapers;
 mod report;
 pub mod roster;
-pub mod roster_news;
+pub(crate) mod roster_news;
 #[cfg(test)]
 mod roster_tests;
 mod schedule;
@@ -41,7 +41,7 @@ mod sources;
 mod start;
 pub mod state;
 mod step;
-pub mod strangers;
+pub(crate) mod strangers;
 mod task;
 mod transitions;
 mod visit;
@@ -50,8 +50,9 @@ pub mod visitors;
 
 use std::sync::Arc;
 
-pub use channel::{ChannelHandle, HandleChange, Heartbeat, Presence, Reading, Value, VisitorProfile, flag};
-pub use crowd::{Crowd, Joined, Moved, Origin};
+pub(crate) use channel::VisitorProfile;
+pub use channel::{ChannelHandle, HandleChange, Heartbeat, Presence, Reading, Value, flag};
+pub use crowd::{Crowd, Joined, Origin};
 pub use lease::NodeId;
 pub use member::{Listing, MemberList, Profile};
 use scripts::Scripts;

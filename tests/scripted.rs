@@ -6,7 +6,7 @@ use headcount::presence::visitors::{Batch, VisitorId, Visitors};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, connect};
 
 macro_rules! script {
     ($file:literal) => {
@@ -52,9 +52,7 @@ pub struct Answer {
 
 impl Store {
     pub async fn of(redis: &Redis) -> Store {
-        let client = redis::Client::open(redis.url()).unwrap();
-        let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        Store(client.get_multiplexed_async_connection_with_config(&patient).await.unwrap())
+        Store(connect(&redis.url()).await.unwrap())
     }
 
     pub async fn call(&mut self, name: &str, arguments: &[&[u8]]) -> RedisResult<Value> {

@@ -109,7 +109,7 @@ pub const MAX_NAME: usize = 200;
 
 /// Why a text is not a channel name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadName(&'static str);
+pub(crate) struct BadName(&'static str);
 
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,7 +162,7 @@ impl Rules {
 }
 
 /// Checks that the key layout and the protocol can carry a channel name or pattern.
-pub fn check_name(name: &str) -> Result<(), BadName> {
+pub(crate) fn check_name(name: &str) -> Result<(), BadName> {
     if name.is_empty() {
         return Err(BadName("a channel name must not be empty"));
     }

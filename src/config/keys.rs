@@ -20,10 +20,11 @@ mod tls;
 
 use std::fmt::Write;
 
-pub use row::{ConfigKey, Section, TakesEffect, ValueType};
+pub(crate) use row::Section;
+pub use row::{ConfigKey, TakesEffect, ValueType};
 
 /// Every section, in the order of the file.
-pub const SECTIONS: &[Section] = &[
+pub(crate) const SECTIONS: &[Section] = &[
     server::SECTION,
     tls::SECTION,
     redis::SECTION,
@@ -58,7 +59,7 @@ pub fn defaults() -> String {
 }
 
 /// What the head of the file says.
-pub const ABOUT: &[&str] = &[
+pub(crate) const ABOUT: &[&str] = &[
     " The configuration of headcount.",
     "",
     " Every key is listed with its default. Values come from these defaults, then this file, then the",

@@ -36,7 +36,7 @@ pub mod flag {
     /// Something was published about the list of members.
     pub const NEWS: u8 = 64;
     /// The shard of the subscription is gone.
-    pub const AWAY: u8 = 128;
+    pub(crate) const AWAY: u8 = 128;
 }
 
 /// What a handle tells the task when the task looks at it.

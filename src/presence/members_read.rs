@@ -11,7 +11,7 @@ use crate::backplane::Error;
 use crate::config::channels::MembersRule;
 
 /// Reads who is on the list, unless it is too long.
-pub async fn members_of<S: Store>(
+pub(crate) async fn members_of<S: Store>(
     scripts: &Scripts<S>,
     channel: &str,
     rule: Option<MembersRule>,

@@ -67,7 +67,7 @@ pub enum HeartbeatReply {
 }
 
 /// A script's reply as it came.
-pub struct RawReply {
+pub(crate) struct RawReply {
     /// The outcome, in one word.
     pub word: String,
     /// What the key holds now, or why it cannot be used.

@@ -81,7 +81,7 @@ pub struct Batch {
 }
 
 /// What the store has of this node's visitors: their number and stamp, or None if there are none.
-pub type Confirmed = Option<([u8; 2], u64)>;
+pub(crate) type Confirmed = Option<([u8; 2], u64)>;
 
 /// See the module.
 #[derive(Debug, Default)]

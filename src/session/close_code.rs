@@ -26,29 +26,30 @@ const fn row(code: u16, name: &'static str, reason: &'static str, reconnect: boo
 }
 
 /// The client sent a close frame, and we answer with ours.
-pub const NORMAL: Close = row(1000, "normal", "", false);
+pub(crate) const NORMAL: Close = row(1000, "normal", "", false);
 /// A frame that RFC 6455 does not allow.
-pub const PROTOCOL: Close = row(1002, "protocol_error", "a frame that RFC 6455 does not allow", false);
+pub(crate) const PROTOCOL: Close = row(1002, "protocol_error", "a frame that RFC 6455 does not allow", false);
 /// A binary message.
-pub const BINARY: Close = row(1003, "binary", "only text messages are understood", false);
+pub(crate) const BINARY: Close = row(1003, "binary", "only text messages are understood", false);
 /// A text that is not UTF-8.
-pub const NOT_UTF8: Close = row(1007, "not_utf8", "a text message must be UTF-8", false);
+pub(crate) const NOT_UTF8: Close = row(1007, "not_utf8", "a text message must be UTF-8", false);
 /// A message over `limits.message`.
-pub const TOO_BIG: Close = row(1009, "too_big", "the message is longer than limits.message", false);
+pub(crate) const TOO_BIG: Close = row(1009, "too_big", "the message is longer than limits.message", false);
 /// The server is stopping.
-pub const RESTART: Close = row(1012, "restart", "the server is stopping; connect again", true);
+pub(crate) const RESTART: Close = row(1012, "restart", "the server is stopping; connect again", true);
 /// More waits for the client than `limits.client_buffer` allows.
-pub const SLOW: Close = row(4001, "slow", "too much waits for this client; connect again", true);
+pub(crate) const SLOW: Close = row(4001, "slow", "too much waits for this client; connect again", true);
 /// A ping was not answered.
-pub const NO_PONG: Close = row(4002, "no_pong", "a ping was not answered in time; connect again", true);
+pub(crate) const NO_PONG: Close = row(4002, "no_pong", "a ping was not answered in time; connect again", true);
 /// The client sent more messages than `limits.messages_per_second` allows.
-pub const TOO_MANY: Close = row(4003, "too_many", "more messages than limits.messages_per_second", false);
+pub(crate) const TOO_MANY: Close = row(4003, "too_many", "more messages than limits.messages_per_second", false);
 /// The token expired, and the client showed no other.
-pub const TOKEN_EXPIRED: Close = row(4004, "token_expired", "the token has expired; reconnect with a new token", true);
+pub(crate) const TOKEN_EXPIRED: Close =
+    row(4004, "token_expired", "the token has expired; reconnect with a new token", true);
 /// The token was revoked.
-pub const REVOKED: Close = row(4005, "revoked", "the token was revoked", false);
+pub(crate) const REVOKED: Close = row(4005, "revoked", "the token was revoked", false);
 /// The connection broke; no code is sent.
-pub const GONE: Close = row(1006, "gone", "", true);
+pub(crate) const GONE: Close = row(1006, "gone", "", true);
 
 /// The whole table, for documentation and tests.
 ///

@@ -1,5 +1,5 @@
 //! Deadlines that measure the product and not the machine: time in which this process stood still, as it does
-//! where the whole machine is paused or has too much to do, is not counted.
+//! where the whole machine is paused or has too much to do, is not counted. At most, that doubles a deadline.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,18 +40,14 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now. What has no time at all has none either where the process stood still.
+    /// So long from now.
     pub fn within(within: Duration) -> Deadline {
         Deadline { start: Instant::now(), within, stood_still: stood_still() }
     }
 
     /// How much time is left.
     pub fn left(&self) -> Duration {
-        if self.within.is_zero() {
-            return Duration::ZERO;
-        }
-        let still = stood_still() - self.stood_still;
-        (self.within + still).saturating_sub(self.start.elapsed())
+        left(self.within, stood_still() - self.stood_still, self.start.elapsed())
     }
 
     /// Whether none is left.
@@ -62,4 +58,20 @@ impl Deadline {
             self.left().is_zero()
         }
     }
+}
+
+/// What is left of a time after some of it, for part of which the process stood still.
+fn left(within: Duration, still: Duration, elapsed: Duration) -> Duration {
+    (within + still.min(within)).saturating_sub(elapsed)
+}
+
+#[test]
+fn a_standstill_is_not_counted_and_doubles_a_deadline_at_most() {
+    let [none, second, minute] = [0, 1, 60].map(Duration::from_secs);
+    assert_eq!(left(second, none, none), second);
+    assert_eq!(left(second, second / 4, second), second / 4);
+    assert_eq!(left(second, minute, second * 2), none);
+    assert_eq!(left(second, none, minute), none);
+    assert_eq!(left(none, minute, none), none, "what must hold at once has no allowance");
+    assert!(Deadline::within(none).has_passed() && !Deadline::within(minute).has_passed());
 }

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::node::{Log, headcount};
-use crate::support::redis::free_port;
+use crate::support::redis::{connect, free_port};
 use crate::support::{SOON, eventually};
 
 /// Which store.
@@ -54,11 +54,7 @@ impl Store {
 
     /// A connection that outlives a password set after it.
     pub async fn connect(&self) -> Result<MultiplexedConnection, String> {
-        let told = |error: redis::RedisError| error.to_string();
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).map_err(told)?;
-        let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let open = client.get_multiplexed_async_connection_with_config(&patient);
-        timeout(SOON, open).await.map_err(|_| format!("no connection within {SOON:?}"))?.map_err(told)
+        connect(&format!("redis://127.0.0.1:{}", self.port)).await.map_err(|error| error.to_string())
     }
 
     pub async fn kill(&mut self) {
